@@ -1,0 +1,95 @@
+package host_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"imagebuilder/builtins/host"
+)
+
+func TestCommand(t *testing.T) {
+	tests := []struct {
+		summary string
+		args    []string
+		stdout  string
+		err     string
+		output  string
+	}{{
+		summary: "success",
+		args:    []string{"sh", "-c", "echo out; echo err >&2"},
+		stdout:  "out\n",
+	}, {
+		summary: "failure carries the last lines of both streams",
+		args:    []string{"sh", "-c", "echo out; sleep 0.1; echo err >&2; exit 3"},
+		stdout:  "out\n",
+		err:     `sh -c 'echo out; sleep 0.1; echo err >&2; exit 3': exit status 3`,
+		output:  "out\nerr",
+	}, {
+		summary: "a program that is not there",
+		args:    []string{"no-such-program"},
+		err:     "cannot run no-such-program: executable file not found in $PATH",
+	}}
+	for _, test := range tests {
+		t.Run(test.summary, func(t *testing.T) {
+			var out bytes.Buffer
+			err := host.Command{Args: test.args, Stdout: &out}.Run(context.Background())
+			if out.String() != test.stdout {
+				t.Errorf("standard output %q", &out)
+			}
+			if (err == nil) != (test.err == "") || err != nil && err.Error() != test.err {
+				t.Fatalf("got %v, want %s", err, test.err)
+			}
+			var exit *host.ExitError
+			if errors.As(err, &exit) && exit.Output != test.output {
+				t.Errorf("last lines %q", exit.Output)
+			}
+		})
+	}
+}
+
+func TestCommandIsCancelled(t *testing.T) {
+	cause := errors.New("enough")
+	ctx, cancel := context.WithCancelCause(context.Background())
+	time.AfterFunc(50*time.Millisecond, func() { cancel(cause) })
+	start := time.Now()
+	err := host.Command{Args: []string{"sh", "-c", "trap '' TERM; sleep 60"}, Grace: 50 * time.Millisecond}.Run(ctx)
+	if err != cause {
+		t.Errorf("got %v", err)
+	}
+	if time.Since(start) > 20*time.Second {
+		t.Error("it was not killed after the grace period")
+	}
+}
+
+func TestTail(t *testing.T) {
+	var tail host.Tail
+	for i := range 30 {
+		tail.Write([]byte(strings.Repeat("x", i)))
+		tail.Write([]byte("\n"))
+	}
+	tail.Write([]byte("part"))
+	lines := strings.Split(tail.String(), "\n")
+	if len(lines) != 20 || lines[19] != "part" || len(lines[18]) != 29 {
+		t.Errorf("%d lines, the last %q", len(lines), lines[len(lines)-1])
+	}
+}
+
+func TestQuote(t *testing.T) {
+	if got := host.Quote([]string{"a", "", "b c", "it's", "--x=y"}); got != `a '' 'b c' 'it'\''s' --x=y` {
+		t.Errorf("got %s", got)
+	}
+}
+
+func TestClock(t *testing.T) {
+	clock, err := host.NewClock("86400")
+	if err != nil || clock().Format(time.DateTime) != "1970-01-02 00:00:00" {
+		t.Errorf("%v", err)
+	}
+	if _, err := host.NewClock("soon"); err == nil {
+		t.Error("nonsense is no error")
+	}
+}

@@ -1,0 +1,142 @@
+package layer_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"imagebuilder/builtins/layer"
+	"imagebuilder/builtins/sandbox"
+	"imagebuilder/builtins/tree"
+)
+
+func needRoot(t *testing.T) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("needs root: mounts")
+	}
+}
+
+// edit applies a step that changes files.
+func edit(t *testing.T, tr *layer.Tree, edits ...tree.Edit) layer.Outcome {
+	t.Helper()
+	out, err := tr.Change(ctx, step("edit", fmt.Sprint(edits)), func(ctx context.Context, rootfs sandbox.Rootfs) error {
+		_, err := sandbox.Run(ctx, sandbox.Spec{Rootfs: rootfs, Edits: edits}, io.Discard)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+func put(name, text string) tree.Edit {
+	return tree.Edit{Op: "write", Path: name, Content: []byte(text)}
+}
+
+// list returns the regular files of a tree and their content.
+func list(t *testing.T, tr *layer.Tree) string {
+	t.Helper()
+	to := t.TempDir()
+	_, err := sandbox.Run(ctx, sandbox.Spec{Rootfs: tr.View(), Copy: &sandbox.Copy{To: to}}, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b bytes.Buffer
+	files, _ := filepath.Glob(to + "/*")
+	for _, f := range files {
+		text, _ := os.ReadFile(f)
+		fmt.Fprintf(&b, "%s=%s ", filepath.Base(f), text)
+	}
+	return strings.TrimSpace(b.String())
+}
+
+func TestTree(t *testing.T) {
+	needRoot(t)
+	for _, plain := range []bool{false, true} {
+		t.Run(fmt.Sprint("plain=", plain), func(t *testing.T) {
+			s := open(t, t.TempDir(), layer.Options{NoOverlay: plain})
+			if err := s.CheckOverlay(ctx); err != nil {
+				t.Fatal(err)
+			}
+			root := s.NewTree()
+			edit(t, root, put("a", "1"), put("b", "1"))
+			fork := root.Fork()
+			edit(t, fork, put("a", "2"), tree.Edit{Op: "remove", Path: "b"}, put("c", "2"))
+			edit(t, root, put("d", "3"))
+			if got := list(t, root); got != "a=1 b=1 d=3" {
+				t.Errorf("the root holds %s", got)
+			}
+			if got := list(t, fork); got != "a=2 c=2" {
+				t.Errorf("the fork holds %s", got)
+			}
+			dir, _, err := fork.Result(ctx, step("pack"), func(ctx context.Context, rootfs sandbox.Rootfs, dir string) error {
+				_, err := sandbox.Run(ctx, sandbox.Spec{Rootfs: rootfs, Copy: &sandbox.Copy{To: dir}}, io.Discard)
+				return err
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if text, _ := os.ReadFile(dir + "/c"); string(text) != "2" {
+				t.Errorf("the result holds %q", text)
+			}
+		})
+	}
+}
+
+func TestTreeIsFoundAgain(t *testing.T) {
+	needRoot(t)
+	dir := t.TempDir()
+	run := func() (hits []bool) {
+		s := open(t, dir, layer.Options{})
+		defer s.Close()
+		root := s.NewTree()
+		for _, name := range []string{"a", "b"} {
+			hits = append(hits, edit(t, root, put(name, "1")).Hit)
+		}
+		if got := list(t, root); got != "a=1 b=1" {
+			t.Errorf("the root holds %s", got)
+		}
+		return hits
+	}
+	if got := run(); fmt.Sprint(got) != "[false false]" {
+		t.Errorf("first run: hits %v", got)
+	}
+	if got := run(); fmt.Sprint(got) != "[true true]" {
+		t.Errorf("second run: hits %v", got)
+	}
+}
+
+func TestTreeOfADirectory(t *testing.T) {
+	needRoot(t)
+	for _, plain := range []bool{false, true} {
+		source := t.TempDir()
+		if err := os.WriteFile(source+"/a", []byte("1"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		root := open(t, t.TempDir(), layer.Options{NoOverlay: plain}).TreeOf(source, "digest")
+		edit(t, root, put("a", "2"), put("b", "2"))
+		if got := list(t, root); got != "a=2 b=2" {
+			t.Errorf("plain=%v: the tree holds %s", plain, got)
+		}
+		if text, _ := os.ReadFile(source + "/a"); string(text) != "1" {
+			t.Errorf("plain=%v: the directory was changed", plain)
+		}
+	}
+}
+
+func TestLongChain(t *testing.T) {
+	needRoot(t)
+	root := open(t, t.TempDir(), layer.Options{}).NewTree()
+	for i := range 300 {
+		edit(t, root, put("count", fmt.Sprint(i)), put(fmt.Sprint("f", i%3), fmt.Sprint(i)))
+	}
+	if got := list(t, root); got != "count=299 f0=297 f1=298 f2=299" {
+		t.Errorf("after 300 steps: %s", got)
+	}
+}

@@ -1,0 +1,117 @@
+package sandbox
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"imagebuilder/builtins/host"
+)
+
+// defaultPath is where programs are looked up when the step's environment has no PATH.
+const defaultPath = "/sbin:/bin:/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin"
+
+// run starts one program, with /dev/null as its input, and waits for it.
+func (r runner) run(in *host.Init, p Program, env []string) error {
+	null, err := r.root.OpenFile("/dev/null", unix.O_RDONLY, 0)
+	if err != nil {
+		return err
+	}
+	defer null.Close()
+	attr := &os.ProcAttr{
+		Dir:   "/" + r.dir,
+		Env:   env,
+		Files: []*os.File{null, os.Stdout, os.Stderr},
+		Sys:   &syscall.SysProcAttr{Chroot: r.chroot},
+	}
+	if p.Script == "" {
+		file, err := r.find(p.Args[0], env)
+		if err != nil {
+			return fmt.Errorf("cannot run %s: %w", p.Args[0], err)
+		}
+		return in.Run(file, p.Args, attr)
+	}
+	if err := r.checkInterpreter(p.Script); err != nil {
+		return fmt.Errorf("cannot run the script: %w", err)
+	}
+	// The script lives in memory: nothing of it is ever in the image, and a read-only
+	// or noexec /tmp does not matter.
+	script, err := memoryFile(p.Script)
+	if err != nil {
+		return fmt.Errorf("cannot hold the script in memory: %w", err)
+	}
+	defer script.Close()
+	attr.Files = append(attr.Files, script)
+	err = in.Run("/proc/self/fd/3", []string{"/proc/self/fd/3"}, attr)
+	var exit *host.ExitError
+	if errors.As(err, &exit) {
+		exit.Args = []string{p.Name()}
+	}
+	return err
+}
+
+func memoryFile(text string) (*os.File, error) {
+	fd, err := unix.MemfdCreate("script", unix.MFD_CLOEXEC)
+	if err != nil {
+		return nil, err
+	}
+	f := os.NewFile(uintptr(fd), "script")
+	if _, err := f.WriteString(text); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// find looks a program up as execvp(3) would inside the root.
+func (r runner) find(name string, env []string) (string, error) {
+	if strings.Contains(name, "/") {
+		return name, r.executable(name)
+	}
+	dirs := defaultPath
+	for _, kv := range env {
+		if value, ok := strings.CutPrefix(kv, "PATH="); ok {
+			dirs = value
+		}
+	}
+	for _, dir := range strings.Split(dirs, ":") {
+		if file := path.Join("/", dir, name); r.executable(file) == nil {
+			return file, nil
+		}
+	}
+	return "", fmt.Errorf("there is no such program in %s", dirs)
+}
+
+func (r runner) executable(name string) error {
+	f, err := r.root.OpenFile(name, unix.O_PATH, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	if !st.Mode().IsRegular() || st.Mode().Perm()&0o111 == 0 {
+		return fmt.Errorf("%s is not executable", name)
+	}
+	return nil
+}
+
+// checkInterpreter says what the kernel would only call "no such file".
+func (r runner) checkInterpreter(script string) error {
+	line, _, _ := strings.Cut(script, "\n")
+	fields := strings.Fields(strings.TrimPrefix(line, "#!"))
+	if len(fields) == 0 {
+		return errors.New("its first line names no interpreter")
+	}
+	if err := r.executable(fields[0]); err != nil {
+		return fmt.Errorf("its interpreter %s is not in the image: %w", fields[0], err)
+	}
+	return nil
+}

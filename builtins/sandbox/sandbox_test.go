@@ -1,0 +1,461 @@
+package sandbox_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"imagebuilder/builtins/host"
+	"imagebuilder/builtins/sandbox"
+	"imagebuilder/builtins/tree"
+)
+
+func TestMain(m *testing.M) {
+	sandbox.Main()
+	os.Exit(m.Run())
+}
+
+// newRootfs makes a root file system around busybox and skips the test where
+// there is no busybox or no root.
+func newRootfs(t *testing.T) sandbox.Rootfs {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("needs root: namespaces and mounts")
+	}
+	busybox, err := os.ReadFile("/bin/busybox")
+	if err != nil {
+		t.Skip("needs /bin/busybox (Debian package busybox-static)")
+	}
+	dir := t.TempDir()
+	base := filepath.Join(dir, "base")
+	for _, d := range []string{"base/bin", "base/etc", "base/usr/sbin", "base/tmp", "upper", "work", "mnt"} {
+		if err := os.MkdirAll(filepath.Join(dir, d), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(base, "bin/busybox"), busybox, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, applet := range strings.Fields("sh cat echo ls sleep mount umount mv ln rm hostname id env sort stat sync dd touch mkdir ps kill setsid readlink") {
+		if err := os.Symlink("busybox", filepath.Join(base, "bin", applet)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return sandbox.Rootfs{
+		Lower: []string{base},
+		Upper: filepath.Join(dir, "upper"),
+		Work:  filepath.Join(dir, "work"),
+		Point: filepath.Join(dir, "mnt"),
+	}
+}
+
+func script(text string) *sandbox.Chroot {
+	return &sandbox.Chroot{
+		Programs: []sandbox.Program{{Script: "#!/bin/sh\nset -e\n" + text}},
+		Env:      []string{"PATH=/bin", "LANG=C"},
+	}
+}
+
+// dump lists what the step left in its layer.
+func dump(t *testing.T, dir string) string {
+	t.Helper()
+	root, err := tree.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	var b bytes.Buffer
+	if err := tree.Dump(&b, root); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+func TestChroot(t *testing.T) {
+	tests := []struct {
+		summary string
+		script  string
+		out     string
+	}{{
+		summary: "the host name is the one the hosts generator looks for",
+		script:  "hostname",
+		out:     "lxd-imagebuilder\n",
+	}, {
+		summary: "the environment is what the step says and nothing else",
+		script:  "env -u PWD -u SHLVL -u OLDPWD | sort",
+		out:     "LANG=C\nPATH=/bin\n",
+	}, {
+		summary: "the devices are there with their modes",
+		script:  "cd /dev; stat -c '%n %a %t:%T' console full null random tty urandom zero; readlink stdin; stat -c %a shm",
+		out: "console 640 5:1\nfull 666 1:7\nnull 666 1:3\nrandom 666 1:8\ntty 666 5:0\nurandom 666 1:9\nzero 666 1:5\n" +
+			"/proc/self/fd/0\n1777\n",
+	}, {
+		summary: "standard input is empty",
+		script:  "cat; echo end",
+		out:     "end\n",
+	}, {
+		summary: "a script can look below what is mounted, as definitions do to clean /run",
+		script:  "mkdir /mnt; mount -o bind / /mnt; touch /run/hidden /mnt/run/seen; ls /mnt/run /run; umount /mnt",
+		out:     "/mnt/run:\nseen\n\n/run:\nhidden\n",
+	}, {
+		summary: "services are denied",
+		script:  "cat /usr/sbin/policy-rc.d",
+		out:     "#!/bin/sh\nexit 101\n",
+	}, {
+		summary: "the host is nowhere to be seen",
+		script:  "ls -d /proc/1/root/host /proc/1/root/work 2>/dev/null || echo none; ls /proc/1/root",
+		out:     "none\nproc\nresolv.conf\nrootfs\n",
+	}}
+	for _, test := range tests {
+		t.Run(test.summary, func(t *testing.T) {
+			var out bytes.Buffer
+			spec := sandbox.Spec{Rootfs: newRootfs(t), Chroot: script(test.script), NoSync: true}
+			if _, err := sandbox.Run(context.Background(), spec, &out); err != nil {
+				t.Fatalf("%v\n%s", err, &out)
+			}
+			if out.String() != test.out {
+				t.Errorf("got:\n%s\nwant:\n%s", &out, test.out)
+			}
+		})
+	}
+}
+
+func TestResolvConf(t *testing.T) {
+	if _, err := os.Stat("/etc/resolv.conf"); err != nil {
+		t.Skip("this host has no /etc/resolv.conf")
+	}
+	tests := []struct {
+		summary string
+		image   func(etc string) error
+		script  string
+		want    string // the line of /etc/resolv.conf in the dump of the result
+	}{{
+		summary: "absent stays absent",
+		image:   func(string) error { return nil },
+		script:  "cat /etc/resolv.conf",
+		want:    "",
+	}, {
+		summary: "content and mode stay",
+		image:   func(etc string) error { return os.WriteFile(etc+"/resolv.conf", []byte("x\n"), 0o600) },
+		script:  "cat /etc/resolv.conf",
+		want:    "/etc/resolv.conf file 0600 0:0 2 73cb3858a687\n",
+	}, {
+		summary: "a link into /run stays, and is provided for",
+		image:   func(etc string) error { return os.Symlink("../run/systemd/resolve/stub.conf", etc+"/resolv.conf") },
+		script:  "cat /etc/resolv.conf",
+		want:    "/etc/resolv.conf link 0777 0:0 ../run/systemd/resolve/stub.conf\n",
+	}, {
+		summary: "a dangling link elsewhere leaves nothing behind",
+		image:   func(etc string) error { return os.Symlink("/var/lib/none/resolv.conf", etc+"/resolv.conf") },
+		script:  "cat /etc/resolv.conf",
+		want:    "/etc/resolv.conf link 0777 0:0 /var/lib/none/resolv.conf\n",
+	}, {
+		summary: "a step may unmount it and put a link in its place",
+		image:   func(etc string) error { return os.WriteFile(etc+"/resolv.conf", []byte("x\n"), 0o600) },
+		script:  "umount -l /etc/resolv.conf; ln -sf /run/mine /etc/resolv.conf",
+		want:    "/etc/resolv.conf link 0777 0:0 /run/mine\n",
+	}, {
+		summary: "a step may keep the host's",
+		image:   func(string) error { return nil },
+		script:  "cat /etc/resolv.conf > /tmp/r; umount -l /etc/resolv.conf; echo kept > /tmp/r; mv /tmp/r /etc/resolv.conf",
+		want:    "/etc/resolv.conf file 0644 0:0 5 ",
+	}}
+	for _, test := range tests {
+		t.Run(test.summary, func(t *testing.T) {
+			rootfs := newRootfs(t)
+			if err := test.image(rootfs.Lower[0] + "/etc"); err != nil {
+				t.Fatal(err)
+			}
+			var out bytes.Buffer
+			spec := sandbox.Spec{Rootfs: rootfs, Chroot: script(test.script)}
+			if _, err := sandbox.Run(context.Background(), spec, &out); err != nil {
+				t.Fatalf("%v\n%s", err, &out)
+			}
+			rootfs.Lower, rootfs.Upper = append(rootfs.Lower, rootfs.Upper), ""
+			to := t.TempDir()
+			if _, err := sandbox.Run(context.Background(), sandbox.Spec{Rootfs: rootfs, Copy: &sandbox.Copy{To: to}}, &out); err != nil {
+				t.Fatal(err)
+			}
+			got := dump(t, to)
+			_, line, _ := strings.Cut(got, "/etc/resolv.conf ")
+			if line != "" {
+				line, _, _ = strings.Cut("/etc/resolv.conf "+line, "\n")
+				line += "\n"
+			}
+			if !strings.HasPrefix(line, test.want) || test.want == "" && line != "" {
+				t.Errorf("got %q, want %q", line, test.want)
+			}
+			if strings.Contains(got, "policy-rc.d") || strings.Contains(got, "\n/var") {
+				t.Errorf("something was left behind:\n%s", got)
+			}
+		})
+	}
+}
+
+func TestPlainDirectoryGivesTheSame(t *testing.T) {
+	rootfs := newRootfs(t)
+	spec := sandbox.Spec{Rootfs: rootfs, Chroot: script("echo a > /etc/a; rm /bin/dd; mkdir -p /d/e; ln /etc/a /d/hard")}
+	if _, err := sandbox.Run(context.Background(), spec, &bytes.Buffer{}); err != nil {
+		t.Fatal(err)
+	}
+	rootfs.Lower, rootfs.Upper = append(rootfs.Lower, rootfs.Upper), ""
+	merged := t.TempDir()
+	if _, err := sandbox.Run(context.Background(), sandbox.Spec{Rootfs: rootfs, Copy: &sandbox.Copy{To: merged}}, &bytes.Buffer{}); err != nil {
+		t.Fatal(err)
+	}
+	spec.Rootfs = sandbox.Rootfs{Dir: rootfs.Lower[0], Point: rootfs.Point}
+	if _, err := sandbox.Run(context.Background(), spec, &bytes.Buffer{}); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := dump(t, merged), dump(t, rootfs.Lower[0]); got != want {
+		t.Errorf("overlay:\n%s\nplain:\n%s", got, want)
+	}
+}
+
+func TestFailure(t *testing.T) {
+	tests := []struct {
+		summary string
+		program sandbox.Program
+		err     string
+		output  string
+	}{{
+		summary: "a failing script reports its status and its last lines",
+		program: sandbox.Program{Script: "#!/bin/sh\necho one; echo two >&2; exit 7\n"},
+		err:     `'script #!/bin/sh': exit status 7`,
+		output:  "one\ntwo",
+	}, {
+		summary: "a script that is killed says by what",
+		program: sandbox.Program{Script: "#!/bin/sh\nkill -9 $$\n"},
+		err:     `'script #!/bin/sh': signal: killed`,
+	}, {
+		summary: "an interpreter the image lacks",
+		program: sandbox.Program{Script: "#!/bin/bash\n"},
+		err:     `cannot run the script: its interpreter /bin/bash is not in the image: open /bin/bash: no such file or directory`,
+	}, {
+		summary: "a program the image lacks",
+		program: sandbox.Program{Args: []string{"apt-get", "update"}},
+		err:     `cannot run apt-get: there is no such program in /bin`,
+	}}
+	for _, test := range tests {
+		t.Run(test.summary, func(t *testing.T) {
+			spec := sandbox.Spec{Rootfs: newRootfs(t), Chroot: &sandbox.Chroot{
+				Programs: []sandbox.Program{test.program}, Env: []string{"PATH=/bin"}}}
+			_, err := sandbox.Run(context.Background(), spec, &bytes.Buffer{})
+			if err == nil || err.Error() != test.err {
+				t.Fatalf("got %v, want %s", err, test.err)
+			}
+			var exit *host.ExitError
+			if errors.As(err, &exit) && exit.Output != test.output {
+				t.Errorf("output %q, want %q", exit.Output, test.output)
+			}
+		})
+	}
+}
+
+func TestNothingOutlivesAStep(t *testing.T) {
+	marker := fmt.Sprint(100000 + os.Getpid())
+	spec := sandbox.Spec{Rootfs: newRootfs(t), Chroot: script("setsid sleep " + marker + " >/dev/null 2>&1 &")}
+	if _, err := sandbox.Run(context.Background(), spec, &bytes.Buffer{}); err != nil {
+		t.Fatal(err)
+	}
+	if running(marker) {
+		t.Error("a daemon outlived its step")
+	}
+}
+
+func running(marker string) bool {
+	files, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, f := range files {
+		if data, _ := os.ReadFile(f); bytes.Contains(data, []byte("\x00"+marker)) {
+			return true
+		}
+	}
+	return false
+}
+
+func TestCancel(t *testing.T) {
+	tests := []struct {
+		summary string
+		script  string
+		grace   time.Duration
+		out     string
+	}{{
+		summary: "SIGTERM comes first",
+		script:  "trap 'echo term; exit 0' TERM; echo ready; while :; do sleep 0.05; done",
+		grace:   time.Minute,
+		out:     "term\n",
+	}, {
+		summary: "what ignores it is killed after the grace period",
+		script:  "trap '' TERM; echo ready; while :; do sleep 0.05; done",
+		grace:   200 * time.Millisecond,
+	}}
+	for _, test := range tests {
+		t.Run(test.summary, func(t *testing.T) {
+			cause := errors.New("enough")
+			ctx, cancel := context.WithCancelCause(context.Background())
+			defer cancel(nil)
+			out := &notify{want: "ready\n", do: func() { cancel(cause) }}
+			spec := sandbox.Spec{Rootfs: newRootfs(t), Chroot: script(test.script), Grace: test.grace}
+			if _, err := sandbox.Run(ctx, spec, out); err != cause {
+				t.Errorf("got %v, want the cause of the cancellation", err)
+			}
+			if !strings.HasSuffix(out.String(), test.out) {
+				t.Errorf("got %q, want %q last", out.String(), test.out)
+			}
+		})
+	}
+}
+
+// notify calls do once the wanted text has been written.
+type notify struct {
+	bytes.Buffer
+	want string
+	do   func()
+}
+
+func (n *notify) Write(p []byte) (int, error) {
+	defer func() {
+		if n.do != nil && strings.Contains(n.String(), n.want) {
+			n.do()
+			n.do = nil
+		}
+	}()
+	return n.Buffer.Write(p)
+}
+
+func TestNetwork(t *testing.T) {
+	var out bytes.Buffer
+	spec := sandbox.Spec{Rootfs: newRootfs(t), Chroot: script("ls /sys/class/net"), NoNet: true}
+	if _, err := sandbox.Run(context.Background(), spec, &out); err != nil {
+		t.Fatal(err)
+	}
+	if out.String() != "lo\n" {
+		t.Errorf("interfaces without a network: %q", &out)
+	}
+}
+
+func TestHostTool(t *testing.T) {
+	rootfs := newRootfs(t)
+	in, outDir := t.TempDir(), t.TempDir()
+	if err := os.WriteFile(in+"/key", []byte("secret\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	spec := sandbox.Spec{Rootfs: rootfs, Host: &sandbox.Host{
+		Env: []string{"PATH=" + os.Getenv("PATH")},
+		Programs: []sandbox.Program{{Script: `#!/bin/sh
+pwd; ls /tmp /var/tmp
+cat /tmp/files/key
+touch /tmp/rootfs/etc/made /tmp/files/out/result
+touch /tmp/files/key 2>/dev/null || echo key is read-only
+touch /etc/leak /usr/leak /run/leak 2>/dev/null || echo host is read-only
+`}},
+		Files: []sandbox.File{{Name: "key", Source: in + "/key"}, {Name: "out", Source: outDir, Writable: true}},
+	}}
+	if _, err := sandbox.Run(context.Background(), spec, &out); err != nil {
+		t.Fatalf("%v\n%s", err, &out)
+	}
+	want := "/tmp\n/tmp:\nfiles\nrootfs\n\n/var/tmp:\nsecret\nkey is read-only\nhost is read-only\n"
+	if out.String() != want {
+		t.Errorf("got:\n%s\nwant:\n%s", &out, want)
+	}
+	for _, f := range []string{rootfs.Upper + "/etc/made", outDir + "/result"} {
+		if _, err := os.Stat(f); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestEditsAndLooks(t *testing.T) {
+	rootfs := newRootfs(t)
+	// An absolute link in the image means the image's own file.
+	if err := os.Symlink("/etc/target", rootfs.Lower[0]+"/etc/link"); err != nil {
+		t.Fatal(err)
+	}
+	run := func(spec sandbox.Spec) sandbox.Answer {
+		t.Helper()
+		answer, err := sandbox.Run(context.Background(), spec, &bytes.Buffer{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return answer
+	}
+	run(sandbox.Spec{Rootfs: rootfs, Edits: []tree.Edit{
+		{Op: "write", Path: "/etc/link", Content: []byte("inside\n")},
+		{Op: "remove", Path: "/bin/dd"},
+	}})
+	rootfs.Lower, rootfs.Upper = append(rootfs.Lower, rootfs.Upper), ""
+	if got := run(sandbox.Spec{Rootfs: rootfs, Look: &sandbox.Look{Op: "read", Path: "/etc/target"}}); string(got.Data) != "inside\n" {
+		t.Errorf("read %q through the link", got.Data)
+	}
+	if got := run(sandbox.Spec{Rootfs: rootfs, Look: &sandbox.Look{Op: "exists", Path: "/bin/dd"}}); got.Found {
+		t.Error("the removed file is still there")
+	}
+	if got := run(sandbox.Spec{Rootfs: rootfs, Look: &sandbox.Look{Op: "glob", Path: "/etc/*"}}); fmt.Sprint(got.Names) != "[/etc/link /etc/target]" {
+		t.Errorf("glob found %v", got.Names)
+	}
+}
+
+func TestDirectoriesOfLowerLayersCanBeRenamed(t *testing.T) {
+	var out bytes.Buffer
+	spec := sandbox.Spec{Rootfs: newRootfs(t), Chroot: script("mv /usr/sbin /usr/moved && ls /usr")}
+	if _, err := sandbox.Run(context.Background(), spec, &out); err != nil {
+		t.Fatalf("%v\n%s", err, &out)
+	}
+}
+
+func TestSyncIsIgnored(t *testing.T) {
+	// A file system that cannot sync answers fsync with an error; /proc is one.
+	var out bytes.Buffer
+	spec := sandbox.Spec{Rootfs: newRootfs(t), NoSync: true, Chroot: script("sync /proc/self/status && echo synced")}
+	if _, err := sandbox.Run(context.Background(), spec, &out); err != nil || out.String() != "synced\n" {
+		t.Errorf("with the filter: %v\n%s", err, &out)
+	}
+	spec = sandbox.Spec{Rootfs: newRootfs(t), Chroot: script("sync /proc/self/status")}
+	if _, err := sandbox.Run(context.Background(), spec, &out); err == nil {
+		t.Error("without the filter: no error")
+	}
+}
+
+func TestParentDeath(t *testing.T) {
+	if os.Getenv("SANDBOX_TEST_PARENT") != "" {
+		t.Skip("helper")
+	}
+	rootfs := newRootfs(t)
+	marker := fmt.Sprint(200000 + os.Getpid())
+	cmd := exec.Command("/proc/self/exe", "-test.run=TestHelperParent")
+	cmd.Env = append(os.Environ(), "SANDBOX_TEST_PARENT="+rootfs.Lower[0]+":"+marker)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	poll(t, "the step to start", func() bool { return running(marker) })
+	cmd.Process.Signal(syscall.SIGKILL)
+	cmd.Wait()
+	poll(t, "the step to end with its parent", func() bool { return !running(marker) })
+}
+
+func TestHelperParent(t *testing.T) {
+	base, marker, ok := strings.Cut(os.Getenv("SANDBOX_TEST_PARENT"), ":")
+	if !ok {
+		t.Skip("only for TestParentDeath")
+	}
+	spec := sandbox.Spec{Rootfs: sandbox.Rootfs{Dir: base, Point: filepath.Join(base, "../mnt")}, Chroot: script("trap '' TERM; sleep " + marker)}
+	sandbox.Run(context.Background(), spec, os.Stderr)
+}
+
+func poll(t *testing.T, what string, done func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !done(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited too long for %s", what)
+		}
+	}
+}

@@ -1,0 +1,192 @@
+package tree
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"regexp"
+
+	"golang.org/x/sys/unix"
+)
+
+// An Edit is one change of files as data, so that it can be shown in a plan, be
+// part of a layer's key and be carried out by another process.
+type Edit struct {
+	Op      string  `json:"op"`                 // one of the keys of edits
+	Path    string  `json:"path"`               // in the image
+	To      string  `json:"to,omitempty"`       // rename: new path; symlink: text; link: existing file
+	Content []byte  `json:"content,omitempty"`  // write, append; replace: the new text
+	Source  string  `json:"source,omitempty"`   // copy: file or directory of the host
+	Pattern string  `json:"pattern,omitempty"`  // replace: RE2, for each line
+	Mode    *uint32 `json:"mode,omitempty"`     // twelve bits
+	Owner   string  `json:"owner,omitempty"`    // name in the image's /etc/passwd, or number
+	Group   string  `json:"group,omitempty"`    // name in the image's /etc/group, or number
+	IfThere bool    `json:"if_there,omitempty"` // do nothing where Path does not exist
+}
+
+var edits = map[string]func(*Root, Edit) error{
+	"append":  (*Root).appendTo,
+	"chmod":   func(r *Root, e Edit) error { return r.own(e) },
+	"clear":   func(r *Root, e Edit) error { return r.Clear(e.Path) },
+	"copy":    (*Root).copyIn,
+	"link":    func(r *Root, e Edit) error { return r.Link(e.To, e.Path) },
+	"mkdir":   (*Root).mkdir,
+	"remove":  func(r *Root, e Edit) error { return r.RemoveAll(e.Path) },
+	"rename":  func(r *Root, e Edit) error { return r.Rename(e.Path, e.To) },
+	"replace": (*Root).replace,
+	"symlink": (*Root).symlink,
+	"write":   (*Root).write,
+}
+
+// Apply carries out one edit.
+func (r *Root) Apply(e Edit) error {
+	do, ok := edits[e.Op]
+	if !ok {
+		return fmt.Errorf("internal error: unknown edit %q", e.Op)
+	}
+	if e.IfThere && !r.Exists(e.Path) {
+		return nil
+	}
+	return do(r, e)
+}
+
+// write creates or truncates a file. An existing one is written through, so that
+// it keeps owner, mode and further names; a new one is 0644 and root's.
+func (r *Root) write(e Edit) error {
+	return r.fill(e, unix.O_TRUNC, e.Content)
+}
+
+func (r *Root) appendTo(e Edit) error {
+	return r.fill(e, unix.O_APPEND, e.Content)
+}
+
+func (r *Root) fill(e Edit, flag int, content []byte) error {
+	if err := r.MkdirAll(path.Dir(clean(e.Path)), 0o755); err != nil {
+		return err
+	}
+	f, err := r.create(e.Path, flag)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(content)
+	if err := errors.Join(err, f.Close()); err != nil {
+		return fmt.Errorf("write %s: %w", clean(e.Path), pathCause(err))
+	}
+	return r.own(e)
+}
+
+// create opens a file for writing; a new one gets mode 0644 whatever the umask.
+func (r *Root) create(name string, flag int) (*os.File, error) {
+	f, err := r.OpenFile(name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL, 0o644)
+	if err == nil {
+		return f, f.Chmod(0o644)
+	}
+	// A dangling link is created through, as the image's own programs would.
+	return r.OpenFile(name, unix.O_WRONLY|unix.O_CREAT|unix.O_NOCTTY|unix.O_NONBLOCK|flag, 0o644)
+}
+
+// own sets owner, then mode: the kernel drops set-id bits when the owner changes.
+func (r *Root) own(e Edit) error {
+	uid, gid := -1, -1
+	var err error
+	if e.Owner != "" {
+		if uid, err = r.lookup("/etc/passwd", e.Owner); err != nil {
+			return fmt.Errorf("chown %s: %w", clean(e.Path), err)
+		}
+	}
+	if e.Group != "" {
+		if gid, err = r.lookup("/etc/group", e.Group); err != nil {
+			return fmt.Errorf("chown %s: %w", clean(e.Path), err)
+		}
+	}
+	if uid >= 0 || gid >= 0 {
+		if err := r.Chown(e.Path, uid, gid); err != nil {
+			return err
+		}
+	}
+	if e.Mode == nil {
+		return nil
+	}
+	return r.Chmod(e.Path, *e.Mode)
+}
+
+func (r *Root) mkdir(e Edit) error {
+	if err := r.MkdirAll(e.Path, 0o755); err != nil {
+		return err
+	}
+	return r.own(e)
+}
+
+func (r *Root) symlink(e Edit) error {
+	if err := r.MkdirAll(path.Dir(clean(e.Path)), 0o755); err != nil {
+		return err
+	}
+	return r.Symlink(e.To, e.Path, true)
+}
+
+// replace puts the new text, in which $1 stands for a group, in place of every
+// match, line by line.
+func (r *Root) replace(e Edit) error {
+	re, err := regexp.Compile(e.Pattern)
+	if err != nil {
+		return err
+	}
+	old, err := r.ReadFile(e.Path)
+	if err != nil {
+		return err
+	}
+	lines := bytes.SplitAfter(old, []byte("\n"))
+	for i, line := range lines {
+		text, ended := bytes.CutSuffix(line, []byte("\n"))
+		lines[i] = re.ReplaceAll(text, e.Content)
+		if ended {
+			lines[i] = append(lines[i], '\n')
+		}
+	}
+	e.Content = bytes.Join(lines, nil)
+	return r.write(e)
+}
+
+// copyIn copies a regular file or symbolic link of the host. Only the bytes (or the
+// link's text) are taken: a new file is 0644 and root's unless the edit says more.
+func (r *Root) copyIn(e Edit) error {
+	st, err := os.Lstat(e.Source)
+	if err != nil {
+		return err
+	}
+	switch st.Mode().Type() {
+	case fs.ModeSymlink:
+		text, err := os.Readlink(e.Source)
+		if err != nil {
+			return err
+		}
+		e.To = text
+		return r.symlink(e)
+	case 0:
+		return r.copyFile(e)
+	}
+	return fmt.Errorf("copy %s: not a regular file or a symbolic link", e.Source)
+}
+
+func (r *Root) copyFile(e Edit) error {
+	src, err := os.Open(e.Source)
+	if err != nil {
+		return err
+	}
+	defer src.Close()
+	if err := r.MkdirAll(path.Dir(clean(e.Path)), 0o755); err != nil {
+		return err
+	}
+	f, err := r.create(e.Path, unix.O_TRUNC)
+	if err != nil {
+		return err
+	}
+	_, err = f.ReadFrom(src) // copy_file_range where the file systems allow
+	if err := errors.Join(err, f.Close()); err != nil {
+		return fmt.Errorf("copy to %s: %w", clean(e.Path), pathCause(err))
+	}
+	return r.own(e)
+}
