@@ -1,0 +1,212 @@
+package catalog
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"strings"
+)
+
+// A Reader reads a catalog one product at a time, so that a large one need not be
+// in memory as a whole.
+type Reader struct {
+	stream string
+	dec    *json.Decoder
+	opened bool
+	closed bool
+}
+
+// NewReader returns a Reader for the catalog of a stream.
+func NewReader(r io.Reader, stream string) *Reader {
+	return &Reader{stream: stream, dec: json.NewDecoder(r)}
+}
+
+// An InvalidError says that a product of a catalog cannot be trusted: a name in it
+// is none, or a path leads elsewhere. The rest of the catalog can still be read.
+type InvalidError struct {
+	Product string
+	Err     error
+}
+
+func (e *InvalidError) Error() string { return fmt.Sprintf("product %q: %v", e.Product, e.Err) }
+
+func (e *InvalidError) Unwrap() error { return e.Err }
+
+// Next returns the next product and its id. After the last one the error is
+// io.EOF; after an *InvalidError, reading can go on.
+func (r *Reader) Next() (string, *Product, error) {
+	if r.closed {
+		return "", nil, io.EOF
+	}
+	if !r.opened {
+		if err := r.open(); err != nil {
+			return "", nil, decodeError(err)
+		}
+	}
+	if !r.dec.More() {
+		return "", nil, r.close()
+	}
+	id, err := r.key()
+	if err != nil {
+		return "", nil, decodeError(err)
+	}
+	p := new(Product)
+	if err := r.dec.Decode(p); err != nil {
+		if wrongType(err) {
+			return id, nil, &InvalidError{id, err}
+		}
+		return "", nil, decodeError(err)
+	}
+	if err := p.check(r.stream, id); err != nil {
+		return id, nil, &InvalidError{id, err}
+	}
+	return id, p, nil
+}
+
+// open reads up to the first product.
+func (r *Reader) open() error {
+	r.opened = true
+	if err := r.delim('{'); err != nil {
+		return err
+	}
+	found, err := r.skipTo("products")
+	if err != nil {
+		return err
+	}
+	if !found {
+		r.closed = true
+		return errors.New("there is no products key")
+	}
+	return r.delim('{')
+}
+
+// skipTo passes over keys and their values until the given key has been read.
+func (r *Reader) skipTo(want string) (bool, error) {
+	for r.dec.More() {
+		key, err := r.key()
+		if err != nil || key == want {
+			return err == nil, err
+		}
+		if err := r.dec.Decode(new(json.RawMessage)); err != nil {
+			return false, err
+		}
+	}
+	return false, nil
+}
+
+// close reads what follows the last product, so that a cut-off file is noticed.
+func (r *Reader) close() error {
+	r.closed = true
+	if err := r.delim('}'); err != nil {
+		return decodeError(err)
+	}
+	if _, err := r.skipTo(""); err != nil {
+		return decodeError(err)
+	}
+	if err := r.delim('}'); err != nil {
+		return decodeError(err)
+	}
+	if _, err := r.dec.Token(); err != io.EOF {
+		return decodeError(errors.New("something follows the catalog"))
+	}
+	return io.EOF
+}
+
+func (r *Reader) key() (string, error) {
+	token, err := r.dec.Token()
+	if err != nil {
+		return "", err
+	}
+	key, ok := token.(string)
+	if !ok {
+		return "", fmt.Errorf("%v where a key should be", token)
+	}
+	return key, nil
+}
+
+func (r *Reader) delim(want json.Delim) error {
+	token, err := r.dec.Token()
+	if err == nil && token != want {
+		err = fmt.Errorf("%v where %v should be", token, want)
+	}
+	return err
+}
+
+func decodeError(err error) error {
+	if err == io.EOF {
+		err = io.ErrUnexpectedEOF
+	}
+	return fmt.Errorf("not a catalog: %w", err)
+}
+
+// wrongType tells whether the JSON is well formed, so that the decoder stands
+// behind the value.
+func wrongType(err error) bool {
+	var t *json.UnmarshalTypeError
+	return errors.As(err, &t)
+}
+
+// check refuses every name that could lead out of the product's directory.
+func (p *Product) check(stream, id string) error {
+	if err := p.Name().Check(); err != nil {
+		return err
+	}
+	if p.Name().ID() != id {
+		return fmt.Errorf("its parts make the id %q", p.Name().ID())
+	}
+	for name, version := range p.Versions {
+		if err := CheckVersion(name); err != nil {
+			return err
+		}
+		if name[0] == '.' {
+			return fmt.Errorf("the version %q is hidden", name)
+		}
+		dir := path.Join(p.Name().Dir(stream), name)
+		for key, item := range version.Items {
+			if err := item.check(dir); err != nil {
+				return fmt.Errorf("version %s: item %q: %w", name, key, err)
+			}
+		}
+	}
+	return nil
+}
+
+func (i Item) check(dir string) error {
+	file, ok := strings.CutPrefix(i.Path, dir+"/")
+	if !ok {
+		return fmt.Errorf("the path %q is not in %s", i.Path, dir)
+	}
+	if err := CheckVersion(file); err != nil {
+		return err
+	}
+	if !isDigest(i.SHA256) {
+		return fmt.Errorf("the hash %q is not a SHA-256", i.SHA256)
+	}
+	for _, kind := range Kinds {
+		if combined := *kind.Field(&i); combined != "" && !isDigest(combined) {
+			return fmt.Errorf("the combined hash %q is not a SHA-256", combined)
+		}
+	}
+	if i.DeltaBase != "" {
+		return CheckVersion(i.DeltaBase)
+	}
+	return nil
+}
+
+func isDigest(s string) bool {
+	return len(s) == 64 && strings.Trim(s, "0123456789abcdef") == ""
+}
+
+// ReadIndex reads an index. Unknown formats are refused.
+func ReadIndex(r io.Reader) (*Index, error) {
+	var index Index
+	if err := json.NewDecoder(r).Decode(&index); err != nil {
+		return nil, fmt.Errorf("not an index: %w", err)
+	}
+	if index.Format != FormatIndex {
+		return nil, fmt.Errorf("not an index: the format is %q", index.Format)
+	}
+	return &index, nil
+}

@@ -1,0 +1,66 @@
+package catalog
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+)
+
+// A Writer writes a catalog one product at a time, in one line without blanks. The
+// products must come sorted by id.
+type Writer struct {
+	w     io.Writer
+	count int
+	err   error
+}
+
+// NewWriter starts the catalog of a stream.
+func NewWriter(w io.Writer, stream string) *Writer {
+	out := &Writer{w: w}
+	out.print(`{"content_id":%s,"format":%q,"datatype":%q,"products":{`, quote(stream), FormatProducts, Datatype)
+	return out
+}
+
+// Product adds a product.
+func (w *Writer) Product(id string, p *Product) error {
+	if p.Requirements == nil {
+		p.Requirements = map[string]string{} // clients expect an object
+	}
+	data, err := json.Marshal(p)
+	if err != nil {
+		return fmt.Errorf("internal error: product %s: %w", id, err)
+	}
+	if w.count++; w.count > 1 {
+		w.print(",")
+	}
+	w.print("%s:%s", quote(id), data)
+	return w.err
+}
+
+// Close ends the catalog. It does not close the writer below.
+func (w *Writer) Close() error {
+	w.print("}}\n")
+	return w.err
+}
+
+func (w *Writer) print(format string, args ...any) {
+	if w.err == nil {
+		_, w.err = fmt.Fprintf(w.w, format, args...)
+	}
+}
+
+func quote(s string) []byte {
+	data, _ := json.Marshal(s) // a string cannot fail
+	return data
+}
+
+// Write writes an index in one line.
+func (x *Index) Write(w io.Writer) error {
+	for name, entry := range x.Entries {
+		if entry.Products == nil {
+			entry.Products = []string{} // clients expect a list
+			x.Entries[name] = entry
+		}
+	}
+	return json.NewEncoder(w).Encode(x)
+}
