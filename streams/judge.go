@@ -1,0 +1,123 @@
+package streams
+
+import (
+	"context"
+	"errors"
+	"path"
+)
+
+// judge reads what it has to of a version and decides whether it can be listed. The
+// error is that something could not be read, which says nothing about the version.
+// It returns the number of bytes read.
+func judge(ctx context.Context, s *site, dir string, v *version, upstream bool) (read int64, err error) {
+	v.verdict, v.item, v.trouble = incomplete, "", ""
+	if !v.isComplete(upstream) {
+		return 0, nil
+	}
+	sums, err := readSums(s, dir, v)
+	if err != nil {
+		return 0, err
+	}
+	if name := v.missing(sums, upstream); name != "" {
+		v.item, v.trouble = name, sumsName+" names a file that is not there"
+		return 0, nil
+	}
+	_, err = readConfig(s, dir, v)
+	if bad := (*configError)(nil); errors.As(err, &bad) {
+		v.verdict, v.trouble = failed, err.Error()
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	if v.needsHash() {
+		if read, err = hashVersion(ctx, s, dir, v); err != nil {
+			return read, err
+		}
+	}
+	if name := v.mismatch(sums); name != "" {
+		v.verdict, v.item = rejected, name
+		v.trouble = "it differs from its entry in " + sumsName + ", or has none"
+		return read, nil
+	}
+	v.verdict = good
+	return read, nil
+}
+
+// isComplete tells whether there is metadata and a root file system. In the old
+// tool's way, a tarball alone is none.
+func (v *version) isComplete(upstream bool) bool {
+	var meta, rootfs bool
+	for _, f := range v.files {
+		meta = meta || f.class.isMeta()
+		rootfs = rootfs || f.class.isRootfs() && !(upstream && f.class == rootTarXZ)
+	}
+	return meta && rootfs
+}
+
+// readSums returns what SHA256SUMS says, nil if there is none.
+func readSums(s *site, dir string, v *version) (map[string]digest, error) {
+	if v.find(sumsName) == nil {
+		return nil, nil
+	}
+	data, err := s.readFile(path.Join(dir, sumsName))
+	if err != nil {
+		return nil, err
+	}
+	return parseSums(data), nil
+}
+
+// missing returns an item that is in the sums but not in the version: the upload
+// is not finished.
+func (v *version) missing(sums map[string]digest, upstream bool) string {
+	for name := range sorted(sums) {
+		c := classify(name, upstream)
+		if c.isItem() && c != delta && v.find(name) == nil {
+			return name
+		}
+	}
+	return ""
+}
+
+// mismatch returns an item that is not what the sums say. Deltas do not count: they
+// are made here after the sums, and each is checked by decoding it.
+func (v *version) mismatch(sums map[string]digest) string {
+	if sums == nil {
+		return ""
+	}
+	for _, f := range v.files {
+		if f.class.isItem() && f.class != delta && sums[f.name] != f.sum {
+			return f.name
+		}
+	}
+	return ""
+}
+
+// A configError says that a configuration can be read but not understood.
+type configError struct {
+	name string
+	err  error
+}
+
+func (e *configError) Error() string { return e.name + ": " + e.err.Error() }
+
+func (e *configError) Unwrap() error { return e.err }
+
+// readConfig returns the configuration of a version, nil if it has none.
+func readConfig(s *site, dir string, v *version) (*config, error) {
+	for _, name := range []string{configName, configNameDoc} {
+		if v.find(name) == nil {
+			continue
+		}
+		data, err := s.readFile(path.Join(dir, name))
+		if err != nil {
+			return nil, err
+		}
+		c, err := parseConfig(data)
+		if err != nil {
+			return nil, &configError{name, err}
+		}
+		return c, nil
+	}
+	return nil, nil
+}

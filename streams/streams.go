@@ -1,0 +1,138 @@
+// Package streams maintains the tree of a simplestreams image server: Build makes
+// the catalogs and the index from the image files, Prune takes old versions out,
+// Verify checks all that is published, List says what that is and Add puts a built
+// image into the tree.
+//
+// The tree is the truth and everything else is derived from it:
+//
+//	<root>/<stream>/<distro>/<release>/<arch>/<variant>/<version>/<files>
+//	<root>/streams/<stream version>/index.json, <stream>.json and their .gz copies
+//	<root>/streams/.state/ what the tool remembers; all of it can be lost without harm
+//	<root>/index.html, page.css, page.js if a page is wanted
+//
+// One version's trouble never stops the rest: it is logged, counted in the summary
+// and the error of the whole run stays nil. Whatever kills a run, clients see
+// the catalogs as they were before it or as they are after it.
+//
+// The package does not serve the tree (see package serve) and knows no command line.
+package streams
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path"
+	"path/filepath"
+	"runtime"
+
+	"imagebuilder/builtins/host"
+	"imagebuilder/streams/catalog"
+)
+
+// Names that are used where a Tree does not say otherwise.
+const (
+	DefaultStream        = "images"
+	DefaultStreamVersion = "v1" // the only one that LXD and Incus look for
+)
+
+// A Tree says which image server a function works on, and how. Only Root must be
+// set.
+type Tree struct {
+	Root          string       // directory that is served
+	Streams       []string     // directories of images in it; nil: DefaultStream
+	StreamVersion string       // directory of the catalogs below streams/; "": DefaultStreamVersion
+	Workers       int          // files worked on at a time; 0: one for each CPU
+	Links         bool         // follow symbolic links that stay inside Root; else they count as not there
+	NaturalOrder  bool         // v10 comes after v9; clients disagree and use byte order
+	Log           *slog.Logger // nil: nothing is logged
+	Clock         host.Clock   // nil: the system's
+
+	fault func(op, name string) error // see site
+}
+
+// A work is a Tree that has been checked and opened.
+type work struct {
+	Tree
+	site  *site
+	clock host.Clock
+	log   *slog.Logger
+}
+
+// open checks the names and opens the root. Nothing has been changed if it fails.
+func (t Tree) open() (*work, error) {
+	w := &work{Tree: t, clock: t.Clock, log: t.Log}
+	if w.Root == "" {
+		return nil, errors.New("no directory is given")
+	}
+	if w.log == nil {
+		w.log = slog.New(slog.DiscardHandler)
+	}
+	if w.clock == nil {
+		w.clock, _ = host.NewClock("") // only a wrong date is an error
+	}
+	if w.Workers < 1 {
+		w.Workers = runtime.GOMAXPROCS(0)
+	}
+	if err := w.names(); err != nil {
+		return nil, err
+	}
+	var err error
+	w.site, err = openSite(w.Root, w.Links)
+	if err != nil {
+		return nil, err
+	}
+	w.site.fault = t.fault
+	return w, nil
+}
+
+func (w *work) close() error { return w.site.close() }
+
+// names fills in and checks the names that become part of paths.
+func (w *work) names() error {
+	if w.StreamVersion == "" {
+		w.StreamVersion = DefaultStreamVersion
+	}
+	if err := catalog.CheckStreamVersion(w.StreamVersion); err != nil {
+		return fmt.Errorf("stream version: %w", err)
+	}
+	if len(w.Streams) == 0 {
+		w.Streams = []string{DefaultStream}
+	}
+	seen := make(map[string]bool)
+	for _, name := range w.Streams {
+		if err := catalog.CheckStream(name); err != nil {
+			return fmt.Errorf("stream: %w", err)
+		}
+		if seen[name] {
+			return fmt.Errorf("stream %s is given twice", name)
+		}
+		seen[name] = true
+	}
+	return nil
+}
+
+// metaDir is where the catalogs are.
+func (w *work) metaDir() string { return path.Join(streamsDir, w.StreamVersion) }
+
+func (w *work) catalogPath(stream string) string {
+	return path.Join(w.metaDir(), stream+".json")
+}
+
+// Directories of the tool's own below the root.
+const (
+	streamsDir = "streams"
+	stateDir   = "streams/.state"
+)
+
+// full returns a path as the user knows it, for messages.
+func (w *work) full(name string) string { return filepath.Join(w.Root, name) }
+
+// info, warn and fail log one record. The keys and their order are those of the
+// old tool, whose records some people evaluate.
+func (w *work) info(msg string, args ...any) { w.log.Info(msg, args...) }
+func (w *work) warn(msg string, args ...any) { w.log.Warn(msg, args...) }
+func (w *work) fail(msg string, args ...any) { w.log.Error(msg, args...) }
+
+// cancelled tells whether err is the end of the context rather than a fault.
+func cancelled(ctx context.Context) bool { return ctx.Err() != nil }
