@@ -135,6 +135,14 @@ func (c *config) requirementsOf(n catalog.Name, values map[string]string) {
 	}
 }
 
+// withoutEffect returns the keys that mean nothing to this tool, and the
+// requirements that mean nothing to the daemons.
+func (c *config) withoutEffect(n catalog.Name) []string {
+	values := map[string]string{}
+	c.requirementsOf(n, values)
+	return append(slices.Clone(c.unknown), unknownRequirements(values)...)
+}
+
 func passes(filter []string, name string) bool {
 	return len(filter) == 0 || slices.Contains(filter, name)
 }

@@ -37,6 +37,9 @@ func (v *version) done(f *file) bool {
 // that each metadata tarball left behind, its joint ones. It returns the number of
 // bytes read.
 func hashVersion(ctx context.Context, s *site, dir string, v *version) (read int64, err error) {
+	if !v.needsHash() {
+		return 0, nil
+	}
 	var heads [len(metaClasses)]hash.Hash
 	for i, c := range metaClasses {
 		f := v.first(c)

@@ -6,42 +6,46 @@ import (
 	"path"
 )
 
-// judge reads what it has to of a version and decides whether it can be listed. The
-// error is that something could not be read, which says nothing about the version.
-// It returns the number of bytes read.
-func judge(ctx context.Context, s *site, dir string, v *version, upstream bool) (read int64, err error) {
+// A judgement is what came of judging a version, besides its verdict.
+type judgement struct {
+	read   int64   // bytes
+	config *config // of the version
+	err    error   // something could not be read, which says nothing about the version
+}
+
+// judge reads what it has to of a version and decides whether it can be listed.
+func judge(ctx context.Context, s *site, dir string, v *version, upstream bool) (j judgement) {
 	v.verdict, v.item, v.trouble = incomplete, "", ""
 	if !v.isComplete(upstream) {
-		return 0, nil
+		return j
 	}
 	sums, err := readSums(s, dir, v)
 	if err != nil {
-		return 0, err
+		v.verdict = unjudged
+		return judgement{err: err}
 	}
 	if name := v.missing(sums, upstream); name != "" {
 		v.item, v.trouble = name, sumsName+" names a file that is not there"
-		return 0, nil
+		return j
 	}
-	_, err = readConfig(s, dir, v)
-	if bad := (*configError)(nil); errors.As(err, &bad) {
-		v.verdict, v.trouble = failed, err.Error()
-		return 0, nil
+	j.config, j.err = readConfig(s, dir, v)
+	if bad := (*configError)(nil); errors.As(j.err, &bad) {
+		v.verdict, v.trouble = failed, j.err.Error()
+		return judgement{}
 	}
-	if err != nil {
-		return 0, err
+	if j.err == nil {
+		j.read, j.err = hashVersion(ctx, s, dir, v)
 	}
-	if v.needsHash() {
-		if read, err = hashVersion(ctx, s, dir, v); err != nil {
-			return read, err
-		}
+	if j.err != nil {
+		v.verdict = unjudged
+		return j
 	}
+	v.verdict = good
 	if name := v.mismatch(sums); name != "" {
 		v.verdict, v.item = rejected, name
 		v.trouble = "it differs from its entry in " + sumsName + ", or has none"
-		return read, nil
 	}
-	v.verdict = good
-	return read, nil
+	return j
 }
 
 // isComplete tells whether there is metadata and a root file system. In the old

@@ -76,7 +76,7 @@ func lockError(f *os.File, err error) error {
 	if err != unix.EWOULDBLOCK {
 		return err
 	}
-	text, _ := readSmall(f)
+	text, _ := readRegular(f, maxSmall)
 	if pid := strings.TrimSpace(string(text)); pid != "" {
 		return fmt.Errorf("%w (process %s)", ErrLocked, pid)
 	}

@@ -207,7 +207,7 @@ func stampOf(st *unix.Stat_t) stamp {
 
 // inherit takes over what is known of files that have not changed.
 func (v *version) inherit(old *version) {
-	v.deltas = old.deltas
+	v.before, v.deltas = old, old.deltas
 	metaSame := sameMeta(v, old)
 	for i := range v.files {
 		f := &v.files[i]

@@ -43,6 +43,8 @@ type version struct {
 	item     string // the file at fault, if the verdict is about one
 	trouble  string // why it is not listed
 	pending  bool   // a delta of it should be tried again
+
+	before *version // what was known, until it is judged anew
 }
 
 // A file is one that is listed or has a say in what is.
@@ -60,10 +62,11 @@ type file struct {
 type verdict uint8
 
 const (
-	incomplete verdict = iota // not finished yet
-	rejected                  // contradicts its checksums
-	failed                    // cannot be read or understood
-	good                      // can be listed
+	unjudged   verdict = iota
+	incomplete         // not finished yet
+	rejected           // contradicts its checksums
+	failed             // cannot be understood
+	good               // can be listed
 )
 
 // find returns the file of a name, or nil.

@@ -86,10 +86,11 @@ func (s *site) readFile(name string) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
-	return readSmall(f)
+	return readRegular(f, maxSmall)
 }
 
-func readSmall(f *os.File) ([]byte, error) {
+// readRegular returns the content of a regular file of at most limit bytes.
+func readRegular(f *os.File, limit int64) ([]byte, error) {
 	st, err := f.Stat()
 	if err != nil {
 		return nil, err
@@ -97,10 +98,11 @@ func readSmall(f *os.File) ([]byte, error) {
 	if !st.Mode().IsRegular() {
 		return nil, &fs.PathError{Op: "read", Path: f.Name(), Err: errors.New("not a regular file")}
 	}
-	data, err := io.ReadAll(io.LimitReader(f, maxSmall+1))
-	if err == nil && len(data) > maxSmall {
-		err = &fs.PathError{Op: "read", Path: f.Name(), Err: fmt.Errorf("larger than %d bytes", maxSmall)}
+	if st.Size() > limit {
+		return nil, &fs.PathError{Op: "read", Path: f.Name(), Err: fmt.Errorf("larger than %d bytes", limit)}
 	}
+	data := make([]byte, st.Size())
+	_, err = io.ReadFull(f, data) // one that shrinks meanwhile is an error
 	return data, err
 }
 
@@ -180,23 +182,44 @@ func (s *site) mkdir(name string) error {
 
 func (s *site) rename(old, name string) error { return s.rename2(old, name, 0) }
 
-// rename2 renames within one directory, with the flags of renameat2(2).
+// rename2 renames with the flags of renameat2(2).
 func (s *site) rename2(old, name string, flags uint) error {
-	return s.change("rename", name, func(dirfd int, base string) error {
-		return unix.Renameat2(dirfd, path.Base(old), dirfd, base, flags)
+	return s.from(old, func(oldfd int, oldBase string) error {
+		return s.change("rename", name, func(dirfd int, base string) error {
+			return unix.Renameat2(oldfd, oldBase, dirfd, base, flags)
+		})
 	})
 }
 
-// link gives old a second name in another directory.
+// link gives old a second name.
 func (s *site) link(old, name string) error {
-	from, err := s.parent(old)
+	return s.from(old, func(oldfd int, oldBase string) error {
+		return s.change("link", name, func(dirfd int, base string) error {
+			return unix.Linkat(oldfd, oldBase, dirfd, base, 0)
+		})
+	})
+}
+
+// from runs do with the open directory that holds the first of two names.
+func (s *site) from(old string, do func(dirfd int, base string) error) error {
+	dir, err := s.parent(old)
 	if err != nil {
 		return err
 	}
-	defer from.Close()
-	return s.change("link", name, func(dirfd int, base string) error {
-		return unix.Linkat(int(from.Fd()), path.Base(old), dirfd, base, 0)
-	})
+	defer dir.Close()
+	return do(int(dir.Fd()), path.Base(old))
+}
+
+// likeness gives a directory the mode of another and, where that is allowed, its
+// owner.
+func (s *site) likeness(name string, like *unix.Stat_t) error {
+	dir, err := s.openat(name, unix.O_RDONLY|unix.O_DIRECTORY, false)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	unix.Fchown(int(dir.Fd()), int(like.Uid), int(like.Gid)) // only root may give files away
+	return pathError("chmod", name, unix.Fchmod(int(dir.Fd()), like.Mode&0o7777))
 }
 
 // remove removes a file or link; it is no error if it is not there.

@@ -2,7 +2,9 @@ package streams
 
 import (
 	"bufio"
+	"crypto/sha256"
 	"errors"
+	"io"
 	"os"
 	"path"
 
@@ -65,10 +67,23 @@ func (s *site) write(name string, fill func(*bufio.Writer) error) error {
 	return errors.Join(err, out.close())
 }
 
+// writeHashed is write, and returns the hash of what was written.
+func (s *site) writeHashed(name string, fill func(*bufio.Writer) error) (digest, error) {
+	h := sha256.New()
+	err := s.write(name, func(w *bufio.Writer) error {
+		both := bufio.NewWriterSize(io.MultiWriter(w, h), 64<<10)
+		if err := fill(both); err != nil {
+			return err
+		}
+		return both.Flush()
+	})
+	return sumOf(h), err
+}
+
 // replace writes a file of a fixed name so that it is there as a whole, old or new,
-// at any time. The temporary name is hidden, and a left-over one is overwritten.
+// at any time. A left-over of one that was killed gives way.
 func (s *site) replace(name string, fill func(*bufio.Writer) error) error {
-	temp := path.Join(path.Dir(name), "."+path.Base(name)+tempSuffix)
+	temp := tempName(name)
 	if err := s.remove(temp); err != nil {
 		return err
 	}
@@ -84,3 +99,7 @@ func (s *site) replace(name string, fill func(*bufio.Writer) error) error {
 
 // tempSuffix ends the names of files that are not finished. They are hidden too.
 const tempSuffix = ".tmp"
+
+func tempName(name string) string {
+	return path.Join(path.Dir(name), "."+path.Base(name)+tempSuffix)
+}

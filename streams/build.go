@@ -1,0 +1,284 @@
+package streams
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+
+	"imagebuilder/streams/catalog"
+)
+
+// BuildOptions say what Build publishes, and from what.
+type BuildOptions struct {
+	Tree
+	Upstream bool // list what the old tool lists, no more: see below
+	Deltas   DeltaOptions
+	Signer   *Signer // signs the index and the catalogs; nil: nothing is signed
+	DryRun   bool    // only say what would be done
+	Safety
+}
+
+// Safety guards against publishing an image tree that was emptied, or is not
+// mounted.
+type Safety struct {
+	MaxDrop float64 // refuse to drop more than this share of what a stream lists; 0: three quarters
+	Force   bool    // do it nevertheless
+}
+
+// Build makes the catalogs of the streams and the index of them from what is in the
+// tree. Only what is new or has changed is read, and files that would stay as they
+// are are not touched. The index lists the streams given and no others.
+//
+// A version is listed if it has metadata and a root file system and does not
+// contradict its SHA256SUMS. With Upstream, only lxd.tar.xz counts as metadata and
+// only squashfs or qcow2 completes a version, incus.tar.xz gets no fingerprints, VM
+// disks of other names are not known, and requirement files are not read: that is
+// for comparison with the old tool, since Incus then sees no image at all.
+func Build(ctx context.Context, opts BuildOptions) (BuildSummary, error) {
+	w, err := opts.Tree.open()
+	if err != nil {
+		return BuildSummary{}, err
+	}
+	defer w.close()
+	take := w.lock
+	if opts.DryRun {
+		take = w.share
+	}
+	l, err := take()
+	if err != nil {
+		return BuildSummary{}, err
+	}
+	defer l.close()
+	b := &builder{work: w, opts: opts, start: l.start, leaving: w.readLeaving(), record: w.readRecord()}
+	b.xdelta = newXdelta(w.site, opts.Deltas.Memory)
+	err = b.run(ctx)
+	b.sum.Streams = len(w.Streams)
+	if err == nil {
+		w.info("Build finished", b.sum.attrs()...)
+	}
+	return b.sum, err
+}
+
+// A builder is one run of Build.
+type builder struct {
+	*work
+	opts    BuildOptions
+	start   int64
+	leaving leaving
+	record  record
+	xdelta  *xdelta
+	streams []*streamBuild
+	sum     BuildSummary
+
+	noXdelta *deltaResult      // the first delta that was missed because there is no xdelta3
+	withheld map[*file]bool    // root file systems of images that are published elsewhere
+	owners   map[string]string // alias and architecture to product
+}
+
+// A streamBuild is what is known of one stream in a run.
+type streamBuild struct {
+	name     string
+	known    []*product // from the cache
+	id       cacheID    // of the cache
+	found    *scan
+	listing  listing // of the catalog as it is
+	products []published
+}
+
+// A published is a product with the versions of it that are listed.
+type published struct {
+	*product
+	versions []*version
+}
+
+func (b *builder) run(ctx context.Context) error {
+	for _, name := range b.Streams {
+		s, err := b.scan(ctx, name)
+		if err != nil {
+			return err
+		}
+		b.streams = append(b.streams, s)
+	}
+	if b.upToDate() {
+		return b.stay()
+	}
+	b.readListings()
+	if b.opts.DryRun {
+		return b.preview()
+	}
+	err := b.process(ctx)
+	// What was read is remembered even if it comes to nothing else: a large tree
+	// takes long to read.
+	err = errors.Join(err, b.saveCaches())
+	if err != nil {
+		return err
+	}
+	b.choose()
+	if err := b.checkDrops(); err != nil {
+		return err
+	}
+	return b.publish(ctx)
+}
+
+// scan loads what is known of a stream and looks for what has changed.
+func (b *builder) scan(ctx context.Context, name string) (*streamBuild, error) {
+	s := &streamBuild{name: name}
+	s.known, s.id = b.readCache(name)
+	sc := &scanner{
+		site: b.site, stream: name, upstream: b.opts.Upstream, workers: b.Workers, start: b.start,
+		leaving: make(map[string]bool), known: make(map[catalog.Name]*product),
+	}
+	for path := range b.leaving {
+		sc.leaving[path] = true
+	}
+	for _, p := range s.known {
+		sc.known[p.name] = p
+	}
+	var err error
+	s.found, err = sc.scan(ctx)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = &fs.PathError{Op: "lstat", Path: b.full(name), Err: fs.ErrNotExist}
+	}
+	if err != nil {
+		return nil, err
+	}
+	for _, t := range s.found.lost {
+		b.sum.Failed++
+		b.fail("Failed to read directory", "path", b.full(t.path), "error", t.err)
+	}
+	for _, t := range s.found.skipped {
+		b.sum.Skipped++
+		b.warn("Left out", "path", b.full(t.path), "error", t.err)
+	}
+	return s, nil
+}
+
+// upToDate tells whether everything is as the last build left it.
+func (b *builder) upToDate() bool {
+	if !b.record.Clean || b.record.Options != b.optionsID() || !b.record.Stale.IsZero() && !b.clock().Before(b.record.Stale) {
+		return false
+	}
+	for _, s := range b.streams {
+		if b.record.Caches[s.name] != s.id.String() || len(s.found.products) != len(s.known) {
+			return false
+		}
+		for _, p := range s.found.products {
+			if s.found.fresh[p] {
+				return false
+			}
+		}
+	}
+	for name, want := range b.record.Files {
+		if b.stampText(name) != want {
+			return false
+		}
+	}
+	return true
+}
+
+// optionsID changes whenever the same tree would be published otherwise.
+func (b *builder) optionsID() string {
+	signer := ""
+	if b.opts.Signer != nil {
+		signer = b.opts.Signer.Fingerprint()
+	}
+	deltas := b.opts.Deltas
+	deltas.Memory = 0
+	data, err := json.Marshal([]any{cacheMagic, b.Streams, b.Links, b.NaturalOrder, b.opts.Upstream, deltas, signer})
+	if err != nil {
+		panic("internal error: " + err.Error()) // only numbers and strings
+	}
+	return digest(sha256.Sum256(data)).String()
+}
+
+func (b *builder) stampText(name string) string {
+	st, err := b.site.stat(name)
+	if err != nil {
+		return ""
+	}
+	s := stampOf(&st)
+	return fmt.Sprint(s.size, s.mtime, s.ino)
+}
+
+// stay ends a build that has nothing to do. It says again what is wrong.
+func (b *builder) stay() error {
+	b.sum.Unchanged = true
+	touched := false
+	for _, s := range b.streams {
+		touched = touched || s.found.touched
+		for _, p := range s.found.products {
+			j := &job{builder: b, stream: s, product: p}
+			j.report()
+			j.flush()
+			if p.hasComplete() {
+				b.sum.Products++
+				b.sum.Versions += len(p.listed())
+			}
+		}
+	}
+	if !touched || b.opts.DryRun {
+		return nil
+	}
+	if err := b.saveCaches(); err != nil {
+		return err
+	}
+	return b.saveRecord()
+}
+
+// saveCaches remembers what is known of the streams.
+func (b *builder) saveCaches() error {
+	for _, s := range b.streams {
+		id, err := b.writeCache(s.name, s.found.products)
+		if err != nil {
+			return err
+		}
+		s.id = id
+	}
+	return nil
+}
+
+// saveRecord remembers what was published from what.
+func (b *builder) saveRecord() error {
+	r := record{Options: b.optionsID(), Caches: map[string]string{}, Files: map[string]string{}, Clean: !b.sum.unclean, Stale: b.record.Stale}
+	names := []string{path.Join(b.metaDir(), indexName)}
+	for _, s := range b.streams {
+		r.Caches[s.name] = s.id.String()
+		names = append(names, b.catalogPath(s.name))
+	}
+	for _, name := range names {
+		for _, suffix := range []string{"", gzipSuffix, signatureSuffix} {
+			r.Files[name+suffix] = b.stampText(name + suffix)
+		}
+	}
+	return b.site.writeState(b.recordPath(), r)
+}
+
+// readListings finds out what the catalogs list. If they are what the last build
+// made of the cache, the cache tells.
+func (b *builder) readListings() {
+	for _, s := range b.streams {
+		name := b.catalogPath(s.name)
+		if b.record.Caches[s.name] == s.id.String() && b.record.Files[name] == b.stampText(name) {
+			s.listing = listingOf(s.known)
+			continue
+		}
+		var err error
+		if s.listing, err = b.readListing(s.name); err != nil {
+			b.warn("Catalog cannot be read and is made anew", "path", b.full(name), "error", err)
+		}
+	}
+}
+
+func listingOf(products []*product) listing {
+	l := make(listing)
+	for _, p := range products {
+		for _, v := range p.listed() {
+			l.add(p.name, v.name)
+		}
+	}
+	return l
+}

@@ -1,0 +1,104 @@
+package streams
+
+import (
+	"fmt"
+	"path"
+	"strings"
+
+	"imagebuilder/streams/catalog"
+)
+
+// choose decides what is listed: every good version, but no image twice. A product
+// is there as long as it has a complete version, even if none can be listed.
+func (b *builder) choose() {
+	seen := make(uniqueness)
+	b.withheld = make(map[*file]bool)
+	for _, s := range b.streams {
+		for _, p := range s.found.products {
+			if !p.hasComplete() {
+				continue
+			}
+			entry := published{product: p}
+			for _, v := range b.ordered(p.listed()) {
+				twins := seen.withhold(path.Join(p.name.Dir(s.name), v.name), v)
+				for f, twin := range twins {
+					b.duplicate(path.Join(p.name.Dir(s.name), v.name, f.name), twin)
+					b.withheld[f] = true
+				}
+				if len(twins) < v.images() {
+					entry.versions = append(entry.versions, v)
+				}
+			}
+			s.products = append(s.products, entry)
+			b.sum.Products++
+			b.sum.Versions += len(entry.versions)
+		}
+	}
+}
+
+func (b *builder) duplicate(name, twin string) {
+	b.sum.Duplicates++
+	b.sum.unclean = true
+	b.warn("Image is published already", "path", b.full(name), "version", b.full(twin))
+}
+
+func (p *product) hasComplete() bool {
+	for _, v := range p.versions {
+		if v.verdict > incomplete {
+			return true
+		}
+	}
+	return false
+}
+
+// checkDrops says which versions will not be listed any more, and refuses to go on
+// if that is most of a stream: then the tree is rather not there.
+func (b *builder) checkDrops() error {
+	for _, s := range b.streams {
+		now := make(listing)
+		for _, p := range s.products {
+			for _, v := range p.versions {
+				now.add(p.name, v.name)
+			}
+		}
+		gone := s.listing.without(now)
+		for _, g := range gone {
+			name := path.Join(g.product.Dir(s.name), g.version)
+			if _, leaves := b.leaving[name]; leaves {
+				continue
+			}
+			b.sum.Dropped++
+			b.warn("Dropping stale product version from catalog", "path", b.full(name))
+		}
+		if err := b.opts.Safety.check(len(gone), s.listing.count(), s.name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// check refuses to drop too large a share of what a stream lists.
+func (s Safety) check(gone, all int, stream string) error {
+	limit := s.MaxDrop
+	if limit == 0 {
+		limit = 0.75
+	}
+	if s.Force || float64(gone) <= limit*float64(all) {
+		return nil
+	}
+	return fmt.Errorf("refusing to drop %d of the %d versions of stream %s: is the tree mounted and complete? Force it if so", gone, all, stream)
+}
+
+// warnAliases tells of aliases that several products of an architecture have: which
+// of them a client takes depends on how it sorts.
+func (b *builder) warnAliases(owners map[string]string, c *catalog.Product) {
+	for alias := range strings.SplitSeq(c.Aliases, ",") {
+		key := alias + "/" + c.Arch
+		owner, taken := owners[key]
+		if taken && owner != c.Name().ID() {
+			b.warn("Alias is used by another product", "alias", key, "product", c.Name().ID(), "other", owner)
+			continue
+		}
+		owners[key] = c.Name().ID()
+	}
+}

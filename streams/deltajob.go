@@ -1,0 +1,157 @@
+package streams
+
+import (
+	"bufio"
+	"context"
+	"log/slog"
+	"path"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// makeDeltas sees to the deltas of a product, newest first.
+func (j *job) makeDeltas(ctx context.Context) error {
+	todo := j.undecided()
+	if len(todo) == 0 {
+		return nil
+	}
+	if err := j.xdelta.available(ctx); err != nil {
+		for _, w := range todo {
+			w.target.pending = true
+		}
+		j.sum.DeltaFails += len(todo)
+		j.noXdelta = &deltaResult{wish: todo[0], err: err}
+		return context.Cause(ctx)
+	}
+	results := make([]*deltaResult, len(todo))
+	var group errgroup.Group
+	var err error
+	for i := len(todo) - 1; i >= 0 && err == nil; i-- {
+		err = j.do(ctx, &group, func() {
+			results[i] = j.xdelta.fulfil(ctx, todo[i], j.opts.Deltas.maxShare())
+		})
+	}
+	group.Wait()
+	if err == nil {
+		err = context.Cause(ctx)
+	}
+	for _, r := range results {
+		if r != nil {
+			r.apply()
+		}
+	}
+	if err != nil {
+		return err
+	}
+	for _, r := range results {
+		j.delta(r)
+	}
+	j.sums(results)
+	return nil
+}
+
+// undecided returns the deltas that should be there and that have to be looked at:
+// those of which there is a file, and those that are to be made.
+func (j *job) undecided() []wish {
+	var todo []wish
+	for _, v := range j.product.versions {
+		v.pending = false
+	}
+	versions := unique(j.ordered(j.product.listed()))
+	kept := j.retained(versions)
+	for _, w := range wishes(j.stream.name, j.product, versions, j.opts.Deltas.Disks) {
+		make := !j.opts.Deltas.Off && kept[w.target] && kept[w.base]
+		if (make || w.file() != nil) && !w.decided(j.opts.Deltas.maxShare()) {
+			todo = append(todo, w)
+		}
+	}
+	return todo
+}
+
+// retained returns the versions that a later prune will keep.
+func (j *job) retained(versions []*version) map[*version]bool {
+	last := len(versions) - 1
+	kept := make(map[*version]bool)
+	born := func(i int) time.Time { return versions[last-i].born() }
+	for i, keep := range j.opts.Deltas.Retain.keep(len(versions), j.clock(), born) {
+		kept[versions[last-i]] = keep
+	}
+	return kept
+}
+
+// delta logs and counts what became of a delta.
+func (j *job) delta(r *deltaResult) {
+	switch {
+	case r.err != nil:
+		j.sum.DeltaFails++
+		j.log(slog.LevelError, "Failed creating delta file", append(r.attrs(), "error", r.err)...)
+	case !r.kept:
+		j.sum.Undelta++
+		j.log(slog.LevelInfo, "Delta is not worth having", r.attrs()...)
+	case r.made:
+		j.sum.Deltas++
+		j.log(slog.LevelInfo, "Delta generated successfully", r.attrs()...)
+	}
+}
+
+func (r *deltaResult) attrs() []any {
+	return []any{"product", r.product, "version", r.target.name, "item", r.name, "deltaBase", r.base.name}
+}
+
+// sums enters deltas into the SHA256SUMS of their versions.
+func (j *job) sums(results []*deltaResult) {
+	edits := make(map[*version]map[string]digest)
+	for _, r := range results {
+		if r.kept {
+			if edits[r.target] == nil {
+				edits[r.target] = make(map[string]digest)
+			}
+			edits[r.target][r.name] = r.file.sum
+		}
+	}
+	for _, v := range j.product.versions {
+		f := v.find(sumsName)
+		if edits[v] == nil || f == nil {
+			continue
+		}
+		st, err := updateSums(j.site, j.path(v), edits[v])
+		if err != nil {
+			j.sum.Failed++
+			j.log(slog.LevelError, "Failed to update checksums file",
+				"product", j.product.name.ID(), "version", v.name, "error", err)
+			continue
+		}
+		f.stamp, f.settled = st, true // it says the same of all but the deltas
+	}
+}
+
+// updateSums enters the hashes of deltas into the SHA256SUMS of a version, removing
+// those that are zero, and returns the stamp of what is there then. One that is
+// signed stays as it is.
+func updateSums(s *site, dir string, edits map[string]digest) (stamp, error) {
+	name := path.Join(dir, sumsName)
+	data, err := s.readFile(name)
+	if err != nil {
+		return stamp{}, err
+	}
+	edited := editSums(data, edits)
+	if string(edited) != string(data) && !s.signed(name) {
+		err = s.replace(name, func(w *bufio.Writer) error { _, err := w.Write(edited); return err })
+	}
+	if err != nil {
+		return stamp{}, err
+	}
+	st, err := s.stat(name)
+	return stampOf(&st), err
+}
+
+// signed tells whether there is a detached signature beside a file.
+func (s *site) signed(name string) bool {
+	for _, suffix := range []string{".asc", ".gpg", ".sig"} {
+		if _, err := s.stat(name + suffix); err == nil {
+			return true
+		}
+	}
+	return false
+}

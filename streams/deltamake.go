@@ -1,0 +1,82 @@
+package streams
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"path"
+)
+
+// fulfil sees to a wish: a delta file that is there is taken if it can be decoded,
+// and otherwise made. One that is too large is not worth having.
+func (x *xdelta) fulfil(ctx context.Context, w wish, share float64) *deltaResult {
+	r := &deltaResult{wish: w, file: w.file()}
+	limit := int64(share * float64(w.to().stamp.size))
+	if r.file != nil {
+		r.err = x.check(ctx, w.fromPath(), w.filePath(), w.to().sum)
+	}
+	if r.file == nil || errors.Is(r.err, errDecode) {
+		r.file, r.err = x.make(ctx, w, limit)
+		r.made = r.file != nil
+	}
+	switch {
+	case r.err != nil:
+	case r.file != nil && r.file.stamp.size <= limit:
+		r.kept, r.key = true, w.keptKey(r.file)
+	default:
+		r.key = w.droppedKey(share)
+	}
+	return r
+}
+
+// make makes a delta under a temporary name, checks it and gives it its own. If it
+// is larger than limit it is removed again and the result is nil.
+func (x *xdelta) make(ctx context.Context, w wish, limit int64) (f *file, err error) {
+	temp := tempName(w.filePath())
+	if err := x.site.remove(temp); err != nil {
+		return nil, err
+	}
+	out, err := x.site.create(temp)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		err = errors.Join(err, out.close())
+		if f == nil {
+			err = errors.Join(err, x.site.remove(temp))
+		}
+	}()
+	if err := x.encode(ctx, w.fromPath(), w.toPath(), out.file); err != nil {
+		return nil, err
+	}
+	st, err := out.file.Stat()
+	if err != nil || st.Size() > limit {
+		return nil, err
+	}
+	if err := x.check(ctx, w.fromPath(), temp, w.to().sum); err != nil {
+		return nil, err
+	}
+	return x.finish(ctx, out, temp, w.filePath())
+}
+
+// finish makes a delta durable and visible.
+func (x *xdelta) finish(ctx context.Context, out *output, temp, name string) (*file, error) {
+	if err := out.sync(); err != nil {
+		return nil, err
+	}
+	st, err := x.site.stat(temp)
+	if err != nil {
+		return nil, err
+	}
+	// Nobody else writes it, so its time can be trusted although it is recent.
+	f := &file{name: path.Base(name), class: delta, stamp: stampOf(&st), settled: true, hashed: true}
+	h := sha256.New()
+	if err := hashFile(ctx, x.site, temp, f, h); err != nil {
+		return nil, err
+	}
+	f.sum = sumOf(h)
+	if err := x.site.rename(temp, name); err != nil {
+		return nil, err
+	}
+	return f, x.site.sync(path.Dir(name))
+}

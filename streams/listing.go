@@ -1,0 +1,97 @@
+package streams
+
+import (
+	"cmp"
+	"errors"
+	"io"
+	"io/fs"
+	"slices"
+	"strings"
+
+	"imagebuilder/streams/catalog"
+)
+
+// A listing is which versions a catalog lists.
+type listing map[catalog.Name]map[string]bool
+
+func (l listing) add(n catalog.Name, version string) {
+	if l[n] == nil {
+		l[n] = make(map[string]bool)
+	}
+	l[n][version] = true
+}
+
+func (l listing) count() int {
+	n := 0
+	for _, versions := range l {
+		n += len(versions)
+	}
+	return n
+}
+
+// A listed is one version that a catalog lists.
+type listed struct {
+	product catalog.Name
+	version string
+}
+
+// without returns what is not in the other listing, sorted.
+func (l listing) without(other listing) []listed {
+	var list []listed
+	for name, versions := range l {
+		for version := range versions {
+			if !other[name][version] {
+				list = append(list, listed{name, version})
+			}
+		}
+	}
+	slices.SortFunc(list, func(a, b listed) int {
+		return cmp.Or(strings.Compare(a.product.ID(), b.product.ID()), strings.Compare(a.version, b.version))
+	})
+	return list
+}
+
+// readListing returns what a stream's catalog lists; nothing if there is none.
+// Products that cannot be trusted do not count.
+func (w *work) readListing(stream string) (listing, error) {
+	l := make(listing)
+	err := w.eachProduct(stream, func(id string, p *catalog.Product) error {
+		for version := range p.Versions {
+			l.add(p.Name(), version)
+		}
+		return nil
+	}, nil)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	return l, err
+}
+
+// eachProduct reads a stream's catalog. Products that cannot be trusted go to bad,
+// if it is given, and are passed over.
+func (w *work) eachProduct(stream string, fn func(string, *catalog.Product) error, bad func(*catalog.InvalidError)) error {
+	f, err := w.site.open(w.catalogPath(stream))
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	r := catalog.NewReader(f, stream)
+	for {
+		id, p, err := r.Next()
+		var invalid *catalog.InvalidError
+		switch {
+		case err == io.EOF:
+			return nil
+		case errors.As(err, &invalid):
+			if bad != nil {
+				bad(invalid)
+			}
+			continue
+		case err != nil:
+			return pathError("read", w.catalogPath(stream), err)
+		}
+		if err := fn(id, p); err != nil {
+			return err
+		}
+	}
+}

@@ -1,0 +1,205 @@
+package streams
+
+import (
+	"context"
+	"log/slog"
+	"path"
+	"slices"
+
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/semaphore"
+
+	"imagebuilder/streams/catalog"
+)
+
+// A job is the work on one product: its new versions are read, newest first, and
+// then its deltas are made, while other products are at their own stages. Only the
+// job changes its product.
+type job struct {
+	*builder
+	slots    *semaphore.Weighted // work on one file each, for all jobs together
+	stream   *streamBuild
+	product  *product
+	listed   listing
+	sum      BuildSummary
+	noXdelta *deltaResult // the first delta that could not be made because the program is missing
+	records  []entry
+	done     chan struct{}
+}
+
+// An entry is a log record that waits until those of the products before it are out,
+// so that the order of the log is that of the tree.
+type entry struct {
+	level slog.Level
+	msg   string
+	args  []any
+}
+
+func (j *job) log(level slog.Level, msg string, args ...any) {
+	j.records = append(j.records, entry{level, msg, args})
+}
+
+// process does what there is to do for all products.
+func (b *builder) process(ctx context.Context) error {
+	jobs := b.jobs()
+	group, inner := errgroup.WithContext(ctx)
+	group.SetLimit(2 * b.Workers) // some at work and some waiting for a slot
+	go func() {
+		for _, j := range jobs {
+			group.Go(func() error {
+				defer close(j.done)
+				return j.run(inner)
+			})
+		}
+	}()
+	for _, j := range jobs {
+		<-j.done
+		j.flush()
+	}
+	return group.Wait()
+}
+
+// flush adds what came of a job to what came of those before it.
+func (j *job) flush() {
+	b := j.builder
+	b.sum.add(&j.sum)
+	for _, r := range j.records {
+		b.work.log.Log(context.Background(), r.level, r.msg, r.args...)
+	}
+	if j.noXdelta != nil && b.noXdelta == nil {
+		b.noXdelta = j.noXdelta // said once, however many deltas are missing
+		b.fail("Failed creating delta file", append(j.noXdelta.attrs(), "error", j.noXdelta.err)...)
+	}
+}
+
+func (b *builder) jobs() []*job {
+	slots := semaphore.NewWeighted(int64(b.Workers))
+	var jobs []*job
+	for _, s := range b.streams {
+		for _, p := range s.found.products {
+			jobs = append(jobs, &job{builder: b, slots: slots, stream: s, product: p, done: make(chan struct{})})
+		}
+	}
+	return jobs
+}
+
+func (j *job) run(ctx context.Context) error {
+	if err := j.judgeAll(ctx); err != nil {
+		return err
+	}
+	j.report()
+	j.welcome()
+	return j.makeDeltas(ctx)
+}
+
+// do runs fn when a slot is free.
+func (j *job) do(ctx context.Context, group *errgroup.Group, fn func()) error {
+	if err := j.slots.Acquire(ctx, 1); err != nil {
+		return context.Cause(ctx)
+	}
+	group.Go(func() error {
+		defer j.slots.Release(1)
+		fn()
+		return nil
+	})
+	return nil
+}
+
+// judgeAll judges the versions that have not been yet.
+func (j *job) judgeAll(ctx context.Context) error {
+	versions := j.product.versions
+	results := make([]judgement, len(versions))
+	var group errgroup.Group
+	var err error
+	for i := len(versions) - 1; i >= 0 && err == nil; i-- {
+		if v := versions[i]; v.verdict == unjudged {
+			err = j.do(ctx, &group, func() { results[i] = judge(ctx, j.site, j.path(v), v, j.opts.Upstream) })
+		}
+	}
+	group.Wait()
+	if err == nil {
+		err = context.Cause(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	for i, r := range results {
+		j.sum.Read += r.read
+		if r.config != nil {
+			j.odd(versions[i], r.config)
+		}
+		if r.err != nil {
+			versions[i] = j.keepOld(versions[i], r.err)
+		}
+	}
+	return nil
+}
+
+// odd tells of configuration that has no effect.
+func (j *job) odd(v *version, c *config) {
+	for _, key := range c.withoutEffect(j.product.name) {
+		j.log(slog.LevelWarn, "Configuration has no effect", append(j.attrs(v), "key", key)...)
+	}
+}
+
+// keepOld returns what stands for a version that could not be read just now: what
+// was known of it, if that could be listed.
+func (j *job) keepOld(v *version, err error) *version {
+	j.sum.Failed++
+	j.sum.unclean = true
+	j.log(slog.LevelError, "Failed to get version", append(j.attrs(v), "error", err)...)
+	v.verdict = unjudged
+	if v.before != nil && v.before.verdict == good {
+		return v.before
+	}
+	return v
+}
+
+func (j *job) path(v *version) string { return path.Join(j.product.name.Dir(j.stream.name), v.name) }
+
+func (j *job) attrs(v *version) []any {
+	return []any{"streamName", j.stream.name, "product", j.product.name.ID(), "version", v.name}
+}
+
+// report says what is wrong with the versions.
+func (j *job) report() {
+	for _, v := range j.product.versions {
+		switch v.verdict {
+		case incomplete:
+			j.sum.Incomplete++
+			if v.trouble != "" {
+				j.log(slog.LevelWarn, "Version is incomplete", append(j.attrs(v), "item", v.item, "error", v.trouble)...)
+			}
+		case rejected:
+			j.sum.Rejected++
+			j.log(slog.LevelError, "Checksum mismatch", append(j.attrs(v), "item", v.item)...)
+		case failed:
+			j.sum.Failed++
+			j.log(slog.LevelError, "Failed to get version", append(j.attrs(v), "error", v.trouble)...)
+		}
+	}
+}
+
+// welcome says which versions are new.
+func (j *job) welcome() {
+	for _, v := range j.product.listed() {
+		if j.stream.listing[j.product.name][v.name] {
+			continue
+		}
+		j.sum.Added++
+		j.log(slog.LevelInfo, "New version added to the product catalog", j.attrs(v)...)
+		if !catalog.Readable(v.name) {
+			j.log(slog.LevelWarn, "Clients pass over a version whose name does not start with a date", j.attrs(v)...)
+		}
+	}
+}
+
+// ordered returns versions in the order that decides which is newer.
+func (w *work) ordered(versions []*version) []*version {
+	if !w.NaturalOrder {
+		return versions
+	}
+	return slices.SortedFunc(slices.Values(versions), func(a, b *version) int {
+		return compareVersions(a.name, b.name, true)
+	})
+}

@@ -1,0 +1,86 @@
+package streams
+
+import (
+	"bufio"
+	"encoding/json"
+	"path"
+	"time"
+)
+
+// A record says what a build published and from what, so that the next one can tell
+// at a glance that there is nothing to do. It is believed only where all of it is
+// still so.
+type record struct {
+	Options string            `json:"options"` // of all that shapes what is published
+	Caches  map[string]string `json:"caches"`  // id of each stream's side cache
+	Files   map[string]string `json:"files"`   // path and stamp of what was published
+	Clean   bool              `json:"clean"`   // nothing was wrong that only a full build would say again
+	Stale   time.Time         `json:"stale"`   // when the page changes by itself; zero: never
+}
+
+func (w *work) recordPath() string { return path.Join(stateDir, w.StreamVersion+".json") }
+
+func (w *work) cachePath(stream string) string { return path.Join(stateDir, stream+".cache") }
+
+// maxState bounds what is read of the tool's own files; a million versions need less.
+const maxState = 1 << 30
+
+// readState reads a file of the tool's own, nil if it cannot be read: whatever is
+// in one, it can be lost without harm.
+func (s *site) readState(name string) []byte {
+	f, err := s.open(name)
+	if err != nil {
+		return nil
+	}
+	defer f.Close()
+	data, err := readRegular(f, maxState)
+	if err != nil {
+		return nil
+	}
+	return data
+}
+
+func (s *site) writeState(name string, value any) error {
+	return s.replace(name, func(w *bufio.Writer) error { return json.NewEncoder(w).Encode(value) })
+}
+
+func (w *work) readRecord() record {
+	var r record
+	json.Unmarshal(w.site.readState(w.recordPath()), &r) // a damaged one is as good as none
+	return r
+}
+
+// readCache returns what is known of a stream, and the id of that knowledge.
+func (w *work) readCache(stream string) ([]*product, cacheID) {
+	products, id, err := decodeCache(w.site.readState(w.cachePath(stream)))
+	if err != nil {
+		return nil, cacheID{}
+	}
+	return products, id
+}
+
+func (w *work) writeCache(stream string, products []*product) (id cacheID, err error) {
+	err = w.site.replace(w.cachePath(stream), func(out *bufio.Writer) error {
+		id, err = encodeCache(out, products)
+		return err
+	})
+	return id, err
+}
+
+// leaving is what has left the catalogs and still waits for its files to be removed:
+// path to the time it left. Clients go by an old catalog for an hour, and their
+// downloads take time.
+type leaving map[string]time.Time
+
+const leavingPath = stateDir + "/leaving.json"
+
+func (w *work) readLeaving() leaving {
+	l := make(leaving)
+	json.Unmarshal(w.site.readState(leavingPath), &l) // a damaged one is as good as none
+	if l == nil {
+		l = make(leaving) // the file said null
+	}
+	return l
+}
+
+func (w *work) writeLeaving(l leaving) error { return w.site.writeState(leavingPath, l) }

@@ -1,0 +1,160 @@
+package streams
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"math/bits"
+	"os"
+	"path"
+	"sync"
+
+	"golang.org/x/sync/semaphore"
+	"golang.org/x/sys/unix"
+
+	"imagebuilder/builtins/host"
+)
+
+// xdeltaEnv is the environment of xdelta3: without the caller's XDELTA variable,
+// which could add arguments.
+var xdeltaEnv = []string{"LC_ALL=C"}
+
+// An xdelta makes and checks deltas with the program that clients apply them with.
+type xdelta struct {
+	site   *site
+	budget int64
+	memory *semaphore.Weighted // of budget bytes, shared by all that run at a time
+
+	once    sync.Once
+	missing error
+}
+
+// newXdelta returns an xdelta whose programs take about budget bytes together; 0 is
+// half of the machine's memory.
+func newXdelta(s *site, budget int64) *xdelta {
+	if budget <= 0 {
+		var info unix.Sysinfo_t
+		if unix.Sysinfo(&info) == nil {
+			budget = int64(info.Totalram) * int64(info.Unit) / 2
+		}
+	}
+	budget = max(budget, windowCost(minWindow))
+	return &xdelta{site: s, budget: budget, memory: semaphore.NewWeighted(budget)}
+}
+
+const (
+	minWindow  = 512 << 10 // the smallest that xdelta3 takes
+	fixedCost  = 32 << 20  // of one process, besides the window
+	windowFold = 3         // bytes it takes for each byte of the window, as measured
+)
+
+func windowCost(window int64) int64 { return window*windowFold + fixedCost }
+
+// available tells whether xdelta3 can be run at all.
+func (x *xdelta) available(ctx context.Context) error {
+	x.once.Do(func() {
+		x.missing = host.Command{Args: []string{"xdelta3", "-V"}, Env: xdeltaEnv}.Run(ctx)
+	})
+	return x.missing
+}
+
+// window returns the size of the source window for a base: as large as the base, so
+// that nothing that moved is missed, and no larger, since memory and time go by it;
+// xdelta3 rounds up to a power of two anyway.
+func (x *xdelta) window(base int64) int64 {
+	window := int64(minWindow)
+	if base > window {
+		window = 1 << bits.Len64(uint64(base-1))
+	}
+	for window > minWindow && windowCost(window) > x.budget {
+		window /= 2
+	}
+	return window
+}
+
+// encode writes the delta that makes target from base to out.
+func (x *xdelta) encode(ctx context.Context, base, target string, out *os.File) error {
+	files, err := x.openAll(base, target)
+	if err != nil {
+		return err
+	}
+	defer closeAll(files)
+	st, err := files[0].Stat()
+	if err != nil {
+		return err
+	}
+	window := x.window(st.Size())
+	cost := windowCost(window)
+	if err := x.memory.Acquire(ctx, cost); err != nil {
+		return context.Cause(ctx)
+	}
+	defer x.memory.Release(cost)
+	return host.Command{
+		Args: []string{
+			"xdelta3", "-e", "-9", "-f",
+			"-D", // the files are what they are, whatever compression they look like
+			"-B", fmt.Sprint(window),
+			"-A" + path.Base(target) + "//" + path.Base(base) + "/", // as it would be with plain names
+			"-s", "/dev/fd/3", "/dev/fd/4", "/dev/fd/5",
+		},
+		Env:   xdeltaEnv,
+		Files: append(files, out),
+	}.Run(ctx)
+}
+
+// errDecode says that a delta does not make what it should.
+var errDecode = errors.New("the delta does not make the file it is for")
+
+// check tells whether a delta makes a file with the given hash from base. It is
+// applied as clients do it.
+func (x *xdelta) check(ctx context.Context, base, delta string, want digest) error {
+	files, err := x.openAll(base, delta)
+	if err != nil {
+		return err
+	}
+	defer closeAll(files)
+	r, w, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	sum := make(chan digest, 1)
+	go func() {
+		hash := sha256.New()
+		io.Copy(hash, r) // a pipe that breaks gives the wrong hash
+		sum <- sumOf(hash)
+	}()
+	err = host.Command{
+		Args:  []string{"xdelta3", "-d", "-f", "-s", "/dev/fd/3", "/dev/fd/4", "/dev/fd/5"},
+		Env:   xdeltaEnv,
+		Files: append(files, w),
+	}.Run(ctx)
+	w.Close()
+	got := <-sum
+	r.Close()
+	var exit *host.ExitError
+	if errors.As(err, &exit) || err == nil && got != want {
+		return errDecode
+	}
+	return err
+}
+
+func (x *xdelta) openAll(names ...string) ([]*os.File, error) {
+	var files []*os.File
+	for _, name := range names {
+		f, err := x.site.open(name)
+		if err != nil {
+			closeAll(files)
+			return nil, err
+		}
+		files = append(files, f)
+	}
+	return files, nil
+}
+
+func closeAll(files []*os.File) {
+	for _, f := range files {
+		f.Close()
+	}
+}
