@@ -9,6 +9,8 @@ import (
 	"io/fs"
 	"path"
 
+	"golang.org/x/sys/unix"
+
 	"imagebuilder/streams/catalog"
 )
 
@@ -44,11 +46,7 @@ func Build(ctx context.Context, opts BuildOptions) (BuildSummary, error) {
 		return BuildSummary{}, err
 	}
 	defer w.close()
-	take := w.lock
-	if opts.DryRun {
-		take = w.share
-	}
-	l, err := take()
+	l, err := w.lockFor(opts.DryRun)
 	if err != nil {
 		return BuildSummary{}, err
 	}
@@ -141,7 +139,7 @@ func (b *builder) scan(ctx context.Context, name string) (*streamBuild, error) {
 	var err error
 	s.found, err = sc.scan(ctx)
 	if errors.Is(err, fs.ErrNotExist) {
-		err = &fs.PathError{Op: "lstat", Path: b.full(name), Err: fs.ErrNotExist}
+		err = &fs.PathError{Op: "lstat", Path: b.full(name), Err: unix.ENOENT}
 	}
 	if err != nil {
 		return nil, err

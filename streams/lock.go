@@ -44,12 +44,21 @@ func (w *work) lock() (*lock, error) {
 	return l, nil
 }
 
+// lockFor takes the lock as it is needed to change the tree, or only to read it.
+func (w *work) lockFor(reading bool) (*lock, error) {
+	if reading {
+		return w.share()
+	}
+	return w.lock()
+}
+
 // share takes the lock together with other readers, so that nothing changes
 // meanwhile. A tree that was never built, or may not be written, has none to take.
 func (w *work) share() (*lock, error) {
+	start := w.clock().UnixNano() // nothing may be written to ask the file system
 	f, err := w.site.open(lockName)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
-		return new(lock), nil
+		return &lock{start: start}, nil
 	}
 	if err != nil {
 		return nil, err
@@ -57,7 +66,7 @@ func (w *work) share() (*lock, error) {
 	if err := flock(f, unix.LOCK_SH); err != nil {
 		return nil, errors.Join(fmt.Errorf("cannot check %s: %w", w.Root, lockError(f, err)), f.Close())
 	}
-	return &lock{file: f}, nil
+	return &lock{file: f, start: start}, nil
 }
 
 func (l *lock) close() error {

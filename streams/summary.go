@@ -47,3 +47,26 @@ func (s *BuildSummary) attrs() []any {
 		"bytesRead", s.Read, "published", len(s.Published),
 	}
 }
+
+// A PruneSummary counts what a prune did.
+type PruneSummary struct {
+	Dropped   int      // versions that have left the catalogs
+	Vanished  int      // versions that were listed and not there any more
+	Removed   int      // versions whose files are removed
+	Deltas    int      // delta files that are removed
+	Dangling  int      // products and versions that are removed because no catalog knew them
+	Empty     int      // empty directories that are removed
+	Waiting   int      // paths that wait for their grace period to end
+	Failed    int      // what could not be read or removed
+	Published []string // paths of the files that are new, from the root
+}
+
+// Trouble tells whether anything went wrong that the run itself survived.
+func (s *PruneSummary) Trouble() bool { return s.Failed > 0 }
+
+func (s *PruneSummary) attrs() []any {
+	return []any{
+		"dropped", s.Dropped, "vanished", s.Vanished, "removed", s.Removed, "deltas", s.Deltas, "dangling", s.Dangling,
+		"empty", s.Empty, "waiting", s.Waiting, "failed", s.Failed, "published", len(s.Published),
+	}
+}

@@ -1,0 +1,213 @@
+package streams
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io/fs"
+	"maps"
+	"slices"
+	"time"
+
+	"imagebuilder/streams/catalog"
+)
+
+const (
+	// DefaultRetainBuilds is how many versions of a product Prune keeps.
+	DefaultRetainBuilds = 10
+	// DefaultGrace is how long files stay after they have left the catalog: clients
+	// go by an old one for an hour, and then their downloads take their time.
+	DefaultGrace = 2 * time.Hour
+	// AtOnce, as a grace, has files removed as soon as the catalog is without them.
+	AtOnce time.Duration = -1
+	// DefaultDanglingAge is how long what no catalog lists has been left alone
+	// before it is taken for a left-over rather than for an upload.
+	DefaultDanglingAge = 6 * time.Hour
+)
+
+// PruneOptions say what Prune takes out of the catalogs and removes.
+type PruneOptions struct {
+	Tree
+	Retain      Retention     // Builds 0: DefaultRetainBuilds
+	Remove      []string      // fingerprints, or their unique beginnings, of images whose versions go as well
+	Grace       time.Duration // from leaving the catalog to removal; 0: DefaultGrace
+	Dangling    bool          // also remove what no catalog lists
+	DanglingAge time.Duration // once nothing in it was changed for so long; 0: DefaultDanglingAge
+	Signer      *Signer       // as in BuildOptions
+	DryRun      bool          // only say what would be done
+	Safety
+}
+
+// Prune takes old versions, and those that have vanished, out of the catalogs. Their
+// files are removed by a Prune that comes after the grace period, as are deltas that
+// are not listed any more. Versions that are waiting for that are not listed again by
+// Build. Nothing outside the directories of the streams is ever removed.
+func Prune(ctx context.Context, opts PruneOptions) (PruneSummary, error) {
+	if err := opts.Retain.check(); err != nil {
+		return PruneSummary{}, err
+	}
+	if opts.Retain.Builds == 0 {
+		opts.Retain.Builds = DefaultRetainBuilds
+	}
+	if opts.Grace == 0 {
+		opts.Grace = DefaultGrace
+	}
+	if opts.DanglingAge == 0 {
+		opts.DanglingAge = DefaultDanglingAge
+	}
+	w, err := opts.Tree.open()
+	if err != nil {
+		return PruneSummary{}, err
+	}
+	defer w.close()
+	l, err := w.lockFor(opts.DryRun)
+	if err != nil {
+		return PruneSummary{}, err
+	}
+	defer l.close()
+	p := &pruner{work: w, opts: opts, now: w.clock(), start: l.start, leaving: w.readLeaving()}
+	err = p.run(ctx)
+	p.sum.Waiting = len(p.leaving)
+	if err == nil {
+		w.info("Prune finished", p.sum.attrs()...)
+	}
+	return p.sum, err
+}
+
+// A pruner is one run of Prune.
+type pruner struct {
+	*work
+	opts    PruneOptions
+	now     time.Time
+	start   int64 // time of the file system, with which times of files are compared
+	leaving leaving
+	streams []*streamPrune
+	sum     PruneSummary
+}
+
+func (p *pruner) run(ctx context.Context) error {
+	for _, name := range p.Streams {
+		s, err := p.plan(ctx, name)
+		if err != nil {
+			return err
+		}
+		p.streams = append(p.streams, s)
+	}
+	if err := p.checkRemoved(); err != nil {
+		return err
+	}
+	if p.opts.DryRun {
+		return p.preview()
+	}
+	// The state comes first: a version that is in it is not listed again, whereas
+	// one that is lost from the catalog only would be.
+	p.enter()
+	if err := p.writeLeaving(p.leaving); err != nil {
+		return err
+	}
+	if err := p.publish(ctx); err != nil {
+		return err
+	}
+	return p.clean(ctx)
+}
+
+// publish writes the catalogs without what goes, and all that is derived from them.
+func (p *pruner) publish(ctx context.Context) (err error) {
+	pub, err := newPublication(p.site, p.metaDir())
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, pub.discard()) }()
+	index := p.oldIndex()
+	entries := make(map[string]catalog.Entry)
+	maps.Copy(entries, index.Entries)
+	for _, s := range p.streams {
+		var ids []string
+		changed, err := p.stageAll(pub, s.name+".json", p.opts.Signer, func(out *bufio.Writer) error {
+			w := catalog.NewWriter(out, s.name)
+			ids = nil
+			err := p.eachProduct(s.name, func(id string, c *catalog.Product) error {
+				if !s.apply(id, c) {
+					return nil
+				}
+				ids = append(ids, id)
+				return w.Product(id, c)
+			}, nil)
+			return errors.Join(err, w.Close())
+		})
+		if err != nil {
+			return err
+		}
+		entries[s.name] = p.entry(s.name, index.Entries[s.name], changed, ids)
+	}
+	if err := p.stageIndex(pub, entries, p.opts.Signer); err != nil {
+		return err
+	}
+	p.sum.Published, err = pub.commit(ctx)
+	return err
+}
+
+// clean removes the files whose time has come.
+func (p *pruner) clean(ctx context.Context) error {
+	err := p.removeDue(ctx)
+	if err == nil && p.opts.Dangling {
+		err = p.removeDangling(ctx)
+	}
+	if err == nil {
+		err = p.sweep(ctx)
+	}
+	return errors.Join(err, p.writeLeaving(p.leaving))
+}
+
+// enter notes what leaves the catalogs now, and forgets what has come back or is gone.
+func (p *pruner) enter() {
+	for _, s := range p.streams {
+		for _, name := range s.leaves {
+			p.leaving[name] = p.now
+		}
+		for _, name := range s.strays {
+			if _, ok := p.leaving[name]; !ok {
+				p.leaving[name] = p.now
+			}
+		}
+		for _, name := range s.back {
+			delete(p.leaving, name)
+		}
+	}
+	for name, since := range p.leaving {
+		if since.After(p.now) {
+			p.leaving[name] = p.now // the clock was set back
+		}
+		if _, err := p.site.stat(name); errors.Is(err, fs.ErrNotExist) || !removable(name) {
+			delete(p.leaving, name)
+		}
+	}
+}
+
+// preview says what would be done.
+func (p *pruner) preview() error {
+	for _, s := range p.streams {
+		for _, name := range slices.Concat(s.leaves, s.strays) {
+			p.info("Would leave the catalog and be removed", "path", p.full(name))
+		}
+		for _, name := range s.dangling {
+			p.info("Would be removed as dangling", "path", p.full(name))
+		}
+	}
+	for name, since := range sorted(p.leaving) {
+		if p.due(since) {
+			p.info("Would be removed", "path", p.full(name))
+		}
+	}
+	return nil
+}
+
+func (p *pruner) due(since time.Time) bool {
+	return p.opts.Grace < 0 || p.now.Sub(since) >= p.opts.Grace
+}
+
+// trouble reports what could not be looked at and stays as it is therefore.
+func (p *pruner) trouble(name string, err error) {
+	p.sum.Failed++
+	p.fail("Failed to read directory", "path", p.full(name), "error", err)
+}

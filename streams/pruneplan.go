@@ -1,0 +1,241 @@
+package streams
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"imagebuilder/streams/catalog"
+)
+
+// A streamPrune is what will become of a stream.
+type streamPrune struct {
+	name     string
+	products map[string]*productPrune // by id: those in the catalog
+	leaves   []string                 // paths of what leaves the catalog now
+	strays   []string                 // paths of deltas that are not listed, and were not before
+	back     []string                 // paths of what was to be removed and is listed again
+	temps    []string                 // paths of unfinished files of a run that was killed
+	dangling []string                 // paths of what the catalog does not know
+	found    map[string]bool          // fingerprints that were asked for
+}
+
+// A productPrune says which versions of a product stay listed and which do not.
+type productPrune struct{ stays, gone map[string]bool }
+
+func (s *streamPrune) knows(id, version string) bool {
+	p := s.products[id]
+	return p != nil && (p.stays[version] || p.gone[version])
+}
+
+// plan decides about all of a stream without changing anything.
+func (p *pruner) plan(ctx context.Context, stream string) (*streamPrune, error) {
+	s := &streamPrune{name: stream, products: make(map[string]*productPrune), found: make(map[string]bool)}
+	vanished, all := 0, 0
+	err := p.eachProduct(stream, func(id string, c *catalog.Product) error {
+		all += len(c.Versions)
+		vanished += p.planProduct(s, id, c)
+		return context.Cause(ctx)
+	}, func(bad *catalog.InvalidError) {
+		p.sum.Failed++
+		p.fail("Product cannot be trusted and is dropped from the catalog", "streamName", stream, "product", bad.Product, "error", bad.Err)
+	})
+	if err == nil {
+		err = p.opts.Safety.check(vanished, all, stream)
+	}
+	if err == nil && p.opts.Dangling {
+		err = p.planDangling(ctx, s)
+	}
+	return s, err
+}
+
+// planProduct decides about one product. It returns how many of its versions have
+// vanished.
+func (p *pruner) planProduct(s *streamPrune, id string, c *catalog.Product) (vanished int) {
+	dir := c.Name().Dir(s.name)
+	plan := &productPrune{make(map[string]bool), make(map[string]bool)}
+	s.products[id] = plan
+	there, err := p.versionsIn(dir)
+	if err != nil {
+		p.trouble(dir, err)
+		for name := range c.Versions {
+			plan.stays[name] = true // until it can be told
+		}
+		return 0
+	}
+	var present []string // newest first
+	for name := range c.Versions {
+		if there[name] {
+			present = append(present, name)
+			continue
+		}
+		plan.gone[name] = true
+		vanished++
+	}
+	for name := range sorted(plan.gone) {
+		p.sum.Vanished++
+		p.warn("Dropping stale product version from catalog", "path", p.full(path.Join(dir, name)))
+	}
+	slices.SortFunc(present, func(a, b string) int { return compareVersions(b, a, p.NaturalOrder) })
+	p.retain(s, plan, c, present)
+	for name := range sorted(plan.stays) {
+		p.planDeltas(s, path.Join(dir, name), c.Versions[name], plan)
+	}
+	return vanished
+}
+
+// retain decides which of the versions that are there stay.
+func (p *pruner) retain(s *streamPrune, plan *productPrune, c *catalog.Product, present []string) {
+	kept := p.opts.Retain.keep(len(present), p.now, func(i int) time.Time { return p.born(c, present[i]) })
+	for i, version := range present {
+		name := path.Join(c.Name().Dir(s.name), version)
+		if kept[i] && !s.meant(c.Versions[version], p.opts.Remove) {
+			plan.stays[version] = true
+			p.comesBack(s, name)
+			continue
+		}
+		plan.gone[version] = true
+		s.leaves = append(s.leaves, name)
+		p.sum.Dropped++
+		if p.opts.Grace >= 0 { // or else its removal is said in a moment
+			p.info("Dropping old product version from catalog", "path", p.full(name))
+		}
+	}
+}
+
+func (p *pruner) comesBack(s *streamPrune, name string) {
+	if _, ok := p.leaving[name]; ok {
+		s.back = append(s.back, name)
+	}
+}
+
+// planDeltas finds the delta files of a version that will not be listed.
+func (p *pruner) planDeltas(s *streamPrune, dir string, v catalog.Version, plan *productPrune) {
+	listed := make(map[string]bool) // file name to whether it stays so
+	for _, item := range v.Items {
+		stays := item.DeltaBase == "" || plan.stays[item.DeltaBase]
+		listed[path.Base(item.Path)] = stays
+		if !stays {
+			s.leaves = append(s.leaves, item.Path)
+		} else if item.DeltaBase != "" {
+			p.comesBack(s, item.Path)
+		}
+	}
+	entries, err := p.site.list(dir)
+	if err != nil {
+		p.trouble(dir, err)
+		return
+	}
+	for _, e := range entries {
+		if !e.Type().IsRegular() {
+			continue
+		}
+		name := path.Join(dir, e.Name())
+		if unfinished(e.Name()) {
+			s.temps = append(s.temps, name)
+		}
+		if _, known := listed[e.Name()]; !known && classify(e.Name(), false) == delta && catalog.CheckVersion(e.Name()) == nil {
+			s.strays = append(s.strays, name)
+		}
+	}
+}
+
+// unfinished tells whether a file's name is a temporary one of this tool's. While
+// the tree is locked, none is in use.
+func unfinished(name string) bool {
+	return name == tempName(sumsName) ||
+		strings.HasPrefix(name, ".") && strings.HasSuffix(name, catalog.DeltaSuffix+tempSuffix)
+}
+
+// versionsIn returns the names of the directories in a product's directory. That
+// it is not there is no error, but that it cannot be read is.
+func (p *pruner) versionsIn(dir string) (map[string]bool, error) {
+	entries, err := p.site.list(dir)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	there := make(map[string]bool, len(entries))
+	for _, e := range entries {
+		there[e.Name()] = e.IsDir() || p.Links && e.Type() == fs.ModeSymlink
+	}
+	return there, nil
+}
+
+// born returns the time a version was made, as (*version).born does.
+func (p *pruner) born(c *catalog.Product, name string) time.Time {
+	if t, ok := catalog.Time(name); ok {
+		return t
+	}
+	for _, item := range c.Versions[name].Items {
+		if item.FType != catalog.LXDMeta && item.FType != catalog.IncusMeta {
+			continue
+		}
+		if st, err := p.site.stat(item.Path); err == nil {
+			return time.Unix(0, st.Mtim.Nano())
+		}
+	}
+	return p.now // it cannot be told, so it is not old
+}
+
+// meant tells whether a version has one of the images that are to be removed.
+func (s *streamPrune) meant(v catalog.Version, prefixes []string) bool {
+	meant := false
+	for _, image := range v.Images() {
+		for _, prefix := range prefixes {
+			if strings.HasPrefix(image.Fingerprint, prefix) {
+				s.found[image.Fingerprint] = true
+				meant = true
+			}
+		}
+	}
+	return meant
+}
+
+// checkRemoved makes sure that each fingerprint means one image.
+func (p *pruner) checkRemoved() error {
+	for _, prefix := range p.opts.Remove {
+		n := 0
+		for _, s := range p.streams {
+			for fingerprint := range s.found {
+				if strings.HasPrefix(fingerprint, prefix) {
+					n++
+				}
+			}
+		}
+		if n != 1 {
+			return fmt.Errorf("%d images have a fingerprint that starts with %q, not one", n, prefix)
+		}
+	}
+	return nil
+}
+
+// apply takes out of a product what goes. It tells whether the product stays: one
+// that had nothing to lose does.
+func (s *streamPrune) apply(id string, c *catalog.Product) bool {
+	plan := s.products[id]
+	if plan == nil {
+		return true // somebody who does not know of locks has added it meanwhile
+	}
+	before := len(c.Versions)
+	for name := range plan.gone {
+		delete(c.Versions, name)
+	}
+	for _, v := range c.Versions {
+		for key, item := range v.Items {
+			if item.DeltaBase != "" && !plan.stays[item.DeltaBase] {
+				delete(v.Items, key)
+			}
+		}
+	}
+	return len(c.Versions) > 0 || before == 0
+}
