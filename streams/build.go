@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"imagebuilder/streams/catalog"
+	"imagebuilder/streams/page"
 )
 
 // BuildOptions say what Build publishes, and from what.
@@ -19,8 +20,9 @@ type BuildOptions struct {
 	Tree
 	Upstream bool // list what the old tool lists, no more: see below
 	Deltas   DeltaOptions
-	Signer   *Signer // signs the index and the catalogs; nil: nothing is signed
-	DryRun   bool    // only say what would be done
+	Page     *page.Options // of the web page; nil: none is made
+	Signer   *Signer       // signs the index and the catalogs; nil: nothing is signed
+	DryRun   bool          // only say what would be done
 	Safety
 }
 
@@ -186,7 +188,7 @@ func (b *builder) optionsID() string {
 	}
 	deltas := b.opts.Deltas
 	deltas.Memory = 0
-	data, err := json.Marshal([]any{cacheMagic, b.Streams, b.Links, b.NaturalOrder, b.opts.Upstream, deltas, signer})
+	data, err := json.Marshal([]any{cacheMagic, b.Streams, b.Links, b.NaturalOrder, b.opts.Upstream, deltas, b.opts.Page, signer})
 	if err != nil {
 		panic("internal error: " + err.Error()) // only numbers and strings
 	}
@@ -241,11 +243,16 @@ func (b *builder) saveCaches() error {
 
 // saveRecord remembers what was published from what.
 func (b *builder) saveRecord() error {
-	r := record{Options: b.optionsID(), Caches: map[string]string{}, Files: map[string]string{}, Clean: !b.sum.unclean, Stale: b.record.Stale}
+	r := record{Options: b.optionsID(), Caches: map[string]string{}, Files: map[string]string{}, Clean: !b.sum.unclean, Stale: b.record.Stale, Page: b.opts.Page}
 	names := []string{path.Join(b.metaDir(), indexName)}
 	for _, s := range b.streams {
 		r.Caches[s.name] = s.id.String()
 		names = append(names, b.catalogPath(s.name))
+	}
+	if b.opts.Page != nil {
+		for _, name := range []string{page.HTML, page.Style, page.Script} {
+			r.Files[name] = b.stampText(name)
+		}
 	}
 	for _, name := range names {
 		for _, suffix := range []string{"", gzipSuffix, signatureSuffix} {

@@ -33,6 +33,12 @@ func (b *builder) publish(ctx context.Context) (err error) {
 	if err := b.stageIndex(pub, entries, b.opts.Signer); err != nil {
 		return err
 	}
+	if b.opts.Page != nil {
+		b.record.Stale, err = b.stageWebpage(pub, *b.opts.Page, entries)
+		if err != nil {
+			return err
+		}
+	}
 	b.sum.Published, err = pub.commit(ctx)
 	if err != nil {
 		return err

@@ -119,9 +119,14 @@ var differences = []difference{{
 		o.sums["20240102_0000"] = append(o.sums["20240102_0000"], "X  rootfs.20240101_0000.vcdiff")
 	},
 }, {
+	run:   "16-webpage/run-1",
+	fault: "26: style sheet and script are files of their own, since nothing may be inline",
+	edit:  addAssets,
+}, {
 	run:   "16-webpage/run-2",
 	fault: "23: the same stream twice is refused before any work; 26: a page can have several",
 	edit: func(o *outcome) {
+		addAssets(o)
 		o.log = []string{`level=ERROR msg="stream images is given twice"`}
 	},
 }, {
@@ -150,6 +155,8 @@ func unlistedLog() []string {
 		`level=INFO msg="Delta generated successfully"` + attrs + " item=rootfs.20240101_0000.vcdiff deltaBase=20240101_0000",
 	}
 }
+
+func addAssets(o *outcome) { o.tree = append(o.tree, "page.css", "page.js") }
 
 func dropOrphans(o *outcome) {
 	o.dropItems("20240103_0000", "disk.20240102_0000.qcow2.vcdiff", "rootfs.20240102_0000.vcdiff")

@@ -18,6 +18,7 @@ import (
 	"testing"
 
 	"imagebuilder/streams"
+	"imagebuilder/streams/page"
 )
 
 // An outcome is what one step of a golden case left behind.
@@ -173,9 +174,13 @@ func runOld(root string, s step, log io.Writer) error {
 		}
 	}
 	if s.Run[0] == "build" {
-		_, err := streams.Build(context.Background(), streams.BuildOptions{
+		opts := streams.BuildOptions{
 			Tree: tree, Upstream: true, Deltas: streams.DeltaOptions{Disks: streams.DiskDeltasAlways},
-		})
+		}
+		if slices.Contains(s.Run, "--build-webpage") {
+			opts.Page = new(page.Options)
+		}
+		_, err := streams.Build(context.Background(), opts)
 		if err != nil {
 			logger.Error(err.Error())
 		}

@@ -70,7 +70,11 @@ func (w *work) readListing(stream string) (listing, error) {
 // eachProduct reads a stream's catalog. Products that cannot be trusted go to bad,
 // if it is given, and are passed over.
 func (w *work) eachProduct(stream string, fn func(string, *catalog.Product) error, bad func(*catalog.InvalidError)) error {
-	f, err := w.site.open(w.catalogPath(stream))
+	return w.eachProductIn(w.catalogPath(stream), stream, fn, bad)
+}
+
+func (w *work) eachProductIn(file, stream string, fn func(string, *catalog.Product) error, bad func(*catalog.InvalidError)) error {
+	f, err := w.site.open(file)
 	if err != nil {
 		return err
 	}
@@ -88,7 +92,7 @@ func (w *work) eachProduct(stream string, fn func(string, *catalog.Product) erro
 			}
 			continue
 		case err != nil:
-			return pathError("read", w.catalogPath(stream), err)
+			return pathError("read", file, err)
 		}
 		if err := fn(id, p); err != nil {
 			return err

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"imagebuilder/streams/catalog"
+	"imagebuilder/streams/page"
 )
 
 const (
@@ -33,6 +34,7 @@ type PruneOptions struct {
 	Grace       time.Duration // from leaving the catalog to removal; 0: DefaultGrace
 	Dangling    bool          // also remove what no catalog lists
 	DanglingAge time.Duration // once nothing in it was changed for so long; 0: DefaultDanglingAge
+	Page        *page.Options // as in BuildOptions; nil: as the last Build had it
 	Signer      *Signer       // as in BuildOptions
 	DryRun      bool          // only say what would be done
 	Safety
@@ -142,6 +144,15 @@ func (p *pruner) publish(ctx context.Context) (err error) {
 	}
 	if err := p.stageIndex(pub, entries, p.opts.Signer); err != nil {
 		return err
+	}
+	opts := p.opts.Page
+	if opts == nil {
+		opts = p.readRecord().Page
+	}
+	if opts != nil {
+		if _, err := p.stageWebpage(pub, *opts, entries); err != nil {
+			return err
+		}
 	}
 	p.sum.Published, err = pub.commit(ctx)
 	return err

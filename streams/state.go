@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"path"
 	"time"
+
+	"imagebuilder/streams/page"
 )
 
 // A record says what a build published and from what, so that the next one can tell
@@ -16,6 +18,7 @@ type record struct {
 	Files   map[string]string `json:"files"`   // path and stamp of what was published
 	Clean   bool              `json:"clean"`   // nothing was wrong that only a full build would say again
 	Stale   time.Time         `json:"stale"`   // when the page changes by itself; zero: never
+	Page    *page.Options     `json:"page"`    // of the page, so that Prune can make it again
 }
 
 func (w *work) recordPath() string { return path.Join(stateDir, w.StreamVersion+".json") }

@@ -1,0 +1,165 @@
+// Package page makes the static web page of an image server: one HTML file that can
+// be read without scripts, with a style sheet and a script beside it that add looks,
+// search and a switch between light and dark. Nothing is loaded from elsewhere and
+// nothing is inline, so that the strictest content policy can be in force. The
+// package writes what it is given; it reads neither catalogs nor files.
+package page
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"embed"
+	"encoding/hex"
+	"fmt"
+	"html/template"
+	"io"
+	"strings"
+	"time"
+)
+
+// Names of the files that make up the page, in the root of the server.
+const (
+	HTML   = "index.html"
+	Style  = "page.css"
+	Script = "page.js"
+)
+
+//go:embed assets
+var assets embed.FS
+
+// Options are the texts and settings of a page. The zero value is a page that speaks
+// for itself.
+type Options struct {
+	Title      string        // "": Images
+	Intro      []string      // paragraphs at the top
+	Notice     string        // set off from the introduction, such as how official the images are
+	Footer     string        // at the bottom
+	Logo       string        // path of an image on the server, from its root
+	Remote     string        // name of the server in commands; "": images
+	URL        string        // of the server; if set, the page shows how to add it
+	Clients    []string      // programs to show commands for; nil: lxc and incus
+	StaleAfter time.Duration // age at which a product counts as out of date; 0: 8 days; negative: never
+}
+
+// DefaultStale is the age at which a product counts as out of date.
+const DefaultStale = 8 * 24 * time.Hour
+
+// fill sets what was left out.
+func (o Options) fill() Options {
+	o.Title = cmp.Or(o.Title, "Images")
+	o.Remote = cmp.Or(o.Remote, "images")
+	o.StaleAfter = cmp.Or(o.StaleAfter, DefaultStale)
+	if o.Clients == nil {
+		o.Clients = []string{"lxc", "incus"}
+	}
+	return o
+}
+
+// A Stream is the products of one catalog, sorted.
+type Stream struct {
+	Name     string
+	Products []Product
+}
+
+// A Product is one entry of the page.
+type Product struct {
+	ID           string
+	OS           string
+	Release      string
+	Arch         string
+	Variant      string
+	Aliases      []string
+	Requirements []Requirement
+	Versions     []Version // newest first
+}
+
+// A Requirement is what an image asks of the instance.
+type Requirement struct{ Key, Value string }
+
+// A Version is one build of a product. The fingerprints are by client program, since
+// each reads metadata of its own; an image that a client does not see has none.
+type Version struct {
+	Name      string
+	Built     time.Time         // zero: not known
+	Container map[string]string // client to fingerprint
+	VM        map[string]string
+	Files     []File
+}
+
+// A File is one that can be downloaded.
+type File struct {
+	Name string
+	Path string // from the root of the server
+	Size int64
+}
+
+// Render writes the HTML file as it is at the given time.
+func Render(w io.Writer, opts Options, streams []Stream, updated, now time.Time) error {
+	v := &view{Options: opts.fill(), Updated: updated, now: now}
+	v.StyleHref, v.ScriptHref = versioned(Style), versioned(Script)
+	for _, s := range streams {
+		v.Streams = append(v.Streams, v.stream(s))
+		v.Count += len(s.Products)
+	}
+	if err := tmpl.Execute(w, v); err != nil {
+		return fmt.Errorf("cannot make the page: %w", err)
+	}
+	return nil
+}
+
+// Asset returns the content of the style sheet or the script.
+func Asset(name string) []byte {
+	data, err := assets.ReadFile("assets/" + name)
+	if err != nil {
+		panic("internal error: " + err.Error()) // they are part of the program
+	}
+	return data
+}
+
+// versioned returns a link that changes with the file, so that an old copy in a
+// browser's cache is not used with a new page.
+func versioned(name string) string {
+	sum := sha256.Sum256(Asset(name))
+	return name + "?v=" + hex.EncodeToString(sum[:6])
+}
+
+// Stale returns when the page is next going to change by itself: when the newest
+// version of some product comes of age. It is zero if it never does.
+func Stale(opts Options, streams []Stream, now time.Time) time.Time {
+	limit := opts.fill().StaleAfter
+	var next time.Time
+	for _, s := range streams {
+		for _, p := range s.Products {
+			if limit < 0 || len(p.Versions) == 0 || p.Versions[0].Built.IsZero() {
+				continue
+			}
+			due := p.Versions[0].Built.Add(limit)
+			if due.After(now) && (next.IsZero() || due.Before(next)) {
+				next = due
+			}
+		}
+	}
+	return next
+}
+
+var tmpl = template.Must(template.New("index.tmpl").Funcs(template.FuncMap{
+	"bytes": humanSize,
+	"date":  func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04") },
+	"iso":   func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
+	"join":  strings.Join,
+	"short": func(s string) string { return s[:min(len(s), 12)] },
+}).ParseFS(assets, "assets/index.tmpl"))
+
+// humanSize prints a size in decimal units: "600 B", "6.66 kB".
+func humanSize(n int64) string {
+	if n < 1000 {
+		return fmt.Sprint(n, " B")
+	}
+	size, unit := float64(n), ""
+	for _, unit = range []string{"kB", "MB", "GB", "TB", "PB"} {
+		if size /= 1000; size < 999.995 {
+			break
+		}
+	}
+	return fmt.Sprintf("%.2f %s", size, unit)
+}

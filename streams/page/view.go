@@ -1,0 +1,161 @@
+package page
+
+import (
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+)
+
+// A view is what the template sees.
+type view struct {
+	Options
+	Streams    []streamView
+	Count      int
+	Updated    time.Time
+	StyleHref  string
+	ScriptHref string
+
+	now time.Time
+}
+
+type streamView struct {
+	Name     string
+	Products []productView
+}
+
+type productView struct {
+	Product
+	Anchor    string // id of the element
+	Find      string // what a search looks at
+	Container bool
+	VM        bool
+	Stale     bool
+	Builds    []versionView
+}
+
+// Newest returns the newest build.
+func (p productView) Newest() versionView { return p.Builds[0] }
+
+type versionView struct {
+	Version
+	Newest   bool
+	Commands []command
+	Prints   []fingerprint
+}
+
+// A command is one to copy.
+type command struct{ What, Line string }
+
+// A fingerprint is one with what it is of.
+type fingerprint struct{ What, Value string }
+
+func (v *view) stream(s Stream) streamView {
+	out := streamView{Name: s.Name}
+	for _, p := range s.Products {
+		if len(p.Versions) > 0 {
+			out.Products = append(out.Products, v.product(s.Name, p))
+		}
+	}
+	return out
+}
+
+func (v *view) product(stream string, p Product) productView {
+	newest := p.Versions[0]
+	out := productView{
+		Product:   p,
+		Anchor:    anchor(stream + ":" + p.ID),
+		Container: len(newest.Container) > 0,
+		VM:        len(newest.VM) > 0,
+		Stale:     v.StaleAfter > 0 && !newest.Built.IsZero() && v.now.Sub(newest.Built) >= v.StaleAfter,
+	}
+	words := append([]string{stream, p.ID, p.OS, p.Release, p.Arch, p.Variant}, p.Aliases...)
+	if out.Container {
+		words = append(words, "container")
+	}
+	if out.VM {
+		words = append(words, "vm virtual machine")
+	}
+	if out.Stale {
+		words = append(words, "out of date")
+	}
+	out.Find = strings.ToLower(strings.Join(words, " "))
+	for i, version := range p.Versions {
+		out.Builds = append(out.Builds, v.version(p, version, i == 0))
+	}
+	return out
+}
+
+// anchor makes an element's id of a product's.
+func anchor(id string) string { return "image-" + strings.ReplaceAll(id, ":", "-") }
+
+func (v *view) version(p Product, version Version, newest bool) versionView {
+	out := versionView{Version: version, Newest: newest}
+	for _, client := range v.Clients {
+		if name := v.source(p, version.Container[client], newest); name != "" {
+			out.Commands = append(out.Commands, command{
+				"Container, " + client,
+				client + " launch " + name + " c1" + flags(p, "nesting", "true"),
+			})
+		}
+		if name := v.source(p, version.VM[client], newest); name != "" {
+			out.Commands = append(out.Commands, command{
+				"Virtual machine, " + client,
+				client + " launch " + name + " v1 --vm" + flags(p, "secureboot", "false"),
+			})
+		}
+	}
+	out.Prints = append(prints("Container", v.Clients, version.Container), prints("Virtual machine", v.Clients, version.VM)...)
+	return out
+}
+
+// source returns how a client names an image: the newest by its first alias, others
+// by fingerprint.
+func (v *view) source(p Product, print string, newest bool) string {
+	switch {
+	case print == "":
+		return ""
+	case newest && len(p.Aliases) > 0 && p.Aliases[0] != "":
+		return v.Remote + ":" + p.Aliases[0]
+	}
+	return v.Remote + ":" + print[:min(len(print), 12)]
+}
+
+// flags returns the setting without which an image with a requirement does not start.
+func flags(p Product, key, value string) string {
+	if slices.Contains(p.Requirements, Requirement{key, value}) {
+		return " -c security." + key + "=" + value
+	}
+	return ""
+}
+
+// prints returns the fingerprints of an image, one if all clients see the same.
+func prints(what string, clients []string, by map[string]string) []fingerprint {
+	var list []fingerprint
+	for _, client := range clients {
+		value := by[client]
+		if value == "" || slices.ContainsFunc(list, func(f fingerprint) bool { return f.Value == value }) {
+			continue
+		}
+		label := what
+		if len(list) > 0 {
+			label = fmt.Sprintf("%s, %s", what, client)
+		}
+		list = append(list, fingerprint{label, value})
+	}
+	return list
+}
+
+// Href returns a relative link to the file, so that the page can be served from
+// below any path.
+func (f File) Href() string {
+	parts := strings.Split(f.Path, "/")
+	for i := range parts {
+		parts[i] = url.PathEscape(parts[i])
+	}
+	return strings.Join(parts, "/")
+}
+
+// LogoHref returns a relative link to the logo.
+func (o Options) LogoHref() string { return File{Path: strings.TrimPrefix(o.Logo, "/")}.Href() }

@@ -1,0 +1,110 @@
+package streams
+
+import (
+	"bufio"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"imagebuilder/streams/catalog"
+	"imagebuilder/streams/page"
+)
+
+// stageWebpage stages the page of all streams of the index, made of the catalogs as
+// they are going to be. It returns when the page changes by itself.
+func (w *work) stageWebpage(pub *publication, opts page.Options, entries map[string]catalog.Entry) (time.Time, error) {
+	var streams []page.Stream
+	var updated time.Time
+	for name, entry := range sorted(entries) {
+		products, err := w.pageProducts(pub, name)
+		if err != nil {
+			return time.Time{}, err
+		}
+		streams = append(streams, page.Stream{Name: name, Products: products})
+		if t, err := time.Parse(time.RFC3339, entry.Updated); err == nil && t.After(updated) {
+			updated = t
+		}
+	}
+	now := w.clock()
+	for _, asset := range []string{page.Style, page.Script} {
+		err := pub.stagePage(asset, func(out *bufio.Writer) error { _, err := out.Write(page.Asset(asset)); return err })
+		if err != nil {
+			return time.Time{}, err
+		}
+	}
+	err := pub.stagePage(page.HTML, func(out *bufio.Writer) error {
+		return page.Render(out, opts, streams, updated, now)
+	})
+	return page.Stale(opts, streams, now), err
+}
+
+// pageProducts returns what the page says of a stream.
+func (w *work) pageProducts(pub *publication, stream string) (products []page.Product, err error) {
+	err = w.eachProductIn(pub.current(stream+".json"), stream, func(id string, c *catalog.Product) error {
+		if len(c.Versions) > 0 {
+			products = append(products, w.pageProduct(stream, id, c))
+		}
+		return nil
+	}, nil)
+	return products, err
+}
+
+func (w *work) pageProduct(stream, id string, c *catalog.Product) page.Product {
+	p := page.Product{
+		ID: id, OS: c.OS, Release: c.Release, Arch: c.Arch, Variant: c.Variant, Aliases: strings.Split(c.Aliases, ","),
+	}
+	for key, value := range sorted(c.Requirements) {
+		p.Requirements = append(p.Requirements, page.Requirement{Key: key, Value: value})
+	}
+	names := slices.SortedFunc(maps.Keys(c.Versions), func(a, b string) int { return compareVersions(b, a, w.NaturalOrder) })
+	for _, name := range names {
+		p.Versions = append(p.Versions, w.pageVersion(path.Join(c.Name().Dir(stream), name), name, c.Versions[name]))
+	}
+	return p
+}
+
+func (w *work) pageVersion(dir, name string, v catalog.Version) page.Version {
+	out := page.Version{Name: name, Container: map[string]string{}, VM: map[string]string{}}
+	out.Built, _ = catalog.Time(name)
+	for _, image := range v.Images() {
+		client := "lxc"
+		if v.Items[image.Meta].FType == catalog.IncusMeta {
+			client = "incus"
+		}
+		prints := out.Container
+		if image.VM {
+			prints = out.VM
+		}
+		if prints[client] == "" { // the first is the one clients prefer
+			prints[client] = image.Fingerprint
+		}
+	}
+	out.Files = w.pageFiles(dir, v)
+	return out
+}
+
+// pageFiles returns the files of a version: those that are listed, and others that
+// are there to be looked at, such as logs.
+func (w *work) pageFiles(dir string, v catalog.Version) []page.File {
+	sizes := make(map[string]int64)
+	for _, item := range v.Items {
+		sizes[path.Base(item.Path)] = item.Size
+	}
+	entries, _ := w.site.list(dir) // what cannot be read is not shown
+	for _, e := range entries {
+		_, listed := sizes[e.Name()]
+		if listed || strings.HasPrefix(e.Name(), ".") || e.Type() != 0 || classify(e.Name(), false) == delta {
+			continue
+		}
+		if info, err := e.Info(); err == nil {
+			sizes[e.Name()] = info.Size()
+		}
+	}
+	var files []page.File
+	for name, size := range sorted(sizes) {
+		files = append(files, page.File{Name: name, Path: path.Join(dir, name), Size: size})
+	}
+	return files
+}
