@@ -53,14 +53,20 @@ func Build(ctx context.Context, opts BuildOptions) (BuildSummary, error) {
 		return BuildSummary{}, err
 	}
 	defer l.close()
-	b := &builder{work: w, opts: opts, start: l.start, leaving: w.readLeaving(), record: w.readRecord()}
-	b.xdelta = newXdelta(w.site, opts.Deltas.Memory)
+	b := newBuilder(w, l, opts)
 	err = b.run(ctx)
 	b.sum.Streams = len(w.Streams)
 	if err == nil {
 		w.info("Build finished", b.sum.attrs()...)
 	}
 	return b.sum, err
+}
+
+func newBuilder(w *work, l *lock, opts BuildOptions) *builder {
+	return &builder{
+		work: w, opts: opts, start: l.start, leaving: w.readLeaving(), record: w.readRecord(),
+		xdelta: newXdelta(w.site, opts.Deltas.Memory),
+	}
 }
 
 // A builder is one run of Build.
@@ -74,9 +80,10 @@ type builder struct {
 	streams []*streamBuild
 	sum     BuildSummary
 
-	noXdelta *deltaResult      // the first delta that was missed because there is no xdelta3
-	withheld map[*file]bool    // root file systems of images that are published elsewhere
-	owners   map[string]string // alias and architecture to product
+	suspect  map[string]FaultKind // paths of files that a verification found wrong
+	noXdelta *deltaResult         // the first delta that was missed because there is no xdelta3
+	withheld map[*file]bool       // root file systems of images that are published elsewhere
+	owners   map[string]string    // alias and architecture to product
 }
 
 // A streamBuild is what is known of one stream in a run.
@@ -107,6 +114,7 @@ func (b *builder) run(ctx context.Context) error {
 		return b.stay()
 	}
 	b.readListings()
+	b.doubt()
 	if b.opts.DryRun {
 		return b.preview()
 	}

@@ -143,15 +143,15 @@ func Stale(opts Options, streams []Stream, now time.Time) time.Time {
 }
 
 var tmpl = template.Must(template.New("index.tmpl").Funcs(template.FuncMap{
-	"bytes": humanSize,
+	"bytes": Size,
 	"date":  func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04") },
 	"iso":   func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
 	"join":  strings.Join,
 	"short": func(s string) string { return s[:min(len(s), 12)] },
 }).ParseFS(assets, "assets/index.tmpl"))
 
-// humanSize prints a size in decimal units: "600 B", "6.66 kB".
-func humanSize(n int64) string {
+// Size prints a size in decimal units: "600 B", "6.66 kB".
+func Size(n int64) string {
 	if n < 1000 {
 		return fmt.Sprint(n, " B")
 	}

@@ -1,0 +1,279 @@
+package streams
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+
+	"imagebuilder/streams/catalog"
+)
+
+// AddOptions say what Add puts into the tree. What is empty of Name and Version is
+// taken from the metadata of the image.
+type AddOptions struct {
+	Tree             // Streams: the one to add to; nil: DefaultStream
+	Files   []string // metadata tarball, root file systems and image.yaml, or a unified tarball, or directories with them
+	Name    catalog.Name
+	Version string // if it is given, it must be free
+	Link    bool   // link the files instead of copying them, where that is possible
+}
+
+// Added says where an image is in the tree.
+type Added struct {
+	Path         string   // directory of the version, from the root
+	Product      string   // id
+	Version      string   //
+	Fingerprints []string // of the images
+	Existed      bool     // it was there already, and nothing was added
+}
+
+// Add puts a built image into the tree as a new version, under a hidden name until
+// all of it is safely on the disk. It is not listed before the next Build. A unified
+// image is taken apart. If the tree has the image already, Add says where.
+func Add(ctx context.Context, opts AddOptions) (Added, error) {
+	w, err := opts.Tree.open()
+	if err != nil {
+		return Added{}, err
+	}
+	defer w.close()
+	if len(w.Streams) != 1 {
+		return Added{}, errors.New("an image can only be added to one stream")
+	}
+	if opts.Version != "" {
+		if err := catalog.CheckVersion(opts.Version); err != nil {
+			return Added{}, err
+		}
+	}
+	a := &adder{work: w, opts: opts}
+	defer a.closeAll()
+	if err := a.collect(ctx); err != nil {
+		return Added{}, err
+	}
+	if err := a.identify(); err != nil {
+		return Added{}, err
+	}
+	return a.add(ctx)
+}
+
+// An adder is one run of Add.
+type adder struct {
+	*work
+	opts    AddOptions
+	sources []source
+	unified *source
+	meta    *metadata
+	name    catalog.Name
+	version string
+}
+
+// A source is a file to add.
+type source struct {
+	file *os.File
+	as   string // name in the version
+	content
+}
+
+func (a *adder) closeAll() {
+	for _, s := range a.sources {
+		s.file.Close()
+	}
+}
+
+// collect opens the files and finds out what they are.
+func (a *adder) collect(ctx context.Context) error {
+	for _, name := range a.opts.Files {
+		names := []string{name}
+		if st, err := os.Stat(name); err == nil && st.IsDir() {
+			if names, err = itemsIn(name); err != nil {
+				return err
+			}
+		}
+		for _, name := range names {
+			if err := a.collectFile(ctx, name); err != nil {
+				return fmt.Errorf("%s: %w", name, cause(err))
+			}
+		}
+	}
+	roots := 0
+	for i := range a.sources {
+		s := &a.sources[i]
+		switch {
+		case s.meta != nil && (s.rootfs || s.disk):
+			a.unified, a.meta = s, s.meta
+		case s.meta != nil && a.meta == nil:
+			a.meta = s.meta
+		case classify(s.as, false).isRootfs():
+			roots++
+		}
+	}
+	switch {
+	case a.meta == nil:
+		return errors.New("there is no metadata tarball among the files")
+	case a.unified != nil && (roots > 0 || len(a.sources) > 1):
+		return errors.New("a unified image is added alone")
+	case a.unified == nil && roots == 0:
+		return errors.New("there is no root file system among the files")
+	}
+	return nil
+}
+
+// itemsIn returns the files of a directory that can be part of a version.
+func itemsIn(dir string) ([]string, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, e := range entries {
+		c := classify(e.Name(), false)
+		if e.Type().IsRegular() && c != other && c != delta && c != sumsFile {
+			names = append(names, filepath.Join(dir, e.Name()))
+		}
+	}
+	return names, nil
+}
+
+func (a *adder) collectFile(ctx context.Context, name string) error {
+	f, err := os.OpenFile(name, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	s := source{file: f, as: filepath.Base(name)}
+	a.sources = append(a.sources, s) // from here on it is closed with the others
+	st, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	if !st.Mode().IsRegular() {
+		return errors.New("not a regular file")
+	}
+	if err := s.recognize(ctx); err != nil {
+		return err
+	}
+	for _, other := range a.sources[:len(a.sources)-1] {
+		if other.as == s.as {
+			return fmt.Errorf("there is another file that becomes %s", s.as)
+		}
+	}
+	a.sources[len(a.sources)-1] = s
+	return nil
+}
+
+// recognize finds out by its content what a file is, and so its name in a version.
+func (s *source) recognize(ctx context.Context) error {
+	switch classify(s.as, false) {
+	case configFile, diskUEFI1, diskDisk1:
+		return nil // raw disks cannot be told from anything
+	}
+	head := make([]byte, 8)
+	n, _ := s.file.ReadAt(head, 0) // a shorter file has a shorter beginning
+	switch formOf(head[:n]) {
+	case "squashfs":
+		s.as = preferred[squashfs]
+		return nil
+	case "qcow2":
+		s.as = preferred[diskQcow2]
+		return nil
+	}
+	var err error
+	if s.content, err = inspect(ctx, s.file); err != nil {
+		return err
+	}
+	switch {
+	case s.meta == nil:
+		s.as = "root.tar.xz"
+	case s.as != catalog.IncusMeta:
+		s.as = catalog.LXDMeta
+	}
+	return nil
+}
+
+// identify decides which product and version the image is.
+func (a *adder) identify() error {
+	var err error
+	if a.name, err = a.meta.name(a.opts.Name); err != nil {
+		return err
+	}
+	if a.version = a.opts.Version; a.version == "" {
+		a.version = a.meta.version(a.clock())
+	}
+	return nil
+}
+
+// add makes the version under a hidden name, looks whether it is new and, if so,
+// gives it its own.
+func (a *adder) add(ctx context.Context) (Added, error) {
+	stream := a.Streams[0]
+	dir := a.name.Dir(stream)
+	hidden, err := a.makeHidden(dir)
+	if err != nil {
+		return Added{}, err
+	}
+	v, err := a.fill(ctx, hidden)
+	if err == nil {
+		var twin *Added
+		if twin, err = a.twin(ctx, dir, v); twin != nil {
+			return *twin, a.site.removeAll(hidden)
+		}
+	}
+	if err == nil {
+		err = a.reveal(dir, hidden)
+	}
+	if err != nil {
+		return Added{}, errors.Join(err, a.site.removeAll(hidden))
+	}
+	return Added{
+		Path: path.Join(dir, a.version), Product: a.name.ID(), Version: a.version, Fingerprints: v.prints(),
+	}, nil
+}
+
+// makeHidden makes the directory in which the version is put together.
+func (a *adder) makeHidden(dir string) (string, error) {
+	for i := 1; ; i++ {
+		hidden := path.Join(dir, fmt.Sprintf(".%s.add-%d", a.version, i))
+		if err := a.site.mkdirAll(dir); err != nil {
+			return "", err
+		}
+		err := a.site.mkdir(hidden)
+		switch {
+		case err == nil:
+			return hidden, nil
+		case i < 1000 && (errors.Is(err, fs.ErrExist) || errors.Is(err, fs.ErrNotExist)):
+			// Somebody else adds, or a prune has swept the empty directory away.
+		default:
+			return "", err
+		}
+	}
+}
+
+// reveal gives the version its name. If it was not asked for, a later one will do.
+func (a *adder) reveal(dir, hidden string) error {
+	for {
+		err := a.site.rename2(hidden, path.Join(dir, a.version), unix.RENAME_NOREPLACE)
+		if err == nil {
+			return a.syncUp(dir)
+		}
+		if !errors.Is(err, fs.ErrExist) || a.opts.Version != "" {
+			return err
+		}
+		if a.version, err = later(a.version); err != nil {
+			return err
+		}
+	}
+}
+
+// syncUp makes a directory and those above it durable.
+func (a *adder) syncUp(dir string) error {
+	for {
+		if err := a.site.sync(dir); err != nil || dir == "." {
+			return err
+		}
+		dir = path.Dir(dir)
+	}
+}

@@ -1,0 +1,121 @@
+package streams
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"path"
+	"strings"
+
+	"imagebuilder/streams/catalog"
+)
+
+// split writes the parts of a unified image as files of their own: the metadata, and
+// a root file system as a tarball or a disk.
+func split(ctx context.Context, s *site, dir string, f *os.File, c content) error {
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	r, err := unpack(ctx, f)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	archive := tar.NewReader(r)
+	err = s.compressed(ctx, path.Join(dir, catalog.LXDMeta), func(meta *tar.Writer) error {
+		if c.disk {
+			return distribute(archive, meta, func(h *tar.Header) error {
+				return s.copyDisk(path.Join(dir, preferred[diskQcow2]), archive)
+			})
+		}
+		return s.compressed(ctx, path.Join(dir, "root.tar.xz"), func(root *tar.Writer) error {
+			return distribute(archive, meta, func(h *tar.Header) error { return copyRoot(root, h, archive) })
+		})
+	})
+	if err != nil {
+		return err
+	}
+	// The end of the archive is not that of the file, whose check sum comes last.
+	_, err = io.Copy(io.Discard, r)
+	return err
+}
+
+// compressed writes a tarball.
+func (s *site) compressed(ctx context.Context, name string, fill func(*tar.Writer) error) error {
+	out, err := s.create(name)
+	if err != nil {
+		return err
+	}
+	err = compress(ctx, out, func(w io.Writer) error {
+		archive := tar.NewWriter(w)
+		return errors.Join(fill(archive), archive.Close())
+	})
+	return errors.Join(err, out.close())
+}
+
+// distribute hands the entries of the root file system to toRoot and writes the
+// others to meta.
+func distribute(from *tar.Reader, meta *tar.Writer, toRoot func(*tar.Header) error) error {
+	for {
+		h, err := from.Next()
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		top, _, _ := strings.Cut(entryName(h.Name), "/")
+		switch top {
+		case ".":
+		case "rootfs", "rootfs.img":
+			err = toRoot(h)
+		default:
+			h.Name = entryName(h.Name)
+			err = copyEntry(meta, h, from)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// copyRoot writes an entry below rootfs as one below the root.
+func copyRoot(w *tar.Writer, h *tar.Header, r io.Reader) error {
+	h.Name = "." + strings.TrimPrefix(entryName(h.Name), "rootfs")
+	if h.Typeflag == tar.TypeDir {
+		h.Name += "/"
+	}
+	if h.Typeflag == tar.TypeLink {
+		h.Linkname = "." + strings.TrimPrefix(entryName(h.Linkname), "rootfs")
+	}
+	return copyEntry(w, h, r)
+}
+
+func copyEntry(w *tar.Writer, h *tar.Header, r io.Reader) error {
+	h.Format = tar.FormatPAX // the only one that has room for all attributes
+	if h.Typeflag == tar.TypeGNUSparse {
+		h.Typeflag = tar.TypeReg // the reader fills the holes
+	}
+	if err := w.WriteHeader(h); err != nil {
+		return err
+	}
+	_, err := io.Copy(w, r)
+	return err
+}
+
+// copyDisk writes the disk of a virtual machine, which must be what its name says.
+func (s *site) copyDisk(name string, r io.Reader) error {
+	head := make([]byte, 4)
+	if _, err := io.ReadFull(r, head); err != nil || formOf(head) != "qcow2" {
+		return errors.New("rootfs.img is not a qcow2 image")
+	}
+	out, err := s.create(name)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(out, io.MultiReader(bytes.NewReader(head), r))
+	return errors.Join(err, out.close())
+}

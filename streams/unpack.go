@@ -1,0 +1,91 @@
+package streams
+
+import (
+	"bufio"
+	"bytes"
+	"compress/bzip2"
+	"compress/gzip"
+	"context"
+	"io"
+
+	"imagebuilder/builtins/host"
+)
+
+// forms are how the files of images begin.
+var forms = []struct{ name, magic string }{
+	{"squashfs", "hsqs"},
+	{"qcow2", "QFI\xfb"},
+	{"xz", "\xfd7zXZ\x00"},
+	{"gzip", "\x1f\x8b"},
+	{"bzip2", "BZh"},
+	{"zstd", "\x28\xb5\x2f\xfd"},
+}
+
+// formOf tells by its beginning what a file is, "" if it is none of these.
+func formOf(head []byte) string {
+	for _, f := range forms {
+		if bytes.HasPrefix(head, []byte(f.magic)) {
+			return f.name
+		}
+	}
+	return ""
+}
+
+// unpack returns the content of a file that may be compressed. Closing it ends
+// whatever is at work, and tells whether that went well as far as it was read.
+func unpack(ctx context.Context, r io.Reader) (io.ReadCloser, error) {
+	in := bufio.NewReaderSize(r, 64<<10)
+	head, _ := in.Peek(8) // a shorter file has a shorter beginning
+	switch formOf(head) {
+	case "gzip":
+		return gzip.NewReader(in)
+	case "bzip2":
+		return io.NopCloser(bzip2.NewReader(in)), nil
+	case "xz":
+		return pipe(ctx, in, "xz", "-d", "-c"), nil
+	case "zstd":
+		return pipe(ctx, in, "zstd", "-d", "-c"), nil
+	}
+	return io.NopCloser(in), nil
+}
+
+// pipe returns what a program makes of r.
+func pipe(ctx context.Context, r io.Reader, args ...string) io.ReadCloser {
+	out, w := io.Pipe()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		w.CloseWithError(host.Command{Args: args, Stdin: r, Stdout: w}.Run(ctx))
+	}()
+	return &piped{out, done}
+}
+
+// A piped is the end of a pipe that waits for its program when it is closed.
+type piped struct {
+	*io.PipeReader
+	done chan struct{}
+}
+
+func (p *piped) Close() error {
+	err := p.PipeReader.Close() // the program ends, since nobody reads it any more
+	<-p.done
+	return err
+}
+
+// compress runs fill with a writer whose content goes to w as xz.
+func compress(ctx context.Context, w io.Writer, fill func(io.Writer) error) error {
+	in, out := io.Pipe()
+	done := make(chan error, 1)
+	go func() {
+		// All processors, as long as their buffers do not take too much.
+		err := host.Command{Args: []string{"xz", "-c", "-T0", "--memlimit-compress=1GiB"}, Stdin: in, Stdout: w}.Run(ctx)
+		in.CloseWithError(err) // fill must not wait for a program that is gone
+		done <- err
+	}()
+	err := fill(out)
+	out.CloseWithError(err)
+	if end := <-done; err == nil {
+		err = end
+	}
+	return err
+}

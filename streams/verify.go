@@ -1,0 +1,216 @@
+package streams
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"imagebuilder/streams/catalog"
+)
+
+// VerifyOptions say what Verify checks.
+type VerifyOptions struct {
+	Tree                 // Streams nil: all that the index lists
+	Signer *Signer       // checks the signatures; nil: they are not looked at
+	Repair *BuildOptions // if set, what can be derived again is; Tree and Signer in it do not count
+}
+
+// A FaultKind says what is wrong.
+type FaultKind string
+
+// The kinds of faults that Verify finds.
+const (
+	FaultCatalog   FaultKind = "catalog"   // cannot be read, or not be trusted
+	FaultIndex     FaultKind = "index"     // does not say what the catalogs say
+	FaultGzip      FaultKind = "gzip"      // missing, or of other content
+	FaultSignature FaultKind = "signature" // missing, or not valid
+	FaultMissing   FaultKind = "missing"   // a listed file is not there
+	FaultContent   FaultKind = "content"   // a listed file has another size or hash
+	FaultCombined  FaultKind = "combined"  // a fingerprint is wrong or missing
+	FaultDelta     FaultKind = "delta"     // does not make its file, or is one too many
+	FaultDuplicate FaultKind = "duplicate" // a fingerprint is there twice
+)
+
+// A Fault is one thing that is wrong.
+type Fault struct {
+	Kind     FaultKind `json:"kind" yaml:"kind"`
+	Path     string    `json:"path" yaml:"path"` // from the root
+	Problem  string    `json:"problem" yaml:"problem"`
+	Repaired bool      `json:"repaired" yaml:"repaired"`
+}
+
+func (f Fault) String() string { return f.Path + ": " + f.Problem }
+
+// A Report is what Verify found.
+type Report struct {
+	Products int
+	Versions int
+	Items    int
+	Bytes    int64   // read
+	Faults   []Fault // sorted by path
+}
+
+// OK tells whether nothing is wrong, or not any more.
+func (r *Report) OK() bool {
+	return !slices.ContainsFunc(r.Faults, func(f Fault) bool { return !f.Repaired })
+}
+
+// Verify checks everything that is published: the index, the catalogs and what is
+// derived from them, each file with its hashes and fingerprints, and each delta by
+// decoding it. It reports all faults; the error is that it could not look.
+//
+// With Repair, the catalogs are built anew, bad deltas are replaced and versions
+// with damaged files are taken out until somebody replaces the files.
+func Verify(ctx context.Context, opts VerifyOptions) (Report, error) {
+	w, err := opts.Tree.open()
+	if err != nil {
+		return Report{}, err
+	}
+	defer w.close()
+	if opts.Streams == nil {
+		w.Streams = w.indexed()
+	}
+	l, err := w.lockFor(opts.Repair == nil)
+	if err != nil {
+		return Report{}, err
+	}
+	defer l.close()
+	v, err := verify(ctx, w, opts.Signer)
+	if err != nil || v.report.OK() || opts.Repair == nil {
+		return v.report, err
+	}
+	return repair(ctx, w, l, v, opts)
+}
+
+// indexed returns the streams that the index lists, or else the default.
+func (w *work) indexed() []string {
+	var names []string
+	for name := range sorted(w.oldIndex().Entries) {
+		if catalog.CheckStream(name) == nil {
+			names = append(names, name)
+		}
+	}
+	if names == nil {
+		names = []string{DefaultStream}
+	}
+	return names
+}
+
+// A verifier is one pass over what is published.
+type verifier struct {
+	*work
+	signer *Signer
+	xdelta *xdelta
+	prints map[string]string // fingerprint to the directory of its version
+	report Report
+}
+
+func verify(ctx context.Context, w *work, signer *Signer) (*verifier, error) {
+	v := &verifier{work: w, signer: signer, xdelta: newXdelta(w.site, 0), prints: make(map[string]string)}
+	ids := make(map[string][]string)
+	for _, stream := range w.Streams {
+		list, err := v.stream(ctx, stream)
+		if err != nil {
+			return v, err
+		}
+		ids[stream] = list
+		v.derived(w.catalogPath(stream))
+	}
+	v.index(ids)
+	v.derived(path.Join(w.metaDir(), indexName))
+	slices.SortStableFunc(v.report.Faults, func(a, b Fault) int {
+		return cmp.Or(strings.Compare(a.Path, b.Path), strings.Compare(string(a.Kind), string(b.Kind)))
+	})
+	return v, nil
+}
+
+func (v *verifier) fault(kind FaultKind, name, format string, args ...any) {
+	v.report.Faults = append(v.report.Faults, Fault{Kind: kind, Path: name, Problem: fmt.Sprintf(format, args...)})
+}
+
+// stream checks a catalog and returns the ids of its products.
+func (v *verifier) stream(ctx context.Context, stream string) ([]string, error) {
+	var ids []string
+	var checks []*versionCheck
+	err := v.eachProduct(stream, func(id string, c *catalog.Product) error {
+		ids = append(ids, id)
+		v.report.Products++
+		for _, name := range c.VersionNames() {
+			checks = append(checks, newVersionCheck(stream, c, name))
+		}
+		return context.Cause(ctx)
+	}, func(bad *catalog.InvalidError) {
+		v.fault(FaultCatalog, v.catalogPath(stream), "%v", bad)
+	})
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	if err != nil {
+		v.fault(FaultCatalog, v.catalogPath(stream), "%v", cause(err))
+	}
+	if !slices.IsSorted(ids) {
+		v.fault(FaultCatalog, v.catalogPath(stream), "the products are not sorted")
+		slices.Sort(ids)
+	}
+	return ids, v.versions(ctx, checks)
+}
+
+// cause returns an error without the path, where that is said otherwise.
+func cause(err error) error {
+	var pe *fs.PathError
+	if errors.As(err, &pe) {
+		return pe.Err
+	}
+	return err
+}
+
+// derived checks the compressed form and the signature of a file.
+func (v *verifier) derived(name string) {
+	if _, err := v.site.stat(name); err != nil {
+		return // that is a fault already
+	}
+	if !v.site.sameUnpacked(name) {
+		v.fault(FaultGzip, name+gzipSuffix, "it is missing or does not unpack to %s", path.Base(name))
+	}
+	if v.signer == nil {
+		return
+	}
+	if err := v.signer.verify(v.site, name); err != nil {
+		v.fault(FaultSignature, name+signatureSuffix, "%v", cause(err))
+	}
+}
+
+// index checks that the index says what the catalogs say.
+func (v *verifier) index(ids map[string][]string) {
+	name := path.Join(v.metaDir(), indexName)
+	f, err := v.site.open(name)
+	if err != nil {
+		v.fault(FaultIndex, name, "%v", cause(err))
+		return
+	}
+	defer f.Close()
+	index, err := catalog.ReadIndex(f)
+	if err != nil {
+		v.fault(FaultIndex, name, "%v", err)
+		return
+	}
+	for _, stream := range v.Streams {
+		entry, ok := index.Entries[stream]
+		switch _, err := time.Parse(time.RFC3339, entry.Updated); {
+		case !ok:
+			v.fault(FaultIndex, name, "stream %s is not in it", stream)
+		case entry.Datatype != catalog.Datatype || entry.Format != catalog.FormatProducts || entry.Path != v.catalogPath(stream):
+			v.fault(FaultIndex, name, "the entry of stream %s is not that of its catalog", stream)
+		case err != nil:
+			v.fault(FaultIndex, name, "the time of stream %s is none: %q", stream, entry.Updated)
+		case !slices.Equal(entry.Products, ids[stream]):
+			v.fault(FaultIndex, name, "the products of stream %s are not those of its catalog", stream)
+		}
+	}
+}
