@@ -65,7 +65,7 @@ func (b *builder) stageCatalog(pub *publication, s *streamBuild) (changed bool, 
 			settings, troubles := r.read(p.product, b.ordered(p.product.versions))
 			b.tell(troubles)
 			c := a.product(p.product, p.versions, settings)
-			b.warnAliases(b.owners, c)
+			b.warnAliases(s.name, c)
 			if err := w.Product(p.name.ID(), c); err != nil {
 				return err
 			}

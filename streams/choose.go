@@ -91,14 +91,17 @@ func (s Safety) check(gone, all int, stream string) error {
 
 // warnAliases tells of aliases that several products of an architecture have: which
 // of them a client takes depends on how it sorts.
-func (b *builder) warnAliases(owners map[string]string, c *catalog.Product) {
+func (b *builder) warnAliases(stream string, c *catalog.Product) {
+	if len(c.Versions) == 0 {
+		return
+	}
+	own := c.Name().Dir(stream)
 	for alias := range strings.SplitSeq(c.Aliases, ",") {
 		key := alias + "/" + c.Arch
-		owner, taken := owners[key]
-		if taken && owner != c.Name().ID() {
-			b.warn("Alias is used by another product", "alias", key, "product", c.Name().ID(), "other", owner)
+		if owner, taken := b.owners[key]; taken {
+			b.warn("Alias is used by another product", "alias", key, "product", own, "other", owner)
 			continue
 		}
-		owners[key] = c.Name().ID()
+		b.owners[key] = own
 	}
 }

@@ -54,6 +54,14 @@ func (s *site) parent(name string) (*os.File, error) {
 }
 
 func (s *site) openat(name string, flags int, links bool) (*os.File, error) {
+	fd, err := s.openFD(name, flags, links)
+	if err != nil {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: err}
+	}
+	return os.NewFile(uintptr(fd), name), nil
+}
+
+func (s *site) openFD(name string, flags int, links bool) (int, error) {
 	how := unix.OpenHow{
 		Flags:   uint64(flags) | unix.O_CLOEXEC,
 		Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_MAGICLINKS,
@@ -66,12 +74,9 @@ func (s *site) openat(name string, flags int, links bool) (*os.File, error) {
 	}
 	for {
 		fd, err := unix.Openat2(int(s.dir.Fd()), name, &how)
-		switch err {
-		case nil:
-			return os.NewFile(uintptr(fd), name), nil
-		case unix.EAGAIN, unix.EINTR: // something was renamed meanwhile: the kernel asks to try again
-		default:
-			return nil, &fs.PathError{Op: "open", Path: name, Err: err}
+		// EAGAIN: something was renamed meanwhile, and the kernel asks to try again.
+		if err != unix.EAGAIN && err != unix.EINTR {
+			return fd, err
 		}
 	}
 }
@@ -119,12 +124,15 @@ func (s *site) stat(name string) (unix.Stat_t, error) {
 	return st, pathError("stat", name, err)
 }
 
-// list returns the sorted entries of a directory.
+// list returns the sorted entries of a directory. Their Info method cannot be used.
 func (s *site) list(name string) ([]fs.DirEntry, error) {
-	dir, err := s.openDir(name)
+	fd, err := s.openFD(name, unix.O_RDONLY|unix.O_DIRECTORY, s.links)
 	if err != nil {
-		return nil, err
+		return nil, &fs.PathError{Op: "open", Path: name, Err: err}
 	}
+	// Where the file system does not tell the types of entries, they are looked at by
+	// the name of the directory: this one leads to it and nowhere else.
+	dir := os.NewFile(uintptr(fd), fmt.Sprintf("/proc/self/fd/%d", fd))
 	defer dir.Close()
 	entries, err := dir.ReadDir(-1)
 	slices.SortFunc(entries, func(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })

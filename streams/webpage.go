@@ -98,8 +98,8 @@ func (w *work) pageFiles(dir string, v catalog.Version) []page.File {
 		if listed || strings.HasPrefix(e.Name(), ".") || e.Type() != 0 || classify(e.Name(), false) == delta {
 			continue
 		}
-		if info, err := e.Info(); err == nil {
-			sizes[e.Name()] = info.Size()
+		if st, err := w.site.stat(path.Join(dir, e.Name())); err == nil {
+			sizes[e.Name()] = st.Size
 		}
 	}
 	var files []page.File

@@ -66,10 +66,13 @@ func CheckStream(s string) error {
 
 // CheckStreamVersion tells whether s can name a directory of catalogs.
 func CheckStreamVersion(s string) error {
-	if strings.HasPrefix(s, ".") {
+	if err := CheckPart(s); err != nil {
+		return err
+	}
+	if s[0] == '.' {
 		return fmt.Errorf("the name %q is hidden", s)
 	}
-	return CheckPart(s)
+	return nil
 }
 
 func checkName(s, chars string) error {
