@@ -1,0 +1,468 @@
+package streams_test
+
+import (
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"imagebuilder/streams"
+	"imagebuilder/streams/internal/imagetree"
+)
+
+// TestPruneRetention holds which versions stay listed.
+func TestPruneRetention(t *testing.T) {
+	tests := []struct {
+		summary  string
+		versions []string
+		edit     func(o *streams.PruneOptions)
+		stays    []string
+	}{{
+		summary:  "ten by default",
+		versions: []string{"20240101", "20240102", "20240103", "20240104", "20240105", "20240106", "20240107", "20240108", "20240109", "20240110", "20240111"},
+		stays:    []string{"20240102", "20240103", "20240104", "20240105", "20240106", "20240107", "20240108", "20240109", "20240110", "20240111"},
+	}, {
+		summary: "so many", versions: []string{v1, v2, v3, v4}, edit: retain(2),
+		stays: []string{v3, v4},
+	}, {
+		summary: "so old, by their names", versions: []string{v1, v2, v3, v4},
+		edit:  func(o *streams.PruneOptions) { o.Retain.Days = 7 },
+		stays: []string{v3, v4},
+	}, {
+		summary: "the last one stays however old it is", versions: []string{v1, v2, v3, v4},
+		edit:  func(o *streams.PruneOptions) { o.Retain.Days = 1 },
+		stays: []string{v4},
+	}, {
+		summary: "unless none need stay", versions: []string{v1, v2},
+		edit: func(o *streams.PruneOptions) { o.Retain.Days, o.Retain.AllowEmpty = 1, true },
+	}, {
+		summary: "a name without a date is as old as its metadata", versions: []string{"a", "b"},
+		edit:  func(o *streams.PruneOptions) { o.Retain.Days = 10 },
+		stays: []string{"a", "b"},
+	}, {
+		summary: "byte order, as clients have it", versions: []string{"20240101-9", "20240101-10"}, edit: retain(1),
+		stays: []string{"20240101-9"},
+	}, {
+		summary: "or natural order", versions: []string{"20240101-9", "20240101-10"},
+		edit:  func(o *streams.PruneOptions) { o.Retain.Builds, o.NaturalOrder = 1, true },
+		stays: []string{"20240101-10"},
+	}}
+	for _, test := range tests {
+		t.Run(test.summary, func(t *testing.T) {
+			f := newFixture(t, versions(ubuntu, test.versions...)...)
+			f.build(noDeltas)
+			sum := f.prune(func(o *streams.PruneOptions) {
+				if test.edit != nil {
+					test.edit(o)
+				}
+				atOnce(o)
+			})
+			if got := f.listed(); !slices.Equal(got, test.stays) {
+				t.Errorf("listed: %v", got)
+			}
+			for _, name := range test.versions {
+				if f.exists(dir(name)) != slices.Contains(test.stays, name) {
+					t.Errorf("the files of %s", name)
+				}
+			}
+			if sum.Removed != len(test.versions)-len(test.stays) {
+				t.Errorf("%+v", sum)
+			}
+			f.verify()
+			if sum := f.build(noDeltas); len(sum.Published) > 0 {
+				t.Errorf("build after prune: %+v", sum)
+			}
+		})
+	}
+}
+
+// TestPruneGrace holds that files stay for a while after they have left the catalog,
+// and that a build meanwhile does not list them again.
+func TestPruneGrace(t *testing.T) {
+	f := newFixture(t, versions(ubuntu, v1, v2, v3)...)
+	f.build()
+	sum := f.prune(retain(1))
+	if !slices.Equal(f.listed(), []string{v3}) || sum.Dropped != 2 || sum.Removed != 0 || sum.Waiting != 3 {
+		t.Fatalf("%v %+v", f.listed(), sum)
+	}
+	f.verify()
+	f.now = f.now.Add(time.Hour)
+	if sum := f.build(); len(sum.Published) > 0 || !slices.Equal(f.listed(), []string{v3}) {
+		t.Fatalf("build: %v %+v", f.listed(), sum)
+	}
+	if sum := f.prune(retain(1)); sum.Removed != 0 || !f.exists(dir(v1)) {
+		t.Errorf("too early: %+v", sum)
+	}
+	f.now = f.now.Add(time.Hour)
+	sum = f.prune(retain(1))
+	if sum.Removed != 2 || sum.Deltas != 1 || sum.Waiting != 0 || f.exists(dir(v1)) || f.exists(dir(v3)+"rootfs."+v2+".vcdiff") {
+		t.Errorf("%+v\n%s", sum, &f.log)
+	}
+	f.verify()
+}
+
+// TestPruneClock holds that a clock which jumps removes nothing early.
+func TestPruneClock(t *testing.T) {
+	f := newFixture(t, versions(ubuntu, v1, v2)...)
+	f.build(noDeltas)
+	f.prune(retain(1))
+	f.now = f.now.Add(-1000 * time.Hour)
+	f.prune(retain(1))
+	f.now = f.now.Add(time.Hour)
+	if sum := f.prune(retain(1)); sum.Removed > 0 {
+		t.Errorf("one hour later: %+v", sum)
+	}
+	f.now = f.now.Add(time.Hour)
+	if sum := f.prune(retain(1)); sum.Removed != 1 {
+		t.Errorf("two hours later: %+v", sum)
+	}
+}
+
+// TestPruneStateLost holds that nothing is removed early when it is not known since
+// when it waits.
+func TestPruneStateLost(t *testing.T) {
+	f := newFixture(t, versions(ubuntu, v1, v2)...)
+	f.build(noDeltas)
+	f.prune(retain(1))
+	f.remove("streams/.state")
+	f.now = f.now.Add(3 * time.Hour)
+	f.build(noDeltas)
+	if !slices.Equal(f.listed(), []string{v1, v2}) {
+		t.Errorf("listed: %v", f.listed())
+	}
+	if sum := f.prune(retain(1)); sum.Removed > 0 || !f.exists(dir(v1)) {
+		t.Errorf("%+v", sum)
+	}
+}
+
+// TestPruneVanished holds that what is gone from the disk leaves the catalog, and that
+// an emptied tree does not.
+func TestPruneVanished(t *testing.T) {
+	f := newFixture(t, versions(ubuntu, v1, v2, v3, v4)...)
+	f.build(noDeltas)
+	f.remove(dir(v2))
+	if sum := f.prune(); sum.Vanished != 1 || !f.said("Dropping stale product version", v2) || !slices.Equal(f.listed(), []string{v1, v3, v4}) {
+		t.Errorf("%v %+v", f.listed(), sum)
+	}
+	f.verify()
+	f.remove("images/ubuntu")
+	if _, err := f.tryPrune(); err == nil || !strings.Contains(err.Error(), "refusing to drop 3 of the 3 versions") {
+		t.Fatalf("got %v", err)
+	}
+	if len(f.listed()) != 3 {
+		t.Error("the catalog has changed")
+	}
+	if sum := f.prune(func(o *streams.PruneOptions) { o.Force = true }); sum.Vanished != 3 {
+		t.Errorf("%+v", sum)
+	}
+	if len(f.products("images")) != 0 || !strings.Contains(f.read("streams/v1/index.json"), `"products":[]`) {
+		t.Error("the product is still there")
+	}
+}
+
+// TestPruneDangling holds what is removed although no catalog knew it, and what is not.
+func TestPruneDangling(t *testing.T) {
+	f := newFixture(t, versions(ubuntu, v1, v2)...)
+	f.build(noDeltas)
+	f.make(versions(ubuntu, "."+v3, "."+v4)...)
+	f.make(imagetree.Image{Product: ubuntu, Version: "20240105_0000", Files: []string{"rootfs.squashfs"}})
+	f.make(versions("old/x/amd64/y", v1)...)
+	f.make(versions("young/x/amd64/y", v1)...)
+	for _, name := range []string{dir("." + v3), dir("." + v4), dir("20240105_0000"), "images/old", "images/young"} {
+		f.age(name, 7*time.Hour)
+	}
+	f.write(dir("."+v4)+"disk.qcow2", "still growing") // its directory stays as old as it is
+	f.age(dir("."+v4)+"lxd.tar.xz", 7*time.Hour)
+	f.write("images/young/x/amd64/y/"+v1+"/deep/file", "new")
+	f.write("outside/file", "x")
+	f.age("outside", 100*time.Hour)
+	sum := f.prune(func(o *streams.PruneOptions) { o.Dangling = true })
+	for name, there := range map[string]bool{
+		dir(v1): true, dir("." + v3): false, dir("." + v4): true, dir("20240105_0000"): false,
+		"images/old/x/amd64/y": false, "images/young/x/amd64/y/" + v1: true, "outside/file": true,
+	} {
+		if f.exists(name) != there {
+			t.Errorf("%s: %v", name, f.exists(name))
+		}
+	}
+	if sum.Dangling != 3 || !f.said("Pruned dangling resource", "images/old/x/amd64/y") {
+		t.Errorf("%+v\n%s", sum, &f.log)
+	}
+}
+
+// TestPruneDanglingSafety holds that a catalog which lost most of itself does not take
+// the tree with it.
+func TestPruneDanglingSafety(t *testing.T) {
+	f := newFixture(t, versions(ubuntu, v1)...)
+	dangling := func(o *streams.PruneOptions) { o.Dangling = true }
+	if err := os.MkdirAll(f.path("empty"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	f.build(noDeltas, func(o *streams.BuildOptions) { o.Streams = []string{"images", "empty"} })
+	f.make(versions(ubuntu, v2, v3, v4, "20240105_0000")...)
+	f.make(imagetree.Image{Stream: "empty", Product: ubuntu, Version: v1})
+	f.age("images", 100*time.Hour)
+	f.age("empty", 100*time.Hour)
+	if _, err := f.tryPrune(dangling); err == nil || !strings.Contains(err.Error(), "refusing to drop 4 of the 5 versions") {
+		t.Errorf("got %v", err)
+	}
+	f.prune(dangling, func(o *streams.PruneOptions) { o.Streams = []string{"empty"} })
+	if !f.exists("empty/"+ubuntu+"/"+v1) || !f.said("Skipping removal of dangling resources, because product catalog is empty", "") {
+		t.Errorf("an empty catalog:\n%s", &f.log)
+	}
+	if sum := f.prune(dangling, func(o *streams.PruneOptions) { o.Force = true }); sum.Dangling != 4 {
+		t.Errorf("%+v", sum)
+	}
+}
+
+// TestPruneEmpty holds which empty directories go.
+func TestPruneEmpty(t *testing.T) {
+	f := newFixture(t, versions(ubuntu, v1)...)
+	f.build(noDeltas)
+	mkdir := func(name string, ago time.Duration) {
+		if err := os.MkdirAll(f.path(name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		f.age("images/"+strings.Split(name, "/")[1], ago)
+	}
+	mkdir("images/old/dir/tree/here/deep", 3*time.Hour)
+	mkdir("images/new/dir", time.Hour)
+	mkdir("images/upload/x/amd64/y/."+v2, 3*time.Hour)
+	mkdir("images/killed/x/amd64/y/."+v2+".removed/half", 3*time.Hour)
+	f.write("elsewhere/x", "")
+	f.remove("elsewhere/x")
+	f.age("elsewhere", 3*time.Hour)
+	sum := f.prune()
+	for name, there := range map[string]bool{
+		"images/old/dir/tree/here": false, "images/old": false, "images/new/dir": true, "images/upload/x/amd64/y/." + v2: true,
+		"images/killed/x/amd64/y/." + v2 + ".removed": false, "elsewhere": true,
+	} {
+		if f.exists(name) != there {
+			t.Errorf("%s: %v", name, f.exists(name))
+		}
+	}
+	if sum.Empty == 0 || !f.said("Removed empty directory", "images/old/dir/tree/here") {
+		t.Errorf("%+v\n%s", sum, &f.log)
+	}
+	f.remove("images/ubuntu")
+	f.prune(atOnce, func(o *streams.PruneOptions) { o.Force = true })
+	if !f.exists("images") {
+		t.Error("the stream itself is gone")
+	}
+	f.build(noDeltas)
+}
+
+// TestPruneHostile holds that nothing outside the streams is removed, whatever the
+// catalog, the state or the tree say.
+func TestPruneHostile(t *testing.T) {
+	good := `"versions":{"` + v1 + `"`
+	tests := []struct {
+		summary string
+		edit    func(f *fixture)
+	}{{
+		summary: "a version that leads out",
+		edit:    func(f *fixture) { f.replace("streams/v1/images.json", good, `"versions":{"../../../../../outside"`) },
+	}, {
+		summary: "a product that leads out",
+		edit:    func(f *fixture) { f.replace("streams/v1/images.json", `"distro":"ubuntu"`, `"distro":"../outside"`) },
+	}, {
+		summary: "a product id that leads out",
+		edit:    func(f *fixture) { f.replace("streams/v1/images.json", ubuntuID, "..:noble:amd64:default") },
+	}, {
+		summary: "a file that leads out",
+		edit: func(f *fixture) {
+			f.replace("streams/v1/images.json", "/lxd.tar.xz", "/../../../../../../outside/file")
+		},
+	}, {
+		summary: "a state that leads out",
+		edit: func(f *fixture) {
+			f.write("streams/.state/leaving.json", `{"../outside":"2020-01-01T00:00:00Z","images/../../outside/x/y/z":"2020-01-01T00:00:00Z",`+
+				`"outside/a/b/c/d/e":"2020-01-01T00:00:00Z","images":"2020-01-01T00:00:00Z","images/a/b/c/d/../../../../../outside":"2020-01-01T00:00:00Z"}`)
+		},
+	}, {
+		summary: "a version that is a link",
+		edit: func(f *fixture) {
+			f.remove(dir(v1))
+			f.symlink("../../../../../../outside", strings.TrimSuffix(dir(v1), "/"))
+		},
+	}, {
+		summary: "a variant that is a link",
+		edit: func(f *fixture) {
+			f.write("../outside/"+v1+"/lxd.tar.xz", "x")
+			f.write("../outside/"+v2+"/lxd.tar.xz", "x")
+			f.remove("images/" + ubuntu)
+			f.symlink("../../../../../outside", "images/"+ubuntu)
+		},
+	}, {
+		summary: "a stream that is a link",
+		edit: func(f *fixture) {
+			f.write("../outside/"+ubuntu+"/"+v1+"/lxd.tar.xz", "x")
+			f.remove("images")
+			f.symlink("../outside", "images")
+		},
+	}, {
+		summary: "a link in a version",
+		edit: func(f *fixture) {
+			f.symlink("../../../../../../../outside", dir(v1)+"sub")
+			f.symlink("../../../../../../../outside/file", dir(v1)+"rootfs.x.vcdiff")
+		},
+	}, {
+		summary: "a link where a version is put before it is removed",
+		edit: func(f *fixture) {
+			f.symlink("../../../../../../outside", "images/"+ubuntu+"/."+v1+".removed")
+		},
+	}, {
+		summary: "the catalogs are a link",
+		edit: func(f *fixture) {
+			if err := os.Rename(f.path("streams/v1"), f.path("../v1")); err != nil {
+				f.Fatal(err)
+			}
+			f.symlink("../../v1", "streams/v1")
+		},
+	}}
+	for _, test := range tests {
+		for _, links := range []bool{false, true} {
+			t.Run(test.summary, func(t *testing.T) {
+				f := newFixture(t, versions(ubuntu, v1, v2)...)
+				f.write("../outside/file", "precious")
+				f.age("../outside", 100*time.Hour)
+				f.build(noDeltas)
+				test.edit(f)
+				before := f.outside()
+				_, err := f.tryPrune(retain(1), atOnce, func(o *streams.PruneOptions) { o.Dangling, o.Links, o.Force = true, links, true })
+				if after := f.outside(); !slices.Equal(before, after) {
+					t.Errorf("outside (%v): %v", err, after)
+				}
+				f.tryBuild(noDeltas, func(o *streams.BuildOptions) { o.Force, o.Links = true, links })
+				if after := f.outside(); !slices.Equal(before, after) {
+					t.Errorf("outside, after a build: %v", after)
+				}
+			})
+		}
+	}
+}
+
+func (f *fixture) replace(name, old, new string) {
+	f.Helper()
+	text := f.read(name)
+	if !strings.Contains(text, old) {
+		f.Fatalf("%s does not have %s", name, old)
+	}
+	f.write(name, strings.ReplaceAll(text, old, new))
+}
+
+// outside lists what is beside the root.
+func (f *fixture) outside() []string {
+	f.Helper()
+	var names []string
+	err := walk(f.path("../outside"), func(name string) { names = append(names, name) })
+	if err != nil {
+		f.Fatal(err)
+	}
+	return names
+}
+
+func walk(dir string, fn func(string)) error {
+	entries, err := os.ReadDir(dir)
+	for _, e := range entries {
+		fn(dir + "/" + e.Name())
+		if e.IsDir() {
+			err = walk(dir+"/"+e.Name(), fn)
+		}
+	}
+	return err
+}
+
+// TestPruneDamaged holds that a product which cannot be trusted leaves the catalog and
+// that a catalog which cannot be read is not written.
+func TestPruneDamaged(t *testing.T) {
+	f := newFixture(t, append(versions(ubuntu, v1), versions("other/x/amd64/y", v1)...)...)
+	f.build(noDeltas)
+	f.replace("streams/v1/images.json", `"distro":"ubuntu"`, `"distro":"x"`)
+	if sum := f.prune(); sum.Failed != 1 || !sum.Trouble() || len(f.products("images")) != 1 {
+		t.Errorf("%+v", sum)
+	}
+	f.build(noDeltas)
+	f.write("streams/v1/images.json", f.read("streams/v1/images.json")[:200])
+	if _, err := f.tryPrune(); err == nil || !strings.Contains(err.Error(), "not a catalog") {
+		t.Errorf("got %v", err)
+	}
+	f.remove("streams/v1/images.json")
+	if _, err := f.tryPrune(); err == nil || !strings.Contains(err.Error(), "no such file") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// TestPruneRemove holds that images can be taken out by their fingerprints.
+func TestPruneRemove(t *testing.T) {
+	f := newFixture(t, versions(ubuntu, v1, v2, v3)...)
+	f.build(noDeltas)
+	print := f.products("images")[ubuntuID].Versions[v2].Items["lxd.tar.xz"].CombinedDisk
+	remove := func(prefix string) func(o *streams.PruneOptions) {
+		return func(o *streams.PruneOptions) { o.Remove = []string{prefix} }
+	}
+	for _, prefix := range []string{"", "nothing"} {
+		if _, err := f.tryPrune(remove(prefix)); err == nil || !strings.Contains(err.Error(), "not one") {
+			t.Errorf("%q: %v", prefix, err)
+		}
+	}
+	if sum := f.prune(remove(print[:12])); sum.Dropped != 1 || !slices.Equal(f.listed(), []string{v1, v3}) {
+		t.Errorf("%v %+v", f.listed(), sum)
+	}
+	f.build(noDeltas)
+	if !slices.Equal(f.listed(), []string{v1, v3}) {
+		t.Errorf("after a build: %v", f.listed())
+	}
+	f.verify()
+}
+
+// TestPruneStreams holds that a prune of one stream leaves the others alone.
+func TestPruneStreams(t *testing.T) {
+	f := newFixture(t, versions(ubuntu, v1, v2)...)
+	f.make(imagetree.Image{Stream: "daily", Product: ubuntu, Version: v3}, imagetree.Image{Stream: "daily", Product: ubuntu, Version: v4})
+	f.build(noDeltas, func(o *streams.BuildOptions) { o.Streams = []string{"images", "daily"} })
+	daily := func(o *streams.PruneOptions) { o.Streams = []string{"daily"} }
+	f.prune(retain(1), daily)
+	f.prune(retain(2))
+	f.now = f.now.Add(3 * time.Hour)
+	f.prune(retain(1))
+	if f.exists(dir(v1)) != true || !f.exists("daily/"+ubuntu+"/"+v3) {
+		t.Error("files of the other stream are gone, or too early")
+	}
+	f.prune(retain(1), daily)
+	if f.exists("daily/" + ubuntu + "/" + v3) {
+		t.Error("files are still there")
+	}
+	if !strings.Contains(f.read("streams/v1/index.json"), `"daily"`) || !strings.Contains(f.read("streams/v1/index.json"), `"images"`) {
+		t.Errorf("index: %s", f.read("streams/v1/index.json"))
+	}
+	f.verify()
+}
+
+// TestPruneDryRun holds that nothing is written.
+func TestPruneDryRun(t *testing.T) {
+	f := newFixture(t, versions(ubuntu, v1, v2)...)
+	f.build(noDeltas)
+	f.make(versions(ubuntu, "."+v3)...)
+	f.age(dir("."+v3), 7*time.Hour)
+	before := f.published()
+	f.now = time.Now()
+	sum := f.prune(retain(1), func(o *streams.PruneOptions) { o.DryRun, o.Dangling = true, true })
+	if sum.Dropped != 1 || !f.said("Would leave the catalog", v1) || !f.said("Would be removed as dangling", "."+v3) {
+		t.Errorf("%+v\n%s", sum, &f.log)
+	}
+	if after := f.published(); after["images.json"] != before["images.json"] || !f.exists(dir(v1)) || !f.exists(dir("."+v3)) {
+		t.Error("something has changed")
+	}
+}
+
+func TestPruneErrors(t *testing.T) {
+	f := newFixture(t, versions(ubuntu, v1)...)
+	f.build(noDeltas)
+	for _, retain := range []streams.Retention{{Builds: -1}, {Days: -1}} {
+		if _, err := f.tryPrune(func(o *streams.PruneOptions) { o.Retain = retain }); err == nil || !strings.Contains(err.Error(), "negative") {
+			t.Errorf("%+v: %v", retain, err)
+		}
+	}
+}
