@@ -50,7 +50,10 @@ func (v *verifier) versions(ctx context.Context, checks []*versionCheck) error {
 func (c *versionCheck) path() string { return path.Join(c.dir, c.name) }
 
 func (c *versionCheck) fault(kind FaultKind, name, problem string) {
-	c.faults = append(c.faults, Fault{Kind: kind, Path: name, Problem: problem})
+	f := Fault{Kind: kind, Path: name, Problem: problem}
+	if !slices.Contains(c.faults, f) { // two items may share a file
+		c.faults = append(c.faults, f)
+	}
 }
 
 // version checks one version. The error is the end of the context.
