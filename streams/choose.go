@@ -70,15 +70,15 @@ func (b *builder) checkDrops() error {
 			b.sum.Dropped++
 			b.warn("Dropping stale product version from catalog", "path", b.full(name))
 		}
-		if err := b.opts.Safety.check(len(gone), s.listing.count(), s.name); err != nil {
+		if err := b.opts.Safety.check("drop", len(gone), s.listing.count(), s.name); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// check refuses to drop too large a share of what a stream lists.
-func (s Safety) check(gone, all int, stream string) error {
+// check refuses to drop or remove too large a share of what a stream has.
+func (s Safety) check(do string, gone, all int, stream string) error {
 	limit := s.MaxDrop
 	if limit == 0 {
 		limit = 0.75
@@ -86,7 +86,7 @@ func (s Safety) check(gone, all int, stream string) error {
 	if s.Force || float64(gone) <= limit*float64(all) {
 		return nil
 	}
-	return fmt.Errorf("refusing to drop %d of the %d versions of stream %s: is the tree mounted and complete? Force it if so", gone, all, stream)
+	return fmt.Errorf("refusing to %s %d of the %d versions of stream %s: is the tree mounted and complete? Force it if so", do, gone, all, stream)
 }
 
 // warnAliases tells of aliases that several products of an architecture have: which

@@ -32,7 +32,7 @@ func (p *pruner) planDangling(ctx context.Context, s *streamPrune) error {
 	if err != nil {
 		return err
 	}
-	return p.opts.Safety.check(complete, complete+s.stays(), s.name)
+	return p.opts.Safety.check("remove", complete, complete+s.stays(), s.name)
 }
 
 func (s *streamPrune) stays() int {

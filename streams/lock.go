@@ -73,7 +73,9 @@ func (l *lock) close() error {
 	if l.file == nil {
 		return nil
 	}
-	return l.file.Close()
+	// Closing alone is not enough: a program that is just being started has a copy of
+	// the file for a moment.
+	return errors.Join(flock(l.file, unix.LOCK_UN), l.file.Close())
 }
 
 func flock(f *os.File, how int) error {

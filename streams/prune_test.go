@@ -204,7 +204,7 @@ func TestPruneDanglingSafety(t *testing.T) {
 	f.make(imagetree.Image{Stream: "empty", Product: ubuntu, Version: v1})
 	f.age("images", 100*time.Hour)
 	f.age("empty", 100*time.Hour)
-	if _, err := f.tryPrune(dangling); err == nil || !strings.Contains(err.Error(), "refusing to drop 4 of the 5 versions") {
+	if _, err := f.tryPrune(dangling); err == nil || !strings.Contains(err.Error(), "refusing to remove 4 of the 5 versions") {
 		t.Errorf("got %v", err)
 	}
 	f.prune(dangling, func(o *streams.PruneOptions) { o.Streams = []string{"empty"} })

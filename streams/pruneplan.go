@@ -48,7 +48,7 @@ func (p *pruner) plan(ctx context.Context, stream string) (*streamPrune, error) 
 		p.fail("Product cannot be trusted and is dropped from the catalog", "streamName", stream, "product", bad.Product, "error", bad.Err)
 	})
 	if err == nil {
-		err = p.opts.Safety.check(vanished, all, stream)
+		err = p.opts.Safety.check("drop", vanished, all, stream)
 	}
 	if err == nil && p.opts.Dangling {
 		err = p.planDangling(ctx, s)
