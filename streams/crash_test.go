@@ -30,6 +30,9 @@ func TestMain(m *testing.M) {
 	if root := os.Getenv("STREAMS_CRASH_ROOT"); root != "" {
 		os.Exit(crashHelper(root, os.Getenv("STREAMS_CRASH_VERB")))
 	}
+	if root := os.Getenv("STREAMS_BENCH_ROOT"); root != "" {
+		os.Exit(benchHelper(root, os.Getenv("STREAMS_BENCH_VERB")))
+	}
 	os.Exit(m.Run())
 }
 
