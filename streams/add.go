@@ -255,7 +255,7 @@ func (a *adder) makeHidden(dir string) (string, error) {
 // reveal gives the version its name. If it was not asked for, a later one will do.
 func (a *adder) reveal(dir, hidden string) error {
 	for {
-		err := a.site.rename2(hidden, path.Join(dir, a.version), unix.RENAME_NOREPLACE)
+		err := a.site.renameNew(hidden, path.Join(dir, a.version))
 		if err == nil {
 			return a.syncUp(dir)
 		}

@@ -154,9 +154,9 @@ func (p *pruner) removeDangling(ctx context.Context) error {
 	return nil
 }
 
-// sweep removes empty directories below the streams, never a stream itself, and
-// what a killed run left of versions it was removing. A hidden directory may be an
-// upload that is just beginning, and so may a young one.
+// sweep removes empty directories below the streams, never a stream itself, and what
+// killed runs left: unfinished files, and versions they were removing. Any other
+// hidden directory may be an upload that is just beginning, and so may a young one.
 func (p *pruner) sweep(ctx context.Context) error {
 	for _, s := range p.streams {
 		for _, name := range s.temps {

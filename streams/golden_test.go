@@ -97,6 +97,7 @@ func replay(t *testing.T, kit, dir string) {
 			err = os.WriteFile(filepath.Join(root, s.Write[0]), []byte(s.Write[1]), 0o644)
 		case s.Run != nil:
 			compare(t, root, dir, s)
+			comparePage(t, root, filepath.Join(dir, s.Result, "webpage-data.json"))
 		}
 		if err != nil {
 			t.Fatal(err)
@@ -136,6 +137,58 @@ func compare(t *testing.T, root, dir string, s step) {
 	diff(t, s.Result+": log", got.log, want.log)
 	for version, lines := range want.sums {
 		diff(t, s.Result+": sums of "+version, got.sums[version], lines)
+	}
+}
+
+// comparePage checks that the page says all that the old tool's said. How it does is
+// another matter (fault 26).
+func comparePage(t *testing.T, root, file string) {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return // not a case about the page
+	}
+	var products []struct {
+		Distribution, Release, Architecture, Variant string
+		Aliases                                      []string
+		Requirements                                 map[string]string
+		Versions                                     []struct {
+			Name, BuildDate, FingerprintContainer, FingerprintVM string
+			Files                                                []struct{ Name, Path, Size string }
+		}
+	}
+	if err := json.Unmarshal(data, &products); err != nil {
+		t.Fatal(err)
+	}
+	html, err := os.ReadFile(filepath.Join(root, "index.html"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want []string
+	for _, p := range products {
+		want = append(want, "<strong>"+p.Distribution+"</strong> "+p.Release, ">"+p.Architecture+"<", ">"+p.Variant+"<")
+		for _, alias := range p.Aliases {
+			want = append(want, "<code>"+alias+"</code>")
+		}
+		for key, value := range p.Requirements {
+			want = append(want, "<code>"+key+"="+value+"</code>")
+		}
+		for i, v := range p.Versions {
+			want = append(want, ">"+v.Name+"<", ">"+v.FingerprintContainer+"<", ">"+v.FingerprintVM+"<")
+			if i == 0 {
+				want = append(want, ">"+strings.NewReplacer("(", "", ")", "").Replace(v.BuildDate)+"<")
+			}
+			for _, f := range v.Files {
+				want = append(want, `href="`+strings.TrimPrefix(f.Path, "/")+`">`+f.Name+"<")
+				if !strings.HasSuffix(f.Name, ".vcdiff") {
+					want = append(want, ">"+f.Size+"<")
+				}
+			}
+		}
+	}
+	for _, text := range want {
+		if !strings.Contains(string(html), text) {
+			t.Errorf("the page does not have %s", text)
+		}
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"io"
 	"io/fs"
 	"maps"
 	"slices"
@@ -88,24 +89,8 @@ type pruner struct {
 }
 
 func (p *pruner) run(ctx context.Context) error {
-	for _, name := range p.Streams {
-		s, err := p.plan(ctx, name)
-		if err != nil {
-			return err
-		}
-		p.streams = append(p.streams, s)
-	}
-	if err := p.checkRemoved(); err != nil {
-		return err
-	}
 	if p.opts.DryRun {
-		return p.preview()
-	}
-	// The state comes first: a version that is in it is not listed again, whereas
-	// one that is lost from the catalog only would be.
-	p.enter()
-	if err := p.writeLeaving(p.leaving); err != nil {
-		return err
+		return p.preview(ctx)
 	}
 	if err := p.publish(ctx); err != nil {
 		return err
@@ -123,24 +108,17 @@ func (p *pruner) publish(ctx context.Context) (err error) {
 	index := p.oldIndex()
 	entries := make(map[string]catalog.Entry)
 	maps.Copy(entries, index.Entries)
-	for _, s := range p.streams {
-		var ids []string
-		changed, err := p.stageAll(pub, s.name+".json", p.opts.Signer, func(out *bufio.Writer) error {
-			w := catalog.NewWriter(out, s.name)
-			ids = nil
-			err := p.eachProduct(s.name, func(id string, c *catalog.Product) error {
-				if !s.apply(id, c) {
-					return nil
-				}
-				ids = append(ids, id)
-				return w.Product(id, c)
-			}, nil)
-			return errors.Join(err, w.Close())
+	for _, name := range p.Streams {
+		changed, err := p.stageAll(pub, name+".json", p.opts.Signer, func(out *bufio.Writer) error {
+			return p.plan(ctx, name, out)
 		})
 		if err != nil {
 			return err
 		}
-		entries[s.name] = p.entry(s.name, index.Entries[s.name], changed, ids)
+		entries[name] = p.entry(name, index.Entries[name], changed, p.streams[len(p.streams)-1].ids)
+	}
+	if err := p.checkRemoved(); err != nil {
+		return err
 	}
 	if err := p.stageIndex(pub, entries, p.opts.Signer); err != nil {
 		return err
@@ -153,6 +131,12 @@ func (p *pruner) publish(ctx context.Context) (err error) {
 		if _, err := p.stageWebpage(pub, *opts, entries); err != nil {
 			return err
 		}
+	}
+	// The state comes before the catalog: a version that is in it is not listed again,
+	// whereas one that is only missing from the catalog would be.
+	p.enter()
+	if err := p.writeLeaving(p.leaving); err != nil {
+		return err
 	}
 	p.sum.Published, err = pub.commit(ctx)
 	return err
@@ -196,7 +180,15 @@ func (p *pruner) enter() {
 }
 
 // preview says what would be done.
-func (p *pruner) preview() error {
+func (p *pruner) preview(ctx context.Context) error {
+	for _, name := range p.Streams {
+		if err := p.plan(ctx, name, io.Discard); err != nil {
+			return err
+		}
+	}
+	if err := p.checkRemoved(); err != nil {
+		return err
+	}
 	for _, s := range p.streams {
 		for _, name := range slices.Concat(s.leaves, s.strays) {
 			p.info("Would leave the catalog and be removed", "path", p.full(name))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"path"
 	"slices"
@@ -18,6 +19,7 @@ import (
 // A streamPrune is what will become of a stream.
 type streamPrune struct {
 	name     string
+	ids      []string                 // of the products that stay
 	products map[string]*productPrune // by id: those in the catalog
 	leaves   []string                 // paths of what leaves the catalog now
 	strays   []string                 // paths of deltas that are not listed, and were not before
@@ -35,14 +37,21 @@ func (s *streamPrune) knows(id, version string) bool {
 	return p != nil && (p.stays[version] || p.gone[version])
 }
 
-// plan decides about all of a stream without changing anything.
-func (p *pruner) plan(ctx context.Context, stream string) (*streamPrune, error) {
+// plan decides about all of a stream without changing anything, and writes the
+// catalog as it is going to be.
+func (p *pruner) plan(ctx context.Context, stream string, out io.Writer) error {
 	s := &streamPrune{name: stream, products: make(map[string]*productPrune), found: make(map[string]bool)}
+	p.streams = append(p.streams, s)
+	w := catalog.NewWriter(out, stream)
 	vanished, all := 0, 0
 	err := p.eachProduct(stream, func(id string, c *catalog.Product) error {
 		all += len(c.Versions)
 		vanished += p.planProduct(s, id, c)
-		return context.Cause(ctx)
+		if err := context.Cause(ctx); err != nil || !s.products[id].apply(c) {
+			return err
+		}
+		s.ids = append(s.ids, id)
+		return w.Product(id, c)
 	}, func(bad *catalog.InvalidError) {
 		p.sum.Failed++
 		p.fail("Product cannot be trusted and is dropped from the catalog", "streamName", stream, "product", bad.Product, "error", bad.Err)
@@ -53,7 +62,7 @@ func (p *pruner) plan(ctx context.Context, stream string) (*streamPrune, error) 
 	if err == nil && p.opts.Dangling {
 		err = p.planDangling(ctx, s)
 	}
-	return s, err
+	return errors.Join(err, w.Close())
 }
 
 // planProduct decides about one product. It returns how many of its versions have
@@ -221,18 +230,14 @@ func (p *pruner) checkRemoved() error {
 
 // apply takes out of a product what goes. It tells whether the product stays: one
 // that had nothing to lose does.
-func (s *streamPrune) apply(id string, c *catalog.Product) bool {
-	plan := s.products[id]
-	if plan == nil {
-		return true // somebody who does not know of locks has added it meanwhile
-	}
+func (p *productPrune) apply(c *catalog.Product) bool {
 	before := len(c.Versions)
-	for name := range plan.gone {
+	for name := range p.gone {
 		delete(c.Versions, name)
 	}
 	for _, v := range c.Versions {
 		for key, item := range v.Items {
-			if item.DeltaBase != "" && !plan.stays[item.DeltaBase] {
+			if item.DeltaBase != "" && !p.stays[item.DeltaBase] {
 				delete(v.Items, key)
 			}
 		}

@@ -2,6 +2,8 @@ package streams
 
 import (
 	"context"
+	"errors"
+	"io/fs"
 	"path"
 	"slices"
 	"strings"
@@ -91,12 +93,16 @@ func (p *pruner) removedDelta(name string, err error) {
 	p.info("Pruned delta file", "path", p.full(name))
 }
 
+// removals is how many directories are removed at a time. It is the disk that takes
+// its time, waiting for each file to be freed.
+const removals = 16
+
 // removeEach removes several names at a time. The results are those of the names
 // that were come to before the context ended.
 func (p *pruner) removeEach(ctx context.Context, names []string, remove func(string) error) ([]error, error) {
 	errs := make([]error, len(names))
 	var group errgroup.Group
-	group.SetLimit(p.Workers)
+	group.SetLimit(removals)
 	for i, name := range names {
 		if ctx.Err() != nil {
 			group.Wait()
@@ -113,9 +119,11 @@ func (p *pruner) removeEach(ctx context.Context, names []string, remove func(str
 // removeDir removes a directory with all that is in it.
 func (p *pruner) removeDir(name string) error {
 	hidden := path.Join(path.Dir(name), "."+path.Base(name)+removedSuffix)
-	err := p.site.removeAll(hidden) // a left-over of a run that was killed
-	if err == nil {
-		err = p.site.rename(name, hidden)
+	err := p.site.renameNew(name, hidden)
+	if errors.Is(err, fs.ErrExist) { // a left-over of a run that was killed
+		if err = p.site.removeAll(hidden); err == nil {
+			err = p.site.rename(name, hidden)
+		}
 	}
 	if err == nil {
 		err = p.site.removeAll(hidden)

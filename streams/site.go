@@ -199,6 +199,19 @@ func (s *site) rename2(old, name string, flags uint) error {
 	})
 }
 
+// renameNew renames, unless the new name is taken. Where the file system cannot do
+// that in one step it is looked at before.
+func (s *site) renameNew(old, name string) error {
+	err := s.rename2(old, name, unix.RENAME_NOREPLACE)
+	if !errors.Is(err, unix.EINVAL) {
+		return err
+	}
+	if _, err := s.stat(name); err == nil {
+		return &fs.PathError{Op: "rename", Path: name, Err: fs.ErrExist}
+	}
+	return s.rename(old, name)
+}
+
 // link gives old a second name.
 func (s *site) link(old, name string) error {
 	return s.from(old, func(oldfd int, oldBase string) error {
@@ -257,16 +270,32 @@ func (s *site) removeAll(name string) error {
 	if err != nil {
 		return err
 	}
+	if err := errors.Join(s.empty(dir, name), dir.Close()); err != nil {
+		return err
+	}
+	return s.rmdir(name)
+}
+
+// empty removes everything in an open directory.
+func (s *site) empty(dir *os.File, name string) error {
 	names, err := dir.Readdirnames(-1)
-	if err := errors.Join(err, dir.Close()); err != nil {
+	if err != nil {
 		return err
 	}
 	for _, base := range names {
-		if err := s.removeAll(path.Join(name, base)); err != nil {
+		full := path.Join(name, base)
+		if err := s.allow("remove", full); err != nil {
 			return err
 		}
+		err := ignoreEINTR(func() error { return unix.Unlinkat(int(dir.Fd()), base, 0) })
+		if err == unix.EISDIR {
+			err = s.removeAll(full)
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return pathError("remove", full, err)
+		}
 	}
-	return s.rmdir(name)
+	return nil
 }
 
 // sync makes the names in a directory durable.
