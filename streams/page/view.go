@@ -106,7 +106,7 @@ func (v *view) version(p Product, version Version, newest bool) versionView {
 			})
 		}
 	}
-	out.Prints = append(prints("Container", v.Clients, version.Container), prints("Virtual machine", v.Clients, version.VM)...)
+	out.Prints = append(prints("Container fingerprint", v.Clients, version.Container), prints("VM fingerprint", v.Clients, version.VM)...)
 	return out
 }
 
