@@ -89,8 +89,7 @@ type builder struct {
 // A streamBuild is what is known of one stream in a run.
 type streamBuild struct {
 	name     string
-	known    []*product // from the cache
-	id       cacheID    // of the cache
+	known    *cache
 	found    *scan
 	listing  listing // of the catalog as it is
 	products []published
@@ -114,7 +113,9 @@ func (b *builder) run(ctx context.Context) error {
 		return b.stay()
 	}
 	b.readListings()
-	b.doubt()
+	if b.suspect != nil {
+		b.doubt()
+	}
 	if b.opts.DryRun {
 		return b.preview()
 	}
@@ -135,7 +136,7 @@ func (b *builder) run(ctx context.Context) error {
 // scan loads what is known of a stream and looks for what has changed.
 func (b *builder) scan(ctx context.Context, name string) (*streamBuild, error) {
 	s := &streamBuild{name: name}
-	s.known, s.id = b.readCache(name)
+	s.known = b.readCache(name, b.opts.Upstream)
 	sc := &scanner{
 		site: b.site, stream: name, upstream: b.opts.Upstream, workers: b.Workers, start: b.start,
 		leaving: make(map[string]bool), known: make(map[catalog.Name]*product),
@@ -143,7 +144,7 @@ func (b *builder) scan(ctx context.Context, name string) (*streamBuild, error) {
 	for path := range b.leaving {
 		sc.leaving[path] = true
 	}
-	for _, p := range s.known {
+	for _, p := range s.known.products {
 		sc.known[p.name] = p
 	}
 	var err error
@@ -171,7 +172,7 @@ func (b *builder) upToDate() bool {
 		return false
 	}
 	for _, s := range b.streams {
-		if b.record.Caches[s.name] != s.id.String() || len(s.found.products) != len(s.known) {
+		if b.record.Caches[s.name] != s.known.id.String() || len(s.found.products) != len(s.known.products) {
 			return false
 		}
 		for _, p := range s.found.products {
@@ -240,11 +241,10 @@ func (b *builder) stay() error {
 // saveCaches remembers what is known of the streams.
 func (b *builder) saveCaches() error {
 	for _, s := range b.streams {
-		id, err := b.writeCache(s.name, s.found.products)
-		if err != nil {
+		s.known = &cache{upstream: b.opts.Upstream, products: s.found.products}
+		if err := b.writeCache(s.name, s.known); err != nil {
 			return err
 		}
-		s.id = id
 	}
 	return nil
 }
@@ -254,7 +254,7 @@ func (b *builder) saveRecord() error {
 	r := record{Options: b.optionsID(), Caches: map[string]string{}, Files: map[string]string{}, Clean: !b.sum.unclean, Stale: b.record.Stale, Page: b.opts.Page}
 	names := []string{path.Join(b.metaDir(), indexName)}
 	for _, s := range b.streams {
-		r.Caches[s.name] = s.id.String()
+		r.Caches[s.name] = s.known.id.String()
 		names = append(names, b.catalogPath(s.name))
 	}
 	if b.opts.Page != nil {
@@ -275,8 +275,8 @@ func (b *builder) saveRecord() error {
 func (b *builder) readListings() {
 	for _, s := range b.streams {
 		name := b.catalogPath(s.name)
-		if b.record.Caches[s.name] == s.id.String() && b.record.Files[name] == b.stampText(name) {
-			s.listing = listingOf(s.known)
+		if b.record.Caches[s.name] == s.known.id.String() && b.record.Files[name] == b.stampText(name) {
+			s.listing = listingOf(s.known.products)
 			continue
 		}
 		var err error

@@ -10,11 +10,9 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"imagebuilder/streams"
 	"imagebuilder/streams/internal/imagetree"
-	"imagebuilder/streams/page"
 )
 
 var update = flag.Bool("update", false, "rewrite golden files")
@@ -42,10 +40,12 @@ func TestBuildCatalog(t *testing.T) {
 			f := newFixture(t, images...)
 			f.write("images/alpine/.requirements", `{"cgroup": "v1", "nesting": false}`)
 			f.write("images/alpine/current/.lxd_requirements", `{"cgroup": "v2"}`)
-			f.build(noDeltas, func(o *streams.BuildOptions) {
-				o.Streams = []string{"images", "daily"}
-				o.Upstream = test.upstream
-			})
+			for _, upstream := range []bool{!test.upstream, test.upstream} { // what was known otherwise does no harm
+				f.build(noDeltas, func(o *streams.BuildOptions) {
+					o.Streams = []string{"images", "daily"}
+					o.Upstream = upstream
+				})
+			}
 			for _, name := range []string{"images.json", "daily.json", "index.json"} {
 				golden(t, filepath.Join("testdata", test.golden+"-"+name), f.read("streams/v1/"+name))
 			}
@@ -271,139 +271,6 @@ func TestBuildUndated(t *testing.T) {
 	}
 }
 
-// TestBuildAgain holds that a build without changes writes nothing that is published,
-// and that each change is noticed.
-func TestBuildAgain(t *testing.T) {
-	tests := []struct {
-		summary   string
-		edit      func(f *fixture)
-		published bool
-		check     func(f *fixture, sum streams.BuildSummary) bool
-	}{{
-		summary: "nothing",
-		edit:    func(f *fixture) {},
-		check:   func(f *fixture, sum streams.BuildSummary) bool { return sum.Unchanged && sum.Versions == 2 },
-	}, {
-		summary: "a new version",
-		edit:    func(f *fixture) { f.make(versions(ubuntu, v3)...) }, published: true,
-		check: func(f *fixture, sum streams.BuildSummary) bool {
-			return sum.Added == 1 && f.said("New version added", "version="+v3)
-		},
-	}, {
-		summary: "a file of another size",
-		edit:    func(f *fixture) { f.write(dir(v2)+"disk.qcow2", "QFI\xfbnew") }, published: true,
-		check: func(f *fixture, sum streams.BuildSummary) bool { return sum.Read > 0 && sum.Added == 0 },
-	}, {
-		summary: "a file of the same size, replaced by another with its time",
-		edit: func(f *fixture) {
-			text := f.read(dir(v2) + "disk.qcow2")
-			f.write(dir(v2)+"new", strings.ToUpper(text))
-			st, _ := os.Stat(f.path(dir(v2) + "disk.qcow2"))
-			os.Chtimes(f.path(dir(v2)+"new"), st.ModTime(), st.ModTime())
-			os.Rename(f.path(dir(v2)+"new"), f.path(dir(v2)+"disk.qcow2"))
-		}, published: true,
-		check: func(f *fixture, sum streams.BuildSummary) bool { return sum.Read > 0 },
-	}, {
-		summary: "a version that is gone",
-		edit:    func(f *fixture) { f.remove(dir(v1)) }, published: true,
-		check: func(f *fixture, sum streams.BuildSummary) bool {
-			return sum.Dropped == 1 && f.said("Dropping stale product version", v1)
-		},
-	}, {
-		summary: "a version that has lost its metadata",
-		edit:    func(f *fixture) { f.remove(dir(v1) + "lxd.tar.xz") }, published: true,
-		check: func(f *fixture, sum streams.BuildSummary) bool { return sum.Dropped == 1 && sum.Incomplete == 1 },
-	}, {
-		summary: "a configuration",
-		edit:    func(f *fixture) { f.write(dir(v2)+"image.yaml", "simplestream: {distro_name: Other}") }, published: true,
-		check: func(f *fixture, sum streams.BuildSummary) bool { return f.products("images")[ubuntuID].OS == "Other" },
-	}, {
-		summary: "requirements above",
-		edit:    func(f *fixture) { f.write("images/ubuntu/.requirements", `{"secureboot":false}`) }, published: true,
-		check: func(f *fixture, sum streams.BuildSummary) bool {
-			return f.products("images")[ubuntuID].Requirements["secureboot"] == "false"
-		},
-	}, {
-		summary: "requirements that cannot be read",
-		edit:    func(f *fixture) { f.write("images/ubuntu/.requirements", `[]`) },
-		check: func(f *fixture, sum streams.BuildSummary) bool {
-			again := f.build(noDeltas)
-			return sum.Failed == 1 && again.Failed == 1 && f.said("Failed to read configuration", ".requirements")
-		},
-	}, {
-		summary: "a file of no concern",
-		edit:    func(f *fixture) { f.write(dir(v1)+"build.log", "x") },
-		check:   func(f *fixture, sum streams.BuildSummary) bool { return sum.Unchanged },
-	}, {
-		summary: "the catalog, by somebody else",
-		edit:    func(f *fixture) { f.write("streams/v1/images.json", "{}") }, published: true,
-		check: func(f *fixture, sum streams.BuildSummary) bool { return len(f.listed()) == 2 },
-	}, {
-		summary: "a compressed form",
-		edit:    func(f *fixture) { f.write("streams/v1/images.json.gz", "x") }, published: true,
-		check: func(f *fixture, sum streams.BuildSummary) bool { return len(sum.Published) == 1 },
-	}, {
-		summary: "the index is gone",
-		edit:    func(f *fixture) { f.remove("streams/v1/index.json") }, published: true,
-		check: func(f *fixture, sum streams.BuildSummary) bool { return f.exists("streams/v1/index.json") },
-	}, {
-		summary: "all that the tool remembers is gone",
-		edit:    func(f *fixture) { f.remove("streams/.state") },
-		check:   func(f *fixture, sum streams.BuildSummary) bool { return sum.Read > 0 && !sum.Unchanged },
-	}, {
-		summary: "the memory is damaged",
-		edit: func(f *fixture) {
-			data := []byte(f.read("streams/.state/images.cache"))
-			data[len(data)/2] ^= 1
-			f.write("streams/.state/images.cache", string(data))
-			f.write("streams/.state/leaving.json", "null")
-			f.write("streams/.state/v1.json", "{")
-		},
-		check: func(f *fixture, sum streams.BuildSummary) bool { return sum.Read > 0 },
-	}}
-	for _, test := range tests {
-		t.Run(test.summary, func(t *testing.T) {
-			f := newFixture(t, versions(ubuntu, v1, v2)...)
-			f.build(noDeltas)
-			before := f.stamps()
-			f.now = f.now.Add(time.Hour)
-			test.edit(f)
-			sum := f.build(noDeltas)
-			if len(sum.Published) > 0 != test.published {
-				t.Errorf("published: %v", sum.Published)
-			}
-			if !test.published && !slices.Equal(before, f.stamps()) {
-				t.Errorf("files were touched:\n%v\n%v", before, f.stamps())
-			}
-			if !test.check(f, sum) {
-				t.Errorf("%+v\n%s", sum, &f.log)
-			}
-			if strings.Contains(f.read("streams/v1/index.json"), "T01:00:00Z") != (test.published && len(sum.Published) > 1) {
-				t.Errorf("index: %s", f.read("streams/v1/index.json"))
-			}
-			f.verify()
-		})
-	}
-}
-
-// stamps tells the states of the published files.
-func (f *fixture) stamps() []string {
-	f.Helper()
-	entries, err := os.ReadDir(f.path("streams/v1"))
-	if err != nil {
-		f.Fatal(err)
-	}
-	var list []string
-	for _, e := range entries {
-		st, err := e.Info()
-		if err != nil {
-			f.Fatal(err)
-		}
-		list = append(list, e.Name()+st.ModTime().String())
-	}
-	return list
-}
-
 // TestBuildDuplicates holds that no fingerprint is published twice, and that equal
 // aliases are told of.
 func TestBuildDuplicates(t *testing.T) {
@@ -508,93 +375,4 @@ func TestBuildCancelled(t *testing.T) {
 	}
 	f.build()
 	f.verify()
-}
-
-// TestBuildDryRun holds that nothing is written.
-func TestBuildDryRun(t *testing.T) {
-	f := newFixture(t, versions(ubuntu, v1)...)
-	dry := func(o *streams.BuildOptions) { o.DryRun = true }
-	if sum := f.build(dry); sum.Added != 1 || f.exists("streams") {
-		t.Errorf("%+v", sum)
-	}
-	f.build()
-	f.make(versions(ubuntu, v2)...)
-	f.remove(dir(v1))
-	before := f.published()
-	sum := f.build(dry)
-	if sum.Added != 1 || sum.Dropped != 1 || !f.said("Version would be read", v2) || !f.said("Version would be dropped", v1) {
-		t.Errorf("%+v\n%s", sum, &f.log)
-	}
-	if after := f.published(); after["images.json"] != before["images.json"] {
-		t.Error("the catalog has changed")
-	}
-}
-
-// TestBuildModes holds that everybody may read what is published, whatever the umask.
-func TestBuildModes(t *testing.T) {
-	f := newFixture(t, versions(ubuntu, v1, v2)...)
-	old := syscall.Umask(0o077)
-	defer syscall.Umask(old)
-	f.build(func(o *streams.BuildOptions) { o.Page = new(page.Options) })
-	for name, mode := range map[string]os.FileMode{
-		"streams": 0o755, "streams/v1": 0o755, "streams/v1/images.json": 0o644, "streams/v1/index.json.gz": 0o644, "index.html": 0o644,
-		dir(v2) + "rootfs." + v1 + ".vcdiff": 0o644,
-	} {
-		if st, err := os.Stat(f.path(name)); err != nil || st.Mode().Perm() != mode {
-			t.Errorf("%s: %v %v", name, st, err)
-		}
-	}
-}
-
-// TestBuildOthers holds that other files beside the catalogs stay, and that a stream
-// that is not named leaves the index only.
-func TestBuildOthers(t *testing.T) {
-	f := newFixture(t, versions(ubuntu, v1)...)
-	f.make(imagetree.Image{Stream: "daily", Product: ubuntu, Version: v2})
-	f.build(noDeltas, func(o *streams.BuildOptions) { o.Streams = []string{"images", "daily"} })
-	f.write("streams/v1/.htaccess", "x")
-	f.make(versions(ubuntu, v3)...)
-	f.build(noDeltas)
-	if !f.exists("streams/v1/.htaccess") || !f.exists("streams/v1/daily.json.gz") || strings.Contains(f.read("streams/v1/index.json"), "daily") {
-		t.Errorf("%v", f.published())
-	}
-	f.write("streams/v1/sub/file", "x") // what cannot be linked makes it go one by one
-	f.make(versions(ubuntu, v4)...)
-	f.build(noDeltas)
-	if !f.exists("streams/v1/sub/file") || !slices.Contains(f.listed(), v4) {
-		t.Errorf("%v", f.listed())
-	}
-	f.verify()
-}
-
-// TestBuildPage holds that the page follows the catalogs and the calendar.
-func TestBuildPage(t *testing.T) {
-	f := newFixture(t, versions(ubuntu, v1, v2)...)
-	f.write(dir(v2)+"build log?.txt", "x")
-	withPage := func(o *streams.BuildOptions) { o.Page = &page.Options{Remote: "mine"} }
-	f.now = f.now.Add(-12 * time.Hour)
-	f.build(withPage)
-	text := f.read("index.html")
-	for _, want := range []string{"mine:ubuntu/noble", dir(v2) + "build%20log%3F.txt", dir(v2) + "rootfs." + v1 + ".vcdiff"} {
-		if !strings.Contains(text, want) {
-			t.Errorf("there is no %s", want)
-		}
-	}
-	if strings.Contains(text, "Out of date") {
-		t.Error("it is out of date already")
-	}
-	if sum := f.build(withPage); !sum.Unchanged {
-		t.Errorf("%+v", sum)
-	}
-	f.now = f.now.Add(24 * time.Hour)
-	if sum := f.build(withPage); !slices.Equal(sum.Published, []string{"index.html"}) || !strings.Contains(f.read("index.html"), "Out of date") {
-		t.Errorf("%+v", sum)
-	}
-	if sum := f.build(withPage); !sum.Unchanged {
-		t.Errorf("then: %+v", sum)
-	}
-	f.prune(retain(1), atOnce)
-	if strings.Contains(f.read("index.html"), v1) {
-		t.Error("the page has what was pruned")
-	}
 }

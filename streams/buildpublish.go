@@ -33,6 +33,7 @@ func (b *builder) publish(ctx context.Context) (err error) {
 	if err := b.stageIndex(pub, entries, b.opts.Signer); err != nil {
 		return err
 	}
+	b.record.Stale = time.Time{}
 	if b.opts.Page != nil {
 		b.record.Stale, err = b.stageWebpage(pub, *b.opts.Page, entries)
 		if err != nil {

@@ -25,13 +25,21 @@ var errCache = errors.New("not a cache")
 // A cacheID tells one state of a cache from any other.
 type cacheID = digest
 
-// encodeCache writes the cache and returns its id.
-func encodeCache(w *bufio.Writer, products []*product) (cacheID, error) {
+// A cache is what is remembered of a stream.
+type cache struct {
+	id       cacheID
+	upstream bool // the classes and verdicts are the old tool's
+	products []*product
+}
+
+// encode writes the cache and returns its id.
+func (c *cache) encode(w *bufio.Writer) (cacheID, error) {
 	hash := sha256.New()
 	e := &encoder{w: bufio.NewWriterSize(io.MultiWriter(w, hash), 64<<10)}
 	e.text(cacheMagic)
-	e.counts(products)
-	for _, p := range products {
+	e.bool(c.upstream)
+	e.counts(c.products)
+	for _, p := range c.products {
 		e.product(p)
 	}
 	if err := e.w.Flush(); err != nil {
@@ -141,21 +149,25 @@ func (e *encoder) file(f *file) {
 
 // decodeCache reads a cache. Its strings and slices share a few large blocks of
 // memory, since a large tree has hundreds of thousands of files.
-func decodeCache(data []byte) (products []*product, id cacheID, err error) {
+func decodeCache(data []byte) (*cache, error) {
 	body := len(data) - sha256.Size
 	if body < 0 {
-		return nil, id, errCache
+		return nil, errCache
 	}
-	id = sha256.Sum256(data[:body])
-	if !bytes.Equal(id[:], data[body:]) {
-		return nil, id, errCache
+	c := &cache{id: sha256.Sum256(data[:body])}
+	if !bytes.Equal(c.id[:], data[body:]) {
+		return nil, errCache
 	}
 	d := &decoder{rest: data[:body], names: map[string]string{}}
-	products = d.products()
-	if d.bad || len(d.rest) > 0 {
-		return nil, id, errCache
+	if d.text() != cacheMagic {
+		return nil, errCache
 	}
-	return products, id, nil
+	c.upstream = d.bool()
+	c.products = d.products()
+	if d.bad || len(d.rest) > 0 {
+		return nil, errCache
+	}
+	return c, nil
 }
 
 // A decoder takes the parts off the front. After a fault it is bad for good and
@@ -234,10 +246,6 @@ func (d *decoder) bool() bool { return d.uint() == 1 }
 func (d *decoder) stamp() stamp { return stamp{d.int(), d.int(), d.uint()} }
 
 func (d *decoder) products() []*product {
-	if d.text() != cacheMagic {
-		d.fail()
-		return nil
-	}
 	products := make([]*product, 0, d.count())
 	d.versions = make([]version, d.count())
 	d.files = make([]file, d.count())

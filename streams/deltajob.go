@@ -24,6 +24,20 @@ func (j *job) makeDeltas(ctx context.Context) error {
 		j.noXdelta = &deltaResult{wish: todo[0], err: err}
 		return context.Cause(ctx)
 	}
+	results, err := j.fulfilAll(ctx, todo)
+	if err != nil {
+		return err
+	}
+	for _, r := range results {
+		j.delta(r)
+	}
+	j.sums(results)
+	return nil
+}
+
+// fulfilAll works on deltas side by side and then enters what became of them into
+// their versions, also if the context has ended meanwhile.
+func (j *job) fulfilAll(ctx context.Context, todo []wish) ([]*deltaResult, error) {
 	results := make([]*deltaResult, len(todo))
 	var group errgroup.Group
 	var err error
@@ -33,22 +47,15 @@ func (j *job) makeDeltas(ctx context.Context) error {
 		})
 	}
 	group.Wait()
-	if err == nil {
-		err = context.Cause(ctx)
-	}
 	for _, r := range results {
 		if r != nil {
 			r.apply()
 		}
 	}
-	if err != nil {
-		return err
+	if err == nil {
+		err = context.Cause(ctx)
 	}
-	for _, r := range results {
-		j.delta(r)
-	}
-	j.sums(results)
-	return nil
+	return results, err
 }
 
 // undecided returns the deltas that should be there and that have to be looked at:
@@ -61,8 +68,8 @@ func (j *job) undecided() []wish {
 	versions := unique(j.ordered(j.product.listed()))
 	kept := j.retained(versions)
 	for _, w := range wishes(j.stream.name, j.product, versions, j.opts.Deltas.Disks) {
-		make := !j.opts.Deltas.Off && kept[w.target] && kept[w.base]
-		if (make || w.file() != nil) && !w.decided(j.opts.Deltas.maxShare()) {
+		wanted := !j.opts.Deltas.Off && kept[w.target] && kept[w.base]
+		if (wanted || w.file() != nil) && !w.decided(j.opts.Deltas.maxShare()) {
 			todo = append(todo, w)
 		}
 	}

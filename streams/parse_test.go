@@ -280,18 +280,18 @@ func FuzzCache(f *testing.F) {
 	data := encoded(sample)
 	f.Add(data[:len(data)-sha256.Size])
 	f.Add([]byte{})
-	decoded, _, err := decodeCache(data)
-	if err != nil || !reflect.DeepEqual(decoded[0].versions[0], sample[0].versions[0]) || !reflect.DeepEqual(decoded[0].levels, sample[0].levels) {
+	decoded, err := decodeCache(data)
+	if err != nil || !reflect.DeepEqual(decoded.products[0].versions[0], sample[0].versions[0]) || !reflect.DeepEqual(decoded.products[0].levels, sample[0].levels) {
 		f.Fatalf("%v %+v", err, decoded)
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
 		// With the right sum at its end, so that what comes after that check is tried.
-		products, _, err := decodeCache(sealed(body))
+		c, err := decodeCache(sealed(body))
 		if err != nil {
 			return
 		}
-		if again := encoded(products); !bytes.Equal(again, sealed(body)) {
-			if _, _, err := decodeCache(again); err != nil {
+		if again := encoded(c.products); !bytes.Equal(again, sealed(body)) {
+			if _, err := decodeCache(again); err != nil {
 				t.Fatalf("what was read cannot be written and read: %v", err)
 			}
 		}
@@ -301,7 +301,7 @@ func FuzzCache(f *testing.F) {
 func encoded(products []*product) []byte {
 	var buf bytes.Buffer
 	w := bufio.NewWriter(&buf)
-	if _, err := encodeCache(w, products); err != nil {
+	if _, err := (&cache{products: products}).encode(w); err != nil {
 		panic(err)
 	}
 	w.Flush()

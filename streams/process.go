@@ -20,7 +20,6 @@ type job struct {
 	slots    *semaphore.Weighted // work on one file each, for all jobs together
 	stream   *streamBuild
 	product  *product
-	listed   listing
 	sum      BuildSummary
 	noXdelta *deltaResult // the first delta that could not be made because the program is missing
 	records  []entry

@@ -2,6 +2,7 @@ package streams
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -123,11 +124,7 @@ func (p *pruner) publish(ctx context.Context) (err error) {
 	if err := p.stageIndex(pub, entries, p.opts.Signer); err != nil {
 		return err
 	}
-	opts := p.opts.Page
-	if opts == nil {
-		opts = p.readRecord().Page
-	}
-	if opts != nil {
+	if opts := cmp.Or(p.opts.Page, p.readRecord().Page); opts != nil {
 		if _, err := p.stageWebpage(pub, *opts, entries); err != nil {
 			return err
 		}

@@ -307,7 +307,11 @@ func (s *site) sync(name string) error {
 	if err != nil {
 		return err
 	}
-	return pathError("sync", name, errors.Join(dir.Sync(), dir.Close()))
+	err = errors.Join(dir.Sync(), dir.Close())
+	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOTSUP) {
+		return nil // some network file systems do this by themselves
+	}
+	return pathError("sync", name, err)
 }
 
 func ignoreEINTR(do func() error) error {

@@ -53,21 +53,28 @@ func (w *work) readRecord() record {
 	return r
 }
 
-// readCache returns what is known of a stream, and the id of that knowledge.
-func (w *work) readCache(stream string) ([]*product, cacheID) {
-	products, id, err := decodeCache(w.site.readState(w.cachePath(stream)))
+// readCache returns what is known of a stream, judged as it is to be now. Where it was
+// judged otherwise only the hashes still count.
+func (w *work) readCache(stream string, upstream bool) *cache {
+	c, err := decodeCache(w.site.readState(w.cachePath(stream)))
 	if err != nil {
-		return nil, cacheID{}
+		return new(cache)
 	}
-	return products, id
+	if c.upstream != upstream {
+		for _, p := range c.products {
+			for _, v := range p.versions {
+				v.complete, v.verdict = false, unjudged
+			}
+		}
+	}
+	return c
 }
 
-func (w *work) writeCache(stream string, products []*product) (id cacheID, err error) {
-	err = w.site.replace(w.cachePath(stream), func(out *bufio.Writer) error {
-		id, err = encodeCache(out, products)
+func (w *work) writeCache(stream string, c *cache) error {
+	return w.site.replace(w.cachePath(stream), func(out *bufio.Writer) (err error) {
+		c.id, err = c.encode(out)
 		return err
 	})
-	return id, err
 }
 
 // leaving is what has left the catalogs and still waits for its files to be removed:

@@ -18,7 +18,6 @@
 package streams
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -133,6 +132,3 @@ func (w *work) full(name string) string { return filepath.Join(w.Root, name) }
 func (w *work) info(msg string, args ...any) { w.log.Info(msg, args...) }
 func (w *work) warn(msg string, args ...any) { w.log.Warn(msg, args...) }
 func (w *work) fail(msg string, args ...any) { w.log.Error(msg, args...) }
-
-// cancelled tells whether err is the end of the context rather than a fault.
-func cancelled(ctx context.Context) bool { return ctx.Err() != nil }
