@@ -37,15 +37,7 @@ func (a *adder) fill(ctx context.Context, hidden string) (*version, error) {
 	if _, err := hashVersion(ctx, a.site, hidden, v); err != nil {
 		return nil, err
 	}
-	err = a.site.write(path.Join(hidden, sumsName), func(w *bufio.Writer) error {
-		for _, f := range v.files {
-			if f.class.isItem() {
-				fmt.Fprintf(w, "%s  %s\n", f.sum, f.name)
-			}
-		}
-		return nil
-	})
-	if err != nil {
+	if err := a.site.writeSums(path.Join(hidden, sumsName), v); err != nil {
 		return nil, err
 	}
 	for _, f := range v.files {
@@ -54,6 +46,18 @@ func (a *adder) fill(ctx context.Context, hidden string) (*version, error) {
 		}
 	}
 	return v, a.site.sync(hidden)
+}
+
+// writeSums writes the hashes of a version's items.
+func (s *site) writeSums(name string, v *version) error {
+	return s.write(name, func(w *bufio.Writer) error {
+		for _, f := range v.files {
+			if f.class.isItem() {
+				fmt.Fprintf(w, "%s  %s\n", f.sum, f.name) // the writer keeps its error
+			}
+		}
+		return nil
+	})
 }
 
 // look returns a version as it is on the disk.
@@ -96,7 +100,10 @@ func (a *adder) link(s source, name string) error {
 
 // copyAll copies a whole file. The blocks are shared where the file system can.
 func copyAll(ctx context.Context, out *output, in *os.File) error {
-	if out.site.allow("write", out.file.Name()) == nil && unix.IoctlFileClone(int(out.file.Fd()), int(in.Fd())) == nil {
+	if err := out.site.allow("write", out.file.Name()); err != nil {
+		return err
+	}
+	if unix.IoctlFileClone(int(out.file.Fd()), int(in.Fd())) == nil {
 		return nil
 	}
 	if _, err := in.Seek(0, io.SeekStart); err != nil {
@@ -107,14 +114,11 @@ func copyAll(ctx context.Context, out *output, in *os.File) error {
 		if err := context.Cause(ctx); err != nil {
 			return err
 		}
-		if err := out.site.allow("write", out.file.Name()); err != nil {
-			return err
-		}
-		n, err := io.CopyN(out.file, in, piece) // inside the kernel
+		_, err := io.CopyN(out.file, in, piece) // inside the kernel
 		if err == io.EOF {
 			return nil
 		}
-		if err != nil || n == 0 {
+		if err != nil {
 			return err
 		}
 	}

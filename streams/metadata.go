@@ -116,9 +116,9 @@ func (m *metadata) name(over catalog.Name) (catalog.Name, error) {
 		Arch:    cmp.Or(over.Arch, debian[arch], part(arch)),
 		Variant: cmp.Or(over.Variant, part(m.Properties["variant"]), "default"),
 	}
-	for what, value := range map[string]string{"distribution": n.Distro, "release": n.Release, "architecture": n.Arch} {
-		if value == "" {
-			return n, fmt.Errorf("the metadata of the image does not say its %s", what)
+	for _, part := range []struct{ what, value string }{{"distribution", n.Distro}, {"release", n.Release}, {"architecture", n.Arch}} {
+		if part.value == "" {
+			return n, fmt.Errorf("the metadata of the image does not say its %s", part.what)
 		}
 	}
 	return n, n.Check()

@@ -1,0 +1,71 @@
+package streams_test
+
+import (
+	"context"
+	"fmt"
+	"log"
+	"os"
+	"time"
+
+	"imagebuilder/streams"
+	"imagebuilder/streams/internal/imagetree"
+)
+
+// The life of an image server: images come in, the catalogs follow, old versions go.
+func Example() {
+	root, err := os.MkdirTemp("", "images")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(root)
+	ctx := context.Background()
+	tree := streams.Tree{Root: root, Clock: func() time.Time { return time.Date(2024, 1, 2, 0, 0, 0, 0, time.UTC) }}
+
+	// A builder leaves its files in a directory.
+	for _, version := range []string{"20240101_0000", "20240102_0000"} {
+		image := imagetree.Image{Stream: "out", Product: "ubuntu/noble/amd64/default", Version: version}
+		if err := imagetree.Make(root+".built", image); err != nil {
+			log.Fatal(err)
+		}
+		defer os.RemoveAll(root + ".built")
+		added, err := streams.Add(ctx, streams.AddOptions{Tree: tree, Files: []string{root + ".built/" + image.Dir()}})
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println("added", added.Path)
+	}
+
+	built, err := streams.Build(ctx, streams.BuildOptions{Tree: tree})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("listed", built.Versions, "versions; deltas:", built.Deltas)
+
+	pruned, err := streams.Prune(ctx, streams.PruneOptions{Tree: tree, Retain: streams.Retention{Builds: 1}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("dropped", pruned.Dropped, "version; waiting to be removed:", pruned.Waiting)
+
+	report, err := streams.Verify(ctx, streams.VerifyOptions{Tree: tree})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("all well:", report.OK())
+
+	images, err := streams.List(ctx, streams.ListOptions{Tree: tree})
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, image := range images {
+		fmt.Println(image.Description, image.Type)
+	}
+	// Output:
+	// added images/ubuntu/noble/amd64/default/20240101_0000
+	// added images/ubuntu/noble/amd64/default/20240102_0000
+	// listed 2 versions; deltas: 1
+	// dropped 1 version; waiting to be removed: 2
+	// all well: true
+	// Ubuntu noble amd64 (20240102_0000) container
+	// Ubuntu noble amd64 (20240102_0000) virtual-machine
+}
