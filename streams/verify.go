@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"imagebuilder/streams/catalog"
 )
 
@@ -134,22 +136,26 @@ func (v *verifier) fault(kind FaultKind, name, format string, args ...any) {
 	v.report.Faults = append(v.report.Faults, Fault{Kind: kind, Path: name, Problem: fmt.Sprintf(format, args...)})
 }
 
-// stream checks a catalog and returns the ids of its products.
+// stream checks a catalog and what it lists, and returns the ids of its products.
 func (v *verifier) stream(ctx context.Context, stream string) ([]string, error) {
 	var ids []string
 	var checks []*versionCheck
+	group, inner := errgroup.WithContext(ctx)
+	group.SetLimit(v.Workers)
 	err := v.eachProduct(stream, func(id string, c *catalog.Product) error {
 		ids = append(ids, id)
 		v.report.Products++
 		for _, name := range c.VersionNames() {
-			checks = append(checks, newVersionCheck(stream, c, name))
+			check := &versionCheck{dir: c.Name().Dir(stream), name: name}
+			checks = append(checks, check)
+			group.Go(func() error { return v.version(inner, check, c.Versions) })
 		}
-		return context.Cause(ctx)
+		return context.Cause(inner)
 	}, func(bad *catalog.InvalidError) {
 		v.fault(FaultCatalog, v.catalogPath(stream), "%v", bad)
 	})
-	if ctx.Err() != nil {
-		return nil, context.Cause(ctx)
+	if end := group.Wait(); end != nil || ctx.Err() != nil {
+		return nil, cmp.Or(end, context.Cause(ctx))
 	}
 	if err != nil {
 		v.fault(FaultCatalog, v.catalogPath(stream), "%v", cause(err))
@@ -158,7 +164,10 @@ func (v *verifier) stream(ctx context.Context, stream string) ([]string, error) 
 		v.fault(FaultCatalog, v.catalogPath(stream), "the products are not sorted")
 		slices.Sort(ids)
 	}
-	return ids, v.versions(ctx, checks)
+	for _, c := range checks {
+		v.collect(c)
+	}
+	return ids, nil
 }
 
 // cause returns an error without the path, where that is said otherwise.

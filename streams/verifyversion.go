@@ -7,44 +7,38 @@ import (
 	"path"
 	"slices"
 
-	"golang.org/x/sync/errgroup"
-
 	"imagebuilder/streams/catalog"
 )
 
-// A versionCheck is the check of one version, done beside others.
+// A versionCheck is the check of one version, done beside others. What it found is
+// all that stays of it.
 type versionCheck struct {
-	dir      string // of the product
-	name     string
+	dir    string // of the product
+	name   string
+	count  int // items
+	read   int64
+	faults []Fault
+	prints []string // fingerprints
+
 	items    map[string]catalog.Item
 	siblings map[string]catalog.Version // all versions of the product
-	faults   []Fault
-	read     int64
 }
 
-func newVersionCheck(stream string, c *catalog.Product, name string) *versionCheck {
-	return &versionCheck{dir: c.Name().Dir(stream), name: name, items: c.Versions[name].Items, siblings: c.Versions}
-}
-
-// versions carries out the checks, several at a time, and collects what they found
-// in their own order.
-func (v *verifier) versions(ctx context.Context, checks []*versionCheck) error {
-	group, inner := errgroup.WithContext(ctx)
-	group.SetLimit(v.Workers)
-	for _, c := range checks {
-		group.Go(func() error { return v.version(inner, c) })
+// collect adds what a check found to the report, and looks whether another version
+// has the same images.
+func (v *verifier) collect(c *versionCheck) {
+	v.report.Versions++
+	v.report.Items += c.count
+	v.report.Bytes += c.read
+	v.report.Faults = append(v.report.Faults, c.faults...)
+	for _, print := range c.prints {
+		other, taken := v.prints[print]
+		if taken && other != c.path() {
+			v.fault(FaultDuplicate, c.path(), "the image %.12s is in %s as well", print, other)
+			continue
+		}
+		v.prints[print] = c.path()
 	}
-	if err := group.Wait(); err != nil {
-		return err
-	}
-	for _, c := range checks {
-		v.report.Versions++
-		v.report.Items += len(c.items)
-		v.report.Bytes += c.read
-		v.report.Faults = append(v.report.Faults, c.faults...)
-		v.unique(c)
-	}
-	return nil
 }
 
 func (c *versionCheck) path() string { return path.Join(c.dir, c.name) }
@@ -57,10 +51,19 @@ func (c *versionCheck) fault(kind FaultKind, name, problem string) {
 }
 
 // version checks one version. The error is the end of the context.
-func (v *verifier) version(ctx context.Context, c *versionCheck) error {
+func (v *verifier) version(ctx context.Context, c *versionCheck, siblings map[string]catalog.Version) error {
+	c.items, c.siblings = siblings[c.name].Items, siblings
+	defer func() { c.items, c.siblings = nil, nil }()
+	c.count = len(c.items)
+	for _, image := range (catalog.Version{Items: c.items}).Images() {
+		c.prints = append(c.prints, image.Fingerprint)
+	}
+	if c.count > 0 && c.prints == nil {
+		c.fault(FaultCombined, c.path(), "no client sees an image in it")
+	}
 	files := c.files(v.site)
-	read, err := hashVersion(ctx, v.site, c.path(), files)
-	c.read = read
+	var err error
+	c.read, err = hashVersion(ctx, v.site, c.path(), files)
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
@@ -70,10 +73,8 @@ func (v *verifier) version(ctx context.Context, c *versionCheck) error {
 	}
 	for key, item := range sorted(c.items) {
 		f := files.find(path.Base(item.Path))
-		if f == nil {
-			continue
-		}
 		switch {
+		case f == nil: // which was said
 		case f.stamp.size != item.Size:
 			c.fault(FaultContent, item.Path, "its size is not that in the catalog")
 		case f.sum.String() != item.SHA256:
@@ -81,12 +82,9 @@ func (v *verifier) version(ctx context.Context, c *versionCheck) error {
 		case item.FType == catalog.LXDMeta || item.FType == catalog.IncusMeta:
 			c.combined(key, item, f, files)
 		case item.DeltaBase != "":
-			if err := v.delta(ctx, c, item); err != nil {
-				return err
-			}
+			v.delta(ctx, c, item)
 		}
 	}
-	c.sight()
 	return context.Cause(ctx)
 }
 
@@ -149,36 +147,24 @@ func (c *versionCheck) combined(key string, item catalog.Item, meta *file, files
 	}
 }
 
-// sight checks that clients see an image at all.
-func (c *versionCheck) sight() {
-	if len(c.items) > 0 && len(catalog.Version{Items: c.items}.Images()) == 0 {
-		c.fault(FaultCombined, c.path(), "no client sees an image in it")
-	}
-}
-
 // delta checks a delta by decoding it.
-func (v *verifier) delta(ctx context.Context, c *versionCheck, item catalog.Item) error {
+func (v *verifier) delta(ctx context.Context, c *versionCheck, item catalog.Item) {
 	target := c.target(item)
 	base, ok := c.siblings[item.DeltaBase].Items[path.Base(target.Path)]
 	switch {
 	case target.Path == "":
 		c.fault(FaultDelta, item.Path, "there is no file it could make")
-		return nil
+		return
 	case !ok:
 		c.fault(FaultDelta, item.Path, "its base is not listed")
-		return nil
-	case c.count(item.FType) > 1:
+		return
+	case c.countOf(item.FType) > 1:
 		c.fault(FaultDelta, item.Path, "there is another one for the same file")
 	}
 	want, _ := parseDigest(target.SHA256)
-	err := v.xdelta.check(ctx, base.Path, item.Path, want)
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	if err != nil {
+	if err := v.xdelta.check(ctx, base.Path, item.Path, want); err != nil && ctx.Err() == nil {
 		c.fault(FaultDelta, item.Path, err.Error())
 	}
-	return nil
 }
 
 // target returns the item that a delta makes.
@@ -191,23 +177,11 @@ func (c *versionCheck) target(delta catalog.Item) catalog.Item {
 	return catalog.Item{}
 }
 
-func (c *versionCheck) count(ftype string) (n int) {
+func (c *versionCheck) countOf(ftype string) (n int) {
 	for _, item := range c.items {
 		if item.FType == ftype {
 			n++
 		}
 	}
 	return n
-}
-
-// unique checks that no other version has the same images.
-func (v *verifier) unique(c *versionCheck) {
-	for _, image := range (catalog.Version{Items: c.items}).Images() {
-		other, taken := v.prints[image.Fingerprint]
-		if taken && other != c.path() {
-			v.fault(FaultDuplicate, c.path(), "the image %.12s is in %s as well", image.Fingerprint, other)
-			continue
-		}
-		v.prints[image.Fingerprint] = c.path()
-	}
 }
