@@ -172,6 +172,42 @@ func (s *Store) get(ctx context.Context, base Base, step Step, build func(dir st
 	return e, out, err
 }
 
+// Revise returns the entry of a step after revise has looked at the one there is, nil
+// if none. revise either says that it is still right or fills the directory it is
+// given with what takes its place.
+func (s *Store) Revise(ctx context.Context, step Step, revise func(old *Entry, dir string) (keep bool, err error)) (*Entry, error) {
+	key := step.key("")
+	lock, err := s.lockKey(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	defer s.unlockKey(lock)
+	old, err := s.find(key, "")
+	var miss errMiss
+	if err != nil && !errors.As(err, &miss) {
+		return nil, err
+	}
+	if old != nil {
+		s.held = append(s.held, old)
+	}
+	e, err := s.make(Base{}, step, key, func(dir string) error {
+		keep, err := revise(old, dir)
+		if err == nil && keep {
+			return errKept
+		}
+		return err
+	})
+	switch {
+	case errors.Is(err, errKept):
+		return old, nil
+	case err == nil:
+		s.held = append(s.held, e)
+	}
+	return e, err
+}
+
+var errKept = errors.New("internal error: nothing is kept")
+
 // make builds an entry in a staging directory and moves it to its place.
 func (s *Store) make(base Base, step Step, key string, build func(dir string) error) (*Entry, error) {
 	dir, err := s.stage()

@@ -8,6 +8,7 @@
 //	entries/<key>/       one result: meta.json and data/, the layer or the files
 //	staging/<random>/    results in the making, and old ones on their way out
 //	locks/<key>          held by the one builder of a key
+//	partial/             downloads that were cut
 //	history/<recipe>     what the steps of a recipe depended on when it last ran
 //	mnt/                 empty; where children mount, each in its own namespace
 //
@@ -56,7 +57,7 @@ type Store struct {
 	run     *os.File        // staging directory of this run, for plain trees; nil until needed
 }
 
-var subdirectories = []string{"entries", "staging", "locks", "history", "mnt"}
+var subdirectories = []string{"entries", "staging", "locks", "partial", "history", "mnt"}
 
 // Open opens the store in dir, which it makes if needed, and removes what killed
 // processes have left there.
@@ -80,7 +81,7 @@ func Open(dir string, options Options) (*Store, error) {
 		}
 	}
 	s := &Store{dir: dir, options: options, plain: options.NoOverlay, built: make(map[string]bool)}
-	if err := s.sweep(); err != nil {
+	if err := errors.Join(s.sweep(), s.sweepPartial()); err != nil {
 		return nil, fmt.Errorf("cannot clean the cache %s: %w", dir, err)
 	}
 	return s, nil
@@ -268,4 +269,26 @@ func (s *Store) Full() error {
 	}
 	return fmt.Errorf("the file system of the cache %s is full; make room, for example with 'imagebuilder cache prune'",
 		strings.TrimSuffix(s.dir, "/"))
+}
+
+// Partial is the directory for files in the making that outlive a run. What is not
+// touched there for a week is removed.
+func (s *Store) Partial() string { return s.path("partial") }
+
+// sweepPartial removes what nobody came back for.
+func (s *Store) sweepPartial() error {
+	files, err := os.ReadDir(s.Partial())
+	if err != nil {
+		return err
+	}
+	for _, f := range files {
+		info, err := f.Info()
+		if err == nil && time.Since(info.ModTime()) > 7*24*time.Hour {
+			err = os.Remove(filepath.Join(s.Partial(), f.Name()))
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
 }
