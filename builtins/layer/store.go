@@ -9,6 +9,7 @@
 //	staging/<random>/    results in the making, and old ones on their way out
 //	locks/<key>          held by the one builder of a key
 //	partial/             downloads that were cut
+//	logs/<run>/          what steps have printed
 //	history/<recipe>     what the steps of a recipe depended on when it last ran
 //	mnt/                 empty; where children mount, each in its own namespace
 //
@@ -57,7 +58,7 @@ type Store struct {
 	run     *os.File        // staging directory of this run, for plain trees; nil until needed
 }
 
-var subdirectories = []string{"entries", "staging", "locks", "partial", "history", "mnt"}
+var subdirectories = []string{"entries", "staging", "locks", "partial", "logs", "history", "mnt"}
 
 // Open opens the store in dir, which it makes if needed, and removes what killed
 // processes have left there.
@@ -81,7 +82,7 @@ func Open(dir string, options Options) (*Store, error) {
 		}
 	}
 	s := &Store{dir: dir, options: options, plain: options.NoOverlay, built: make(map[string]bool)}
-	if err := errors.Join(s.sweep(), s.sweepPartial()); err != nil {
+	if err := errors.Join(s.sweep(), s.sweepOld()); err != nil {
 		return nil, fmt.Errorf("cannot clean the cache %s: %w", dir, err)
 	}
 	return s, nil
@@ -271,24 +272,26 @@ func (s *Store) Full() error {
 		strings.TrimSuffix(s.dir, "/"))
 }
 
-// Partial is the directory for files in the making that outlive a run. What is not
-// touched there for a week is removed.
+// Partial is the directory for files in the making that outlive a run, Logs that for
+// what steps have printed. What is not touched there for a week is removed.
 func (s *Store) Partial() string { return s.path("partial") }
 
-// sweepPartial removes what nobody came back for.
-func (s *Store) sweepPartial() error {
-	files, err := os.ReadDir(s.Partial())
-	if err != nil {
-		return err
-	}
-	for _, f := range files {
-		info, err := f.Info()
-		if err == nil && time.Since(info.ModTime()) > 7*24*time.Hour {
-			err = os.Remove(filepath.Join(s.Partial(), f.Name()))
+// Logs returns a new name in the directory for logs.
+func (s *Store) Logs() string {
+	return s.path("logs", fmt.Sprintf("%s-%d", time.Now().Format("20060102-150405"), os.Getpid()))
+}
+
+// sweepOld removes what nobody came back for.
+func (s *Store) sweepOld() error {
+	var errs []error
+	for _, sub := range []string{"partial", "logs"} {
+		files, err := os.ReadDir(s.path(sub))
+		errs = append(errs, err)
+		for _, f := range files {
+			if info, err := f.Info(); err == nil && time.Since(info.ModTime()) > 7*24*time.Hour {
+				errs = append(errs, os.RemoveAll(s.path(sub, f.Name())))
+			}
 		}
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
 	}
-	return nil
+	return errors.Join(errs...)
 }

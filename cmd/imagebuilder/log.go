@@ -1,0 +1,216 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/vbauerster/mpb/v8"
+	"github.com/vbauerster/mpb/v8/decor"
+	"golang.org/x/term"
+
+	"imagebuilder/builtins/fetch"
+)
+
+// logOptions are the flags about progress, which goes to standard error.
+type logOptions struct {
+	format string
+	debug  bool
+}
+
+func (o *logOptions) addFlags(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&o.format, "log-format", "text", "`format` of progress: text or json")
+	cmd.Flags().BoolVar(&o.debug, "debug", false, "show every command")
+	cmd.PreRunE = func(*cobra.Command, []string) error {
+		if o.format != "text" && o.format != "json" {
+			return usageError{fmt.Errorf("--log-format %s: want text or json", o.format)}
+		}
+		return nil
+	}
+}
+
+func (o logOptions) logger(w io.Writer) *slog.Logger {
+	level := slog.LevelInfo
+	if o.debug {
+		level = slog.LevelDebug
+	}
+	if o.format == "json" {
+		return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level}))
+	}
+	return slog.New(&textHandler{w: w, level: level})
+}
+
+// A display shows the progress of a run: lines, and on a terminal bars below them.
+type display struct {
+	log      *slog.Logger
+	progress fetch.Progress // nil without a terminal
+	bars     *mpb.Progress
+	once     sync.Once
+}
+
+func (o logOptions) newDisplay(w io.Writer) *display {
+	f, ok := w.(*os.File)
+	if !ok || !term.IsTerminal(int(f.Fd())) || o.format == "json" {
+		return &display{log: o.logger(w)}
+	}
+	bars := mpb.New(mpb.WithOutput(w), mpb.WithWidth(40))
+	handler := &terminalHandler{text: textHandler{w: bars, level: slog.LevelInfo}, bars: bars}
+	if o.debug {
+		handler.text.level = slog.LevelDebug
+	}
+	return &display{log: slog.New(handler), progress: downloads{bars}, bars: bars}
+}
+
+// Close takes the bars away.
+func (d *display) Close() {
+	d.once.Do(func() {
+		if d.bars != nil {
+			d.bars.Shutdown()
+		}
+	})
+}
+
+// downloads shows a bar for each download.
+type downloads struct{ bars *mpb.Progress }
+
+func (d downloads) Start(name string, total int64) io.WriteCloser {
+	bar := d.bars.AddBar(total, mpb.BarRemoveOnComplete(),
+		mpb.PrependDecorators(decor.Name(name+" ")),
+		mpb.AppendDecorators(decor.CountersKibiByte("% .1f / % .1f")))
+	return &barWriter{bar}
+}
+
+type barWriter struct{ bar *mpb.Bar }
+
+func (b *barWriter) Write(p []byte) (int, error) {
+	b.bar.IncrBy(len(p))
+	return len(p), nil
+}
+
+func (b *barWriter) Close() error {
+	b.bar.Abort(true)
+	return nil
+}
+
+// terminalHandler shows what runs now as a line that moves.
+type terminalHandler struct {
+	text textHandler
+	bars *mpb.Progress
+
+	mu      sync.Mutex
+	running *mpb.Bar
+}
+
+func (h *terminalHandler) Enabled(context.Context, slog.Level) bool { return true }
+func (h *terminalHandler) WithAttrs([]slog.Attr) slog.Handler       { return h }
+func (h *terminalHandler) WithGroup(string) slog.Handler            { return h }
+
+func (h *terminalHandler) Handle(ctx context.Context, r slog.Record) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	switch r.Message {
+	case "running":
+		h.stop()
+		f := fieldsOf(r)
+		h.running = h.bars.New(0, mpb.SpinnerStyle(), mpb.BarRemoveOnComplete(),
+			mpb.AppendDecorators(decor.Elapsed(decor.ET_STYLE_GO), decor.Name(" "+f["step"]+"  "+shorten(f["what"], 60))))
+	case "step":
+		h.stop()
+	}
+	if r.Level < h.text.level {
+		return nil
+	}
+	return h.text.Handle(ctx, r)
+}
+
+func (h *terminalHandler) stop() {
+	if h.running != nil {
+		h.running.Abort(true)
+		h.running.Wait()
+		h.running = nil
+	}
+}
+
+// textHandler prints one line for each record: for a step its time, what asked for it
+// and what it did.
+type textHandler struct {
+	mu    sync.Mutex
+	w     io.Writer
+	level slog.Level
+}
+
+func (h *textHandler) Enabled(_ context.Context, l slog.Level) bool { return l >= h.level }
+func (h *textHandler) WithAttrs([]slog.Attr) slog.Handler           { return h }
+func (h *textHandler) WithGroup(string) slog.Handler                { return h }
+
+func (h *textHandler) Handle(_ context.Context, r slog.Record) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	_, err := io.WriteString(h.w, lineOf(r)+"\n")
+	return err
+}
+
+func lineOf(r slog.Record) string {
+	f := fieldsOf(r)
+	switch {
+	case r.Message == "step":
+		line := fmt.Sprintf("%8s  %-14s %s", duration(f), f["step"], shorten(f["what"], 100))
+		if f["because"] != "" {
+			line += "\n          " + f["because"]
+		}
+		return strings.TrimRight(line, " ")
+	case r.Level >= slog.LevelWarn:
+		return " warning  " + r.Message + rest(r)
+	}
+	return strings.Repeat(" ", 10) + r.Message + rest(r)
+}
+
+func duration(f map[string]string) string {
+	if f["cached"] == "true" {
+		return "cached"
+	}
+	d, err := time.ParseDuration(f["took"])
+	if err != nil {
+		return ""
+	}
+	return fmt.Sprintf("%.1fs", d.Seconds())
+}
+
+func fieldsOf(r slog.Record) map[string]string {
+	f := make(map[string]string)
+	r.Attrs(func(a slog.Attr) bool {
+		f[a.Key] = a.Value.String()
+		return true
+	})
+	return f
+}
+
+// rest prints the attributes behind the message.
+func rest(r slog.Record) string {
+	var parts []string
+	r.Attrs(func(a slog.Attr) bool {
+		parts = append(parts, a.Key+"="+a.Value.String())
+		return true
+	})
+	if len(parts) == 0 {
+		return ""
+	}
+	return " (" + strings.Join(parts, ", ") + ")"
+}
+
+func shorten(s string, max int) string {
+	line, _, more := strings.Cut(s, "\n")
+	if runes := []rune(line); len(runes) > max {
+		return string(runes[:max-1]) + "…"
+	}
+	if more {
+		line += " …"
+	}
+	return line
+}

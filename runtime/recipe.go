@@ -1,0 +1,143 @@
+package runtime
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+
+	"go.starlark.net/starlark"
+
+	"imagebuilder/builtins"
+	"imagebuilder/builtins/host"
+)
+
+// Config says how recipes are evaluated.
+type Config struct {
+	Options map[string]string // -o NAME=VALUE
+	Clock   host.Clock
+	Machine string       // machine name of uname(2)
+	Stdin   io.Reader    // where the recipe "-" is read
+	Log     *slog.Logger // gets what recipes print; nil: nothing does
+}
+
+// A Recipe is a loaded recipe.
+type Recipe struct {
+	Name string // as given
+	Doc  string // its first string
+
+	loader  *loader
+	build   *builtins.Build
+	options *options
+	entry   starlark.Value
+}
+
+// Load loads a recipe: the path of a file, "-" for standard input, or the name of one
+// that comes with the tool. It has no effects.
+func Load(ctx context.Context, name string, config Config) (*Recipe, error) {
+	r := newRecipe(ctx, name, config)
+	m, text, err := r.loader.main(name, config.Stdin)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.loadPrelude(); err != nil {
+		return nil, err
+	}
+	var globals starlark.StringDict
+	if text != "" || name == "-" {
+		r.loader.modules[m] = new(loaded)
+		globals, err = r.loader.exec(m, text)
+	} else {
+		globals, err = r.loader.load(m)
+	}
+	if err != nil {
+		return nil, r.explain(err)
+	}
+	return r, r.finish(m, globals)
+}
+
+func newRecipe(ctx context.Context, name string, config Config) *Recipe {
+	if config.Log == nil {
+		config.Log = slog.New(slog.DiscardHandler)
+	}
+	r := &Recipe{Name: name, options: &options{given: config.Options}}
+	r.loader = &loader{
+		ctx:       ctx,
+		libraries: embedded(),
+		modules:   make(map[module]*loaded),
+		sources:   make(map[string]module),
+		texts:     make(map[string]string),
+		print:     func(pos, text string) { config.Log.Info(text, "at", pos) },
+	}
+	r.build = &builtins.Build{Clock: config.Clock, Machine: config.Machine, Locate: r.loader.locate}
+	return r
+}
+
+func (r *Recipe) loadPrelude() error {
+	l := r.loader
+	l.core = r.build.Predeclared()
+	l.core["option"] = starlark.NewBuiltin("option", r.options.option)
+	words, err := l.load(module{l.libraries["@stdlib"], prelude})
+	if err != nil {
+		return fmt.Errorf("internal error: %w", r.explain(err))
+	}
+	l.words = make(starlark.StringDict, len(l.core)+len(words))
+	for _, names := range []starlark.StringDict{l.core, words} {
+		for name, v := range names {
+			if name[0] != '_' {
+				l.words[name] = v
+			}
+		}
+	}
+	return nil
+}
+
+// finish checks what can only be checked once all files are loaded.
+func (r *Recipe) finish(m module, globals starlark.StringDict) error {
+	r.options.closed = true
+	if err := r.options.unknown(); err != nil {
+		return err
+	}
+	r.Doc = docOf(r.loader.texts[m.String()])
+	main, ok := globals["main"].(*starlark.Function)
+	if !ok {
+		return fmt.Errorf("%s has no function main: what a recipe does is done there", m)
+	}
+	if main.NumParams() > 0 {
+		return fmt.Errorf("%s: main takes parameters; declare options instead", main.Position())
+	}
+	r.entry = main
+	return nil
+}
+
+// Options returns the recipe's parameters in the order of their declaration.
+func (r *Recipe) Options() []Option { return r.options.declared }
+
+// Plan runs main without any effect and returns what it would do.
+func (r *Recipe) Plan() (*builtins.Planner, error) {
+	planner := new(builtins.Planner)
+	return planner, r.run(planner)
+}
+
+// Check plans the recipe and reports what is wrong with it as far as that can be known
+// before it runs. The planner knows what the recipe needs of this machine.
+func (r *Recipe) Check() (*builtins.Planner, error) {
+	planner, err := r.Plan()
+	// What goes wrong after an answer was assumed may be the assumption's fault.
+	if err != nil && planner.Assumed && r.loader.ctx.Err() == nil {
+		err = nil
+	}
+	return planner, err
+}
+
+// Run runs main; the worker does what it asks for.
+func (r *Recipe) Run(worker builtins.Worker) error {
+	return r.run(worker)
+}
+
+func (r *Recipe) run(worker builtins.Worker) error {
+	r.build.Worker = worker
+	thread, done := r.loader.thread("main")
+	defer done()
+	return r.explain(ended(r.loader.ctx, r.build.Run(thread, r.entry)))
+}
