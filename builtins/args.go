@@ -2,8 +2,10 @@ package builtins
 
 import (
 	"fmt"
+	"slices"
 	"sort"
 	"strconv"
+	"strings"
 
 	"go.starlark.net/starlark"
 )
@@ -17,7 +19,28 @@ func unpack(fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple, 
 	if len(args) > maxPositional {
 		return fmt.Errorf("%s: got %d arguments without a name, want at most %d", fn.Name(), len(args), maxPositional)
 	}
+	for _, kwarg := range kwargs {
+		if err := known(fn, string(kwarg[0].(starlark.String)), pairs); err != nil {
+			return err
+		}
+	}
 	return starlark.UnpackArgs(fn.Name(), args, kwargs, pairs...)
+}
+
+// known reports a misspelt argument with the one that may be meant.
+func known(fn *starlark.Builtin, name string, pairs []any) error {
+	var names []string
+	for i := 0; i < len(pairs); i += 2 {
+		names = append(names, strings.TrimRight(pairs[i].(string), "?"))
+	}
+	if slices.Contains(names, name) {
+		return nil
+	}
+	hint := "known are " + strings.Join(names, ", ")
+	if near := Nearest(name, names); near != "" {
+		hint = "did you mean " + near + "?"
+	}
+	return fmt.Errorf("%s: unexpected keyword argument %q (%s)", fn.Name(), name, hint)
 }
 
 // stringList is an argument that is a list of strings.

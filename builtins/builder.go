@@ -71,7 +71,7 @@ func (w *Builder) Change(ctx context.Context, s *Step) error {
 	if err != nil {
 		return err
 	}
-	st := layer.Step{Name: s.Builtin, Inputs: append(inputs, stamps...), Network: s.Fresh.network()}
+	st := layer.Step{Name: s.Builtin, Inputs: append(inputs, stamps...), Network: s.Fresh.network(), Summary: s.Summary()}
 	why := w.History.Explain(s.Root.tree.Key(), st)
 	out := w.output(s)
 	outcome, err := s.Root.tree.Change(ctx, st, func(ctx context.Context, rootfs sandbox.Rootfs) error {
@@ -168,13 +168,35 @@ func (w *Builder) Pack(ctx context.Context, s *Step, dir string, parts []Part) (
 	return files, nil
 }
 
+// Export implements Worker.
+func (w *Builder) Export(ctx context.Context, s *Step, dir string) error {
+	start := time.Now()
+	to := filepath.Join(w.Target, dir)
+	abs, err := filepath.Abs(to)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(abs, 0o755); err != nil {
+		return err
+	}
+	if !s.Root.tree.Empty() {
+		spec := sandbox.Spec{Rootfs: s.Root.tree.View(), Copy: &sandbox.Copy{To: abs, Merge: true}}
+		if _, err := sandbox.Run(ctx, spec, io.Discard); err != nil {
+			return fmt.Errorf("cannot copy the rootfs to %s: %w", to, err)
+		}
+	}
+	w.done(s, layer.Outcome{}, "it is done every time", start)
+	w.Results = append(w.Results, to)
+	return nil
+}
+
 // part makes one file of an image, or finds it in the store.
 func (w *Builder) part(ctx context.Context, s *Step, p Part) (*File, layer.Outcome, string, error) {
 	inputs, err := (&Step{Builtin: s.Builtin, Args: p.Args}).inputs()
 	if err != nil {
 		return nil, layer.Outcome{}, "", err
 	}
-	st := layer.Step{Name: s.Builtin + " " + p.File, Inputs: inputs}
+	st := layer.Step{Name: s.Builtin, Inputs: append(inputs, layer.Input{Name: "result", Value: p.File}), Summary: p.File}
 	why := w.History.Explain(s.Root.tree.Key(), st)
 	out := w.output(s)
 	dir, outcome, err := s.Root.tree.Result(ctx, st, func(ctx context.Context, rootfs sandbox.Rootfs, dir string) error {
@@ -244,7 +266,11 @@ func (w *Builder) Download(ctx context.Context, s *Step, r fetch.Request) (*File
 
 // Local implements Worker.
 func (w *Builder) Local(_ context.Context, _ *Step, path string) (*File, error) {
-	return openFile(path, filepath.Base(path))
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return nil, err
+	}
+	return openFile(abs, filepath.Base(path))
 }
 
 // Keyring implements Worker.
@@ -273,42 +299,42 @@ func (w *Builder) output(s *Step) *logFile {
 
 // close ends the output of a step and completes its error.
 func (w *Builder) close(ctx context.Context, out *logFile, err error) error {
-	if cerr := out.Close(); err == nil {
-		return cerr
-	}
-	if context.Cause(ctx) != nil {
+	log := out.written()
+	if err == nil || context.Cause(ctx) != nil {
 		return err
 	}
 	var exit *host.ExitError
 	if errors.As(err, &exit) {
-		exit.Log = out.path
+		exit.Log = log
 	}
-	return errors.Join(err, w.Store.Full())
+	return err
 }
 
-// A logFile is made when the first byte is written to it.
+// A logFile is made when the first byte is written to it. Where it cannot be written,
+// for example since the disk is full, the step goes on without.
 type logFile struct {
 	path string
 	file *os.File
+	err  error
 }
 
 func (l *logFile) Write(p []byte) (int, error) {
-	if l.file == nil {
-		if err := os.MkdirAll(filepath.Dir(l.path), 0o755); err != nil {
-			return 0, err
+	if l.file == nil && l.err == nil {
+		if l.err = os.MkdirAll(filepath.Dir(l.path), 0o755); l.err == nil {
+			l.file, l.err = os.Create(l.path)
 		}
-		f, err := os.Create(l.path)
-		if err != nil {
-			return 0, err
-		}
-		l.file = f
 	}
-	return l.file.Write(p)
+	if l.err == nil {
+		_, l.err = l.file.Write(p)
+	}
+	return len(p), nil
 }
 
-func (l *logFile) Close() error {
+// written is the path of the log if there is one.
+func (l *logFile) written() string {
 	if l.file == nil {
-		return nil
+		return ""
 	}
-	return l.file.Close()
+	l.file.Close()
+	return l.path
 }

@@ -42,6 +42,7 @@ type builtin struct {
 var vocabulary = map[string]builtin{
 	"chroot_run": {do: (*Build).chrootRun},
 	"download":   {do: (*Build).download},
+	"export":     {do: (*Build).export},
 	"fork":       {do: (*Build).fork},
 	"host_run":   {do: (*Build).hostRun},
 	"installed":  {do: (*Build).installed},

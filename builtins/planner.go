@@ -100,6 +100,12 @@ func (p *Planner) Pack(_ context.Context, s *Step, _ string, parts []Part) ([]*F
 	return files, nil
 }
 
+// Export implements Worker.
+func (p *Planner) Export(_ context.Context, s *Step, _ string) error {
+	p.Record(s)
+	return nil
+}
+
 // Download implements Worker.
 func (p *Planner) Download(_ context.Context, s *Step, r fetch.Request) (*File, error) {
 	p.Record(s)
@@ -108,8 +114,9 @@ func (p *Planner) Download(_ context.Context, s *Step, r fetch.Request) (*File, 
 
 // Local implements Worker.
 func (p *Planner) Local(_ context.Context, s *Step, path string) (*File, error) {
-	p.Needs = append(p.Needs, Need{Name: path})
-	return &File{name: filepath.Base(path)}, nil
+	abs, err := filepath.Abs(path)
+	p.Needs = append(p.Needs, Need{Name: abs})
+	return &File{name: filepath.Base(path)}, err
 }
 
 // Keyring implements Worker.

@@ -145,6 +145,22 @@ func (b *Build) fork(thread *starlark.Thread, fn *starlark.Builtin, args starlar
 	return &fork, nil
 }
 
+// export(root, dir="") copies the whole content of the rootfs into a directory below
+// the target directory of the run, or into that itself. What is there is kept, except
+// where the rootfs has a file of the same name.
+func (b *Build) export(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
+	var root *Rootfs
+	var dir string
+	if err := unpack(fn, args, kwargs, "root", &root, "dir?", &dir); err != nil {
+		return nil, err
+	}
+	if err := checkDir(dir); err != nil {
+		return nil, fmt.Errorf("export: %w", err)
+	}
+	s := newStep(thread, fn, root, Arg{"path", dir})
+	return starlark.None, b.Worker.Export(Context(thread), s, dir)
+}
+
 func knownTarget(target string) bool {
 	return target == "" || target == "lxd" || target == "lxc" || target == "vm"
 }

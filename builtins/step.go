@@ -25,6 +25,8 @@ type Worker interface {
 	// Pack makes files from a root file system, puts them into the target directory
 	// and returns them in the order of the parts.
 	Pack(ctx context.Context, s *Step, dir string, parts []Part) ([]*File, error)
+	// Export copies a root file system into a directory below the target directory.
+	Export(ctx context.Context, s *Step, dir string) error
 	// Download returns the file of a request.
 	Download(ctx context.Context, s *Step, r fetch.Request) (*File, error)
 	// Local returns a file of the host.

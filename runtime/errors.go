@@ -9,6 +9,7 @@ import (
 	"go.starlark.net/starlark"
 	"go.starlark.net/syntax"
 
+	"imagebuilder/builtins"
 	"imagebuilder/builtins/host"
 )
 
@@ -58,7 +59,7 @@ func (r *Recipe) explain(err error) error {
 		for _, one := range list {
 			e.Frames = append(e.Frames, r.loader.frame(one.Pos, ""))
 		}
-		e.Err = errors.New(joinResolve(list))
+		e.Err = errors.New(r.loader.joinResolve(list))
 	case errors.As(e.Err, &syn):
 		e.Frames = append(e.Frames, r.loader.frame(syn.Pos, ""))
 		e.Err = errors.New(syn.Msg)
@@ -87,10 +88,17 @@ func (l *loader) frame(pos syntax.Position, name string) Frame {
 	return f
 }
 
-func joinResolve(list resolve.ErrorList) string {
+// joinResolve is the text of errors about names. To an unknown one it adds the word
+// that may be meant, which only we know.
+func (l *loader) joinResolve(list resolve.ErrorList) string {
 	texts := make([]string, len(list))
 	for i, one := range list {
 		texts[i] = one.Msg
+		if name, ok := strings.CutPrefix(one.Msg, "undefined: "); ok {
+			if near := builtins.Nearest(name, l.words.Keys()); near != "" {
+				texts[i] += " (did you mean " + near + "?)"
+			}
+		}
 	}
 	return strings.Join(texts, "; ")
 }

@@ -156,7 +156,8 @@ func (l *loader) resolve(from module, name string) (module, error) {
 	}
 	// ValidPath knows no "..", no absolute path and no empty element; links out of the
 	// root are refused when the file is opened.
-	if strings.Contains(name, "..") || strings.HasPrefix(rest, "/") || !fs.ValidPath(rest) {
+	absolute := strings.HasPrefix(name, "/") && !strings.HasPrefix(name, "//")
+	if strings.Contains(name, "..") || absolute || !fs.ValidPath(rest) {
 		return module{}, fmt.Errorf("%q leaves the directory of the recipe; name files from there on, as \"//lib/x.star\"", name)
 	}
 	return module{lib, rest}, nil

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"go.starlark.net/starlark"
+
+	"imagebuilder/builtins"
 )
 
 // An Option is a parameter of a recipe.
@@ -176,7 +178,7 @@ func (o *options) unknown() error {
 			continue
 		}
 		hint := "the recipe has no options"
-		if near := nearest(name, names); near != "" {
+		if near := builtins.Nearest(name, names); near != "" {
 			hint = fmt.Sprintf("did you mean %s?", near)
 		} else if len(names) > 0 {
 			hint = "the recipe has " + strings.Join(names, ", ")
@@ -184,35 +186,4 @@ func (o *options) unknown() error {
 		errs = append(errs, fmt.Errorf("unknown option %s: %s", name, hint))
 	}
 	return errors.Join(errs...)
-}
-
-// nearest returns the name that a misspelt one is likely to mean, or "".
-func nearest(name string, names []string) string {
-	best, distance := "", len(name)/2+1
-	for _, n := range names {
-		if d := editDistance(name, n); d < distance {
-			best, distance = n, d
-		}
-	}
-	return best
-}
-
-// editDistance is the number of letters to insert, delete or change (Levenshtein).
-func editDistance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := 1
-			if a[i] == b[j] {
-				cost = 0
-			}
-			diagonal, row[j+1] = row[j+1], min(row[j]+1, row[j+1]+1, diagonal+cost)
-		}
-	}
-	return row[len(b)]
 }

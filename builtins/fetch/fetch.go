@@ -121,9 +121,9 @@ func (c *Client) Fetch(ctx context.Context, r Request) (File, error) {
 }
 
 func (c *Client) fetch(ctx context.Context, r Request) (File, error) {
-	step := layer.Step{Name: "download", Network: true, Inputs: []layer.Input{{Name: "url", Value: r.URL}}}
+	step := layer.Step{Name: "download", Network: true, Inputs: []layer.Input{{Name: "url", Value: r.URL}}, Summary: r.URL}
 	if r.SHA256 != "" { // whatever the URL
-		step = layer.Step{Name: "download", Inputs: []layer.Input{{Name: "sha256", Value: r.SHA256}}}
+		step = layer.Step{Name: "download", Inputs: []layer.Input{{Name: "sha256", Value: r.SHA256}}, Summary: r.URL}
 	}
 	e, err := c.Store.Revise(ctx, step, func(old *layer.Entry, dir string) (bool, error) {
 		if old == nil {

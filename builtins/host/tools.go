@@ -58,6 +58,9 @@ func Missing(name, pkg string) error {
 			pkg = t.Package
 		}
 	}
+	if pkg == "" && strings.Contains(name, "/") {
+		return fmt.Errorf("%s is not there", name)
+	}
 	if pkg == "" {
 		return fmt.Errorf("%s is not installed", name)
 	}

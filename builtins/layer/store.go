@@ -88,16 +88,21 @@ func Open(dir string, options Options) (*Store, error) {
 	return s, nil
 }
 
-// Close lets go of all that the run used and removes what it does not leave behind.
+// Close lets go of all that the run used, removes what it does not leave behind and,
+// if it has built something, shrinks the store to its size.
 func (s *Store) Close() error {
 	var errs []error
+	defer func() { s.held, s.run, s.built = nil, nil, make(map[string]bool) }()
 	for _, e := range s.held {
 		errs = append(errs, e.dir.Close())
 	}
 	if s.run != nil {
 		errs = append(errs, os.RemoveAll(s.run.Name()), s.run.Close())
 	}
-	s.held, s.run = nil, nil
+	if len(s.built) > 0 {
+		_, err := s.Collect(s.options.MaxSize)
+		errs = append(errs, err)
+	}
 	return errors.Join(errs...)
 }
 
@@ -257,9 +262,9 @@ func sameFile(f *os.File, name string) bool {
 	return aerr == nil && berr == nil && os.SameFile(a, b)
 }
 
-// Full says so if the file system of the store has next to no room left: a step
-// that failed may well have failed for that.
-func (s *Store) Full() error {
+// full says so if the file system of the store has next to no room left: what failed
+// may well have failed for that.
+func (s *Store) full() error {
 	var st unix.Statfs_t
 	if err := unix.Statfs(s.dir, &st); err != nil {
 		return nil

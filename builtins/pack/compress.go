@@ -9,8 +9,6 @@ import (
 	"sort"
 	"strconv"
 	"strings"
-
-	"imagebuilder/builtins/host"
 )
 
 // A Compression is a method and a level, -1 for the method's own default.
@@ -136,6 +134,3 @@ func (c Compression) command() []string {
 	}
 	return args
 }
-
-// filter is the command as tar's --use-compress-program takes it.
-func (c Compression) filter() string { return host.Quote(c.command()) }

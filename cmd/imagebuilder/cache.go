@@ -22,7 +22,8 @@ type cacheOptions struct {
 
 func (o *cacheOptions) addFlags(cmd *cobra.Command) {
 	o.max = layer.DefaultMaxSize
-	cmd.Flags().StringVar(&o.dir, "cache", "", "`directory` of the cache (default /var/cache/imagebuilder, or that of the user)")
+	cmd.Flags().StringVar(&o.dir, "cache", "",
+		"`directory` of the cache (default $IMAGEBUILDER_CACHE, else /var/cache/imagebuilder or that of the user)")
 	cmd.Flags().Var(&o.max, "cache-size", "`size` above which the cache drops what was used least recently")
 }
 
@@ -30,6 +31,9 @@ func (o *cacheOptions) addFlags(cmd *cobra.Command) {
 func (o *cacheOptions) directory() (string, error) {
 	if o.dir != "" {
 		return o.dir, nil
+	}
+	if dir := os.Getenv("IMAGEBUILDER_CACHE"); dir != "" {
+		return dir, nil
 	}
 	if os.Geteuid() == 0 {
 		return "/var/cache/imagebuilder", nil
@@ -82,22 +86,10 @@ func listCache(cmd *cobra.Command, store *layer.Store) error {
 	var total int64
 	for _, m := range list {
 		total += m.Size
-		fmt.Fprintf(table, "%.12s\t%v\t%s\t%s\t%s\n", m.Key, byteSize(m.Size), m.Used.Format(time.DateTime), m.Step, firstInput(m))
+		fmt.Fprintf(table, "%.12s\t%v\t%s\t%s\t%s\n", m.Key, byteSize(m.Size), m.Used.Format(time.DateTime), m.Step, shorten(m.Summary, 60))
 	}
 	fmt.Fprintf(table, "%d entries\t%v\t\t\t\n", len(list), byteSize(total))
 	return table.Flush()
-}
-
-// firstInput is the beginning of what a step was given first, to recognize it by.
-func firstInput(m layer.Meta) string {
-	if len(m.Inputs) == 0 {
-		return ""
-	}
-	text := strings.Trim(m.Inputs[0].Value, `"`)
-	if len(text) > 60 {
-		text = text[:57] + "..."
-	}
-	return text
 }
 
 func newCachePruneCommand() *cobra.Command {

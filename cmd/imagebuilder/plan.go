@@ -58,7 +58,11 @@ func printStep(w io.Writer, n int, step builtins.PlannedStep) {
 	}
 	fmt.Fprintf(w, "  # %s\n", step.At)
 	for _, arg := range step.Args {
-		fmt.Fprintf(w, "   %s = %s\n", arg.Name, planText(arg.Value))
+		text := planText(arg.Value)
+		if args, ok := arg.Value.([]string); ok && (arg.Name == "script" || arg.Name == "command") {
+			text = host.Quote(args)
+		}
+		fmt.Fprintf(w, "   %s = %s\n", arg.Name, text)
 	}
 }
 

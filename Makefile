@@ -1,0 +1,47 @@
+# make build   bin/imagebuilder
+# make demo    a Debian image for LXD in out/, with all that is needed for it
+# make test    every test this machine can run; those it cannot say why
+# make lint    gofmt, go vet, staticcheck
+# make bench   figures beside those of the same work done by hand
+# make fuzz    every fuzz test for a while
+# make install the binary, and links for the names of the older tools
+
+GO ?= go
+DESTDIR ?=
+PREFIX ?= /usr/local
+FUZZTIME ?= 30s
+
+# The distribution's mirrors as this machine's own apt is set up with.
+MIRROR = $(shell apt-get indextargets --format '$$(REPO_URI)' 'Created-By: Packages' | grep -m1 'debian/*$$')
+SECURITY_MIRROR = $(shell apt-get indextargets --format '$$(REPO_URI)' 'Created-By: Packages' | grep -m1 'debian-security/*$$')
+
+.PHONY: build demo test lint bench fuzz install
+
+build:
+	$(GO) build -trimpath -o bin/imagebuilder ./cmd/imagebuilder
+
+demo: build
+	.ci/packages build
+	bin/imagebuilder run debian out $(if $(MIRROR),-o mirror=$(MIRROR)) $(if $(SECURITY_MIRROR),-o security_mirror=$(SECURITY_MIRROR))
+	@echo
+	@echo "Import it into LXD with:"
+	@echo "  lxc image import out/lxd.tar.xz out/rootfs.squashfs --alias debian"
+
+test: lint
+	$(GO) test ./...
+
+lint:
+	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "not formatted: run gofmt -w"; exit 1; }
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+
+bench: build
+	testdata/bench/all
+
+fuzz:
+	testdata/fuzz $(FUZZTIME)
+
+install: build
+	install -D bin/imagebuilder $(DESTDIR)$(PREFIX)/bin/imagebuilder
+	ln -sf imagebuilder $(DESTDIR)$(PREFIX)/bin/lxd-imagebuilder
+	ln -sf imagebuilder $(DESTDIR)$(PREFIX)/bin/simplestream-maintainer
