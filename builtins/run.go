@@ -32,15 +32,16 @@ func (p *programs) Unpack(v starlark.Value) error {
 	if list.Len() == 0 {
 		return errors.New("the command is empty")
 	}
-	var command stringList
-	if command.Unpack(v) == nil {
-		*p = programs{{Args: command}}
-		return nil
-	}
 	iter := list.Iterate()
 	defer iter.Done()
 	var x starlark.Value
 	for i := 0; iter.Next(&x); i++ {
+		if word, ok := starlark.AsString(x); ok && i == 0 && !strings.HasPrefix(word, "#!") {
+			var command stringList
+			err := command.Unpack(v)
+			*p = programs{{Args: command}}
+			return err
+		}
 		var one programs
 		if err := one.Unpack(x); err != nil {
 			return fmt.Errorf("element %d: %w", i, err)
