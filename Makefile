@@ -28,7 +28,7 @@ demo: build
 	@echo "  lxc image import out/lxd.tar.xz out/rootfs.squashfs --alias debian"
 
 test: lint
-	$(GO) test ./...
+	$(GO) run ./.ci/gotest ./...
 
 lint:
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "not formatted: run gofmt -w"; exit 1; }
