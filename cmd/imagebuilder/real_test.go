@@ -255,19 +255,19 @@ func (l lxdServer) checkContainer(t *testing.T, image string) {
 	}
 }
 
-// checkCloudInit makes a container with user data and looks for what cloud-init will
-// find. It is not started: cloud-init would wait minutes for a network.
+// checkCloudInit launches a container with user data and looks for what cloud-init
+// finds. It does not wait for the boot to end: cloud-init waits minutes for a network.
 func (l lxdServer) checkCloudInit(t *testing.T, image string) {
 	t.Helper()
-	l.lxc(t, "init", image, "c2", "--config", "cloud-init.user-data=#cloud-config\nhostname: x")
-	defer l.lxc(t, "delete", "c2")
+	l.lxc(t, "launch", image, "c2", "--config", "cloud-init.user-data=#cloud-config\nhostname: x")
+	defer l.lxc(t, "delete", "--force", "c2")
 	want := map[string]string{
 		"user-data":   "#cloud-config\nhostname: x\n",
 		"vendor-data": "#cloud-config\n{}\n",
 		"meta-data":   "instance-id: c2\nlocal-hostname: c2\n\n",
 	}
 	for name, text := range want {
-		if got := l.lxc(t, "file", "pull", "c2/var/lib/cloud/seed/nocloud-net/"+name, "-"); got != text {
+		if got := l.lxc(t, "exec", "c2", "--", "cat", "/var/lib/cloud/seed/nocloud-net/"+name); got != text {
 			t.Errorf("%s:\n%s\nwant:\n%s", name, got, text)
 		}
 	}
