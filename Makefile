@@ -11,10 +11,6 @@ DESTDIR ?=
 PREFIX ?= /usr/local
 FUZZTIME ?= 30s
 
-# The distribution's mirrors as this machine's own apt is set up with.
-MIRROR = $(shell apt-get indextargets --format '$$(REPO_URI)' 'Created-By: Packages' | grep -m1 'debian/*$$')
-SECURITY_MIRROR = $(shell apt-get indextargets --format '$$(REPO_URI)' 'Created-By: Packages' | grep -m1 'debian-security/*$$')
-
 .PHONY: build demo test lint bench fuzz install
 
 build:
@@ -22,7 +18,7 @@ build:
 
 demo: build
 	.ci/packages build
-	bin/imagebuilder run debian out $(if $(MIRROR),-o mirror=$(MIRROR)) $(if $(SECURITY_MIRROR),-o security_mirror=$(SECURITY_MIRROR))
+	bin/imagebuilder run debian out $$(.ci/mirrors)
 	@echo
 	@echo "Import it into LXD with:"
 	@echo "  lxc image import out/lxd.tar.xz out/rootfs.squashfs --alias debian"
