@@ -128,12 +128,12 @@ func TestBootstrapsAreTheSame(t *testing.T) {
 url, release = option("url", ""), option("release", "")
 def main():
     for tool in ["debootstrap", "mmdebstrap"]:
-        export(debootstrap(image("debian", release), url, variant = "minbase", include = ["dbus", "systemd-resolved"], tool = tool), tool)
+        export(debootstrap(image("debian", release), url, variant = "minbase", include = ["dbus", "systemd-resolved"], snapshot = True, tool = tool), tool)
 `
 	if err := os.WriteFile(recipe, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	for _, release := range []string{"bookworm", "trixie"} {
+	for _, release := range []string{"bookworm", "trixie", "sid"} {
 		out := t.TempDir()
 		imagebuilder(t, "run", recipe, out, "--cache", sharedCache(t), "-o", "url="+archive, "-o", "release="+release)
 		slow, fast := baseDump(t, out+"/debootstrap"), baseDump(t, out+"/mmdebstrap")
