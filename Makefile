@@ -35,7 +35,7 @@ bench: build
 	testdata/bench/all
 
 fuzz:
-	testdata/fuzz $(FUZZTIME)
+	.ci/fuzz $(FUZZTIME)
 
 install: build
 	install -D bin/imagebuilder $(DESTDIR)$(PREFIX)/bin/imagebuilder

@@ -30,6 +30,7 @@ type Recipe struct {
 	build   *builtins.Build
 	options *options
 	entry   starlark.Value
+	log     *slog.Logger // gets what the recipe prints
 }
 
 // Load loads a recipe: the path of a file, "-" for standard input, or the name of one
@@ -60,14 +61,14 @@ func newRecipe(ctx context.Context, name string, config Config) *Recipe {
 	if config.Log == nil {
 		config.Log = slog.New(slog.DiscardHandler)
 	}
-	r := &Recipe{Name: name, options: &options{given: config.Options}}
+	r := &Recipe{Name: name, options: &options{given: config.Options}, log: config.Log}
 	r.loader = &loader{
 		ctx:       ctx,
 		libraries: embedded(),
 		modules:   make(map[module]*loaded),
 		sources:   make(map[string]module),
 		texts:     make(map[string]string),
-		print:     func(pos, text string) { config.Log.Info(text, "at", pos) },
+		print:     func(pos, text string) { r.log.Info(text, "at", pos) },
 	}
 	r.build = &builtins.Build{Clock: config.Clock, Machine: config.Machine, Locate: r.loader.locate}
 	return r
@@ -120,8 +121,12 @@ func (r *Recipe) Plan() (*builtins.Planner, error) {
 }
 
 // Check plans the recipe and reports what is wrong with it as far as that can be known
-// before it runs. The planner knows what the recipe needs of this machine.
+// before it runs. The planner knows what the recipe needs of this machine. What the
+// recipe prints is left for the run.
 func (r *Recipe) Check() (*builtins.Planner, error) {
+	log := r.log
+	defer func() { r.log = log }()
+	r.log = slog.New(slog.DiscardHandler)
 	planner, err := r.Plan()
 	// What goes wrong after an answer was assumed may be the assumption's fault.
 	if err != nil && planner.Assumed && r.loader.ctx.Err() == nil {
@@ -130,8 +135,9 @@ func (r *Recipe) Check() (*builtins.Planner, error) {
 	return planner, err
 }
 
-// Run runs main; the worker does what it asks for.
-func (r *Recipe) Run(worker builtins.Worker) error {
+// Run runs main; the worker does what it asks for, the log gets what it prints.
+func (r *Recipe) Run(worker builtins.Worker, log *slog.Logger) error {
+	r.log = log
 	return r.run(worker)
 }
 

@@ -14,7 +14,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
 	"syscall"
 	"time"
 
@@ -49,15 +48,6 @@ type Spec struct {
 type Program struct {
 	Script string   `json:",omitempty"`
 	Args   []string `json:",omitempty"`
-}
-
-// Name is what errors and logs call a program.
-func (p Program) Name() string {
-	if p.Script == "" {
-		return host.Quote(p.Args)
-	}
-	line, _, _ := strings.Cut(p.Script, "\n")
-	return "script " + line
 }
 
 // Chroot runs programs inside the rootfs, one after the other.

@@ -232,12 +232,12 @@ func TestFailure(t *testing.T) {
 	}{{
 		summary: "a failing script reports its status and its last lines",
 		program: sandbox.Program{Script: "#!/bin/sh\necho one; echo two >&2; exit 7\n"},
-		err:     `'script #!/bin/sh': exit status 7`,
+		err:     `script: exit status 7`,
 		output:  "one\ntwo",
 	}, {
 		summary: "a script that is killed says by what",
 		program: sandbox.Program{Script: "#!/bin/sh\nkill -9 $$\n"},
-		err:     `'script #!/bin/sh': signal: killed`,
+		err:     `script: signal: killed`,
 	}, {
 		summary: "an interpreter the image lacks",
 		program: sandbox.Program{Script: "#!/bin/bash\n"},

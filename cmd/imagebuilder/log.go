@@ -46,42 +46,36 @@ func (o logOptions) logger(w io.Writer) *slog.Logger {
 	return slog.New(&textHandler{w: w, level: level})
 }
 
-// A display shows the progress of a run: lines, and on a terminal bars below them.
+// A display shows the progress of a run: lines, and on a terminal what runs now and
+// bars of downloads below them.
 type display struct {
 	log      *slog.Logger
 	progress fetch.Progress // nil without a terminal
-	bars     *mpb.Progress
-	once     sync.Once
+	close    func()
 }
 
 func (o logOptions) newDisplay(w io.Writer) *display {
 	f, ok := w.(*os.File)
 	if !ok || !term.IsTerminal(int(f.Fd())) || o.format == "json" {
-		return &display{log: o.logger(w)}
+		return &display{log: o.logger(w), close: func() {}}
 	}
-	bars := mpb.New(mpb.WithOutput(w), mpb.WithWidth(40))
-	handler := &terminalHandler{text: textHandler{w: bars, level: slog.LevelInfo}, bars: bars}
-	if o.debug {
-		handler.text.level = slog.LevelDebug
-	}
-	return &display{log: slog.New(handler), progress: downloads{bars}, bars: bars}
+	bars := mpb.New(mpb.WithOutput(w), mpb.WithWidth(40), mpb.WithAutoRefresh())
+	handler := newTerminalHandler(bars, o.debug)
+	return &display{log: slog.New(handler), progress: downloads{bars}, close: sync.OnceFunc(func() {
+		handler.status.Abort(true)
+		bars.Wait()
+	})}
 }
 
 // Close takes the bars away.
-func (d *display) Close() {
-	d.once.Do(func() {
-		if d.bars != nil {
-			d.bars.Shutdown()
-		}
-	})
-}
+func (d *display) Close() { d.close() }
 
 // downloads shows a bar for each download.
 type downloads struct{ bars *mpb.Progress }
 
 func (d downloads) Start(name string, total int64) io.WriteCloser {
 	bar := d.bars.AddBar(total, mpb.BarRemoveOnComplete(),
-		mpb.PrependDecorators(decor.Name(name+" ")),
+		mpb.PrependDecorators(decor.Name("          "+name+" ")),
 		mpb.AppendDecorators(decor.CountersKibiByte("% .1f / % .1f")))
 	return &barWriter{bar}
 }
@@ -98,13 +92,34 @@ func (b *barWriter) Close() error {
 	return nil
 }
 
-// terminalHandler shows what runs now as a line that moves.
+// terminalHandler prints lines and keeps one below them that shows what runs now.
 type terminalHandler struct {
-	text textHandler
-	bars *mpb.Progress
+	textHandler
+	status *mpb.Bar
 
 	mu      sync.Mutex
-	running *mpb.Bar
+	running string // empty: nothing does
+	since   time.Time
+}
+
+func newTerminalHandler(bars *mpb.Progress, debug bool) *terminalHandler {
+	h := &terminalHandler{textHandler: textHandler{w: bars, level: slog.LevelInfo}}
+	if debug {
+		h.level = slog.LevelDebug
+	}
+	h.status = bars.New(0, mpb.NopStyle(), mpb.BarPriority(1<<30),
+		mpb.PrependDecorators(decor.Any(func(decor.Statistics) string { return h.now() })))
+	return h
+}
+
+// now is the line about what runs.
+func (h *terminalHandler) now() string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.running == "" {
+		return ""
+	}
+	return fmt.Sprintf("%7.0fs… %s", time.Since(h.since).Seconds(), h.running)
 }
 
 func (h *terminalHandler) Enabled(context.Context, slog.Level) bool { return true }
@@ -112,28 +127,22 @@ func (h *terminalHandler) WithAttrs([]slog.Attr) slog.Handler       { return h }
 func (h *terminalHandler) WithGroup(string) slog.Handler            { return h }
 
 func (h *terminalHandler) Handle(ctx context.Context, r slog.Record) error {
+	h.note(r)
+	if r.Level < h.level {
+		return nil
+	}
+	return h.textHandler.Handle(ctx, r)
+}
+
+func (h *terminalHandler) note(r slog.Record) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	switch r.Message {
 	case "running":
-		h.stop()
 		f := fieldsOf(r)
-		h.running = h.bars.New(0, mpb.SpinnerStyle(), mpb.BarRemoveOnComplete(),
-			mpb.AppendDecorators(decor.Elapsed(decor.ET_STYLE_GO), decor.Name(" "+f["step"]+"  "+shorten(f["what"], 60))))
+		h.running, h.since = fmt.Sprintf("%-14s %s", f["step"], shorten(f["what"], 60)), time.Now()
 	case "step":
-		h.stop()
-	}
-	if r.Level < h.text.level {
-		return nil
-	}
-	return h.text.Handle(ctx, r)
-}
-
-func (h *terminalHandler) stop() {
-	if h.running != nil {
-		h.running.Abort(true)
-		h.running.Wait()
-		h.running = nil
+		h.running = ""
 	}
 }
 
@@ -167,6 +176,8 @@ func lineOf(r slog.Record) string {
 		return strings.TrimRight(line, " ")
 	case r.Level >= slog.LevelWarn:
 		return " warning  " + r.Message + rest(r)
+	case f["at"] != "" && len(f) == 1: // printed by the recipe
+		return strings.Repeat(" ", 10) + f["at"] + ": " + r.Message
 	}
 	return strings.Repeat(" ", 10) + r.Message + rest(r)
 }

@@ -132,7 +132,7 @@ func (o *runOptions) build(cmd *cobra.Command, recipe *runtime.Recipe, target st
 		History: store.History(recipeID(recipe.Name)),
 		Explain: o.explain,
 	}
-	if err := recipe.Run(worker); err != nil {
+	if err := recipe.Run(worker, display.log); err != nil {
 		return err
 	}
 	display.Close()
