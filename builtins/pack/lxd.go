@@ -3,12 +3,12 @@ package pack
 import (
 	"archive/tar"
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"sort"
+	"strconv"
 	"strings"
 	"time"
 
@@ -80,8 +80,8 @@ func writeMap(b *strings.Builder, indent, key string, m map[string]string) {
 	}
 }
 
-// quote writes a YAML scalar: plain where it can only be a string, else as a JSON
-// string, which YAML takes as it is.
+// quote writes a YAML scalar: plain where it can only be a string, else in double
+// quotes, whose escapes are the same in YAML and Go.
 func quote(s string) string {
 	plain := s != "" && strings.IndexFunc(s, func(r rune) bool {
 		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("_-./", r))
@@ -89,11 +89,7 @@ func quote(s string) string {
 	if c := (s + " ")[0]; plain && (c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c == '/') && !keywords[strings.ToLower(s)] {
 		return s
 	}
-	var b strings.Builder
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	enc.Encode(s)
-	return strings.TrimSuffix(b.String(), "\n")
+	return strconv.Quote(strings.ToValidUTF8(s, "\uFFFD"))
 }
 
 // keywords are the plain scalars that YAML 1.1 takes for booleans or null.
