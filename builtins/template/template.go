@@ -35,21 +35,30 @@ func Render(text string, context map[string]any) (string, error) {
 
 // Once renders text a single time. What the result holds of template marks, for example
 // from within {% verbatim %}, stays.
-func Once(text string, context map[string]any) (string, error) {
+func Once(text string, context map[string]any) (out string, err error) {
+	defer recovered(&err)
 	parsed, err := parse(text)
 	if err != nil {
 		return "", err
 	}
-	out, err := parsed.Execute(pongo2.Context(context))
-	if err != nil {
+	if out, err = parsed.Execute(pongo2.Context(context)); err != nil {
 		return "", reason(err)
 	}
 	return out, nil
 }
 
+// recovered makes an error of a panic: pongo2 has some, for example where a template
+// divides by zero.
+func recovered(err *error) {
+	if p := recover(); p != nil {
+		*err = fmt.Errorf("template: %v", p)
+	}
+}
+
 // Check finds what is wrong with a template without rendering it.
-func Check(text string) error {
-	_, err := parse(text)
+func Check(text string) (err error) {
+	defer recovered(&err)
+	_, err = parse(text)
 	return err
 }
 
