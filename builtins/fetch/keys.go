@@ -87,6 +87,21 @@ func dearmor(text string) ([]byte, error) {
 	return packets, nil
 }
 
+// Armor returns a keyring as text.
+func Armor(ring []byte) ([]byte, error) {
+	var b bytes.Buffer
+	w, err := armor.Encode(&b, "PGP PUBLIC KEY BLOCK", nil)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := w.Write(ring); err != nil {
+		return nil, err
+	}
+	err = w.Close()
+	b.WriteByte('\n')
+	return b.Bytes(), err
+}
+
 func parseFingerprint(text string) ([]byte, error) {
 	digits := strings.TrimPrefix(strings.ReplaceAll(text, " ", ""), "0x")
 	fingerprint, err := hex.DecodeString(digits)

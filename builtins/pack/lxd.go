@@ -107,6 +107,10 @@ func sortedKeys[V any](m map[string]V) []string {
 // Write makes the metadata archive, in dir under the given name: metadata.yaml and,
 // if there are any, the templates.
 func (m Metadata) Write(ctx context.Context, dir, name string, c Compression) error {
+	return writeArchive(ctx, filepath.Join(dir, name), m.files(), m.Created, c)
+}
+
+func (m Metadata) files() []archiveFile {
 	files := []archiveFile{{"metadata.yaml", m.YAML()}}
 	contents := make(map[string][]byte)
 	for _, t := range m.Templates {
@@ -118,7 +122,7 @@ func (m Metadata) Write(ctx context.Context, dir, name string, c Compression) er
 	for _, name := range sortedKeys(contents) {
 		files = append(files, archiveFile{"templates/" + name, contents[name]})
 	}
-	return writeArchive(ctx, filepath.Join(dir, name), files, m.Created, c)
+	return files
 }
 
 // archiveFile is a file, or a directory if its name ends in a slash.

@@ -25,8 +25,8 @@ type Job struct {
 // outDir is where the programs find Job.Dir.
 const outDir = "out"
 
-// run runs a program of the host on the root file system.
-func (j Job) run(ctx context.Context, out io.Writer, args ...string) error {
+// run runs a program of the host on the root file system, with further files.
+func (j Job) run(ctx context.Context, out io.Writer, files []sandbox.File, args ...string) error {
 	spec := sandbox.Spec{
 		Rootfs: j.Rootfs,
 		NoSync: true, // the store syncs the result
@@ -34,7 +34,7 @@ func (j Job) run(ctx context.Context, out io.Writer, args ...string) error {
 		Host: &sandbox.Host{
 			Programs: []sandbox.Program{{Args: args}},
 			Env:      host.Environ(nil),
-			Files:    []sandbox.File{{Name: outDir, Source: j.Dir, Writable: true}},
+			Files:    append(files, sandbox.File{Name: outDir, Source: j.Dir, Writable: true}),
 		},
 	}
 	_, err := sandbox.Run(ctx, spec, out)
@@ -62,7 +62,7 @@ func (j Job) Squashfs(ctx context.Context, c Compression) error {
 		args = append(args, "-Xcompression-level", strconv.Itoa(c.Level))
 	}
 	lost := &counter{text: "Unrecognised xattr prefix system.posix_acl_"}
-	if err := j.run(ctx, io.MultiWriter(j.Out, lost), args...); err != nil {
+	if err := j.run(ctx, io.MultiWriter(j.Out, lost), nil, args...); err != nil {
 		return fmt.Errorf("cannot make %s: %w", j.Name, err)
 	}
 	if lost.n > 0 {

@@ -125,8 +125,12 @@ func atNamespaceRoot(do func() error) error {
 }
 
 func (l *Look) answer(root *tree.Root) (Answer, error) {
-	if l.Op == "glob" {
+	switch l.Op {
+	case "glob":
 		names, err := root.Glob(l.Path)
+		return Answer{Found: len(names) > 0, Names: names}, err
+	case "devices":
+		names, err := root.Devices(l.Path)
 		return Answer{Found: len(names) > 0, Names: names}, err
 	}
 	if !root.Exists(l.Path) {
@@ -140,6 +144,9 @@ func (l *Look) answer(root *tree.Root) (Answer, error) {
 		return Answer{Found: true, Data: data}, err
 	case "readlink":
 		text, err := root.Readlink(l.Path)
+		if errors.Is(err, unix.EINVAL) { // it is no link
+			return Answer{}, nil
+		}
 		return Answer{Found: true, Data: []byte(text)}, err
 	}
 	return Answer{}, fmt.Errorf("internal error: unknown question %q", l.Op)

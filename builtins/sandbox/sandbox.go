@@ -80,7 +80,7 @@ type File struct {
 
 // Look asks a question about the files of a rootfs.
 type Look struct {
-	Op   string // read, exists, glob, readlink
+	Op   string // read, exists, glob, readlink, devices
 	Path string
 }
 
@@ -88,7 +88,7 @@ type Look struct {
 type Answer struct {
 	Found bool     // whether Path is there
 	Data  []byte   // read: the content; readlink: the text
-	Names []string // glob: the paths
+	Names []string // glob, devices: the paths
 }
 
 // Copy copies the rootfs to a directory of the host.
