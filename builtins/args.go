@@ -14,8 +14,8 @@ import (
 // is read more often than written.
 const maxPositional = 2
 
-// unpack is starlark.UnpackArgs for functions whose further arguments must be named.
-func unpack(fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple, pairs ...any) error {
+// unpackArgs is starlark.UnpackArgs for functions whose further arguments must be named.
+func unpackArgs(fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple, pairs ...any) error {
 	if len(args) > maxPositional {
 		return fmt.Errorf("%s: got %d arguments without a name, want at most %d", fn.Name(), len(args), maxPositional)
 	}

@@ -19,8 +19,10 @@ import (
 	"imagebuilder/builtins/fetch"
 	"imagebuilder/builtins/host"
 	"imagebuilder/builtins/layer"
+	"imagebuilder/builtins/lxd"
 	"imagebuilder/builtins/pack"
 	"imagebuilder/builtins/sandbox"
+	"imagebuilder/builtins/tree"
 )
 
 // A Builder is the Worker that does what is asked for. Its fields are set before its
@@ -34,6 +36,7 @@ type Builder struct {
 	LogDir  string         // directory for the output of steps
 	History *layer.History // what the steps of the last run depended on
 	Explain bool           // say why a step is done
+	Sources *Sources       // nil: downloads are only in the store
 
 	Results []string // files put into the target directory
 
@@ -50,6 +53,29 @@ var _ Worker = (*Builder)(nil)
 
 // NewTree implements Worker.
 func (w *Builder) NewTree() *layer.Tree { return w.Store.NewTree() }
+
+// TreeOf implements Worker.
+func (w *Builder) TreeOf(_ context.Context, _ *Step, dir string) (*layer.Tree, error) {
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, err
+	}
+	root, err := tree.Open(abs)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	key, err := tree.Fingerprint(root)
+	if err != nil {
+		return nil, fmt.Errorf("cannot look at %s: %w", dir, err)
+	}
+	return w.Store.TreeOf(abs, key), nil
+}
+
+// Lacking implements Worker.
+func (w *Builder) Lacking(_ *Step, what string) error {
+	return lackingError(what)
+}
 
 // Record implements Worker: what changes no file is done by being remembered.
 func (w *Builder) Record(*Step) {}
@@ -168,28 +194,6 @@ func (w *Builder) Pack(ctx context.Context, s *Step, dir string, parts []Part) (
 	return files, nil
 }
 
-// Export implements Worker.
-func (w *Builder) Export(ctx context.Context, s *Step, dir string) error {
-	start := time.Now()
-	to := filepath.Join(w.Target, dir)
-	abs, err := filepath.Abs(to)
-	if err != nil {
-		return err
-	}
-	if err := os.MkdirAll(abs, 0o755); err != nil {
-		return err
-	}
-	if !s.Root.tree.Empty() {
-		spec := sandbox.Spec{Rootfs: s.Root.tree.View(), Copy: &sandbox.Copy{To: abs, Merge: true}}
-		if _, err := sandbox.Run(ctx, spec, io.Discard); err != nil {
-			return fmt.Errorf("cannot copy the rootfs to %s: %w", to, err)
-		}
-	}
-	w.done(s, layer.Outcome{}, "it is done every time", start)
-	w.Results = append(w.Results, to)
-	return nil
-}
-
 // part makes one file of an image, or finds it in the store.
 func (w *Builder) part(ctx context.Context, s *Step, p Part) (*File, layer.Outcome, string, error) {
 	inputs, err := (&Step{Builtin: s.Builtin, Args: p.Args}).inputs()
@@ -253,15 +257,45 @@ func openFile(path, name string) (*File, error) {
 	return &File{name: name, path: path, size: size, sha256: hex.EncodeToString(h.Sum(nil))}, nil
 }
 
+// Import implements Worker.
+func (w *Builder) Import(ctx context.Context, s *Step, files []*File, fingerprint, alias, description string) error {
+	start := time.Now()
+	daemon, err := lxd.Connect(os.Getenv)
+	if err != nil {
+		return err
+	}
+	img := lxd.Image{Fingerprint: fingerprint}
+	for _, f := range files {
+		img.Files = append(img.Files, f.path)
+	}
+	if err := daemon.Import(ctx, img, alias, description); err != nil {
+		return err
+	}
+	w.done(s, layer.Outcome{}, "it is done every time", start)
+	return nil
+}
+
 // Download implements Worker.
 func (w *Builder) Download(ctx context.Context, s *Step, r fetch.Request) (*File, error) {
 	start := time.Now()
-	f, err := w.Fetch.Fetch(ctx, r)
+	file, err := w.Sources.find(r, fileName(r.URL))
+	if err == nil && file == nil {
+		file, err = w.fetch(ctx, r)
+	}
 	if err != nil {
 		return nil, err
 	}
 	w.Log.Info("step", "step", s.Label(), "at", s.At(), "what", r.URL, "took", time.Since(start))
-	return &File{name: fileName(r.URL), path: f.Path, size: f.Size, sha256: f.SHA256}, nil
+	return file, nil
+}
+
+func (w *Builder) fetch(ctx context.Context, r fetch.Request) (*File, error) {
+	f, err := w.Fetch.Fetch(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	file := &File{name: fileName(r.URL), path: f.Path, size: f.Size, sha256: f.SHA256}
+	return file, w.Sources.add(file)
 }
 
 // Local implements Worker.
@@ -274,8 +308,11 @@ func (w *Builder) Local(_ context.Context, _ *Step, path string) (*File, error) 
 }
 
 // Keyring implements Worker.
-func (w *Builder) Keyring(ctx context.Context, keys []string, keyserver string) (*File, error) {
+func (w *Builder) Keyring(ctx context.Context, keys []string, keyserver string, armor bool) (*File, error) {
 	ring, err := w.Fetch.Keyring(ctx, keys, keyserver)
+	if err == nil && armor {
+		ring, err = fetch.Armor(ring)
+	}
 	if err != nil {
 		return nil, err
 	}

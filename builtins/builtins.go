@@ -16,6 +16,7 @@ import (
 	"go.starlark.net/lib/math"
 	"go.starlark.net/starlark"
 	"go.starlark.net/starlarkstruct"
+	"go.starlark.net/syntax"
 
 	"imagebuilder/builtins/host"
 )
@@ -29,6 +30,9 @@ type Build struct {
 	// Locate returns the file of the host that a path means which is said in a recipe
 	// file, for local. It is the runtime that knows where recipes come from.
 	Locate func(module, path string) (string, error)
+
+	// Where prints a position; nil: as it is.
+	Where func(syntax.Position) string
 
 	running bool // main runs
 }
@@ -45,14 +49,19 @@ var vocabulary = map[string]builtin{
 	"export":     {do: (*Build).export},
 	"fork":       {do: (*Build).fork},
 	"host_run":   {do: (*Build).hostRun},
+	"import_lxd": {do: (*Build).importLXD},
 	"installed":  {do: (*Build).installed},
 	"keyring":    {do: (*Build).keyring},
+	"lacking":    {do: (*Build).lacking},
 	"local":      {do: (*Build).local},
 	"make_image": {do: (*Build).makeImage, pure: true},
+	"render":     {do: (*Build).render, pure: true},
 	"notice":     {do: (*Build).notice},
+	"pack_lxc":   {do: (*Build).packLXC},
 	"pack_lxd":   {do: (*Build).packLXD},
 	"rootfs":     {do: (*Build).rootfs},
 	"struct":     {do: (*Build).makeStruct, pure: true},
+	"unpack":     {do: (*Build).unpack},
 }
 
 // Names returns the sorted names of the builtins.
@@ -100,7 +109,7 @@ func (b *Build) makeStruct(thread *starlark.Thread, fn *starlark.Builtin, args s
 // know and can do nothing wrong about.
 func (b *Build) notice(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	var text string
-	if err := unpack(fn, args, kwargs, "text", &text); err != nil {
+	if err := unpackArgs(fn, args, kwargs, "text", &text); err != nil {
 		return nil, err
 	}
 	b.Worker.Notice(text)

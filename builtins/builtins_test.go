@@ -111,16 +111,55 @@ func FuzzParseExpiry(f *testing.F) {
 
 func TestImage(t *testing.T) {
 	now := time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)
-	img := Image{Distribution: "debian", Release: "trixie", Variant: "cloud", Mapped: "amd64"}
-	at := img.at(now)
-	if at.Name != "debian-trixie-amd64-cloud-20260304_0506" {
-		t.Errorf("name %s", at.Name)
-	}
-	if at.Description != "Debian trixie amd64 (cloud) (20260304_0506)" {
-		t.Errorf("description %s", at.Description)
-	}
-	if img.Variant = "default"; img.at(now).Description != "Debian trixie amd64 (20260304_0506)" {
-		t.Errorf("description %s", img.at(now).Description)
+	base := Image{Distribution: "debian", Release: "trixie", Variant: "default", Mapped: "amd64"}
+	tests := []struct {
+		summary           string
+		change            func(*Image)
+		name, description string
+		err               string
+	}{{
+		summary:     "the defaults",
+		change:      func(*Image) {},
+		name:        "debian-trixie-amd64-default-20260304_0506",
+		description: "Debian trixie amd64 (20260304_0506)",
+	}, {
+		summary:     "another variant",
+		change:      func(i *Image) { i.Variant = "cloud" },
+		name:        "debian-trixie-amd64-cloud-20260304_0506",
+		description: "Debian trixie amd64 (cloud) (20260304_0506)",
+	}, {
+		summary:     "no release",
+		change:      func(i *Image) { i.Release, i.Serial = "", "1" },
+		name:        "debian--amd64-default-1",
+		description: "Debian  amd64 (1)",
+	}, {
+		summary: "templates, one in the other",
+		change: func(i *Image) {
+			i.Name, i.Description = "{{ image.distribution }}-{{ source.suite }}", "{{ image.name|capfirst }} {{ nope }}"
+			i.Context = map[string]any{"source": map[string]any{"suite": "x"}}
+		},
+		name:        "debian-x",
+		description: "debian-x ", // the filter sees the template
+	}, {
+		summary: "a broken template",
+		change:  func(i *Image) { i.Description = "{% nope %}" },
+		err:     "the description of the image: line 1 of the template: Tag 'nope' not found (or beginning tag not provided)",
+	}}
+	for _, test := range tests {
+		t.Run(test.summary, func(t *testing.T) {
+			img := base
+			test.change(&img)
+			at, err := img.at(now)
+			if test.err != "" {
+				if err == nil || err.Error() != test.err {
+					t.Errorf("got %v", err)
+				}
+				return
+			}
+			if err != nil || at.Name != test.name || at.Description != test.description {
+				t.Errorf("%q, %q, %v", at.Name, at.Description, err)
+			}
+		})
 	}
 }
 

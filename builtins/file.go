@@ -59,7 +59,7 @@ func (f *File) MarshalJSON() ([]byte, error) {
 func (b *Build) download(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	var r fetch.Request
 	var name string
-	if err := unpack(fn, args, kwargs, "url", &r.URL, "sha256?", &r.SHA256, "name?", &name); err != nil {
+	if err := unpackArgs(fn, args, kwargs, "url", &r.URL, "sha256?", &r.SHA256, "name?", &name); err != nil {
 		return nil, err
 	}
 	if err := r.Check(); err != nil {
@@ -71,7 +71,7 @@ func (b *Build) download(thread *starlark.Thread, fn *starlark.Builtin, args sta
 	if err := checkName(name); err != nil {
 		return nil, fmt.Errorf("download: %w", err)
 	}
-	s := newStep(thread, fn, nil, Arg{"url", r.URL})
+	s := b.newStep(thread, fn, nil, Arg{"url", r.URL})
 	if r.SHA256 != "" {
 		s.Args = append(s.Args, Arg{"sha256", r.SHA256})
 	}
@@ -100,15 +100,27 @@ func checkName(name string) error {
 // recipe file that says it.
 func (b *Build) local(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	var name string
-	if err := unpack(fn, args, kwargs, "path", &name); err != nil {
+	if err := unpackArgs(fn, args, kwargs, "path", &name); err != nil {
 		return nil, err
 	}
 	if b.Locate == nil {
 		return nil, errors.New("internal error: recipes cannot name local files")
 	}
-	host, err := b.Locate(thread.CallFrame(1).Pos.Filename(), name)
+	host, err := b.Locate(callerFile(thread), name)
 	if err != nil {
 		return nil, err
 	}
-	return b.Worker.Local(Context(thread), newStep(thread, fn, nil, Arg{"path", name}), host)
+	return b.Worker.Local(Context(thread), b.newStep(thread, fn, nil, Arg{"path", name}), host)
+}
+
+// callerFile is the recipe file whose paths a builtin was given: that of the first
+// caller outside the standard library, which only passes paths on.
+func callerFile(thread *starlark.Thread) string {
+	for depth := 1; depth < thread.CallStackDepth(); depth++ {
+		name := thread.CallFrame(depth).Pos.Filename()
+		if !strings.HasPrefix(name, "@stdlib//") {
+			return name
+		}
+	}
+	return ""
 }

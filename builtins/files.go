@@ -13,22 +13,23 @@ import (
 )
 
 var rootfsMethods = map[string]*starlark.Builtin{
-	"append":   starlark.NewBuiltin("append", rootfsAppend),
-	"chmod":    starlark.NewBuiltin("chmod", rootfsChmod),
-	"clear":    starlark.NewBuiltin("clear", rootfsClear),
-	"copy":     starlark.NewBuiltin("copy", rootfsCopy),
-	"exists":   starlark.NewBuiltin("exists", rootfsExists),
-	"glob":     starlark.NewBuiltin("glob", rootfsGlob),
-	"hardlink": starlark.NewBuiltin("hardlink", rootfsHardlink),
-	"link":     starlark.NewBuiltin("link", rootfsLink),
-	"mkdir":    starlark.NewBuiltin("mkdir", rootfsMkdir),
-	"read":     starlark.NewBuiltin("read", rootfsRead),
-	"readlink": starlark.NewBuiltin("readlink", rootfsReadlink),
-	"remove":   starlark.NewBuiltin("remove", rootfsRemove),
-	"rename":   starlark.NewBuiltin("rename", rootfsRename),
-	"replace":  starlark.NewBuiltin("replace", rootfsReplace),
-	"template": starlark.NewBuiltin("template", rootfsTemplate),
-	"write":    starlark.NewBuiltin("write", rootfsWrite),
+	"append":      starlark.NewBuiltin("append", rootfsAppend),
+	"chmod":       starlark.NewBuiltin("chmod", rootfsChmod),
+	"clear":       starlark.NewBuiltin("clear", rootfsClear),
+	"copy":        starlark.NewBuiltin("copy", rootfsCopy),
+	"exists":      starlark.NewBuiltin("exists", rootfsExists),
+	"glob":        starlark.NewBuiltin("glob", rootfsGlob),
+	"hardlink":    starlark.NewBuiltin("hardlink", rootfsHardlink),
+	"link":        starlark.NewBuiltin("link", rootfsLink),
+	"mkdir":       starlark.NewBuiltin("mkdir", rootfsMkdir),
+	"placeholder": starlark.NewBuiltin("placeholder", rootfsPlaceholder),
+	"read":        starlark.NewBuiltin("read", rootfsRead),
+	"readlink":    starlark.NewBuiltin("readlink", rootfsReadlink),
+	"remove":      starlark.NewBuiltin("remove", rootfsRemove),
+	"rename":      starlark.NewBuiltin("rename", rootfsRename),
+	"replace":     starlark.NewBuiltin("replace", rootfsReplace),
+	"template":    starlark.NewBuiltin("template", rootfsTemplate),
+	"write":       starlark.NewBuiltin("write", rootfsWrite),
 }
 
 // change applies one edit as a step of its own.
@@ -36,7 +37,7 @@ func (r *Rootfs) change(thread *starlark.Thread, fn *starlark.Builtin, edit tree
 	if err := r.checkMutable("change"); err != nil {
 		return nil, err
 	}
-	s := newStep(thread, fn, r, args...)
+	s := r.build.newStep(thread, fn, r, args...)
 	s.Spec = sandbox.Spec{Edits: []tree.Edit{edit}}
 	return starlark.None, r.build.Worker.Change(Context(thread), s)
 }
@@ -92,7 +93,7 @@ func rootfsAppend(thread *starlark.Thread, fn *starlark.Builtin, args starlark.T
 func writeText(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple, op string) (starlark.Value, error) {
 	var path, content string
 	var a attributes
-	if err := unpack(fn, args, kwargs, a.pairs("path", &path, "content", &content, "if_exists?", &a.ifExists)...); err != nil {
+	if err := unpackArgs(fn, args, kwargs, a.pairs("path", &path, "content", &content, "if_exists?", &a.ifExists)...); err != nil {
 		return nil, err
 	}
 	edit := tree.Edit{Op: op, Path: path, Content: []byte(content)}
@@ -113,19 +114,6 @@ func rootfsReplace(thread *starlark.Thread, fn *starlark.Builtin, args starlark.
 		Arg{"path", path}, Arg{"pattern", pattern}, Arg{"text", text})
 }
 
-// root.copy(file, path, mode=None, owner=None, group=None) copies a file to the path,
-// as write does its text.
-func rootfsCopy(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
-	var file *File
-	var path string
-	var a attributes
-	if err := unpack(fn, args, kwargs, a.pairs("file", &file, "path", &path)...); err != nil {
-		return nil, err
-	}
-	edit := tree.Edit{Op: "copy", Path: path, Source: file.path}
-	return receiver(fn).change(thread, fn, edit, a.apply(&edit, []Arg{{"file", file}, {"path", path}})...)
-}
-
 // root.mkdir(path, mode=None, owner=None, group=None) makes a directory and its
 // missing parents, 0755 unless said otherwise; one that is there stays.
 func rootfsMkdir(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
@@ -141,7 +129,7 @@ func rootfsChmod(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tu
 func setAttributes(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple, op string) (starlark.Value, error) {
 	var path string
 	var a attributes
-	if err := unpack(fn, args, kwargs, a.pairs("path", &path)...); err != nil {
+	if err := unpackArgs(fn, args, kwargs, a.pairs("path", &path)...); err != nil {
 		return nil, err
 	}
 	edit := tree.Edit{Op: op, Path: path}
@@ -166,7 +154,7 @@ func rootfsRename(thread *starlark.Thread, fn *starlark.Builtin, args starlark.T
 
 func twoPaths(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple, op, second string) (starlark.Value, error) {
 	var path, to string
-	if err := unpack(fn, args, kwargs, "path", &path, second, &to); err != nil {
+	if err := unpackArgs(fn, args, kwargs, "path", &path, second, &to); err != nil {
 		return nil, err
 	}
 	return receiver(fn).change(thread, fn, tree.Edit{Op: op, Path: path, To: to}, Arg{"path", path}, Arg{second, to})
@@ -185,7 +173,7 @@ func rootfsClear(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tu
 
 func onePath(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple, op string) (starlark.Value, error) {
 	var name string
-	if err := unpack(fn, args, kwargs, "path", &name); err != nil {
+	if err := unpackArgs(fn, args, kwargs, "path", &name); err != nil {
 		return nil, err
 	}
 	if path.Clean("/"+name) == "/" {
@@ -203,7 +191,7 @@ func rootfsRead(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tup
 }
 
 // root.readlink(path, default=None) returns the text of a symbolic link. Where there
-// is nothing it returns default, or fails if that is not given.
+// is nothing, or no link, it returns default, or fails if that is not given.
 func rootfsReadlink(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	return text(thread, fn, args, kwargs, "readlink")
 }
@@ -211,7 +199,7 @@ func rootfsReadlink(thread *starlark.Thread, fn *starlark.Builtin, args starlark
 func text(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple, op string) (starlark.Value, error) {
 	var path string
 	var missing starlark.Value
-	if err := unpack(fn, args, kwargs, "path", &path, "default?", &missing); err != nil {
+	if err := unpackArgs(fn, args, kwargs, "path", &path, "default?", &missing); err != nil {
 		return nil, err
 	}
 	r := receiver(fn)
@@ -224,14 +212,15 @@ func text(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kw
 	case missing != nil:
 		return missing, nil
 	}
-	return nil, fmt.Errorf("cannot read %s: there is no such file in the image", path)
+	what := map[string]string{"read": "file", "readlink": "link"}[op]
+	return nil, fmt.Errorf("cannot read %s: there is no such %s in the image", path, what)
 }
 
 // root.exists(path) tells whether there is a file, directory or link of that name. A
 // dangling link is there.
 func rootfsExists(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	var path string
-	if err := unpack(fn, args, kwargs, "path", &path); err != nil {
+	if err := unpackArgs(fn, args, kwargs, "path", &path); err != nil {
 		return nil, err
 	}
 	r := receiver(fn)
@@ -243,7 +232,7 @@ func rootfsExists(thread *starlark.Thread, fn *starlark.Builtin, args starlark.T
 // "/etc/apt/sources.list.d/*.list": *, ? and [a-z] stand for parts of one name.
 func rootfsGlob(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	var pattern string
-	if err := unpack(fn, args, kwargs, "pattern", &pattern); err != nil {
+	if err := unpackArgs(fn, args, kwargs, "pattern", &pattern); err != nil {
 		return nil, err
 	}
 	if _, err := path.Match(pattern, ""); err != nil {

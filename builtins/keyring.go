@@ -8,14 +8,15 @@ import (
 	"imagebuilder/builtins/fetch"
 )
 
-// keyring(keys, keyserver="") returns a file with OpenPGP public keys, in the binary
-// form that gpgv and apt take. Each key is an armored block or a full fingerprint,
+// keyring(keys, keyserver="", armor=False) returns a file with OpenPGP public keys, in
+// the binary form that gpgv takes, or armored. Each key is an armored block or a full fingerprint,
 // which is looked up at the key server, by default keys.openpgp.org and then
 // keyserver.ubuntu.com.
 func (b *Build) keyring(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	var keys stringList
 	var keyserver string
-	if err := unpack(fn, args, kwargs, "keys", &keys, "keyserver?", &keyserver); err != nil {
+	var armor bool
+	if err := unpackArgs(fn, args, kwargs, "keys", &keys, "keyserver?", &keyserver, "armor?", &armor); err != nil {
 		return nil, err
 	}
 	for _, key := range keys {
@@ -23,5 +24,5 @@ func (b *Build) keyring(thread *starlark.Thread, fn *starlark.Builtin, args star
 			return nil, fmt.Errorf("keyring: %w", err)
 		}
 	}
-	return b.Worker.Keyring(Context(thread), keys, keyserver)
+	return b.Worker.Keyring(Context(thread), keys, keyserver, armor)
 }

@@ -9,71 +9,12 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"go.starlark.net/starlark"
 	"go.starlark.net/starlarkstruct"
 
 	"imagebuilder/builtins/pack"
-	"imagebuilder/builtins/sandbox"
 )
-
-// root.template(path, content, name="", when=["create", "copy"], properties={},
-// if_exists="") makes the file path of an instance a template that LXD renders
-// with content, on the events when: "create", "copy", "start". The content is kept in
-// the image under name, which is made from path if it is not given. properties is
-// what the template finds as properties. Where the image has no file of the path
-// if_exists, nothing happens. A later template for the same path takes its place.
-func rootfsTemplate(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
-	t := pack.Template{When: []string{"create", "copy"}}
-	var when stringList
-	var properties stringMap
-	var ifExists string
-	if err := unpack(fn, args, kwargs, "path", &t.Path, "content", &t.Content, "name?", &t.Name, "when??", &when,
-		"properties??", &properties, "if_exists?", &ifExists); err != nil {
-		return nil, err
-	}
-	r := receiver(fn)
-	if err := r.checkMutable("change"); err != nil {
-		return nil, err
-	}
-	if len(when) > 0 {
-		t.When = when
-	}
-	t.Properties = properties
-	if t.Name == "" {
-		t.Name = strings.ReplaceAll(strings.Trim(t.Path, "/"), "/", "-") + ".tpl"
-	}
-	if err := r.checkTemplate(t); err != nil {
-		return nil, fmt.Errorf("template: %w", err)
-	}
-	if ifExists != "" {
-		answer, err := r.build.Worker.Look(Context(thread), r, sandbox.Look{Op: "exists", Path: ifExists})
-		if err != nil || !answer.Found {
-			return starlark.None, err
-		}
-	}
-	r.templates = append(r.templates[:len(r.templates):len(r.templates)], t)
-	r.build.Worker.Record(newStep(thread, fn, r, Arg{"template", t}))
-	return starlark.None, nil
-}
-
-// checkTemplate refuses what LXD would refuse, and a name that another path's
-// template has with another content: the later would silently win for both.
-func (r *Rootfs) checkTemplate(t pack.Template) error {
-	if strings.Trim(t.Path, "/") == "" {
-		return errors.New("the path is empty")
-	}
-	if err := checkName(t.Name); err != nil {
-		return err
-	}
-	for _, other := range r.templates {
-		if other.Name == t.Name && other.Content != t.Content && other.Path != t.Path {
-			return fmt.Errorf("%s is already the name of the template for %s", t.Name, other.Path)
-		}
-	}
-	return nil
-}
 
 // compression is an argument that says how a file is compressed.
 type compression pack.Compression
@@ -88,44 +29,79 @@ func (c *compression) Unpack(v starlark.Value) error {
 	return err
 }
 
-// pack_lxd(root, image, compression="xz", properties={}, dir="") packs a rootfs as an
-// LXD container image: lxd.tar.xz, the metadata, and rootfs.squashfs, in the target
-// directory of the run or in dir below it. compression is METHOD or METHOD-LEVEL; the
-// methods are gzip, lzma, lzo, xz, zstd and none. properties are added to those of
-// the image. It returns a struct with the files metadata and rootfs and the image's
-// fingerprint. The rootfs is frozen.
+// pack_lxd(root, image, type="split", compression="xz", properties={}, dir="") packs a
+// rootfs as an LXD container image in the target directory of the run, or in dir below
+// it: as lxd.tar.xz, the metadata, and rootfs.squashfs, or, with type="unified", as one
+// archive with the name of the image. compression is METHOD or METHOD-LEVEL; the methods
+// are bzip2, gzip, lzip, lzma, lzo, xz, zstd and none, without bzip2 and lzip in a split
+// image. properties are added to those of the image. The rootfs is frozen.
 //
-// An image that has not changed is handed out as it was packed before, with the
-// serial and the dates of then, unless the image says which serial it wants.
+// It returns a struct with the files metadata and rootfs, or the file unified, and the
+// image's fingerprint. An image that has not changed is handed out as it was packed
+// before, with the serial and the dates of then, unless the image says which serial it
+// wants.
 func (b *Build) packLXD(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
-	var root *Rootfs
-	var img *Image
-	var dir string
-	var properties stringMap
-	how := compression{Method: "xz", Level: -1}
-	if err := unpack(fn, args, kwargs, "root", &root, "image", &img, "compression?", &how, "properties?", &properties, "dir?", &dir); err != nil {
+	p := lxdPack{build: b, compression: compression{Method: "xz", Level: -1}, kind: "split"}
+	if err := unpackArgs(fn, args, kwargs, "root", &p.root, "image", &p.image, "type?", &p.kind, "compression?", &p.compression,
+		"properties?", &p.properties, "dir?", &p.dir); err != nil {
 		return nil, err
 	}
-	c := pack.Compression(how)
-	_, squashErr := c.Squashfs()
-	if err := errors.Join(c.CheckTar(), squashErr, checkDir(dir)); err != nil {
+	parts, err := p.parts()
+	if err != nil {
 		return nil, fmt.Errorf("%s: %w", fn.Name(), err)
 	}
-	root.freeze("it is packed")
-	s := newStep(thread, fn, root, Arg{"image", img}, Arg{"compression", c.String()})
-	if len(properties) > 0 {
-		s.Args = append(s.Args, Arg{"properties", map[string]string(properties)})
+	p.root.freeze("it is packed")
+	s := b.newStep(thread, fn, p.root, Arg{"image", p.image}, Arg{"type", p.kind}, Arg{"compression", pack.Compression(p.compression).String()})
+	if len(p.properties) > 0 {
+		s.Args = append(s.Args, Arg{"properties", map[string]string(p.properties)})
 	}
-	s.Needs = []Need{{Name: "mksquashfs"}}
-	if c.Program() != "" {
-		s.Needs = append(s.Needs, Need{Name: c.Program()})
-	}
-	parts := []Part{b.lxdMetadata(root, img, properties, c), squashfsPart(c)}
-	files, err := b.Worker.Pack(Context(thread), s, dir, parts)
+	s.Needs = p.needs()
+	files, err := b.Worker.Pack(Context(thread), s, p.dir, parts)
 	if err != nil {
 		return nil, err
 	}
-	return packed(files[0], files[1])
+	return packed(files)
+}
+
+// lxdPack are the arguments of one pack_lxd.
+type lxdPack struct {
+	build       *Build
+	root        *Rootfs
+	image       *Image
+	kind        string
+	compression compression
+	properties  stringMap
+	dir         string
+}
+
+func (p *lxdPack) parts() ([]Part, error) {
+	c := pack.Compression(p.compression)
+	if err := errors.Join(c.CheckTar(), checkDir(p.dir)); err != nil {
+		return nil, err
+	}
+	switch p.kind {
+	case "split":
+		_, err := c.Squashfs()
+		return []Part{p.metadata(c), squashfsPart(c)}, err
+	case "unified":
+		at, err := p.image.at(p.image.now)
+		if err == nil {
+			err = checkName(at.Name)
+		}
+		return []Part{p.unified(at.Name+".tar"+c.Suffix(), c)}, err
+	}
+	return nil, fmt.Errorf(`type is %q, want "split" or "unified"`, p.kind)
+}
+
+func (p *lxdPack) needs() []Need {
+	needs := []Need{{Name: "mksquashfs"}}
+	if p.kind == "unified" {
+		needs = []Need{{Name: "tar"}}
+	}
+	if program := pack.Compression(p.compression).Program(); program != "" {
+		needs = append(needs, Need{Name: program})
+	}
+	return needs
 }
 
 func checkDir(dir string) error {
@@ -138,59 +114,94 @@ func checkDir(dir string) error {
 func squashfsPart(c pack.Compression) Part {
 	return Part{
 		File: "rootfs.squashfs",
-		Args: []Arg{{"compression", c.String()}, {"epoch", os.Getenv("SOURCE_DATE_EPOCH")}},
+		Args: []Arg{{"compression", c.String()}, epoch()},
 		Make: func(ctx context.Context, job pack.Job) error { return job.Squashfs(ctx, c) },
 	}
 }
 
-func (b *Build) lxdMetadata(root *Rootfs, img *Image, properties map[string]string, c pack.Compression) Part {
+// epoch is what the times in a packed file depend on besides those in the tree.
+func epoch() Arg { return Arg{"epoch", os.Getenv("SOURCE_DATE_EPOCH")} }
+
+func (p *lxdPack) metadata(c pack.Compression) Part {
 	return Part{
 		File: "lxd.tar" + c.Suffix(),
-		Args: []Arg{{"image", img}, {"properties", properties}, {"templates", root.templates}, {"compression", c.String()}},
+		Args: p.args(c),
 		Make: func(ctx context.Context, job pack.Job) error {
-			now := b.Clock()
-			at := img.at(now)
-			m := pack.Metadata{
-				Architecture: img.Architecture,
-				Created:      now,
-				Expires:      now.Add(img.Expiry),
-				Templates:    root.templates,
-				Properties: map[string]string{
-					"architecture": at.Mapped,
-					"description":  at.Description,
-					"name":         at.Name,
-					"os":           at.Distribution,
-					"release":      at.Release,
-					"serial":       at.Serial,
-					"variant":      at.Variant,
-				},
-			}
-			for key, value := range properties {
-				m.Properties[key] = value
+			m, err := p.describe()
+			if err != nil {
+				return err
 			}
 			return m.Write(ctx, job.Dir, job.Name, c)
 		},
 	}
 }
 
-// packed is what a recipe gets of a split image. LXD's fingerprint is the SHA-256 of
-// both files, one after the other.
-func packed(metadata, rootfs *File) (starlark.Value, error) {
-	fingerprint := ""
-	if metadata.path != "" {
+func (p *lxdPack) unified(name string, c pack.Compression) Part {
+	return Part{
+		File: name,
+		Args: append(p.args(c), epoch()),
+		Make: func(ctx context.Context, job pack.Job) error {
+			m, err := p.describe()
+			if err != nil {
+				return err
+			}
+			return job.Unified(ctx, m, c)
+		},
+	}
+}
+
+// args are what the metadata depend on.
+func (p *lxdPack) args(c pack.Compression) []Arg {
+	return []Arg{{"image", p.image}, {"properties", p.properties}, {"templates", p.root.templates}, {"compression", c.String()}}
+}
+
+func (p *lxdPack) describe() (pack.Metadata, error) {
+	now := p.build.Clock()
+	at, err := p.image.at(now)
+	m := pack.Metadata{
+		Architecture: at.Architecture,
+		Created:      now,
+		Expires:      now.Add(at.Expiry.Duration),
+		Templates:    p.root.templates,
+		Properties: map[string]string{
+			"architecture": at.Mapped,
+			"description":  at.Description,
+			"name":         at.Name,
+			"os":           at.Distribution,
+			"release":      at.Release,
+			"serial":       at.Serial,
+			"variant":      at.Variant,
+		},
+	}
+	for key, value := range p.properties {
+		m.Properties[key] = value
+	}
+	return m, err
+}
+
+// packed is what a recipe gets of an LXD image. Its fingerprint is the SHA-256 of its
+// files, one after the other.
+func packed(files []*File) (starlark.Value, error) {
+	fields := starlark.StringDict{"fingerprint": starlark.String("")}
+	if len(files) == 1 {
+		fields["unified"] = files[0]
+	} else {
+		fields["metadata"], fields["rootfs"] = files[0], files[1]
+	}
+	if files[0].path != "" { // not in a plan
 		h := sha256.New()
-		for _, f := range []*File{metadata, rootfs} {
+		for _, f := range files {
 			if err := copyFile(h, f.path); err != nil {
 				return nil, err
 			}
 		}
-		fingerprint = hex.EncodeToString(h.Sum(nil))
+		fields["fingerprint"] = starlark.String(hex.EncodeToString(h.Sum(nil)))
 	}
-	return starlarkstruct.FromStringDict(starlarkstruct.Default, starlark.StringDict{
-		"metadata":    metadata,
-		"rootfs":      rootfs,
-		"fingerprint": starlark.String(fingerprint),
-	}), nil
+	return newStruct(fields), nil
+}
+
+func newStruct(fields starlark.StringDict) starlark.Value {
+	return starlarkstruct.FromStringDict(starlarkstruct.Default, fields)
 }
 
 func copyFile(w io.Writer, name string) error {

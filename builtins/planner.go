@@ -5,21 +5,29 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"os"
 	"path/filepath"
+	"strings"
 
 	"imagebuilder/builtins/fetch"
 	"imagebuilder/builtins/host"
 	"imagebuilder/builtins/layer"
+	"imagebuilder/builtins/lxd"
 	"imagebuilder/builtins/sandbox"
+	"imagebuilder/builtins/tree"
 )
 
 // A Planner is the Worker that does nothing and takes note of everything. What only
 // the build itself can know, such as the content of a file in the image, is assumed:
 // files that are asked for exist, and are empty.
 type Planner struct {
-	Steps   []PlannedStep
-	Needs   []Need
-	Assumed bool // an answer was assumed
+	Steps    []PlannedStep
+	Needs    []Need
+	Problems []error // what stands in the way of a build besides missing needs
+	Assumed  bool    // an answer was assumed
+
+	// Has tells whether the host has a program; nil: this machine is asked.
+	Has func(program string) bool
 }
 
 // A PlannedStep is one effect that a run would have.
@@ -78,6 +86,21 @@ func (p *Planner) Record(s *Step) {
 // NewTree implements Worker.
 func (p *Planner) NewTree() *layer.Tree { return nil }
 
+// TreeOf implements Worker.
+func (p *Planner) TreeOf(_ context.Context, s *Step, dir string) (*layer.Tree, error) {
+	p.Record(s)
+	abs, err := filepath.Abs(dir)
+	p.Needs = append(p.Needs, Need{Name: abs})
+	return nil, err
+}
+
+// Lacking implements Worker.
+func (p *Planner) Lacking(s *Step, what string) error {
+	p.Record(s)
+	p.Problems = append(p.Problems, lackingError(what))
+	return nil
+}
+
 // Change implements Worker.
 func (p *Planner) Change(_ context.Context, s *Step) error {
 	p.Record(s)
@@ -101,8 +124,17 @@ func (p *Planner) Pack(_ context.Context, s *Step, _ string, parts []Part) ([]*F
 }
 
 // Export implements Worker.
-func (p *Planner) Export(_ context.Context, s *Step, _ string) error {
+func (p *Planner) Export(_ context.Context, s *Step, _ string, _ bool) error {
 	p.Record(s)
+	return nil
+}
+
+// Import implements Worker.
+func (p *Planner) Import(_ context.Context, s *Step, _ []*File, _, _, _ string) error {
+	p.Record(s)
+	if _, err := lxd.Connect(os.Getenv); err != nil {
+		p.Problems = append(p.Problems, err)
+	}
 	return nil
 }
 
@@ -110,6 +142,16 @@ func (p *Planner) Export(_ context.Context, s *Step, _ string) error {
 func (p *Planner) Download(_ context.Context, s *Step, r fetch.Request) (*File, error) {
 	p.Record(s)
 	return &File{name: fileName(r.URL), sha256: r.SHA256}, nil
+}
+
+// Expand implements Worker.
+func (p *Planner) Expand(s *Step, source, _ string) ([]tree.Edit, error) {
+	if strings.ContainsAny(filepath.Base(source), `*?[\`) {
+		source = filepath.Dir(source)
+	}
+	abs, err := filepath.Abs(source)
+	p.Needs = append(p.Needs, Need{Name: abs})
+	return nil, err
 }
 
 // Local implements Worker.
@@ -120,31 +162,45 @@ func (p *Planner) Local(_ context.Context, s *Step, path string) (*File, error) 
 }
 
 // Keyring implements Worker.
-func (p *Planner) Keyring(context.Context, []string, string) (*File, error) {
+func (p *Planner) Keyring(context.Context, []string, string, bool) (*File, error) {
 	return &File{name: "keyring.gpg"}, nil
 }
 
 // Installed implements Worker.
-func (p *Planner) Installed(program string) bool { return host.Installed(program) }
+func (p *Planner) Installed(program string) bool {
+	if p.Has != nil {
+		return p.Has(program)
+	}
+	return host.Installed(program)
+}
 
 // Notice implements Worker.
 func (p *Planner) Notice(string) {}
 
-// Missing returns an error for each thing the plan needs that the host does not have.
+// Missing returns all that stands in the way of a build: what this version lacks, and
+// what the host does.
 func (p *Planner) Missing() []error {
+	var errs []error
+	said := make(map[string]bool)
+	add := func(err error) {
+		if !said[err.Error()] {
+			said[err.Error()] = true
+			errs = append(errs, err)
+		}
+	}
+	for _, err := range p.Problems {
+		add(err)
+	}
 	packages := make(map[string]string)
 	for _, n := range p.Needs {
 		if n.Package != "" {
 			packages[n.Name] = n.Package
 		}
 	}
-	var errs []error
-	seen := make(map[string]bool)
 	for _, n := range p.Needs {
-		if !seen[n.Name] && !host.Installed(n.Name) {
-			errs = append(errs, host.Missing(n.Name, packages[n.Name]))
+		if !p.Installed(n.Name) {
+			add(host.Missing(n.Name, packages[n.Name]))
 		}
-		seen[n.Name] = true
 	}
 	return errs
 }

@@ -20,10 +20,12 @@ type Rootfs struct {
 	target  string
 	manager starlark.Value
 	env     *starlark.Dict
+	memo    *starlark.Dict
 	tree    *layer.Tree // nil in a plan
 	frozen  string      // why it cannot be changed; empty: it can
 
-	templates []pack.Template
+	templates    []pack.Template // for LXD
+	placeholders []string        // for LXC
 }
 
 var (
@@ -42,6 +44,7 @@ func (r *Rootfs) freeze(why string) {
 		r.frozen = why
 	}
 	r.env.Freeze()
+	r.memo.Freeze()
 }
 
 func (r *Rootfs) checkMutable(verb string) error {
@@ -59,6 +62,8 @@ func (r *Rootfs) Attr(name string) (starlark.Value, error) {
 		return r.image, nil
 	case "manager":
 		return r.manager, nil
+	case "memo":
+		return r.memo, nil
 	case "target":
 		return starlark.String(r.target), nil
 	}
@@ -70,7 +75,7 @@ func (r *Rootfs) Attr(name string) (starlark.Value, error) {
 }
 
 func (r *Rootfs) AttrNames() []string {
-	names := []string{"env", "image", "manager", "target"}
+	names := []string{"env", "image", "manager", "memo", "target"}
 	for name := range rootfsMethods {
 		names = append(names, name)
 	}
@@ -99,22 +104,36 @@ var defaultEnviron = []string{
 	"TERM=xterm",
 }
 
-// rootfs(image, manager=None, target="") returns an empty root file system, to be
-// filled by host_run, unpack or the like. Attributes: image, manager (may be set),
-// target, env: the environment of programs inside, a dict that may be changed.
+// rootfs(image, manager=None, target="", source="") returns a root file system, empty or
+// with the content of source, a directory of this machine, which is not changed.
+// Attributes: image, manager (may be set), target; env, a dict with the environment of
+// programs inside; memo, a dict in which libraries keep what they have done to it.
 func (b *Build) rootfs(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
-	r := &Rootfs{build: b, manager: starlark.None, env: new(starlark.Dict)}
+	r := &Rootfs{build: b, manager: starlark.None, env: new(starlark.Dict), memo: new(starlark.Dict)}
 	var img *Image
-	if err := unpack(fn, args, kwargs, "image", &img, "manager?", &r.manager, "target?", &r.target); err != nil {
+	var source string
+	if err := unpackArgs(fn, args, kwargs, "image", &img, "manager?", &r.manager, "target?", &r.target, "source?", &source); err != nil {
 		return nil, err
+	}
+	if !knownTarget(r.target) {
+		return nil, errTarget(starlark.String(r.target))
 	}
 	for _, kv := range defaultEnviron {
 		key, value, _ := strings.Cut(kv, "=")
 		r.env.SetKey(starlark.String(key), starlark.String(value))
 	}
 	r.image, r.name = img, img.Distribution
-	r.tree = b.Worker.NewTree()
-	return r, nil
+	if source == "" {
+		r.tree = b.Worker.NewTree()
+		return r, nil
+	}
+	dir, err := b.Locate(callerFile(thread), source)
+	if err != nil {
+		return nil, err
+	}
+	s := r.build.newStep(thread, fn, r, Arg{"source", source})
+	r.tree, err = b.Worker.TreeOf(Context(thread), s, dir)
+	return r, err
 }
 
 // fork(root, target="") returns a second rootfs with the same content, for the image
@@ -123,7 +142,7 @@ func (b *Build) rootfs(thread *starlark.Thread, fn *starlark.Builtin, args starl
 func (b *Build) fork(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	var root *Rootfs
 	var target starlark.Value = starlark.None
-	if err := unpack(fn, args, kwargs, "root", &root, "target?", &target); err != nil {
+	if err := unpackArgs(fn, args, kwargs, "root", &root, "target?", &target); err != nil {
 		return nil, err
 	}
 	fork := *root
@@ -131,34 +150,45 @@ func (b *Build) fork(thread *starlark.Thread, fn *starlark.Builtin, args starlar
 	if target != starlark.None {
 		text, ok := starlark.AsString(target)
 		if !ok || !knownTarget(text) {
-			return nil, fmt.Errorf(`fork: target is %s, want "lxd", "lxc", "vm" or ""`, target)
+			return nil, errTarget(target)
 		}
 		fork.target = text
 	}
-	fork.env = new(starlark.Dict)
-	for _, item := range root.env.Items() {
-		fork.env.SetKey(item[0], item[1])
-	}
+	fork.env, fork.memo = copyDict(root.env), copyDict(root.memo)
 	if root.tree != nil {
 		fork.tree = root.tree.Fork()
 	}
 	return &fork, nil
 }
 
-// export(root, dir="") copies the whole content of the rootfs into a directory below
-// the target directory of the run, or into that itself. What is there is kept, except
-// where the rootfs has a file of the same name.
+// export(root, dir="", replace=False) copies the whole content of the rootfs into a
+// directory below the target directory of the run, or into that itself. What is there
+// is kept, except where the rootfs has a file of the same name; with replace, a root
+// file system that is there is replaced, and anything else is an error.
 func (b *Build) export(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	var root *Rootfs
 	var dir string
-	if err := unpack(fn, args, kwargs, "root", &root, "dir?", &dir); err != nil {
+	var replace bool
+	if err := unpackArgs(fn, args, kwargs, "root", &root, "dir?", &dir, "replace?", &replace); err != nil {
 		return nil, err
 	}
 	if err := checkDir(dir); err != nil {
 		return nil, fmt.Errorf("export: %w", err)
 	}
-	s := newStep(thread, fn, root, Arg{"path", dir})
-	return starlark.None, b.Worker.Export(Context(thread), s, dir)
+	s := b.newStep(thread, fn, root, Arg{"path", dir}, Arg{"replace", replace})
+	return starlark.None, b.Worker.Export(Context(thread), s, dir, replace)
+}
+
+func copyDict(d *starlark.Dict) *starlark.Dict {
+	c := new(starlark.Dict)
+	for _, item := range d.Items() {
+		c.SetKey(item[0], item[1])
+	}
+	return c
+}
+
+func errTarget(target starlark.Value) error {
+	return fmt.Errorf(`target is %s, want "lxd", "lxc", "vm" or ""`, target)
 }
 
 func knownTarget(target string) bool {

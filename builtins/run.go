@@ -83,7 +83,7 @@ func (b *Build) chrootRun(thread *starlark.Thread, fn *starlark.Builtin, args st
 	var script programs
 	var env stringMap
 	network, fresh := true, freshness{}
-	if err := unpack(fn, args, kwargs, "root", &root, "script", &script, "env?", &env, "network?", &network, "fresh??", &fresh); err != nil {
+	if err := unpackArgs(fn, args, kwargs, "root", &root, "script", &script, "env?", &env, "network?", &network, "fresh??", &fresh); err != nil {
 		return nil, err
 	}
 	if err := root.checkMutable("run anything in"); err != nil {
@@ -93,7 +93,7 @@ func (b *Build) chrootRun(thread *starlark.Thread, fn *starlark.Builtin, args st
 	if err != nil {
 		return nil, err
 	}
-	s := newStep(thread, fn, root, Arg{"script", script.plain()})
+	s := b.newStep(thread, fn, root, Arg{"script", script.plain()})
 	if !slices.Equal(environ, defaultEnviron) {
 		s.Args = append(s.Args, Arg{"env", environ})
 	}
@@ -150,14 +150,14 @@ func (b *Build) hostRun(thread *starlark.Thread, fn *starlark.Builtin, args star
 	var env, needs stringMap
 	var files fileMap
 	network, fresh := true, freshness{}
-	if err := unpack(fn, args, kwargs, "root", &root, "command", &command, "files?", &files, "env?", &env,
+	if err := unpackArgs(fn, args, kwargs, "root", &root, "command", &command, "files?", &files, "env?", &env,
 		"network?", &network, "fresh??", &fresh, "needs?", &needs); err != nil {
 		return nil, err
 	}
 	if err := root.checkMutable("run anything on"); err != nil {
 		return nil, err
 	}
-	s := newStep(thread, fn, root, Arg{"command", command.plain()})
+	s := b.newStep(thread, fn, root, Arg{"command", command.plain()})
 	if len(env) > 0 {
 		s.Args = append(s.Args, Arg{"env", map[string]string(env)})
 	}
@@ -185,7 +185,7 @@ func (b *Build) hostRun(thread *starlark.Thread, fn *starlark.Builtin, args star
 // installed(program) tells whether this machine has a program.
 func (b *Build) installed(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	var program string
-	if err := unpack(fn, args, kwargs, "program", &program); err != nil {
+	if err := unpackArgs(fn, args, kwargs, "program", &program); err != nil {
 		return nil, err
 	}
 	return starlark.Bool(b.Worker.Installed(program)), nil

@@ -7,12 +7,14 @@ import (
 	"strings"
 
 	"go.starlark.net/starlark"
+	"go.starlark.net/syntax"
 
 	"imagebuilder/builtins/fetch"
 	"imagebuilder/builtins/host"
 	"imagebuilder/builtins/layer"
 	"imagebuilder/builtins/pack"
 	"imagebuilder/builtins/sandbox"
+	"imagebuilder/builtins/tree"
 )
 
 // A Worker does what builtins ask for. There are two: a [Builder] does it, a
@@ -26,15 +28,24 @@ type Worker interface {
 	// and returns them in the order of the parts.
 	Pack(ctx context.Context, s *Step, dir string, parts []Part) ([]*File, error)
 	// Export copies a root file system into a directory below the target directory.
-	Export(ctx context.Context, s *Step, dir string) error
+	Export(ctx context.Context, s *Step, dir string, replace bool) error
+	// Import hands an image to the LXD daemon of this machine.
+	Import(ctx context.Context, s *Step, files []*File, fingerprint, alias, description string) error
 	// Download returns the file of a request.
 	Download(ctx context.Context, s *Step, r fetch.Request) (*File, error)
 	// Local returns a file of the host.
 	Local(ctx context.Context, s *Step, path string) (*File, error)
+	// Expand turns files of the host, named by a path with wildcards in its last element,
+	// into edits that copy them, and adds what they hold to the arguments of the step.
+	Expand(s *Step, source, path string) ([]tree.Edit, error)
 	// Keyring returns a file with OpenPGP keys.
-	Keyring(ctx context.Context, keys []string, keyserver string) (*File, error)
+	Keyring(ctx context.Context, keys []string, keyserver string, armor bool) (*File, error)
 	// NewTree returns an empty root file system, nil if nothing is ever done to it.
 	NewTree() *layer.Tree
+	// TreeOf returns a root file system with the content of a directory of the host.
+	TreeOf(ctx context.Context, s *Step, dir string) (*layer.Tree, error)
+	// Lacking takes note of something that this version cannot do yet.
+	Lacking(s *Step, what string) error
 	// Record takes note of something that is no change of files.
 	Record(s *Step)
 	// Installed tells whether the host has a program.
@@ -52,6 +63,8 @@ type Step struct {
 	Needs   []Need             // what the host must have
 	Stack   starlark.CallStack // from main to the builtin
 	Spec    sandbox.Spec       // Change: what the child does
+
+	where func(syntax.Position) string
 }
 
 // A Part is one file of a packed image.
@@ -100,7 +113,7 @@ func (s *Step) Label() string {
 // At is the place in the recipe that asks for the step.
 func (s *Step) At() string {
 	if i := s.inLibrary(); i > 0 {
-		return s.frames()[i-1].Pos.String()
+		return s.where(s.frames()[i-1].Pos)
 	}
 	return ""
 }
@@ -142,8 +155,12 @@ func summarize(v any) string {
 }
 
 // newStep begins a step of the builtin that is being called.
-func newStep(thread *starlark.Thread, fn *starlark.Builtin, root *Rootfs, args ...Arg) *Step {
-	return &Step{Builtin: fn.Name(), Root: root, Args: args, Stack: thread.CallStack()}
+func (b *Build) newStep(thread *starlark.Thread, fn *starlark.Builtin, root *Rootfs, args ...Arg) *Step {
+	s := &Step{Builtin: fn.Name(), Root: root, Args: args, Stack: thread.CallStack(), where: b.Where}
+	if s.where == nil {
+		s.where = syntax.Position.String
+	}
+	return s
 }
 
 // inputs are the arguments as part of a layer's key.

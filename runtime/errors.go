@@ -21,7 +21,7 @@ type Error struct {
 
 // A Frame is one place on the way to an error.
 type Frame struct {
-	Pos    syntax.Position
+	Pos    string // file:line:column, or file:line: part of what a recipe was made from
 	Name   string // of the function; "" for a place that is no call
 	Source string // the line
 }
@@ -70,17 +70,39 @@ func (r *Recipe) explain(err error) error {
 	return e
 }
 
-// add appends the frames of a stack, but not those of builtins, which have no place.
+// add appends the frames of a stack, but not those that have no place: of builtins, and
+// of lines that every recipe made from something else has.
 func (e *Error) add(l *loader, stack starlark.CallStack) {
 	for _, frame := range stack {
-		if frame.Pos.Line > 0 {
+		if frame.Pos.Line > 0 && l.where(frame.Pos) != "" {
 			e.Frames = append(e.Frames, l.frame(frame.Pos, frame.Name))
 		}
 	}
 }
 
+// where prints a position, or what its line was made from.
+func (l *loader) where(pos syntax.Position) string {
+	place := l.places[pos.Filename()]
+	if place == nil {
+		return pos.String()
+	}
+	file, line, part := place(int(pos.Line))
+	switch {
+	case line > 0 && part != "":
+		return fmt.Sprintf("%s:%d: %s", file, line, part)
+	case line > 0:
+		return fmt.Sprintf("%s:%d", file, line)
+	case part != "":
+		return file + ": " + part
+	}
+	return file
+}
+
 func (l *loader) frame(pos syntax.Position, name string) Frame {
-	f := Frame{Pos: pos, Name: name}
+	f := Frame{Pos: l.where(pos), Name: name}
+	if l.places[pos.Filename()] != nil {
+		return f // the line would be that of a recipe nobody has written
+	}
 	lines := strings.Split(l.texts[pos.Filename()], "\n")
 	if n := int(pos.Line); n > 0 && n <= len(lines) {
 		f.Source = strings.TrimSpace(lines[n-1])
@@ -110,7 +132,7 @@ func Explain(err error) string {
 	var e *Error
 	if errors.As(err, &e) {
 		for _, f := range e.Frames {
-			b.WriteString(f.Pos.String() + ":")
+			b.WriteString(f.Pos + ":")
 			if f.Name != "" {
 				b.WriteString(" in " + f.Name)
 			}

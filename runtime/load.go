@@ -58,6 +58,7 @@ type loader struct {
 	modules   map[module]*loaded
 	sources   map[string]module // by the name that positions carry
 	texts     map[string]string // source of files, by the same name
+	places    map[string]Place  // of files that were made from something else, by the same name
 	core      starlark.StringDict
 	words     starlark.StringDict // core and the prelude
 	print     func(pos, text string)

@@ -19,7 +19,12 @@ type Config struct {
 	Machine string       // machine name of uname(2)
 	Stdin   io.Reader    // where the recipe "-" is read
 	Log     *slog.Logger // gets what recipes print; nil: nothing does
+	Place   Place        // where the lines of a text come from; nil: from itself
 }
+
+// A Place tells for a line of a recipe that was made from something else the file, the
+// line, 0 if there is none, and the name of the part that it was made from.
+type Place func(line int) (file string, at int, part string)
 
 // A Recipe is a loaded recipe.
 type Recipe struct {
@@ -57,6 +62,28 @@ func Load(ctx context.Context, name string, config Config) (*Recipe, error) {
 	return r, r.finish(m, globals)
 }
 
+// LoadText loads a recipe from its text. Paths in it are relative to the current
+// directory.
+func LoadText(ctx context.Context, name, text string, config Config) (*Recipe, error) {
+	r := newRecipe(ctx, name, config)
+	lib, err := r.loader.open(".")
+	if err != nil {
+		return nil, err
+	}
+	if err := r.loadPrelude(); err != nil {
+		return nil, err
+	}
+	m := module{lib, name}
+	if config.Place != nil {
+		r.loader.places[m.String()] = config.Place
+	}
+	globals, err := r.loader.exec(m, text)
+	if err != nil {
+		return nil, r.explain(err)
+	}
+	return r, r.finish(m, globals)
+}
+
 func newRecipe(ctx context.Context, name string, config Config) *Recipe {
 	if config.Log == nil {
 		config.Log = slog.New(slog.DiscardHandler)
@@ -68,9 +95,10 @@ func newRecipe(ctx context.Context, name string, config Config) *Recipe {
 		modules:   make(map[module]*loaded),
 		sources:   make(map[string]module),
 		texts:     make(map[string]string),
+		places:    make(map[string]Place),
 		print:     func(pos, text string) { r.log.Info(text, "at", pos) },
 	}
-	r.build = &builtins.Build{Clock: config.Clock, Machine: config.Machine, Locate: r.loader.locate}
+	r.build = &builtins.Build{Clock: config.Clock, Machine: config.Machine, Locate: r.loader.locate, Where: r.loader.where}
 	return r
 }
 

@@ -17,7 +17,7 @@ var layers = [][]string{
 	{"builtins/host", "builtins/tree", "stdlib", "recipes"},
 	{"builtins/sandbox"},
 	{"builtins/layer"},
-	{"builtins/fetch", "builtins/pack", "builtins/template", "builtins/unpack", "streams"},
+	{"builtins/fetch", "builtins/lxd", "builtins/pack", "builtins/template", "builtins/unpack", "streams"},
 	{"builtins"},
 	{"runtime"},
 	{"compat"},
