@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -30,13 +31,25 @@ func run() int {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
 	go watchSignals(cancel)
-	root := newRootCommand()
+	root := newCommand(filepath.Base(os.Args[0]))
+	root.SilenceUsage, root.SilenceErrors = true, true
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return usageError{fmt.Errorf("%w; see '%s --help'", err, cmd.CommandPath())}
+	})
 	err := root.ExecuteContext(ctx)
 	if err == nil {
 		return 0
 	}
 	fmt.Fprint(os.Stderr, runtime.Explain(err))
 	return exitCode(err)
+}
+
+// newCommand returns the command line of the name that the tool was called by.
+func newCommand(name string) *cobra.Command {
+	if name == "lxd-imagebuilder" {
+		return newOldBuilderCommand()
+	}
+	return newRootCommand()
 }
 
 func exitCode(err error) int {
@@ -88,14 +101,16 @@ every step is a cached layer, carried out in namespaces of its own.
   imagebuilder run debian out        build Debian, leave the image in out/
   imagebuilder run debian --help     its options
   imagebuilder plan my.star          what a recipe would do
-  imagebuilder doctor                what this machine lacks`,
-		SilenceUsage:  true,
-		SilenceErrors: true,
+  imagebuilder doctor                what this machine lacks
+
+Image definitions in YAML are translated into recipes and run the same way:
+
+  imagebuilder build-lxd debian.yaml out -o image.release=trixie
+  imagebuilder convert debian.yaml   the recipe`,
 	}
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return usageError{fmt.Errorf("%w; see '%s --help'", err, cmd.CommandPath())}
-	})
+	root.AddCommand(definitionCommands()...)
 	root.AddCommand(
+		newConvertCommand(),
 		newCacheCommand(),
 		newCheckCommand(),
 		newDoctorCommand(),
