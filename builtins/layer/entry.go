@@ -17,12 +17,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A Step is what an entry is made by. The key is made of all but Network and the
-// name of the step's base, so nothing in it may hold a path or a name of the machine.
+// A Step is what an entry is made by. The key is made of the key of its base, the name
+// and the inputs, so nothing in those may hold a path or a name of the machine.
 type Step struct {
 	Name    string  // builtin
 	Inputs  []Input // in a fixed order
 	Network bool    // it reads the network, so that Options.Refresh concerns it
+	Summary string  // for people
 }
 
 // An Input is one thing that a step's result depends on.
@@ -47,6 +48,7 @@ type Meta struct {
 	Base    string    `json:"base,omitempty"`
 	BaseID  string    `json:"base_id,omitempty"`
 	Step    string    `json:"step"`
+	Summary string    `json:"summary,omitempty"`
 	Inputs  []Input   `json:"inputs"`
 	Size    int64     `json:"size"` // bytes on disk
 	Created time.Time `json:"created"`
@@ -172,6 +174,42 @@ func (s *Store) get(ctx context.Context, base Base, step Step, build func(dir st
 	return e, out, err
 }
 
+// Revise returns the entry of a step after revise has looked at the one there is, nil
+// if none. revise either says that it is still right or fills the directory it is
+// given with what takes its place.
+func (s *Store) Revise(ctx context.Context, step Step, revise func(old *Entry, dir string) (keep bool, err error)) (*Entry, error) {
+	key := step.key("")
+	lock, err := s.lockKey(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	defer s.unlockKey(lock)
+	old, err := s.find(key, "")
+	var miss errMiss
+	if err != nil && !errors.As(err, &miss) {
+		return nil, err
+	}
+	if old != nil {
+		s.held = append(s.held, old)
+	}
+	e, err := s.make(Base{}, step, key, func(dir string) error {
+		keep, err := revise(old, dir)
+		if err == nil && keep {
+			return errKept
+		}
+		return err
+	})
+	switch {
+	case errors.Is(err, errKept):
+		return old, nil
+	case err == nil:
+		s.held = append(s.held, e)
+	}
+	return e, err
+}
+
+var errKept = errors.New("internal error: nothing is kept")
+
 // make builds an entry in a staging directory and moves it to its place.
 func (s *Store) make(base Base, step Step, key string, build func(dir string) error) (*Entry, error) {
 	dir, err := s.stage()
@@ -179,7 +217,7 @@ func (s *Store) make(base Base, step Step, key string, build func(dir string) er
 		return nil, err
 	}
 	e := &Entry{path: dir.Name(), dir: dir}
-	e.Meta = Meta{Key: key, ID: rand.Text(), Base: base.Key, BaseID: base.ID, Step: step.Name,
+	e.Meta = Meta{Key: key, ID: rand.Text(), Base: base.Key, BaseID: base.ID, Step: step.Name, Summary: step.Summary,
 		Inputs: shortened(step.Inputs), Created: s.options.Clock()}
 	err = os.Mkdir(e.Data(), 0o755)
 	if err == nil {
@@ -189,7 +227,7 @@ func (s *Store) make(base Base, step Step, key string, build func(dir string) er
 		err = s.commit(e)
 	}
 	if err != nil {
-		return nil, errors.Join(err, os.RemoveAll(dir.Name()), dir.Close())
+		return nil, errors.Join(err, s.full(), os.RemoveAll(dir.Name()), dir.Close())
 	}
 	s.built[key] = true
 	return e, nil

@@ -2,6 +2,7 @@ package layer
 
 import (
 	"context"
+	"errors"
 	"os"
 
 	"imagebuilder/builtins/sandbox"
@@ -23,7 +24,10 @@ func (t *Tree) changePlain(ctx context.Context, step Step, run func(context.Cont
 		return out, err
 	}
 	t.base = Base{Key: out.Key}
-	return out, run(ctx, sandbox.Rootfs{Dir: t.dir.path, Point: t.store.Point()})
+	if err := run(ctx, sandbox.Rootfs{Dir: t.dir.path, Point: t.store.Point()}); err != nil {
+		return out, errors.Join(err, t.store.full())
+	}
+	return out, nil
 }
 
 // own makes the tree the only user of its directory.

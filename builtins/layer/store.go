@@ -8,6 +8,8 @@
 //	entries/<key>/       one result: meta.json and data/, the layer or the files
 //	staging/<random>/    results in the making, and old ones on their way out
 //	locks/<key>          held by the one builder of a key
+//	partial/             downloads that were cut
+//	logs/<run>/          what steps have printed
 //	history/<recipe>     what the steps of a recipe depended on when it last ran
 //	mnt/                 empty; where children mount, each in its own namespace
 //
@@ -56,7 +58,7 @@ type Store struct {
 	run     *os.File        // staging directory of this run, for plain trees; nil until needed
 }
 
-var subdirectories = []string{"entries", "staging", "locks", "history", "mnt"}
+var subdirectories = []string{"entries", "staging", "locks", "partial", "logs", "history", "mnt"}
 
 // Open opens the store in dir, which it makes if needed, and removes what killed
 // processes have left there.
@@ -80,22 +82,27 @@ func Open(dir string, options Options) (*Store, error) {
 		}
 	}
 	s := &Store{dir: dir, options: options, plain: options.NoOverlay, built: make(map[string]bool)}
-	if err := s.sweep(); err != nil {
+	if err := errors.Join(s.sweep(), s.sweepOld()); err != nil {
 		return nil, fmt.Errorf("cannot clean the cache %s: %w", dir, err)
 	}
 	return s, nil
 }
 
-// Close lets go of all that the run used and removes what it does not leave behind.
+// Close lets go of all that the run used, removes what it does not leave behind and,
+// if it has built something, shrinks the store to its size.
 func (s *Store) Close() error {
 	var errs []error
+	defer func() { s.held, s.run, s.built = nil, nil, make(map[string]bool) }()
 	for _, e := range s.held {
 		errs = append(errs, e.dir.Close())
 	}
 	if s.run != nil {
 		errs = append(errs, os.RemoveAll(s.run.Name()), s.run.Close())
 	}
-	s.held, s.run = nil, nil
+	if len(s.built) > 0 {
+		_, err := s.Collect(s.options.MaxSize)
+		errs = append(errs, err)
+	}
 	return errors.Join(errs...)
 }
 
@@ -255,9 +262,9 @@ func sameFile(f *os.File, name string) bool {
 	return aerr == nil && berr == nil && os.SameFile(a, b)
 }
 
-// Full says so if the file system of the store has next to no room left: a step
-// that failed may well have failed for that.
-func (s *Store) Full() error {
+// full says so if the file system of the store has next to no room left: what failed
+// may well have failed for that.
+func (s *Store) full() error {
 	var st unix.Statfs_t
 	if err := unix.Statfs(s.dir, &st); err != nil {
 		return nil
@@ -268,4 +275,28 @@ func (s *Store) Full() error {
 	}
 	return fmt.Errorf("the file system of the cache %s is full; make room, for example with 'imagebuilder cache prune'",
 		strings.TrimSuffix(s.dir, "/"))
+}
+
+// Partial is the directory for files in the making that outlive a run, Logs that for
+// what steps have printed. What is not touched there for a week is removed.
+func (s *Store) Partial() string { return s.path("partial") }
+
+// Logs returns a new name in the directory for logs.
+func (s *Store) Logs() string {
+	return s.path("logs", fmt.Sprintf("%s-%d", time.Now().Format("20060102-150405"), os.Getpid()))
+}
+
+// sweepOld removes what nobody came back for.
+func (s *Store) sweepOld() error {
+	var errs []error
+	for _, sub := range []string{"partial", "logs"} {
+		files, err := os.ReadDir(s.path(sub))
+		errs = append(errs, err)
+		for _, f := range files {
+			if info, err := f.Info(); err == nil && time.Since(info.ModTime()) > 7*24*time.Hour {
+				errs = append(errs, os.RemoveAll(s.path(sub, f.Name())))
+			}
+		}
+	}
+	return errors.Join(errs...)
 }

@@ -87,6 +87,9 @@ func (t *Tree) View() sandbox.Rootfs {
 	return rootfs
 }
 
+// Empty tells whether the tree holds nothing at all.
+func (t *Tree) Empty() bool { return len(t.chain) == 0 && t.dir == nil && t.below == "" }
+
 func (t *Tree) rootfs() sandbox.Rootfs {
 	rootfs := sandbox.Rootfs{Point: t.store.Point()}
 	if t.below != "" {

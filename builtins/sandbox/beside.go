@@ -89,8 +89,11 @@ func attach(fd int, target string) error {
 
 // hideHost makes the host's tree read-only and gives it fresh /proc, /tmp and /var/tmp.
 func hideHost() error {
-	attr := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}
-	if err := unix.MountSetattr(unix.AT_FDCWD, "/", unix.AT_RECURSIVE, &attr); err != nil {
+	err := atNamespaceRoot(func() error {
+		attr := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}
+		return unix.MountSetattr(unix.AT_FDCWD, "/", unix.AT_RECURSIVE, &attr)
+	})
+	if err != nil {
 		return fmt.Errorf("cannot make the host read-only: %w", err)
 	}
 	for _, m := range []struct{ target, fstype, data string }{

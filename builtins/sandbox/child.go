@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -65,7 +66,7 @@ func (spec *Spec) carryOut() (answer Answer, err error) {
 		return answer, fmt.Errorf("cannot set the host name: %w", err)
 	}
 	// Nothing mounted here may reach the host.
-	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+	if err := atNamespaceRoot(func() error { return unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, "") }); err != nil {
 		return answer, fmt.Errorf("cannot make mounts private: %w", err)
 	}
 	if spec.Chroot != nil {
@@ -98,9 +99,38 @@ func (spec *Spec) carryOut() (answer Answer, err error) {
 	return answer, nil
 }
 
+// atNamespaceRoot calls do where "/" is the root of the mount namespace. The tool may
+// itself run in a chroot, whose root need not be a mount, so that nothing could be
+// said of all mounts at once.
+func atNamespaceRoot(do func() error) error {
+	done := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread() // for good: the thread ends with its own root
+		done <- func() error {
+			self, err := unix.Open("/proc/self/ns/mnt", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+			if err != nil {
+				return err
+			}
+			defer unix.Close(self)
+			if err := unix.Unshare(unix.CLONE_FS); err != nil {
+				return err
+			}
+			if err := unix.Setns(self, unix.CLONE_NEWNS); err != nil {
+				return err
+			}
+			return do()
+		}()
+	}()
+	return <-done
+}
+
 func (l *Look) answer(root *tree.Root) (Answer, error) {
-	if l.Op == "glob" {
+	switch l.Op {
+	case "glob":
 		names, err := root.Glob(l.Path)
+		return Answer{Found: len(names) > 0, Names: names}, err
+	case "devices":
+		names, err := root.Devices(l.Path)
 		return Answer{Found: len(names) > 0, Names: names}, err
 	}
 	if !root.Exists(l.Path) {
@@ -114,6 +144,9 @@ func (l *Look) answer(root *tree.Root) (Answer, error) {
 		return Answer{Found: true, Data: data}, err
 	case "readlink":
 		text, err := root.Readlink(l.Path)
+		if errors.Is(err, unix.EINVAL) { // it is no link
+			return Answer{}, nil
+		}
 		return Answer{Found: true, Data: []byte(text)}, err
 	}
 	return Answer{}, fmt.Errorf("internal error: unknown question %q", l.Op)

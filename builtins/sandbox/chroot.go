@@ -228,12 +228,19 @@ func denyServices(root *tree.Root) ([]*guest, error) {
 }
 
 // pivot makes point the root of this process's namespace and lets go of the host.
+// Where the tool runs in a chroot whose root is no mount, which pivot_root(2) refuses,
+// point becomes the root of this process only.
 func pivot(point string) error {
 	old := filepath.Join(point, "host")
 	if err := os.Mkdir(old, 0o700); err != nil {
 		return err
 	}
-	if err := unix.PivotRoot(point, old); err != nil {
+	err := unix.PivotRoot(point, old)
+	if err == unix.EINVAL {
+		err = unix.Chroot(point)
+		return errors.Join(err, unix.Chdir("/"), os.Remove("/host"))
+	}
+	if err != nil {
 		return fmt.Errorf("cannot change the root: %w", err)
 	}
 	if err := unix.Chdir("/"); err != nil {

@@ -50,7 +50,7 @@ func (r runner) run(in *host.Init, p Program, env []string) error {
 	err = in.Run("/proc/self/fd/3", []string{"/proc/self/fd/3"}, attr)
 	var exit *host.ExitError
 	if errors.As(err, &exit) {
-		exit.Args = []string{p.Name()}
+		exit.Args = []string{"script"}
 	}
 	return err
 }

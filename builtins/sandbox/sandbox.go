@@ -14,7 +14,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
 	"syscall"
 	"time"
 
@@ -51,15 +50,6 @@ type Program struct {
 	Args   []string `json:",omitempty"`
 }
 
-// Name is what errors and logs call a program.
-func (p Program) Name() string {
-	if p.Script == "" {
-		return host.Quote(p.Args)
-	}
-	line, _, _ := strings.Cut(p.Script, "\n")
-	return "script " + line
-}
-
 // Chroot runs programs inside the rootfs, one after the other.
 type Chroot struct {
 	Programs []Program
@@ -90,7 +80,7 @@ type File struct {
 
 // Look asks a question about the files of a rootfs.
 type Look struct {
-	Op   string // read, exists, glob, readlink
+	Op   string // read, exists, glob, readlink, devices
 	Path string
 }
 
@@ -98,7 +88,7 @@ type Look struct {
 type Answer struct {
 	Found bool     // whether Path is there
 	Data  []byte   // read: the content; readlink: the text
-	Names []string // glob: the paths
+	Names []string // glob, devices: the paths
 }
 
 // Copy copies the rootfs to a directory of the host.

@@ -15,16 +15,16 @@ import (
 // An Edit is one change of files as data, so that it can be shown in a plan, be
 // part of a layer's key and be carried out by another process.
 type Edit struct {
-	Op      string  `json:"op"`                 // one of the keys of edits
-	Path    string  `json:"path"`               // in the image
-	To      string  `json:"to,omitempty"`       // rename: new path; symlink: text; link: existing file
-	Content []byte  `json:"content,omitempty"`  // write, append; replace: the new text
-	Source  string  `json:"source,omitempty"`   // copy: file or directory of the host
-	Pattern string  `json:"pattern,omitempty"`  // replace: RE2, for each line
-	Mode    *uint32 `json:"mode,omitempty"`     // twelve bits
-	Owner   string  `json:"owner,omitempty"`    // name in the image's /etc/passwd, or number
-	Group   string  `json:"group,omitempty"`    // name in the image's /etc/group, or number
-	IfThere bool    `json:"if_there,omitempty"` // do nothing where Path does not exist
+	Op      string  `json:"op"`                // one of the keys of edits
+	Path    string  `json:"path"`              // in the image
+	To      string  `json:"to,omitempty"`      // rename: new path; symlink: text; link: existing file
+	Content []byte  `json:"content,omitempty"` // write, append; replace: the new text
+	Source  string  `json:"source,omitempty"`  // copy: file or directory of the host
+	Pattern string  `json:"pattern,omitempty"` // replace: RE2, for each line
+	Mode    *uint32 `json:"mode,omitempty"`    // twelve bits
+	Owner   string  `json:"owner,omitempty"`   // name in the image's /etc/passwd, or number
+	Group   string  `json:"group,omitempty"`   // name in the image's /etc/group, or number
+	If      string  `json:"if,omitempty"`      // do nothing where this path does not exist
 }
 
 var edits = map[string]func(*Root, Edit) error{
@@ -47,7 +47,7 @@ func (r *Root) Apply(e Edit) error {
 	if !ok {
 		return fmt.Errorf("internal error: unknown edit %q", e.Op)
 	}
-	if e.IfThere && !r.Exists(e.Path) {
+	if e.If != "" && !r.Exists(e.If) {
 		return nil
 	}
 	return do(r, e)

@@ -279,6 +279,38 @@ func (r *Root) Glob(pattern string) ([]string, error) {
 	return names, err
 }
 
+// Devices returns the sorted paths of the device nodes at and below a directory. It is
+// no error if there is none.
+func (r *Root) Devices(dir string) ([]string, error) {
+	st, err := r.Lstat(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	switch st.Mode & unix.S_IFMT {
+	case unix.S_IFBLK, unix.S_IFCHR:
+		return []string{clean(dir)}, nil
+	case unix.S_IFDIR:
+	default:
+		return nil, nil
+	}
+	names, err := r.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	var found []string
+	for _, base := range names {
+		below, err := r.Devices(path.Join(clean(dir), base))
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, below...)
+	}
+	return found, nil
+}
+
 // rootFS lets package io/fs look into a root.
 type rootFS struct{ r *Root }
 

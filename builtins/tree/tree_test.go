@@ -165,7 +165,7 @@ func TestApply(t *testing.T) {
 		err:     `chown /f: /etc/passwd: no entry "alice"`,
 	}, {
 		summary: "nothing happens where the file must be there and is not",
-		edit:    tree.Edit{Op: "write", Path: "/f", IfThere: true},
+		edit:    tree.Edit{Op: "write", Path: "/f", If: "/f"},
 	}}
 	for _, test := range tests {
 		t.Run(test.summary, func(t *testing.T) {

@@ -1,0 +1,168 @@
+package builtins
+
+import (
+	"fmt"
+	"slices"
+	"sort"
+	"strconv"
+	"strings"
+
+	"go.starlark.net/starlark"
+)
+
+// maxPositional is how many arguments a call may pass without their names: a recipe
+// is read more often than written.
+const maxPositional = 2
+
+// unpackArgs is starlark.UnpackArgs for functions whose further arguments must be named.
+func unpackArgs(fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple, pairs ...any) error {
+	if len(args) > maxPositional {
+		return fmt.Errorf("%s: got %d arguments without a name, want at most %d", fn.Name(), len(args), maxPositional)
+	}
+	for _, kwarg := range kwargs {
+		if err := known(fn, string(kwarg[0].(starlark.String)), pairs); err != nil {
+			return err
+		}
+	}
+	return starlark.UnpackArgs(fn.Name(), args, kwargs, pairs...)
+}
+
+// known reports a misspelt argument with the one that may be meant.
+func known(fn *starlark.Builtin, name string, pairs []any) error {
+	var names []string
+	for i := 0; i < len(pairs); i += 2 {
+		names = append(names, strings.TrimRight(pairs[i].(string), "?"))
+	}
+	if slices.Contains(names, name) {
+		return nil
+	}
+	hint := "known are " + strings.Join(names, ", ")
+	if near := Nearest(name, names); near != "" {
+		hint = "did you mean " + near + "?"
+	}
+	return fmt.Errorf("%s: unexpected keyword argument %q (%s)", fn.Name(), name, hint)
+}
+
+// stringList is an argument that is a list of strings.
+type stringList []string
+
+func (l *stringList) Unpack(v starlark.Value) error {
+	list, ok := v.(starlark.Iterable)
+	if _, isDict := v.(*starlark.Dict); !ok || isDict {
+		return fmt.Errorf("got %s, want a list of strings", v.Type())
+	}
+	iter := list.Iterate()
+	defer iter.Done()
+	*l = stringList{}
+	var x starlark.Value
+	for i := 0; iter.Next(&x); i++ {
+		s, ok := starlark.AsString(x)
+		if !ok {
+			return fmt.Errorf("element %d is a %s, not a string", i, x.Type())
+		}
+		*l = append(*l, s)
+	}
+	return nil
+}
+
+// stringMap is an argument that is a dictionary of strings.
+type stringMap map[string]string
+
+func (m *stringMap) Unpack(v starlark.Value) error {
+	dict, ok := v.(*starlark.Dict)
+	if !ok {
+		return fmt.Errorf("got %s, want a dict of strings", v.Type())
+	}
+	*m = make(stringMap, dict.Len())
+	for _, item := range dict.Items() {
+		key, ok1 := starlark.AsString(item[0])
+		value, ok2 := starlark.AsString(item[1])
+		if !ok1 || !ok2 {
+			return fmt.Errorf("%s: %s is not a string: a string", item[0], item[1])
+		}
+		(*m)[key] = value
+	}
+	return nil
+}
+
+// fileMode is an argument that is a file mode: a number (0o644) or its octal text
+// ("0644"), of up to twelve bits.
+type fileMode struct{ bits *uint32 }
+
+func (m *fileMode) Unpack(v starlark.Value) error {
+	var n uint64
+	var err error
+	switch v := v.(type) {
+	case starlark.NoneType:
+		return nil
+	case starlark.Int:
+		var ok bool
+		if n, ok = v.Uint64(); !ok {
+			n = 1 << 63
+		}
+	case starlark.String:
+		if n, err = strconv.ParseUint(string(v), 8, 32); err != nil {
+			return fmt.Errorf("%s is not an octal mode such as \"0644\"", v)
+		}
+	default:
+		return fmt.Errorf("got %s, want a mode such as 0o644", v.Type())
+	}
+	if n > 0o7777 {
+		return fmt.Errorf("%s is not a mode: it has more than twelve bits", v)
+	}
+	bits := uint32(n)
+	m.bits = &bits
+	return nil
+}
+
+// owner is an argument that is a user or a group: its number or its name in the image.
+type owner string
+
+func (o *owner) Unpack(v starlark.Value) error {
+	switch v := v.(type) {
+	case starlark.NoneType:
+	case starlark.Int:
+		*o = owner(v.String())
+	case starlark.String:
+		*o = owner(v)
+	default:
+		return fmt.Errorf("got %s, want a name or a number", v.Type())
+	}
+	return nil
+}
+
+// fileMap is an argument that maps names to files, in their order.
+type fileMap []namedFile
+
+type namedFile struct {
+	name string
+	file *File
+}
+
+func (m *fileMap) Unpack(v starlark.Value) error {
+	dict, ok := v.(*starlark.Dict)
+	if !ok {
+		return fmt.Errorf("got %s, want a dict of files", v.Type())
+	}
+	for _, item := range dict.Items() {
+		name, ok1 := starlark.AsString(item[0])
+		file, ok2 := item[1].(*File)
+		if !ok1 || !ok2 {
+			return fmt.Errorf("%s: %s is not a name: a file", item[0], item[1])
+		}
+		if err := checkName(name); err != nil {
+			return err
+		}
+		*m = append(*m, namedFile{name, file})
+	}
+	return nil
+}
+
+func sortedKeys(m map[string]string) []string {
+	keys := make([]string, 0, len(m))
+	for key := range m {
+		keys = append(keys, key)
+	}
+	sort.Strings(keys)
+	return keys
+}

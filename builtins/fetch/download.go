@@ -1,0 +1,245 @@
+package fetch
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"path"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/hashicorp/go-retryablehttp"
+)
+
+var errNotModified = errors.New("not modified")
+
+// download puts the file of a request and what is known of the answer into dir. It
+// returns errNotModified if the file is still the known one. What arrives before a
+// connection breaks is kept, and the rest asked for.
+func (c *Client) download(ctx context.Context, r Request, known response, dir string) error {
+	leave, err := c.enter(ctx, r.URL)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	part, err := c.openPart(r)
+	if err != nil {
+		return err
+	}
+	defer part.file.Close()
+	for try := 0; ; try++ {
+		before := part.size
+		err = c.receive(ctx, r, known, part)
+		var cut *cutError
+		if !errors.As(err, &cut) || try == retries {
+			break
+		}
+		if part.size > before { // what moves on may go on
+			try = 0
+		}
+		c.Log.Debug("download cut, asking for the rest", "url", r.URL, "bytes", part.size, "cause", cut.err)
+		if err := pause(ctx, c.wait()<<try); err != nil {
+			return err
+		}
+	}
+	if err != nil {
+		return err
+	}
+	return part.finish(r, dir)
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-time.After(d):
+		return nil
+	}
+}
+
+// A part is the beginning of a file, which outlives a run that is ended.
+type part struct {
+	file     *os.File
+	size     int64
+	hash     hash.Hash
+	response response // of the answer it came from
+}
+
+// openPart opens what an earlier run left of the same URL, or an empty file. The key
+// of the store that the caller builds keeps other processes away.
+func (c *Client) openPart(r Request) (*part, error) {
+	sum := sha256.Sum256([]byte(r.URL + "#" + r.SHA256))
+	f, err := os.OpenFile(filepath.Join(c.Store.Partial(), hex.EncodeToString(sum[:])), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	p := &part{file: f, hash: sha256.New()}
+	data, err := os.ReadFile(f.Name() + ".json")
+	if err != nil || json.Unmarshal(data, &p.response) != nil || p.validator() == "" {
+		return p, p.restart()
+	}
+	p.size, err = io.Copy(p.hash, f)
+	return p, err
+}
+
+// validator is what If-Range takes: a strong ETag, else the time of modification.
+func (p *part) validator() string {
+	if tag := p.response.ETag; tag != "" && tag[0] == '"' {
+		return tag
+	}
+	return p.response.LastModified
+}
+
+func (p *part) restart() error {
+	p.size, p.response = 0, response{}
+	p.hash.Reset()
+	if err := p.file.Truncate(0); err != nil {
+		return err
+	}
+	_, err := p.file.Seek(0, io.SeekStart)
+	return err
+}
+
+// cutError is a connection that broke while the file came.
+type cutError struct{ err error }
+
+func (e *cutError) Error() string { return "the connection broke: " + e.err.Error() }
+func (e *cutError) Unwrap() error { return e.err }
+
+// receive makes one request for what is missing and appends the answer to the part.
+func (c *Client) receive(ctx context.Context, r Request, known response, p *part) error {
+	req, err := retryablehttp.NewRequestWithContext(ctx, http.MethodGet, r.URL, nil)
+	if err != nil {
+		return err
+	}
+	req.Header.Set("User-Agent", "imagebuilder")
+	switch {
+	case p.size > 0 && p.validator() != "":
+		req.Header.Set("Range", "bytes="+strconv.FormatInt(p.size, 10)+"-")
+		req.Header.Set("If-Range", p.validator())
+	case known.ETag != "":
+		req.Header.Set("If-None-Match", known.ETag)
+	case known.LastModified != "":
+		req.Header.Set("If-Modified-Since", known.LastModified)
+	}
+	resp, err := c.client().Do(req)
+	if err != nil {
+		return unreachable(ctx, err)
+	}
+	defer resp.Body.Close()
+	switch {
+	case resp.StatusCode == http.StatusNotModified:
+		return errNotModified
+	case resp.StatusCode == http.StatusPartialContent && p.size > 0:
+	case resp.StatusCode == http.StatusOK:
+		if err := p.restart(); err != nil {
+			return err
+		}
+		if err := p.remember(resp.Header); err != nil {
+			return err
+		}
+	case resp.StatusCode == http.StatusRequestedRangeNotSatisfiable && p.size > 0:
+		if err := p.restart(); err != nil {
+			return err
+		}
+		return &cutError{errors.New(resp.Status)}
+	default:
+		return statusError{resp.Status, resp.StatusCode}
+	}
+	return c.store(ctx, r, p, resp)
+}
+
+// unreachable strips the URL, which the caller names, from a transport error.
+func unreachable(ctx context.Context, err error) error {
+	if cause := context.Cause(ctx); cause != nil {
+		return cause
+	}
+	var ue *url.Error
+	if errors.As(err, &ue) {
+		err = ue.Err
+	}
+	return fmt.Errorf("the server cannot be reached: %w", err)
+}
+
+// remember keeps the validators of the answer beside the part.
+func (p *part) remember(h http.Header) error {
+	p.response = response{ETag: h.Get("ETag"), LastModified: h.Get("Last-Modified")}
+	data, err := json.Marshal(p.response)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(p.file.Name()+".json", data, 0o600)
+}
+
+func (c *Client) store(ctx context.Context, r Request, p *part, resp *http.Response) error {
+	total := int64(-1)
+	if resp.ContentLength >= 0 {
+		total = p.size + resp.ContentLength
+	}
+	if total > r.MaxSize {
+		return fmt.Errorf("it is larger than %d bytes", r.MaxSize)
+	}
+	writers := []io.Writer{p.file, p.hash}
+	if c.Progress != nil {
+		bar := c.Progress.Start(path.Base(resp.Request.URL.Path), resp.ContentLength)
+		defer bar.Close()
+		writers = append(writers, bar)
+	}
+	body := &bodyReader{resp.Body, nil}
+	n, err := io.Copy(io.MultiWriter(writers...), io.LimitReader(body, r.MaxSize-p.size+1))
+	p.size += n
+	switch {
+	case context.Cause(ctx) != nil:
+		return context.Cause(ctx)
+	case body.err != nil:
+		return &cutError{body.err}
+	case err != nil:
+		return err
+	case p.size > r.MaxSize:
+		return fmt.Errorf("it is larger than %d bytes", r.MaxSize)
+	}
+	return nil
+}
+
+// bodyReader tells an error of the network from one of the disk.
+type bodyReader struct {
+	r   io.Reader
+	err error
+}
+
+func (b *bodyReader) Read(p []byte) (int, error) {
+	n, err := b.r.Read(p)
+	if err != nil && err != io.EOF {
+		b.err = err
+	}
+	return n, err
+}
+
+// finish checks the whole file and moves it to dir.
+func (p *part) finish(r Request, dir string) error {
+	p.response.SHA256, p.response.Size = hex.EncodeToString(p.hash.Sum(nil)), p.size
+	sidecar := p.file.Name() + ".json"
+	if r.SHA256 != "" && p.response.SHA256 != r.SHA256 {
+		os.Remove(p.file.Name())
+		os.Remove(sidecar)
+		return fmt.Errorf("it has the SHA-256 %s, not %s", p.response.SHA256, r.SHA256)
+	}
+	data, err := json.Marshal(p.response)
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(dir, "response.json"), data, 0o600); err != nil {
+		return err
+	}
+	os.Remove(sidecar)
+	return os.Rename(p.file.Name(), filepath.Join(dir, "file"))
+}

@@ -1,0 +1,241 @@
+// Package fetch downloads files over http and https. What it has downloaded is kept
+// in the store: a file known by its digest is never asked for again, any other is
+// asked for by its validators, so that an unchanged one costs one short answer.
+// Bytes are checked while they are written, and only whole, checked files are ever
+// seen. Signatures belong here too, in a policy beside [Request.SHA256].
+package fetch
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-retryablehttp"
+
+	"imagebuilder/builtins/layer"
+)
+
+// DefaultMaxSize bounds a download that says nothing else.
+const DefaultMaxSize = 64 << 30
+
+// perHost is how many requests are made to one host at a time.
+const perHost = 4
+
+// A Client downloads into a store. Its fields are set before its first use.
+type Client struct {
+	Store    *layer.Store
+	Log      *slog.Logger
+	Progress Progress      // nil: none is shown
+	Wait     time.Duration // before the first retry, doubled for each; 0: half a second
+
+	mu    sync.Mutex
+	hosts map[string]chan struct{}
+	seen  map[string]File // by URL: within a run a URL means one file
+	retry *retryablehttp.Client
+}
+
+// Progress shows how far downloads are. Its methods are called by several goroutines.
+type Progress interface {
+	// Start begins a download of total bytes, -1 if that is not known. The writer gets
+	// what arrives and is closed at the end.
+	Start(name string, total int64) io.WriteCloser
+}
+
+// A Request is one file wanted.
+type Request struct {
+	URL     string
+	SHA256  string // 64 hex digits the file must have; empty: any, but see whether it changed
+	MaxSize int64  // in bytes; 0: DefaultMaxSize
+}
+
+// A File is a downloaded file. It is not to be changed.
+type File struct {
+	Path   string // on the host
+	SHA256 string
+	Size   int64
+}
+
+// response is what is kept of an answer beside its body, to ask for changes later.
+type response struct {
+	ETag         string `json:"etag,omitempty"`
+	LastModified string `json:"last_modified,omitempty"`
+	SHA256       string `json:"sha256"`
+	Size         int64  `json:"size"`
+}
+
+// Check finds what is wrong with a request without making it.
+func (r Request) Check() error {
+	u, err := url.Parse(r.URL)
+	if err != nil {
+		return err
+	}
+	if u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		return fmt.Errorf("not an http or https URL: %q", r.URL)
+	}
+	if sum, err := hex.DecodeString(r.SHA256); err != nil || len(sum) != 0 && len(sum) != sha256.Size {
+		return fmt.Errorf("not a SHA-256 of 64 hex digits: %q", r.SHA256)
+	}
+	return nil
+}
+
+// Fetch returns the file of a request, downloaded if need be.
+func (c *Client) Fetch(ctx context.Context, r Request) (File, error) {
+	if err := r.Check(); err != nil {
+		return File{}, err
+	}
+	r.SHA256 = strings.ToLower(r.SHA256)
+	if r.MaxSize == 0 {
+		r.MaxSize = DefaultMaxSize
+	}
+	c.mu.Lock()
+	f, ok := c.seen[r.URL]
+	c.mu.Unlock()
+	if ok && (r.SHA256 == "" || r.SHA256 == f.SHA256) {
+		return f, nil
+	}
+	f, err := c.fetch(ctx, r)
+	if err != nil {
+		return f, fmt.Errorf("cannot download %s: %w", r.URL, err)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.seen == nil {
+		c.seen = make(map[string]File)
+	}
+	c.seen[r.URL] = f
+	return f, nil
+}
+
+func (c *Client) fetch(ctx context.Context, r Request) (File, error) {
+	step := layer.Step{Name: "download", Network: true, Inputs: []layer.Input{{Name: "url", Value: r.URL}}, Summary: r.URL}
+	if r.SHA256 != "" { // whatever the URL
+		step = layer.Step{Name: "download", Inputs: []layer.Input{{Name: "sha256", Value: r.SHA256}}, Summary: r.URL}
+	}
+	e, err := c.Store.Revise(ctx, step, func(old *layer.Entry, dir string) (bool, error) {
+		if old == nil {
+			return false, c.download(ctx, r, response{}, dir)
+		}
+		known, err := readResponse(old.Data())
+		if err != nil {
+			return false, c.download(ctx, r, response{}, dir)
+		}
+		if r.SHA256 != "" {
+			return true, nil
+		}
+		err = c.download(ctx, r, known, dir)
+		if errors.Is(err, errNotModified) {
+			return true, nil
+		}
+		return false, err
+	})
+	if err != nil {
+		return File{}, err
+	}
+	known, err := readResponse(e.Data())
+	return File{Path: filepath.Join(e.Data(), "file"), SHA256: known.SHA256, Size: known.Size}, err
+}
+
+func readResponse(dir string) (response, error) {
+	var known response
+	data, err := os.ReadFile(filepath.Join(dir, "response.json"))
+	if err != nil {
+		return known, err
+	}
+	return known, json.Unmarshal(data, &known)
+}
+
+// Read returns the content of a small file, at most max bytes.
+func (c *Client) Read(ctx context.Context, rawURL string, max int64) ([]byte, error) {
+	f, err := c.Fetch(ctx, Request{URL: rawURL, MaxSize: max})
+	if err != nil {
+		return nil, err
+	}
+	return os.ReadFile(f.Path)
+}
+
+// ErrNotFound is the cause where a server says that there is no such file.
+var ErrNotFound = fs.ErrNotExist
+
+// statusError is an answer that is not the file.
+type statusError struct {
+	status string
+	code   int
+}
+
+func (e statusError) Error() string { return "the server says " + e.status }
+
+func (e statusError) Is(target error) bool {
+	return target == ErrNotFound && (e.code == http.StatusNotFound || e.code == http.StatusGone)
+}
+
+// client returns the retrying http client: transport errors and answers that a later
+// try may not get are tried again, with growing pauses or as Retry-After says.
+func (c *Client) client() *retryablehttp.Client {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.retry == nil {
+		c.retry = retryablehttp.NewClient()
+		c.retry.Logger = nil
+		c.retry.RetryMax = retries
+		c.retry.RetryWaitMin = c.wait()
+		c.retry.CheckRetry = worthRetrying
+		c.retry.ErrorHandler = retryablehttp.PassthroughErrorHandler
+	}
+	return c.retry
+}
+
+// retries is how often a request, and how often a cut download, is tried again.
+const retries = 4
+
+func (c *Client) wait() time.Duration {
+	if c.Wait != 0 {
+		return c.Wait
+	}
+	return time.Second / 2
+}
+
+func worthRetrying(ctx context.Context, resp *http.Response, err error) (bool, error) {
+	var dns *net.DNSError
+	if errors.As(err, &dns) && dns.IsNotFound {
+		return false, nil // a name that does not exist will not exist in a second
+	}
+	return retryablehttp.DefaultRetryPolicy(ctx, resp, err)
+}
+
+// enter waits until a request to the host of a URL may be made, and returns what ends it.
+func (c *Client) enter(ctx context.Context, rawURL string) (leave func(), err error) {
+	u, err := url.Parse(rawURL)
+	if err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	if c.hosts == nil {
+		c.hosts = make(map[string]chan struct{})
+	}
+	slots, ok := c.hosts[u.Host]
+	if !ok {
+		slots = make(chan struct{}, perHost)
+		c.hosts[u.Host] = slots
+	}
+	c.mu.Unlock()
+	select {
+	case slots <- struct{}{}:
+		return func() { <-slots }, nil
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}

@@ -1,0 +1,292 @@
+package fetch_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"imagebuilder/builtins/fetch"
+	"imagebuilder/builtins/layer"
+)
+
+var ctx = context.Background()
+
+func newClient(t *testing.T, dir string) *fetch.Client {
+	t.Helper()
+	store, err := layer.Open(dir, layer.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { store.Close() })
+	return &fetch.Client{Store: store, Log: slog.New(slog.DiscardHandler), Wait: time.Millisecond}
+}
+
+func digest(data []byte) string {
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:])
+}
+
+var content = bytes.Repeat([]byte("0123456789abcdef"), 1<<12)
+
+// serve answers /file as asked and logs the requests.
+type server struct {
+	*httptest.Server
+	mu      sync.Mutex
+	log     []string
+	content []byte
+	fails   int  // answer 500 that often first
+	cut     int  // break the connection after half the bytes, that often
+	plain   bool // no validators, no ranges
+	gone    bool // answer 404
+}
+
+func newServer(t *testing.T) *server {
+	s := &server{content: content}
+	s.Server = httptest.NewServer(s)
+	t.Cleanup(s.Close)
+	return s
+}
+
+func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	line := r.Method
+	for _, h := range []string{"Range", "If-Range", "If-None-Match"} {
+		if v := r.Header.Get(h); v != "" {
+			line += " " + h
+		}
+	}
+	s.log = append(s.log, line)
+	if s.fails > 0 {
+		s.fails--
+		http.Error(w, "later", http.StatusInternalServerError)
+		return
+	}
+	if s.gone {
+		http.NotFound(w, r)
+		return
+	}
+	if s.cut > 0 {
+		s.cut--
+		if !s.plain {
+			w.Header().Set("ETag", `"`+digest(s.content)+`"`)
+		}
+		start := 0
+		if !s.plain && r.Header.Get("Range") != "" {
+			fmt.Sscanf(r.Header.Get("Range"), "bytes=%d-", &start)
+			w.Header().Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", start, len(s.content)-1, len(s.content)))
+			w.Header().Set("Content-Length", fmt.Sprint(len(s.content)-start))
+			w.WriteHeader(http.StatusPartialContent)
+		} else {
+			w.Header().Set("Content-Length", fmt.Sprint(len(s.content)))
+		}
+		w.Write(s.content[start : start+(len(s.content)-start)/2])
+		w.(http.Flusher).Flush()
+		panic(http.ErrAbortHandler)
+	}
+	if s.plain {
+		w.Write(s.content)
+		return
+	}
+	w.Header().Set("ETag", `"`+digest(s.content)+`"`)
+	http.ServeContent(w, r, "file", time.Time{}, bytes.NewReader(s.content))
+}
+
+func (s *server) requests() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	defer func() { s.log = nil }()
+	return strings.Join(s.log, ", ")
+}
+
+func TestFetch(t *testing.T) {
+	tests := []struct {
+		summary  string
+		server   func(*server)
+		request  fetch.Request
+		requests string
+		err      string
+	}{{
+		summary:  "a whole file",
+		requests: "GET",
+	}, {
+		summary:  "a file with the digest it must have",
+		request:  fetch.Request{SHA256: strings.ToUpper(digest(content))},
+		requests: "GET",
+	}, {
+		summary:  "a file with another digest",
+		request:  fetch.Request{SHA256: digest(nil)},
+		requests: "GET",
+		err:      "cannot download URL: it has the SHA-256 " + digest(content) + ", not " + digest(nil),
+	}, {
+		summary:  "an error of the server that goes away",
+		server:   func(s *server) { s.fails = 2 },
+		requests: "GET, GET, GET",
+	}, {
+		summary:  "an error of the server that stays",
+		server:   func(s *server) { s.fails = 99 },
+		requests: "GET, GET, GET, GET, GET",
+		err:      "cannot download URL: the server says 500 Internal Server Error",
+	}, {
+		summary:  "a missing file is not asked for twice",
+		server:   func(s *server) { s.gone = true },
+		requests: "GET",
+		err:      "cannot download URL: the server says 404 Not Found",
+	}, {
+		summary:  "a cut connection is taken up where it broke",
+		server:   func(s *server) { s.cut = 3 },
+		requests: "GET, GET Range If-Range, GET Range If-Range, GET Range If-Range",
+	}, {
+		summary:  "where the server knows no ranges, from the start",
+		server:   func(s *server) { s.cut, s.plain = 2, true },
+		requests: "GET, GET, GET",
+	}, {
+		summary:  "a file larger than wanted",
+		request:  fetch.Request{MaxSize: 100},
+		requests: "GET",
+		err:      "cannot download URL: it is larger than 100 bytes",
+	}, {
+		summary: "another scheme",
+		request: fetch.Request{URL: "ftp://x/y"},
+		err:     `not an http or https URL: "ftp://x/y"`,
+	}, {
+		summary: "no digest",
+		request: fetch.Request{SHA256: "abc"},
+		err:     `not a SHA-256 of 64 hex digits: "abc"`,
+	}}
+	for _, test := range tests {
+		t.Run(test.summary, func(t *testing.T) {
+			s := newServer(t)
+			if test.server != nil {
+				test.server(s)
+			}
+			if test.request.URL == "" {
+				test.request.URL = s.URL + "/file"
+			}
+			f, err := newClient(t, t.TempDir()).Fetch(ctx, test.request)
+			if got := s.requests(); got != test.requests {
+				t.Errorf("requests: %s; want: %s", got, test.requests)
+			}
+			if test.err != "" {
+				if err == nil || err.Error() != strings.Replace(test.err, "URL", test.request.URL, 1) && err.Error() != test.err {
+					t.Fatalf("got %v, want %s", err, test.err)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if data, _ := os.ReadFile(f.Path); !bytes.Equal(data, content) || f.SHA256 != digest(content) || f.Size != int64(len(content)) {
+				t.Errorf("%d bytes, %+v", len(data), f)
+			}
+		})
+	}
+}
+
+func TestFetchAgain(t *testing.T) {
+	s := newServer(t)
+	dir := t.TempDir()
+	fetchIt := func(sum string) string {
+		t.Helper()
+		f, err := newClient(t, dir).Fetch(ctx, fetch.Request{URL: s.URL + "/file", SHA256: sum})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return f.SHA256
+	}
+	steps := []struct {
+		summary  string
+		sum      string
+		content  string // new on the server, if not empty
+		requests string
+	}{
+		{"the first time", "", "one", "GET"},
+		{"unchanged", "", "", "GET If-None-Match"},
+		{"changed", "", "two", "GET If-None-Match"},
+		{"by digest", digest([]byte("two")), "", "GET"},
+		{"by digest again", digest([]byte("two")), "", ""},
+	}
+	for _, step := range steps {
+		if step.content != "" {
+			s.content = []byte(step.content)
+		}
+		if got := fetchIt(step.sum); got != digest(s.content) {
+			t.Errorf("%s: got %s", step.summary, got)
+		}
+		if got := s.requests(); got != step.requests {
+			t.Errorf("%s: requests %q, want %q", step.summary, got, step.requests)
+		}
+	}
+}
+
+func TestAnEndedDownloadGoesOnInTheNextRun(t *testing.T) {
+	s := newServer(t)
+	s.cut = 1
+	dir := t.TempDir()
+	c := newClient(t, dir)
+	c.Wait = time.Hour // the run ends while it waits to try again
+	ctx, cancel := context.WithCancelCause(ctx)
+	cause := errors.New("enough")
+	c.Progress = onClose(func() { cancel(cause) })
+	if _, err := c.Fetch(ctx, fetch.Request{URL: s.URL + "/file"}); !errors.Is(err, cause) {
+		t.Fatalf("got %v", err)
+	}
+	c.Store.Close()
+	s.requests()
+	if _, err := newClient(t, dir).Fetch(context.Background(), fetch.Request{URL: s.URL + "/file"}); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.requests(); got != "GET Range If-Range" {
+		t.Errorf("requests: %s", got)
+	}
+}
+
+// onClose is a Progress that calls a function when a download ends.
+type onClose func()
+
+func (f onClose) Start(string, int64) io.WriteCloser { return f }
+func (f onClose) Write(p []byte) (int, error)        { return len(p), nil }
+func (f onClose) Close() error                       { f(); return nil }
+
+func TestOneDownloadForMany(t *testing.T) {
+	s := newServer(t)
+	dir := t.TempDir()
+	var group sync.WaitGroup
+	var failed atomic.Int32
+	for range 6 {
+		c := newClient(t, dir)
+		group.Go(func() {
+			if _, err := c.Fetch(ctx, fetch.Request{URL: s.URL + "/file", SHA256: digest(content)}); err != nil {
+				t.Error(err)
+				failed.Add(1)
+			}
+		})
+	}
+	group.Wait()
+	if got := s.requests(); got != "GET" {
+		t.Errorf("requests: %s", got)
+	}
+}
+
+func TestUnreachable(t *testing.T) {
+	s := newServer(t)
+	url := s.URL + "/file"
+	s.Close()
+	_, err := newClient(t, t.TempDir()).Fetch(ctx, fetch.Request{URL: url})
+	if err == nil || !strings.HasPrefix(err.Error(), "cannot download "+url+": the server cannot be reached: dial tcp ") {
+		t.Errorf("got %v", err)
+	}
+}

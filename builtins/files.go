@@ -1,0 +1,251 @@
+package builtins
+
+import (
+	"errors"
+	"fmt"
+	"path"
+	"regexp"
+
+	"go.starlark.net/starlark"
+
+	"imagebuilder/builtins/sandbox"
+	"imagebuilder/builtins/tree"
+)
+
+var rootfsMethods = map[string]*starlark.Builtin{
+	"append":      starlark.NewBuiltin("append", rootfsAppend),
+	"chmod":       starlark.NewBuiltin("chmod", rootfsChmod),
+	"clear":       starlark.NewBuiltin("clear", rootfsClear),
+	"copy":        starlark.NewBuiltin("copy", rootfsCopy),
+	"exists":      starlark.NewBuiltin("exists", rootfsExists),
+	"glob":        starlark.NewBuiltin("glob", rootfsGlob),
+	"hardlink":    starlark.NewBuiltin("hardlink", rootfsHardlink),
+	"link":        starlark.NewBuiltin("link", rootfsLink),
+	"mkdir":       starlark.NewBuiltin("mkdir", rootfsMkdir),
+	"placeholder": starlark.NewBuiltin("placeholder", rootfsPlaceholder),
+	"read":        starlark.NewBuiltin("read", rootfsRead),
+	"readlink":    starlark.NewBuiltin("readlink", rootfsReadlink),
+	"remove":      starlark.NewBuiltin("remove", rootfsRemove),
+	"rename":      starlark.NewBuiltin("rename", rootfsRename),
+	"replace":     starlark.NewBuiltin("replace", rootfsReplace),
+	"template":    starlark.NewBuiltin("template", rootfsTemplate),
+	"write":       starlark.NewBuiltin("write", rootfsWrite),
+}
+
+// change applies one edit as a step of its own.
+func (r *Rootfs) change(thread *starlark.Thread, fn *starlark.Builtin, edit tree.Edit, args ...Arg) (starlark.Value, error) {
+	if err := r.checkMutable("change"); err != nil {
+		return nil, err
+	}
+	s := r.build.newStep(thread, fn, r, args...)
+	s.Spec = sandbox.Spec{Edits: []tree.Edit{edit}}
+	return starlark.None, r.build.Worker.Change(Context(thread), s)
+}
+
+// attributes are the arguments that all methods take which make or change a file.
+type attributes struct {
+	mode     fileMode
+	owner    owner
+	group    owner
+	ifExists string
+}
+
+func (a *attributes) pairs(pairs ...any) []any {
+	return append(pairs, "mode?", &a.mode, "owner?", &a.owner, "group?", &a.group)
+}
+
+// apply adds them to an edit and to the arguments of its step.
+func (a *attributes) apply(edit *tree.Edit, args []Arg) []Arg {
+	edit.Mode, edit.Owner, edit.Group = a.mode.bits, string(a.owner), string(a.group)
+	if edit.Mode != nil {
+		args = append(args, Arg{"mode", fmt.Sprintf("%04o", *edit.Mode)})
+	}
+	if edit.Owner != "" {
+		args = append(args, Arg{"owner", edit.Owner})
+	}
+	if edit.Group != "" {
+		args = append(args, Arg{"group", edit.Group})
+	}
+	if a.ifExists != "" {
+		edit.If = a.ifExists
+		args = append(args, Arg{"if_exists", a.ifExists})
+	}
+	return args
+}
+
+func receiver(fn *starlark.Builtin) *Rootfs { return fn.Receiver().(*Rootfs) }
+
+// root.write(path, content, mode=None, owner=None, group=None, if_exists="")
+// creates or truncates a file and writes the text content, byte for byte. Missing
+// directories are made, 0755. A new file is 0644 and root's, an old one keeps mode
+// and owner, unless said otherwise; owner and group are numbers or names in the image.
+// Where the image has no file of the path if_exists, nothing happens.
+func rootfsWrite(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
+	return writeText(thread, fn, args, kwargs, "write")
+}
+
+// root.append(path, content, mode=None, owner=None, group=None, if_exists="") adds text
+// to the end of a file; the rest is as for write.
+func rootfsAppend(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
+	return writeText(thread, fn, args, kwargs, "append")
+}
+
+func writeText(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple, op string) (starlark.Value, error) {
+	var path, content string
+	var a attributes
+	if err := unpackArgs(fn, args, kwargs, a.pairs("path", &path, "content", &content, "if_exists?", &a.ifExists)...); err != nil {
+		return nil, err
+	}
+	edit := tree.Edit{Op: op, Path: path, Content: []byte(content)}
+	return receiver(fn).change(thread, fn, edit, a.apply(&edit, []Arg{{"path", path}, {"content", content}})...)
+}
+
+// root.replace(path, pattern, text="") puts text in place of all that matches the RE2
+// pattern, line by line; in text, $1 or ${1} stands for what a group matched.
+func rootfsReplace(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
+	var path, pattern, text string
+	if err := starlark.UnpackArgs(fn.Name(), args, kwargs, "path", &path, "pattern", &pattern, "text", &text); err != nil {
+		return nil, err
+	}
+	if _, err := regexp.Compile(pattern); err != nil {
+		return nil, fmt.Errorf("replace: %w", err)
+	}
+	return receiver(fn).change(thread, fn, tree.Edit{Op: "replace", Path: path, Pattern: pattern, Content: []byte(text)},
+		Arg{"path", path}, Arg{"pattern", pattern}, Arg{"text", text})
+}
+
+// root.mkdir(path, mode=None, owner=None, group=None) makes a directory and its
+// missing parents, 0755 unless said otherwise; one that is there stays.
+func rootfsMkdir(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
+	return setAttributes(thread, fn, args, kwargs, "mkdir")
+}
+
+// root.chmod(path, mode=None, owner=None, group=None) changes mode, owner and group of
+// the file that path leads to.
+func rootfsChmod(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
+	return setAttributes(thread, fn, args, kwargs, "chmod")
+}
+
+func setAttributes(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple, op string) (starlark.Value, error) {
+	var path string
+	var a attributes
+	if err := unpackArgs(fn, args, kwargs, a.pairs("path", &path)...); err != nil {
+		return nil, err
+	}
+	edit := tree.Edit{Op: op, Path: path}
+	return receiver(fn).change(thread, fn, edit, a.apply(&edit, []Arg{{"path", path}})...)
+}
+
+// root.link(path, target) makes path a symbolic link with the text target. A file or
+// link that is there gives way.
+func rootfsLink(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
+	return twoPaths(thread, fn, args, kwargs, "symlink", "target")
+}
+
+// root.hardlink(path, target) gives the file target the second name path.
+func rootfsHardlink(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
+	return twoPaths(thread, fn, args, kwargs, "link", "target")
+}
+
+// root.rename(path, to) moves a file or directory; what is at to is replaced.
+func rootfsRename(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
+	return twoPaths(thread, fn, args, kwargs, "rename", "to")
+}
+
+func twoPaths(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple, op, second string) (starlark.Value, error) {
+	var path, to string
+	if err := unpackArgs(fn, args, kwargs, "path", &path, second, &to); err != nil {
+		return nil, err
+	}
+	return receiver(fn).change(thread, fn, tree.Edit{Op: op, Path: path, To: to}, Arg{"path", path}, Arg{second, to})
+}
+
+// root.remove(path) removes a file, or a directory with all below it. It is no error
+// if there is none. A symbolic link is removed, not what it points to.
+func rootfsRemove(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
+	return onePath(thread, fn, args, kwargs, "remove")
+}
+
+// root.clear(path) removes everything in a directory and keeps the directory.
+func rootfsClear(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
+	return onePath(thread, fn, args, kwargs, "clear")
+}
+
+func onePath(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple, op string) (starlark.Value, error) {
+	var name string
+	if err := unpackArgs(fn, args, kwargs, "path", &name); err != nil {
+		return nil, err
+	}
+	if path.Clean("/"+name) == "/" {
+		return nil, fmt.Errorf("%s: %w", op, errWholeRoot)
+	}
+	return receiver(fn).change(thread, fn, tree.Edit{Op: op, Path: name}, Arg{"path", name})
+}
+
+var errWholeRoot = errors.New("the path is that of the whole rootfs")
+
+// root.read(path, default=None) returns the text of a file. Where there is none it
+// returns default, or fails if that is not given.
+func rootfsRead(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
+	return text(thread, fn, args, kwargs, "read")
+}
+
+// root.readlink(path, default=None) returns the text of a symbolic link. Where there
+// is nothing, or no link, it returns default, or fails if that is not given.
+func rootfsReadlink(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
+	return text(thread, fn, args, kwargs, "readlink")
+}
+
+func text(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple, op string) (starlark.Value, error) {
+	var path string
+	var missing starlark.Value
+	if err := unpackArgs(fn, args, kwargs, "path", &path, "default?", &missing); err != nil {
+		return nil, err
+	}
+	r := receiver(fn)
+	answer, err := r.build.Worker.Look(Context(thread), r, sandbox.Look{Op: op, Path: path})
+	switch {
+	case err != nil:
+		return nil, err
+	case answer.Found:
+		return starlark.String(answer.Data), nil
+	case missing != nil:
+		return missing, nil
+	}
+	what := map[string]string{"read": "file", "readlink": "link"}[op]
+	return nil, fmt.Errorf("cannot read %s: there is no such %s in the image", path, what)
+}
+
+// root.exists(path) tells whether there is a file, directory or link of that name. A
+// dangling link is there.
+func rootfsExists(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
+	var path string
+	if err := unpackArgs(fn, args, kwargs, "path", &path); err != nil {
+		return nil, err
+	}
+	r := receiver(fn)
+	answer, err := r.build.Worker.Look(Context(thread), r, sandbox.Look{Op: "exists", Path: path})
+	return starlark.Bool(answer.Found), err
+}
+
+// root.glob(pattern) returns the sorted paths that match, such as
+// "/etc/apt/sources.list.d/*.list": *, ? and [a-z] stand for parts of one name.
+func rootfsGlob(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
+	var pattern string
+	if err := unpackArgs(fn, args, kwargs, "pattern", &pattern); err != nil {
+		return nil, err
+	}
+	if _, err := path.Match(pattern, ""); err != nil {
+		return nil, fmt.Errorf("glob: %w: %s", err, pattern)
+	}
+	r := receiver(fn)
+	answer, err := r.build.Worker.Look(Context(thread), r, sandbox.Look{Op: "glob", Path: pattern})
+	if err != nil {
+		return nil, err
+	}
+	names := make([]starlark.Value, len(answer.Names))
+	for i, name := range answer.Names {
+		names[i] = starlark.String(name)
+	}
+	return starlark.NewList(names), nil
+}

@@ -1,0 +1,102 @@
+package host
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"sort"
+	"strings"
+)
+
+// A Tool is a program of the host that some part of the work is left to, since it is
+// the reference for it and the fastest.
+type Tool struct {
+	Name    string
+	Package string   // Debian package that brings it
+	For     string   // what needs it
+	Version []string // arguments that make it print its version
+}
+
+var tools = []Tool{
+	{"bzip2", "bzip2", "--compression bzip2", []string{"--version"}},
+	{"debootstrap", "debootstrap", "Debian and Ubuntu images, where mmdebstrap cannot serve", []string{"--version"}},
+	{"gzip", "gzip", "--compression gzip", []string{"--version"}},
+	{"lzip", "lzip", "--compression lzip", []string{"--version"}},
+	{"lzma", "xz-utils", "--compression lzma", []string{"--version"}},
+	{"lzop", "lzop", "--compression lzo", []string{"--version"}},
+	{"mksquashfs", "squashfs-tools", "LXD container images", []string{"-version"}},
+	{"mmdebstrap", "mmdebstrap", "Debian and Ubuntu images, faster than debootstrap", []string{"--version"}},
+	{"tar", "tar", "LXC and unified images, metadata of all images", []string{"--version"}},
+	{"xz", "xz-utils", "compression of all images unless said otherwise", []string{"--version"}},
+	{"zstd", "zstd", "--compression zstd", []string{"--version"}},
+}
+
+// Tools returns the known tools, sorted by name.
+func Tools() []Tool {
+	list := append([]Tool(nil), tools...)
+	sort.Slice(list, func(i, j int) bool { return list[i].Name < list[j].Name })
+	return list
+}
+
+// Installed tells whether the host has a program, or a file of an absolute path.
+func Installed(name string) bool {
+	if strings.HasPrefix(name, "/") {
+		_, err := os.Stat(name)
+		return err == nil
+	}
+	_, err := exec.LookPath(name)
+	return err == nil
+}
+
+// Missing is the error of a program or a file that the host does not have. pkg is the
+// Debian package that brings it, if the caller knows; the known tools have theirs.
+func Missing(name, pkg string) error {
+	for _, t := range tools {
+		if t.Name == name && pkg == "" {
+			pkg = t.Package
+		}
+	}
+	if pkg == "" && strings.Contains(name, "/") {
+		return fmt.Errorf("%s is not there", name)
+	}
+	if pkg == "" {
+		return fmt.Errorf("%s is not installed", name)
+	}
+	return fmt.Errorf("%s is not installed; the Debian package %s brings it: apt-get install %s", name, pkg, pkg)
+}
+
+// VersionLine asks an installed tool for the first line of its version.
+func (t Tool) VersionLine(ctx context.Context) string {
+	var out bytes.Buffer
+	err := Command{Args: append([]string{t.Name}, t.Version...), Stdout: &out, Stderr: &out}.Run(ctx)
+	line, _, _ := strings.Cut(out.String(), "\n")
+	if line == "" && err != nil {
+		return err.Error()
+	}
+	return line
+}
+
+// Environ is the environment of the host's own tools: nothing of the caller's but
+// where programs are and, if it is set, the time that stands still.
+func Environ(extra map[string]string) []string {
+	vars := map[string]string{
+		"PATH":   os.Getenv("PATH"),
+		"HOME":   "/tmp",
+		"TMPDIR": "/tmp",
+		"LC_ALL": "C.UTF-8",
+	}
+	if epoch := os.Getenv("SOURCE_DATE_EPOCH"); epoch != "" {
+		vars["SOURCE_DATE_EPOCH"] = epoch
+	}
+	for key, value := range extra {
+		vars[key] = value
+	}
+	list := make([]string, 0, len(vars))
+	for key, value := range vars {
+		list = append(list, key+"="+value)
+	}
+	sort.Strings(list)
+	return list
+}

@@ -1,0 +1,46 @@
+package builtins
+
+import (
+	"fmt"
+
+	"go.starlark.net/starlark"
+)
+
+// import_lxd(image, alias="", description="") hands an image that pack_lxd has made to
+// the LXD daemon of this machine and gives it an alias, if there is to be one. An image
+// that LXD has already is not sent again; an alias of another image is an error.
+func (b *Build) importLXD(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
+	var image starlark.Value
+	var alias, description string
+	if err := unpackArgs(fn, args, kwargs, "image", &image, "alias?", &alias, "description?", &description); err != nil {
+		return nil, err
+	}
+	files, fingerprint, err := imageFiles(image)
+	if err != nil {
+		return nil, fmt.Errorf("import_lxd: %w", err)
+	}
+	s := b.newStep(thread, fn, nil, Arg{"files", files}, Arg{"alias", alias})
+	return starlark.None, b.Worker.Import(Context(thread), s, files, fingerprint, alias, description)
+}
+
+// imageFiles takes apart what pack_lxd returns.
+func imageFiles(v starlark.Value) (files []*File, fingerprint string, err error) {
+	fields, ok := v.(starlark.HasAttrs)
+	if !ok {
+		return nil, "", fmt.Errorf("got %s, want what pack_lxd returns", v.Type())
+	}
+	for _, name := range []string{"unified", "metadata", "rootfs"} {
+		if file, _ := fields.Attr(name); file != nil {
+			if f, ok := file.(*File); ok {
+				files = append(files, f)
+			}
+		}
+	}
+	if sum, _ := fields.Attr("fingerprint"); sum != nil {
+		fingerprint, _ = starlark.AsString(sum)
+	}
+	if len(files) == 0 {
+		return nil, "", fmt.Errorf("got %s without files, want what pack_lxd returns", v.Type())
+	}
+	return files, fingerprint, nil
+}

@@ -1,0 +1,28 @@
+package builtins
+
+import (
+	"fmt"
+
+	"go.starlark.net/starlark"
+
+	"imagebuilder/builtins/fetch"
+)
+
+// keyring(keys, keyserver="", armor=False) returns a file with OpenPGP public keys, in
+// the binary form that gpgv takes, or armored. Each key is an armored block or a full fingerprint,
+// which is looked up at the key server, by default keys.openpgp.org and then
+// keyserver.ubuntu.com.
+func (b *Build) keyring(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
+	var keys stringList
+	var keyserver string
+	var armor bool
+	if err := unpackArgs(fn, args, kwargs, "keys", &keys, "keyserver?", &keyserver, "armor?", &armor); err != nil {
+		return nil, err
+	}
+	for _, key := range keys {
+		if err := fetch.CheckKey(key); err != nil {
+			return nil, fmt.Errorf("keyring: %w", err)
+		}
+	}
+	return b.Worker.Keyring(Context(thread), keys, keyserver, armor)
+}

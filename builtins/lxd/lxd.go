@@ -1,0 +1,194 @@
+// Package lxd talks to the LXD daemon of this machine, as far as handing it an image
+// needs: see https://documentation.ubuntu.com/lxd/latest/rest-api/.
+package lxd
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime/multipart"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// A Daemon is reached through a UNIX socket.
+type Daemon struct{ http *http.Client }
+
+// Connect returns the daemon behind the socket that LXD_SOCKET or LXD_DIR names, or
+// that of the snap, or of a distribution's package.
+func Connect(getenv func(string) string) (*Daemon, error) {
+	socket := socketPath(getenv)
+	if _, err := os.Stat(socket); err != nil {
+		return nil, fmt.Errorf("cannot reach LXD: %w", err)
+	}
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", socket)
+	}
+	return &Daemon{&http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}}}, nil
+}
+
+func socketPath(getenv func(string) string) string {
+	if socket := getenv("LXD_SOCKET"); socket != "" {
+		return socket
+	}
+	if dir := getenv("LXD_DIR"); dir != "" {
+		return filepath.Join(dir, "unix.socket")
+	}
+	const snap = "/var/snap/lxd/common/lxd/unix.socket"
+	if _, err := os.Stat(snap); err == nil {
+		return snap
+	}
+	return "/var/lib/lxd/unix.socket"
+}
+
+// An Image is what is handed over.
+type Image struct {
+	Fingerprint string
+	Files       []string // metadata and rootfs, or one unified archive
+}
+
+// Import gives the daemon an image, unless it has it, and the image an alias, unless
+// that is empty. An alias of another image is an error; the image then stays.
+func (d *Daemon) Import(ctx context.Context, img Image, alias, description string) error {
+	err := d.call(ctx, http.MethodGet, "/1.0/images/"+img.Fingerprint, "", nil, nil)
+	if isNotFound(err) {
+		err = d.upload(ctx, img)
+	}
+	if err != nil {
+		return fmt.Errorf("cannot import the image into LXD: %w", err)
+	}
+	if alias == "" {
+		return nil
+	}
+	if err := d.setAlias(ctx, alias, description, img.Fingerprint); err != nil {
+		return fmt.Errorf("cannot give the image the alias %s: %w", alias, err)
+	}
+	return nil
+}
+
+// upload sends the files and waits until LXD has made an image of them.
+func (d *Daemon) upload(ctx context.Context, img Image) error {
+	body, w := io.Pipe()
+	defer body.Close()
+	contentType := "application/octet-stream"
+	if len(img.Files) == 1 {
+		go func() { w.CloseWithError(copyFile(w, img.Files[0])) }()
+	} else {
+		form := multipart.NewWriter(w)
+		contentType = form.FormDataContentType()
+		go func() { w.CloseWithError(writeForm(form, img.Files)) }()
+	}
+	var operation struct{ ID string }
+	if err := d.call(ctx, http.MethodPost, "/1.0/images", contentType, body, &operation); err != nil {
+		return err
+	}
+	var done struct {
+		StatusCode int `json:"status_code"`
+		Err        string
+	}
+	if err := d.call(ctx, http.MethodGet, "/1.0/operations/"+operation.ID+"/wait", "", nil, &done); err != nil {
+		return err
+	}
+	if done.StatusCode != http.StatusOK {
+		return errors.New(done.Err)
+	}
+	return nil
+}
+
+func writeForm(form *multipart.Writer, files []string) error {
+	rootfs := "rootfs"
+	if strings.HasSuffix(files[1], ".qcow2") {
+		rootfs = "rootfs.img" // a virtual machine
+	}
+	for i, field := range []string{"metadata", rootfs} {
+		part, err := form.CreateFormFile(field, filepath.Base(files[i]))
+		if err != nil {
+			return err
+		}
+		if err := copyFile(part, files[i]); err != nil {
+			return err
+		}
+	}
+	return form.Close()
+}
+
+func copyFile(w io.Writer, name string) error {
+	f, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	_, err = io.Copy(w, f)
+	return err
+}
+
+func (d *Daemon) setAlias(ctx context.Context, alias, description, fingerprint string) error {
+	var old struct{ Target string }
+	err := d.call(ctx, http.MethodGet, "/1.0/images/aliases/"+alias, "", nil, &old)
+	switch {
+	case err == nil && old.Target == fingerprint:
+		return nil
+	case err == nil:
+		return fmt.Errorf("it is that of the image %.12s; delete it with 'lxc image alias delete %s'", old.Target, alias)
+	case !isNotFound(err):
+		return err
+	}
+	body, err := json.Marshal(map[string]string{"name": alias, "description": description, "target": fingerprint})
+	if err != nil {
+		return err
+	}
+	return d.call(ctx, http.MethodPost, "/1.0/images/aliases", "application/json", bytes.NewReader(body), nil)
+}
+
+// apiError is an answer of the daemon that says what is wrong.
+type apiError struct {
+	code int
+	text string
+}
+
+func (e apiError) Error() string { return e.text }
+
+func isNotFound(err error) bool {
+	var e apiError
+	return errors.As(err, &e) && e.code == http.StatusNotFound
+}
+
+// call makes a request and decodes the metadata of the answer.
+func (d *Daemon) call(ctx context.Context, method, path, contentType string, body io.Reader, metadata any) error {
+	req, err := http.NewRequestWithContext(ctx, method, "http://lxd"+path, body)
+	if err != nil {
+		return err
+	}
+	if contentType != "" {
+		req.Header.Set("Content-Type", contentType)
+	}
+	resp, err := d.http.Do(req)
+	if err != nil {
+		if cause := context.Cause(ctx); cause != nil {
+			return cause
+		}
+		return err
+	}
+	defer resp.Body.Close()
+	var answer struct {
+		Error     string
+		ErrorCode int `json:"error_code"`
+		Metadata  json.RawMessage
+	}
+	if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil {
+		return fmt.Errorf("cannot read its answer: %w", err)
+	}
+	if answer.Error != "" {
+		return apiError{answer.ErrorCode, answer.Error}
+	}
+	if metadata == nil {
+		return nil
+	}
+	return json.Unmarshal(answer.Metadata, metadata)
+}

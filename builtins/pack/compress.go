@@ -1,0 +1,136 @@
+// Package pack turns a root file system into the files of an image: squashfs, tar
+// archives and their metadata, compressed. Programs of the host do the bulk of it;
+// what they may see and touch is the business of package sandbox.
+package pack
+
+import (
+	"fmt"
+	"regexp"
+	"sort"
+	"strconv"
+	"strings"
+)
+
+// A Compression is a method and a level, -1 for the method's own default.
+type Compression struct {
+	Method string
+	Level  int
+}
+
+// method is what is known of one compression method.
+type method struct {
+	tar      levels
+	squashfs levels
+	program  string // compresses a stream; empty: none is needed
+	suffix   string // of the compressed file
+	args     func(level int) []string
+}
+
+// levels are the levels a method takes in one use.
+type levels struct {
+	ok       bool // it can be used at all
+	min, max int  // both 0: no level can be given
+}
+
+var methods = map[string]method{
+	"bzip2": {tar: levels{true, 1, 9}, program: "bzip2", suffix: ".bz2"},
+	"gzip":  {tar: levels{true, 1, 9}, squashfs: levels{true, 1, 9}, program: "gzip", suffix: ".gz"},
+	"lz4":   {squashfs: levels{ok: true}},
+	"lzip":  {tar: levels{true, 0, 9}, program: "lzip", suffix: ".lz"},
+	"lzma":  {tar: levels{true, 0, 9}, squashfs: levels{ok: true}, program: "lzma", suffix: ".lzma", args: threads},
+	"lzo":   {tar: levels{true, 1, 9}, squashfs: levels{true, 1, 9}, program: "lzop", suffix: ".lzo"},
+	"none":  {tar: levels{ok: true}, squashfs: levels{ok: true}},
+	"xz":    {tar: levels{true, 0, 9}, squashfs: levels{ok: true}, program: "xz", suffix: ".xz", args: threads},
+	"zstd":  {tar: levels{true, 1, 22}, squashfs: levels{true, 1, 22}, program: "zstd", suffix: ".zst", args: zstdArgs},
+}
+
+// threads makes a program use all processors.
+func threads(int) []string { return []string{"--threads=0"} }
+
+// zstdArgs opens the levels above 19, which take much memory, as well.
+func zstdArgs(level int) []string {
+	if level > 19 {
+		return []string{"--ultra", "--threads=0"}
+	}
+	return threads(level)
+}
+
+var withLevel = regexp.MustCompile(`^(\w+)-(\d{1,2})$`)
+
+// ParseCompression reads METHOD or METHOD-LEVEL. The methods are bzip2, gzip, lz4,
+// lzip, lzma, lzo (or lzop), none, xz and zstd.
+func ParseCompression(text string) (Compression, error) {
+	c := Compression{Method: text, Level: -1}
+	if m := withLevel.FindStringSubmatch(text); m != nil {
+		c.Method = m[1]
+		c.Level, _ = strconv.Atoi(m[2])
+	}
+	if c.Method == "lzop" {
+		c.Method = "lzo"
+	}
+	if _, ok := methods[c.Method]; !ok {
+		return c, fmt.Errorf("unknown compression %q; known are %s", text, strings.Join(methodNames(), ", "))
+	}
+	return c, nil
+}
+
+func methodNames() []string {
+	var names []string
+	for name := range methods {
+		names = append(names, name)
+	}
+	sort.Strings(names)
+	return names
+}
+
+func (c Compression) String() string {
+	if c.Level < 0 {
+		return c.Method
+	}
+	return fmt.Sprintf("%s-%d", c.Method, c.Level)
+}
+
+// CheckTar finds what is wrong with compressing a tar archive like this.
+func (c Compression) CheckTar() error { return c.check("a tar archive", methods[c.Method].tar) }
+
+func (c Compression) check(what string, l levels) error {
+	switch {
+	case !l.ok:
+		return fmt.Errorf("the compression %s cannot be used for %s", c.Method, what)
+	case c.Level < 0:
+		return nil
+	case l.max == 0:
+		return fmt.Errorf("the compression %s of %s takes no level", c.Method, what)
+	case c.Level < l.min || c.Level > l.max:
+		return fmt.Errorf("the compression %s of %s takes a level from %d to %d, not %d", c.Method, what, l.min, l.max, c.Level)
+	}
+	return nil
+}
+
+// Squashfs returns the compression to use inside a squashfs image. There xz and lzma
+// take no level: one that is given is left out.
+func (c Compression) Squashfs() (Compression, error) {
+	if c.Method == "xz" || c.Method == "lzma" {
+		c.Level = -1
+	}
+	return c, c.check("a squashfs image", methods[c.Method].squashfs)
+}
+
+// Suffix is what the name of a file compressed like this ends in: ".xz", or nothing.
+func (c Compression) Suffix() string { return methods[c.Method].suffix }
+
+// Program is the program of the host that compresses, or nothing.
+func (c Compression) Program() string { return methods[c.Method].program }
+
+// command is the command line that compresses standard input to standard output.
+func (c Compression) command() []string {
+	m := methods[c.Method]
+	args := []string{m.program}
+	if c.Level >= 0 {
+		args = append(args, fmt.Sprintf("-%d", c.Level))
+	}
+	if m.args != nil {
+		args = append(args, m.args(c.Level)...)
+	}
+	return args
+}

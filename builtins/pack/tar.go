@@ -1,0 +1,83 @@
+package pack
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path"
+	"path/filepath"
+
+	"imagebuilder/builtins/host"
+	"imagebuilder/builtins/sandbox"
+)
+
+// tarArgs make an archive of a root file system the same from the same files, with all
+// that makes up an image: numeric owners, extended attributes (and so capabilities),
+// ACLs and holes, but neither the names of this host's users nor times that only say
+// when the tree was read.
+var tarArgs = []string{
+	"--create", "--sort=name", "--format=posix",
+	"--pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime",
+	"--numeric-owner", "--xattrs", "--xattrs-include=*", "--acls", "--sparse",
+}
+
+// Tar packs the root file system as a tar archive whose members begin with "./".
+func (j Job) Tar(ctx context.Context, c Compression) error {
+	return j.tar(ctx, c, nil, "--directory="+sandbox.RootfsDir, ".")
+}
+
+// metaDir is where the programs find the metadata of a unified image.
+const metaDir = "meta"
+
+// Unified packs metadata and root file system as one archive for LXD, the metadata
+// first, so that LXD has read them when the bulk comes. Only the names of members and
+// of hard links move below rootfs/: the texts of symbolic links are what they are.
+func (j Job) Unified(ctx context.Context, m Metadata, c Compression) error {
+	dir, err := os.MkdirTemp(j.Dir, metaDir)
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	names := []string{"metadata.yaml"}
+	for _, f := range m.files() {
+		name := filepath.Join(dir, f.name)
+		if path.Base(f.name) != f.name {
+			names = []string{"metadata.yaml", "templates"}
+			if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+				return err
+			}
+		}
+		if f.content == nil {
+			continue
+		}
+		if err := os.WriteFile(name, f.content, 0o644); err != nil {
+			return err
+		}
+		if err := os.Chtimes(name, m.Created, m.Created); err != nil {
+			return err
+		}
+	}
+	if len(names) > 1 {
+		if err := os.Chtimes(filepath.Join(dir, "templates"), m.Created, m.Created); err != nil {
+			return err
+		}
+	}
+	args := append([]string{"--directory=" + path.Join(sandbox.FilesDir, metaDir)}, names...)
+	args = append(args, "--transform=flags=rhS;s,^\\.\\(/\\|$\\),rootfs\\1,", "--directory="+sandbox.RootfsDir, ".")
+	return j.tar(ctx, c, []sandbox.File{{Name: metaDir, Source: dir}}, args...)
+}
+
+func (j Job) tar(ctx context.Context, c Compression, files []sandbox.File, args ...string) error {
+	command := append([]string{"tar"}, tarArgs...)
+	if c.Program() != "" {
+		command = append(command, "--use-compress-program="+host.Quote(c.command()))
+	}
+	if epoch := os.Getenv("SOURCE_DATE_EPOCH"); epoch != "" {
+		command = append(command, "--mtime=@"+epoch, "--clamp-mtime")
+	}
+	command = append(command, "--file="+j.target())
+	if err := j.run(ctx, j.Out, files, append(command, args...)...); err != nil {
+		return fmt.Errorf("cannot make %s: %w", j.Name, err)
+	}
+	return nil
+}

@@ -1,0 +1,79 @@
+package builtins
+
+import (
+	"fmt"
+
+	"go.starlark.net/starlark"
+
+	"imagebuilder/builtins/template"
+)
+
+// render(text, image=None, once=False, **context) renders text as a pongo2 template
+// (Django's language) with the names of context and, if it is given, the image as
+// image. Nothing is escaped, unknown names are blank, and a result that is itself a
+// template is rendered again, unless once is set.
+func (b *Build) render(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
+	var text string
+	var img *Image
+	var once bool
+	context := make(map[string]any)
+	var named []starlark.Tuple
+	for _, kwarg := range kwargs {
+		switch name := string(kwarg[0].(starlark.String)); name {
+		case "text", "image", "once":
+			named = append(named, kwarg)
+		default:
+			context[name] = ToPlain(kwarg[1])
+		}
+	}
+	if err := unpackArgs(fn, args, named, "text", &text, "image??", &img, "once?", &once); err != nil {
+		return nil, err
+	}
+	if img != nil {
+		filled := *img
+		filled.fill(img.now)
+		context = filled.context(context)
+	}
+	render := template.Render
+	if once {
+		render = template.Once
+	}
+	out, err := render(text, context)
+	if err != nil {
+		return nil, fmt.Errorf("cannot render %.40q: %w", text, err)
+	}
+	return starlark.String(out), nil
+}
+
+// ToPlain turns a value into plain data: strings, numbers, booleans, lists and maps.
+// False and None become nothing, as definitions write them back.
+func ToPlain(v starlark.Value) any {
+	switch v := v.(type) {
+	case starlark.String:
+		return string(v)
+	case starlark.Bool:
+		if v {
+			return true
+		}
+	case starlark.Int:
+		n, _ := v.Int64()
+		return n
+	case starlark.Float:
+		return float64(v)
+	case *starlark.Dict:
+		m := make(map[string]any, v.Len())
+		for _, item := range v.Items() {
+			if key, ok := starlark.AsString(item[0]); ok {
+				m[key] = ToPlain(item[1])
+			}
+		}
+		return m
+	case starlark.Indexable: // lists and tuples
+		list := make([]any, v.Len())
+		for i := range list {
+			list[i] = ToPlain(v.Index(i))
+		}
+		return list
+	}
+	return nil
+}

@@ -1,0 +1,99 @@
+package builtins
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"go.starlark.net/starlark"
+
+	"imagebuilder/builtins/pack"
+	"imagebuilder/builtins/sandbox"
+)
+
+// root.template(path, content, name="", when=["create", "copy"], properties={},
+// if_exists="") makes the file path of an instance a template that LXD renders
+// with content, on the events when: "create", "copy", "start". The content is kept in
+// the image under name, which is made from path if it is not given. properties is
+// what the template finds as properties. Where the image has no file of the path
+// if_exists, nothing happens. A later template for the same path takes its place.
+func rootfsTemplate(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
+	t := pack.Template{When: []string{"create", "copy"}}
+	var when stringList
+	var properties stringMap
+	var ifExists string
+	if err := unpackArgs(fn, args, kwargs, "path", &t.Path, "content", &t.Content, "name?", &t.Name, "when??", &when,
+		"properties??", &properties, "if_exists?", &ifExists); err != nil {
+		return nil, err
+	}
+	r := receiver(fn)
+	if err := r.checkMutable("change"); err != nil {
+		return nil, err
+	}
+	if len(when) > 0 {
+		t.When = when
+	}
+	t.Properties = properties
+	if t.Name == "" {
+		t.Name = strings.ReplaceAll(strings.Trim(t.Path, "/"), "/", "-") + ".tpl"
+	}
+	if err := r.checkTemplate(t); err != nil {
+		return nil, fmt.Errorf("template: %w", err)
+	}
+	if there, err := r.isThere(thread, ifExists); err != nil || !there {
+		return starlark.None, err
+	}
+	r.templates = append(r.templates[:len(r.templates):len(r.templates)], t)
+	r.build.Worker.Record(r.build.newStep(thread, fn, r, Arg{"template", t}))
+	return starlark.None, nil
+}
+
+// checkTemplate refuses what LXD would refuse, and a name that another path's
+// template has with another content: the later would silently win for both.
+func (r *Rootfs) checkTemplate(t pack.Template) error {
+	if strings.Trim(t.Path, "/") == "" {
+		return errors.New("the path is empty")
+	}
+	if err := checkName(t.Name); err != nil {
+		return err
+	}
+	for _, other := range r.templates {
+		if other.Name == t.Name && other.Content != t.Content && other.Path != t.Path {
+			return fmt.Errorf("%s is already the name of the template for %s", t.Name, other.Path)
+		}
+	}
+	return nil
+}
+
+// root.placeholder(path, if_exists="") lets LXC replace its placeholders, such as
+// LXC_NAME, in a file when a container is created. Where the image has no file of the
+// path if_exists, nothing happens.
+func rootfsPlaceholder(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
+	var path, ifExists string
+	if err := unpackArgs(fn, args, kwargs, "path", &path, "if_exists?", &ifExists); err != nil {
+		return nil, err
+	}
+	r := receiver(fn)
+	if err := r.checkMutable("change"); err != nil {
+		return nil, err
+	}
+	if strings.Trim(path, "/") == "" || strings.Contains(path, "\n") {
+		return nil, fmt.Errorf("placeholder: not the path of a file: %q", path)
+	}
+	if there, err := r.isThere(thread, ifExists); err != nil || !there {
+		return starlark.None, err
+	}
+	r.placeholders = append(r.placeholders[:len(r.placeholders):len(r.placeholders)], path)
+	r.build.Worker.Record(r.build.newStep(thread, fn, r, Arg{"path", path}))
+	return starlark.None, nil
+}
+
+// isThere tells whether the image has a file of that path; an empty path stands for no
+// condition.
+func (r *Rootfs) isThere(thread *starlark.Thread, path string) (bool, error) {
+	if path == "" {
+		return true, nil
+	}
+	answer, err := r.build.Worker.Look(Context(thread), r, sandbox.Look{Op: "exists", Path: path})
+	return answer.Found, err
+}

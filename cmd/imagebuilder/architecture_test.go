@@ -1,0 +1,112 @@
+package main
+
+import (
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// layers are the packages from the lowest to the highest: each may import only what
+// stands in a line above its own.
+var layers = [][]string{
+	{"builtins/host", "builtins/tree", "stdlib", "recipes", "streams/catalog", "streams/page"},
+	{"builtins/sandbox", "streams/internal/imagetree", "streams/serve"},
+	{"builtins/layer"},
+	{"builtins/fetch", "builtins/lxd", "builtins/pack", "builtins/template", "builtins/unpack", "streams"},
+	{"builtins"},
+	{"runtime"},
+	{"compat"},
+	{"cmd/imagebuilder"},
+}
+
+func rank(pkg string) int {
+	return slices.IndexFunc(layers, func(line []string) bool { return slices.Contains(line, pkg) })
+}
+
+func TestImportsPointDown(t *testing.T) {
+	for pkg, imports := range allImports(t) {
+		if rank(pkg) < 0 {
+			t.Errorf("package %s has no place in the layers of this test", pkg)
+		}
+		for path, file := range imports {
+			local, ok := strings.CutPrefix(path, "imagebuilder/")
+			if ok && rank(local) >= rank(pkg) {
+				t.Errorf("%s: %s must not import %s", file, pkg, local)
+			}
+		}
+	}
+}
+
+// Only these packages may use these modules: the language, processes.
+func TestImportsStayInTheirPackages(t *testing.T) {
+	rules := map[string][]string{
+		"go.starlark.net/": {"builtins", "runtime"},
+		"os/exec":          {"builtins/host"},
+	}
+	for pkg, imports := range allImports(t) {
+		for path, file := range imports {
+			for prefix, allowed := range rules {
+				if strings.HasPrefix(path, prefix) && !slices.Contains(allowed, pkg) {
+					t.Errorf("%s: %s is for %v only", file, path, allowed)
+				}
+			}
+		}
+	}
+}
+
+// allImports returns for each package of the module what its files, tests left out,
+// import, and in which file.
+func allImports(t *testing.T) map[string]map[string]string {
+	t.Helper()
+	all := make(map[string]map[string]string)
+	err := filepath.WalkDir("../..", func(name string, d fs.DirEntry, err error) error {
+		if d != nil && d.IsDir() && strings.HasPrefix(d.Name(), ".") && d.Name() != ".." {
+			return fs.SkipDir
+		}
+		if err != nil || !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go") {
+			return err
+		}
+		f, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		pkg, err := filepath.Rel("../..", filepath.Dir(name))
+		if err != nil {
+			return err
+		}
+		if all[pkg] == nil {
+			all[pkg] = make(map[string]string)
+		}
+		for _, spec := range f.Imports {
+			path, err := strconv.Unquote(spec.Path.Value)
+			if err != nil {
+				return err
+			}
+			all[pkg][path] = name
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+// Every command and flag explains itself.
+func TestHelpIsComplete(t *testing.T) {
+	for _, cmd := range allCommands(newRootCommand()) {
+		if cmd.Short == "" || strings.HasSuffix(cmd.Short, ".") {
+			t.Errorf("%s: its short help is missing or ends in a stop: %q", cmd.CommandPath(), cmd.Short)
+		}
+		for _, flag := range flagsOf(cmd) {
+			if flag.Usage == "" {
+				t.Errorf("%s --%s: no help", cmd.CommandPath(), flag.Name)
+			}
+		}
+	}
+}

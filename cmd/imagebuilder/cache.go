@@ -1,0 +1,167 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"imagebuilder/builtins/layer"
+)
+
+// cacheOptions are the flags of all commands that use the cache.
+type cacheOptions struct {
+	dir string
+	max byteSize
+}
+
+func (o *cacheOptions) addFlags(cmd *cobra.Command) {
+	o.max = layer.DefaultMaxSize
+	cmd.Flags().StringVar(&o.dir, "cache", "",
+		"`directory` of the cache (default $IMAGEBUILDER_CACHE, else /var/cache/imagebuilder or that of the user)")
+	cmd.Flags().Var(&o.max, "cache-size", "`size` above which the cache drops what was used least recently")
+}
+
+// directory is where layers and downloads are kept.
+func (o *cacheOptions) directory() (string, error) {
+	if o.dir != "" {
+		return o.dir, nil
+	}
+	if dir := os.Getenv("IMAGEBUILDER_CACHE"); dir != "" {
+		return dir, nil
+	}
+	if os.Geteuid() == 0 {
+		return "/var/cache/imagebuilder", nil
+	}
+	dir, err := os.UserCacheDir()
+	return filepath.Join(dir, "imagebuilder"), err
+}
+
+func (o *cacheOptions) open(options layer.Options) (*layer.Store, error) {
+	dir, err := o.directory()
+	if err != nil {
+		return nil, err
+	}
+	options.MaxSize = int64(o.max)
+	return layer.Open(dir, options)
+}
+
+func newCacheCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "cache", Short: "List or shrink the cache of layers, results and downloads"}
+	cmd.AddCommand(newCacheListCommand(), newCachePruneCommand())
+	return cmd
+}
+
+func newCacheListCommand() *cobra.Command {
+	var o cacheOptions
+	cmd := &cobra.Command{
+		Use:   "list",
+		Short: "List what is in the cache, the most recently used first",
+		Args:  args(0, 0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			store, err := o.open(layer.Options{})
+			if err != nil {
+				return err
+			}
+			defer store.Close()
+			return listCache(cmd, store)
+		},
+	}
+	o.addFlags(cmd)
+	return cmd
+}
+
+func listCache(cmd *cobra.Command, store *layer.Store) error {
+	list, err := store.List()
+	if err != nil {
+		return err
+	}
+	table := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "KEY\tSIZE\tUSED\tSTEP\tWHAT")
+	var total int64
+	for _, m := range list {
+		total += m.Size
+		fmt.Fprintf(table, "%.12s\t%v\t%s\t%s\t%s\n", m.Key, byteSize(m.Size), m.Used.Format(time.DateTime), m.Step, shorten(m.Summary, 60))
+	}
+	fmt.Fprintf(table, "%d entries\t%v\t\t\t\n", len(list), byteSize(total))
+	return table.Flush()
+}
+
+func newCachePruneCommand() *cobra.Command {
+	var o cacheOptions
+	var all bool
+	cmd := &cobra.Command{
+		Use:   "prune",
+		Short: "Remove what was used least recently, down to --cache-size",
+		Long:  "Remove what was used least recently until the rest is no larger than --cache-size.\nWhat a build is using stays.",
+		Args:  args(0, 0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			store, err := o.open(layer.Options{})
+			if err != nil {
+				return err
+			}
+			defer store.Close()
+			max := int64(o.max)
+			if all {
+				max = 0
+			}
+			removed, err := store.Collect(max)
+			var total int64
+			for _, m := range removed {
+				total += m.Size
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "removed %d entries, %v\n", len(removed), byteSize(total))
+			return err
+		},
+	}
+	o.addFlags(cmd)
+	cmd.Flags().BoolVar(&all, "all", false, "remove everything")
+	return cmd
+}
+
+// byteSize is a number of bytes, given as 500MB or 20GiB and printed rounded.
+type byteSize int64
+
+var byteUnits = []struct {
+	suffix string
+	factor int64
+}{
+	{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}, {"TiB", 1 << 40},
+	{"kB", 1e3}, {"MB", 1e6}, {"GB", 1e9}, {"TB", 1e12}, {"B", 1}, {"", 1},
+}
+
+// Set implements pflag.Value.
+func (s *byteSize) Set(text string) error {
+	for _, u := range byteUnits {
+		digits, ok := strings.CutSuffix(text, u.suffix)
+		if !ok {
+			continue
+		}
+		n, err := strconv.ParseInt(digits, 10, 64)
+		if err != nil || n < 0 || n > 1<<62/u.factor {
+			break
+		}
+		*s = byteSize(n * u.factor)
+		return nil
+	}
+	return fmt.Errorf("not a size such as 500MB or 20GiB: %q", text)
+}
+
+func (s *byteSize) Type() string { return "size" }
+
+func (s byteSize) String() string {
+	units := []string{"B", "KiB", "MiB", "GiB", "TiB"}
+	value, i := float64(s), 0
+	for ; value >= 1024 && i < len(units)-1; i++ {
+		value /= 1024
+	}
+	if i == 0 {
+		return fmt.Sprintf("%d B", s)
+	}
+	return fmt.Sprintf("%.1f %s", value, units[i])
+}

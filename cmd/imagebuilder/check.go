@@ -1,0 +1,44 @@
+package main
+
+import "github.com/spf13/cobra"
+
+func newCheckCommand() *cobra.Command {
+	var recipe recipeOptions
+	cmd := &cobra.Command{
+		Use:   "check RECIPE...",
+		Short: "Check recipes without running them",
+		Long: `Load recipes and go through their main functions without any effect. Whatever can be
+wrong with a recipe before it runs is reported; nothing is printed if all is well. Of
+the YAML definition of a recipe all entries are checked, whatever they are for.`,
+		Args: args(1, 1000),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			for _, name := range args {
+				if err := recipe.check(cmd, name); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	}
+	recipe.addFlags(cmd)
+	return cmd
+}
+
+func (o *recipeOptions) check(cmd *cobra.Command, name string) error {
+	r, err := o.load(cmd, name, logOptions{})
+	if err == nil {
+		_, err = r.Check()
+	}
+	if err != nil || !isDefinition(name) {
+		return err
+	}
+	_, overrides, err := o.split(name)
+	if err != nil {
+		return err
+	}
+	doc, err := loadDefinition(cmd, name, overrides)
+	if err != nil {
+		return err
+	}
+	return checkDefinition(cmd, doc)
+}

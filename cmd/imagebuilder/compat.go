@@ -1,0 +1,266 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"imagebuilder/builtins"
+	"imagebuilder/builtins/pack"
+	"imagebuilder/compat"
+)
+
+// imageCommand is one of the commands of lxd-imagebuilder on definitions, with the
+// flags that it has there and those of our own builds.
+type imageCommand struct {
+	target     string // option of the recipe
+	definition definitionOptions
+	build      buildOptions
+	scratch    string
+	cleanup    bool
+	timeout    uint
+	sources    string
+	keep       bool
+	postFiles  bool
+
+	compression string
+	kind        string
+	vm          bool
+	importInto  string
+}
+
+// noAlias is the value of --import-into-lxd without one.
+const noAlias = "-"
+
+func newBuildDirCommand() *cobra.Command {
+	c := &imageCommand{target: "dir"}
+	cmd := c.command("build-dir DEFINITION TARGET_DIR", "Build a root file system in a directory", 2, 2)
+	c.addSourceFlags(cmd)
+	cmd.Flags().BoolVar(&c.postFiles, "with-post-files", false, "run post-files actions, too")
+	return cmd
+}
+
+func newBuildLXCCommand() *cobra.Command {
+	c := &imageCommand{target: "lxc"}
+	cmd := c.command("build-lxc DEFINITION [TARGET_DIR]", "Build an image for LXC from a definition", 1, 2)
+	c.addSourceFlags(cmd)
+	c.addCompressionFlag(cmd)
+	return cmd
+}
+
+func newBuildLXDCommand() *cobra.Command {
+	c := &imageCommand{target: "lxd"}
+	cmd := c.command("build-lxd DEFINITION [TARGET_DIR]", "Build an image for LXD from a definition", 1, 2)
+	c.addSourceFlags(cmd)
+	c.addLXDFlags(cmd)
+	return cmd
+}
+
+func newPackLXCCommand() *cobra.Command {
+	c := &imageCommand{target: "lxc"}
+	cmd := c.packCommand("pack-lxc DEFINITION SOURCE_DIR [TARGET_DIR]", "Pack a directory of build-dir for LXC")
+	c.addCompressionFlag(cmd)
+	return cmd
+}
+
+func newPackLXDCommand() *cobra.Command {
+	c := &imageCommand{target: "lxd"}
+	cmd := c.packCommand("pack-lxd DEFINITION SOURCE_DIR [TARGET_DIR]", "Pack a directory of build-dir for LXD")
+	c.addLXDFlags(cmd)
+	return cmd
+}
+
+func (c *imageCommand) command(use, short string, min, max int) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   use,
+		Short: short,
+		Long: short + `. The definition is translated into a recipe and that is
+run: 'imagebuilder convert' prints it. - reads the definition from standard input.`,
+		Args: args(min, max),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return c.run(cmd, args[0], append(args, ".")[1], compat.Mode{}, map[string]string{})
+		},
+	}
+	c.addFlags(cmd)
+	return cmd
+}
+
+func (c *imageCommand) packCommand(use, short string) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   use,
+		Short: short,
+		Long: short + `, which is not changed. Of repositories,
+packages and actions before the files only what is typed for the kind of image is done,
+as build-dir has done the rest.`,
+		Args: args(2, 3),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			source, err := filepath.Abs(args[1])
+			if err != nil {
+				return err
+			}
+			return c.run(cmd, args[0], append(args, ".")[2], compat.Mode{Pack: true}, map[string]string{"source": source})
+		},
+	}
+	c.addFlags(cmd)
+	return cmd
+}
+
+func (c *imageCommand) addFlags(cmd *cobra.Command) {
+	c.definition.addFlags(cmd)
+	c.build.addFlags(cmd)
+	cmd.Flags().StringVar(&c.scratch, "cache-dir", "", "`directory` that is removed at the end if it is empty; what is in it is left alone")
+	cmd.Flags().BoolVar(&c.cleanup, "cleanup", true, "remove the directory of --cache-dir")
+	cmd.Flags().UintVarP(&c.timeout, "timeout", "t", 0, "end the run after so many `seconds`")
+}
+
+// globalFlags are those that lxd-imagebuilder takes before the name of a command, too.
+func globalFlags(flags *pflag.FlagSet) {
+	cmd := &cobra.Command{}
+	(&imageCommand{}).addFlags(cmd)
+	for _, name := range []string{"cache-dir", "cleanup", "debug", "disable-overlay", "options", "timeout"} {
+		flags.AddFlag(cmd.Flags().Lookup(name))
+	}
+}
+
+func (c *imageCommand) addSourceFlags(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&c.sources, "sources-dir", "", "`directory` to keep downloads in and to take them from, besides the cache")
+	cmd.Flags().BoolVar(&c.keep, "keep-sources", true, "keep what was downloaded into --sources-dir")
+}
+
+func (c *imageCommand) addCompressionFlag(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&c.compression, "compression", "xz", "`method` or method-level to compress with")
+}
+
+func (c *imageCommand) addLXDFlags(cmd *cobra.Command) {
+	c.addCompressionFlag(cmd)
+	cmd.Flags().StringVar(&c.kind, "type", "split", "`form` of the image: split or unified")
+	cmd.Flags().BoolVar(&c.vm, "vm", false, "make an image for virtual machines")
+	cmd.Flags().StringVar(&c.importInto, "import-into-lxd", "", "import the image into LXD, with an `alias` if one is given")
+	cmd.Flags().Lookup("import-into-lxd").NoOptDefVal = noAlias
+}
+
+// run translates a definition and runs it.
+func (c *imageCommand) run(cmd *cobra.Command, name, target string, mode compat.Mode, options map[string]string) (err error) {
+	defer bound(cmd, time.Duration(c.timeout)*time.Second)()
+	if err := c.setOptions(cmd, options); err != nil {
+		return err
+	}
+	doc, err := c.definition.load(cmd, name)
+	if err != nil {
+		return err
+	}
+	if doc.Image.Serial == "" {
+		if options["image.serial"], err = serial(cmd); err != nil {
+			return err
+		}
+	}
+	recipe, err := translated(cmd, doc, mode, options, c.build.log)
+	if err != nil {
+		return err
+	}
+	if err := c.setSources(cmd, doc); err != nil {
+		return err
+	}
+	if c.scratch != "" && c.cleanup {
+		// Nothing was put into it, and build jobs that make it count on it being gone.
+		defer os.Remove(c.scratch)
+	}
+	return c.build.checkAndBuild(cmd, recipe, target)
+}
+
+// setOptions sets the options of the recipe that the flags mean.
+func (c *imageCommand) setOptions(cmd *cobra.Command, options map[string]string) error {
+	options["target"] = c.target
+	if c.vm {
+		options["target"] = "vm"
+	}
+	if c.target == "dir" {
+		if c.postFiles {
+			options["with_post_files"] = "true"
+		}
+		return nil
+	}
+	if err := c.checkPacking(options["target"]); err != nil {
+		return usageError{err}
+	}
+	options["compression"] = c.compression
+	if c.kind != "" {
+		options["type"] = c.kind
+	}
+	switch {
+	case c.importInto != "":
+		options["import_into_lxd"] = c.importInto
+	case cmd.Flags().Changed("import-into-lxd"): // as in --import-into-lxd=
+		options["import_into_lxd"] = noAlias
+	}
+	return nil
+}
+
+func (c *imageCommand) checkPacking(target string) error {
+	if c.kind != "" && c.kind != "split" && c.kind != "unified" {
+		return fmt.Errorf("--type %s: want split or unified", c.kind)
+	}
+	compression, err := pack.ParseCompression(c.compression)
+	if err == nil {
+		err = compression.CheckTar()
+	}
+	if err == nil && target == "lxd" && c.kind == "split" {
+		_, err = compression.Squashfs()
+	}
+	if err != nil {
+		return fmt.Errorf("--compression %s: %w", c.compression, err)
+	}
+	return nil
+}
+
+func (c *imageCommand) setSources(cmd *cobra.Command, doc *compat.Document) error {
+	if c.sources == "" {
+		return nil
+	}
+	dir, err := doc.SourcesDir(cmd.Context(), c.sources)
+	c.build.sources = &builtins.Sources{Dir: dir, Keep: c.keep}
+	return err
+}
+
+// serial is that of an image which is built now.
+func serial(cmd *cobra.Command) (string, error) {
+	config, err := runtimeConfig(cmd, nil, logOptions{})
+	if err != nil {
+		return "", err
+	}
+	return builtins.Serial(config.Clock()), nil
+}
+
+// newOldBuilderCommand is the root command for those who call the tool lxd-imagebuilder.
+func newOldBuilderCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:     "lxd-imagebuilder",
+		Short:   "Build images for LXD and LXC from YAML definitions",
+		Version: oldBuilderVersion,
+	}
+	root.SetVersionTemplate("{{ .Version }}\n")
+	root.CompletionOptions.DisableDefaultCmd = true
+	globalFlags(root.PersistentFlags())
+	root.AddCommand(definitionCommands()...)
+	return root
+}
+
+// oldBuilderVersion is the version of lxd-imagebuilder whose definitions and command
+// line are understood.
+const oldBuilderVersion = "3.0"
+
+// definitionCommands returns the commands on definitions, which both names have.
+func definitionCommands() []*cobra.Command {
+	return []*cobra.Command{
+		newBuildDirCommand(),
+		newBuildLXCCommand(),
+		newBuildLXDCommand(),
+		newPackLXCCommand(),
+		newPackLXDCommand(),
+		newValidateCommand(),
+	}
+}

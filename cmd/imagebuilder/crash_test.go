@@ -1,0 +1,153 @@
+package main
+
+import (
+	"bytes"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// TestCrash ends builds at random moments by each of the signals. Nothing may be left:
+// no mount, no loop device, no process, no partial file; and the next build goes on
+// from what was committed.
+func TestCrash(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root: builds")
+	}
+	for _, tool := range []string{"/bin/busybox", "/usr/bin/mksquashfs"} {
+		if _, err := os.Stat(tool); err != nil {
+			t.Skipf("needs %s (Debian packages busybox-static, squashfs-tools)", tool)
+		}
+	}
+	dir := t.TempDir()
+	library, err := os.ReadFile("../../testdata/recipes/busybox.star")
+	if err != nil {
+		t.Fatal(err)
+	}
+	recipe := `load("busybox.star", "busybox")
+def main():
+    root = busybox()
+    for i in range(8):
+        chroot_run(root, "#!/bin/sh\necho %d >/etc/%d\nsleep 60 &\nsleep 0.02\n" % (i, i), network = False)
+    lxd = fork(root, "lxd")
+    pack_lxd(lxd, lxd.image, compression = "gzip-1")
+`
+	for name, text := range map[string]string{"busybox.star": string(library), "recipe.star": recipe} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	crash := crasher{t: t, dir: dir}
+	whole := crash.build()
+	signals := []syscall.Signal{syscall.SIGKILL, syscall.SIGTERM, syscall.SIGINT}
+	for i := range 60 {
+		if i%6 == 0 { // from the beginning now and then
+			os.RemoveAll(filepath.Join(dir, "cache"))
+		}
+		os.RemoveAll(filepath.Join(dir, "out"))
+		crash.kill(signals[i%3], rand.N(whole))
+		crash.check()
+	}
+	os.RemoveAll(filepath.Join(dir, "out"))
+	crash.build()
+	if out := crash.last; !strings.Contains(out, "cached") {
+		t.Errorf("the last build reuses nothing:\n%s", out)
+	}
+}
+
+type crasher struct {
+	t    *testing.T
+	dir  string
+	last string // output of the last build
+}
+
+func (c *crasher) command() (*exec.Cmd, *bytes.Buffer) {
+	out := new(bytes.Buffer)
+	exe, err := exec.LookPath("imagebuilder")
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	cmd := exec.Command(exe, "run", "recipe.star", "out", "--cache", filepath.Join(c.dir, "cache"))
+	cmd.Dir, cmd.Stdout, cmd.Stderr = c.dir, out, out
+	return cmd, out
+}
+
+// build runs a build to its end and returns how long it took.
+func (c *crasher) build() time.Duration {
+	c.t.Helper()
+	start := time.Now()
+	cmd, out := c.command()
+	if err := cmd.Run(); err != nil {
+		c.t.Fatalf("%v\n%s", err, out)
+	}
+	c.last = out.String()
+	return time.Since(start)
+}
+
+// kill ends a build some time after its start.
+func (c *crasher) kill(sig syscall.Signal, after time.Duration) {
+	cmd, out := c.command()
+	if err := cmd.Start(); err != nil {
+		c.t.Fatal(err)
+	}
+	timer := time.AfterFunc(after, func() { cmd.Process.Signal(sig) })
+	defer timer.Stop()
+	cmd.Wait()
+	c.last = out.String()
+}
+
+func (c *crasher) check() {
+	c.t.Helper()
+	// The kernel ends what is left of a killed build, which takes a moment.
+	deadline := time.Now().Add(20 * time.Second)
+	for c.leftProcess() != "" {
+		if time.Now().After(deadline) {
+			c.t.Fatalf("a process is left: %s\n%s", c.leftProcess(), c.last)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	if mounts, _ := os.ReadFile("/proc/self/mountinfo"); bytes.Contains(mounts, []byte(c.dir)) {
+		c.t.Fatalf("a mount is left:\n%s", c.last)
+	}
+	loops, _ := filepath.Glob("/sys/block/loop*/loop/backing_file")
+	for _, loop := range loops {
+		if file, _ := os.ReadFile(loop); bytes.Contains(file, []byte(c.dir)) {
+			c.t.Fatalf("a loop device is left: %s", file)
+		}
+	}
+	c.checkResults()
+}
+
+// leftProcess finds a process that has a mount of the build's cache in its namespace.
+func (c *crasher) leftProcess() string {
+	files, _ := filepath.Glob("/proc/[0-9]*/mountinfo")
+	for _, f := range files {
+		if mounts, _ := os.ReadFile(f); bytes.Contains(mounts, []byte(c.dir)) {
+			cmdline, _ := os.ReadFile(filepath.Join(filepath.Dir(f), "cmdline"))
+			return filepath.Dir(f) + " " + string(bytes.ReplaceAll(cmdline, []byte{0}, []byte{' '}))
+		}
+	}
+	return ""
+}
+
+// checkResults finds partial files in the target directory.
+func (c *crasher) checkResults() {
+	c.t.Helper()
+	out := filepath.Join(c.dir, "out")
+	names, _ := os.ReadDir(out)
+	for _, n := range names {
+		file := filepath.Join(out, n.Name())
+		check := []string{"unsquashfs", "-q", "-l", file}
+		if strings.HasSuffix(file, ".tar.gz") {
+			check = []string{"tar", "-tzf", file}
+		}
+		if output, err := exec.Command(check[0], check[1:]...).CombinedOutput(); err != nil || strings.HasPrefix(n.Name(), ".") {
+			c.t.Fatalf("%s is partial: %v\n%s", n.Name(), err, output)
+		}
+	}
+}

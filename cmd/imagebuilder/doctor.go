@@ -1,0 +1,102 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"imagebuilder/builtins/host"
+	"imagebuilder/builtins/layer"
+)
+
+func newDoctorCommand() *cobra.Command {
+	var cache cacheOptions
+	cmd := &cobra.Command{
+		Use:   "doctor",
+		Short: "Say what this machine can do and what it lacks",
+		Long: `Check what builds need of this machine: the kernel, the cache and the programs that
+parts of the work are left to, with the Debian package that brings each.`,
+		Args: args(0, 0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			table := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
+			examineMachine(cmd.Context(), table, &cache)
+			examineTools(cmd.Context(), table)
+			return table.Flush()
+		},
+	}
+	cache.addFlags(cmd)
+	return cmd
+}
+
+func examineMachine(ctx context.Context, w io.Writer, cache *cacheOptions) {
+	report := func(ok bool, what, text string) {
+		verdict := "ok"
+		if !ok {
+			verdict = "PROBLEM"
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\n", verdict, what, text)
+	}
+	root := os.Geteuid() == 0
+	if root {
+		report(true, "root", "")
+	} else {
+		report(false, "root", "builds need it; plan, check and options do not")
+	}
+	warnings := &warningText{}
+	store, err := cache.open(layer.Options{Log: slog.New(warnings)})
+	if err != nil {
+		report(false, "cache", err.Error())
+		return
+	}
+	defer store.Close()
+	report(true, "cache", fmt.Sprintf("%s, %v free", store.Dir(), free(store.Dir())))
+	if !root {
+		return
+	}
+	err = store.CheckOverlay(ctx)
+	switch {
+	case err != nil:
+		report(false, "sandbox", err.Error())
+	case warnings.text != "":
+		report(true, "sandbox", "")
+		report(false, "overlayfs", warnings.text)
+	default:
+		report(true, "sandbox", "")
+		report(true, "overlayfs", "")
+	}
+}
+
+func free(dir string) byteSize {
+	var st unix.Statfs_t
+	if unix.Statfs(dir, &st) != nil {
+		return 0
+	}
+	return byteSize(int64(st.Bavail) * st.Bsize)
+}
+
+// warningText is a slog.Handler that remembers the last warning.
+type warningText struct{ text string }
+
+func (w *warningText) Enabled(_ context.Context, l slog.Level) bool { return l >= slog.LevelWarn }
+func (w *warningText) WithAttrs([]slog.Attr) slog.Handler           { return w }
+func (w *warningText) WithGroup(string) slog.Handler                { return w }
+func (w *warningText) Handle(_ context.Context, r slog.Record) error {
+	w.text = r.Message
+	return nil
+}
+
+func examineTools(ctx context.Context, w io.Writer) {
+	for _, t := range host.Tools() {
+		if host.Installed(t.Name) {
+			fmt.Fprintf(w, "ok\t%s\t%s\n", t.Name, t.VersionLine(ctx))
+			continue
+		}
+		fmt.Fprintf(w, "missing\t%s\tpackage %s, for %s\n", t.Name, t.Package, t.For)
+	}
+}

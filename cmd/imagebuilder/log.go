@@ -1,0 +1,227 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/vbauerster/mpb/v8"
+	"github.com/vbauerster/mpb/v8/decor"
+	"golang.org/x/term"
+
+	"imagebuilder/builtins/fetch"
+)
+
+// logOptions are the flags about progress, which goes to standard error.
+type logOptions struct {
+	format string
+	debug  bool
+}
+
+func (o *logOptions) addFlags(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&o.format, "log-format", "text", "`format` of progress: text or json")
+	cmd.Flags().BoolVar(&o.debug, "debug", false, "show every command")
+	cmd.PreRunE = func(*cobra.Command, []string) error {
+		if o.format != "text" && o.format != "json" {
+			return usageError{fmt.Errorf("--log-format %s: want text or json", o.format)}
+		}
+		return nil
+	}
+}
+
+func (o logOptions) logger(w io.Writer) *slog.Logger {
+	level := slog.LevelInfo
+	if o.debug {
+		level = slog.LevelDebug
+	}
+	if o.format == "json" {
+		return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level}))
+	}
+	return slog.New(&textHandler{w: w, level: level})
+}
+
+// A display shows the progress of a run: lines, and on a terminal what runs now and
+// bars of downloads below them.
+type display struct {
+	log      *slog.Logger
+	progress fetch.Progress // nil without a terminal
+	close    func()
+}
+
+func (o logOptions) newDisplay(w io.Writer) *display {
+	f, ok := w.(*os.File)
+	if !ok || !term.IsTerminal(int(f.Fd())) || o.format == "json" {
+		return &display{log: o.logger(w), close: func() {}}
+	}
+	bars := mpb.New(mpb.WithOutput(w), mpb.WithWidth(40), mpb.WithAutoRefresh())
+	handler := newTerminalHandler(bars, o.debug)
+	return &display{log: slog.New(handler), progress: downloads{bars}, close: sync.OnceFunc(func() {
+		handler.status.Abort(true)
+		bars.Wait()
+	})}
+}
+
+// Close takes the bars away.
+func (d *display) Close() { d.close() }
+
+// downloads shows a bar for each download.
+type downloads struct{ bars *mpb.Progress }
+
+func (d downloads) Start(name string, total int64) io.WriteCloser {
+	bar := d.bars.AddBar(total, mpb.BarRemoveOnComplete(),
+		mpb.PrependDecorators(decor.Name("          "+name+" ")),
+		mpb.AppendDecorators(decor.CountersKibiByte("% .1f / % .1f")))
+	return &barWriter{bar}
+}
+
+type barWriter struct{ bar *mpb.Bar }
+
+func (b *barWriter) Write(p []byte) (int, error) {
+	b.bar.IncrBy(len(p))
+	return len(p), nil
+}
+
+func (b *barWriter) Close() error {
+	b.bar.Abort(true)
+	return nil
+}
+
+// terminalHandler prints lines and keeps one below them that shows what runs now.
+type terminalHandler struct {
+	textHandler
+	status *mpb.Bar
+
+	mu      sync.Mutex
+	running string // empty: nothing does
+	since   time.Time
+}
+
+func newTerminalHandler(bars *mpb.Progress, debug bool) *terminalHandler {
+	h := &terminalHandler{textHandler: textHandler{w: bars, level: slog.LevelInfo}}
+	if debug {
+		h.level = slog.LevelDebug
+	}
+	h.status = bars.New(0, mpb.NopStyle(), mpb.BarPriority(1<<30),
+		mpb.PrependDecorators(decor.Any(func(decor.Statistics) string { return h.now() })))
+	return h
+}
+
+// now is the line about what runs.
+func (h *terminalHandler) now() string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.running == "" {
+		return ""
+	}
+	return fmt.Sprintf("%7.0fs… %s", time.Since(h.since).Seconds(), h.running)
+}
+
+func (h *terminalHandler) Enabled(context.Context, slog.Level) bool { return true }
+func (h *terminalHandler) WithAttrs([]slog.Attr) slog.Handler       { return h }
+func (h *terminalHandler) WithGroup(string) slog.Handler            { return h }
+
+func (h *terminalHandler) Handle(ctx context.Context, r slog.Record) error {
+	h.note(r)
+	if r.Level < h.level {
+		return nil
+	}
+	return h.textHandler.Handle(ctx, r)
+}
+
+func (h *terminalHandler) note(r slog.Record) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	switch r.Message {
+	case "running":
+		f := fieldsOf(r)
+		h.running, h.since = fmt.Sprintf("%-14s %s", f["step"], shorten(f["what"], 60)), time.Now()
+	case "step":
+		h.running = ""
+	}
+}
+
+// textHandler prints one line for each record: for a step its time, what asked for it
+// and what it did.
+type textHandler struct {
+	mu    sync.Mutex
+	w     io.Writer
+	level slog.Level
+}
+
+func (h *textHandler) Enabled(_ context.Context, l slog.Level) bool { return l >= h.level }
+func (h *textHandler) WithAttrs([]slog.Attr) slog.Handler           { return h }
+func (h *textHandler) WithGroup(string) slog.Handler                { return h }
+
+func (h *textHandler) Handle(_ context.Context, r slog.Record) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	_, err := io.WriteString(h.w, lineOf(r)+"\n")
+	return err
+}
+
+func lineOf(r slog.Record) string {
+	f := fieldsOf(r)
+	switch {
+	case r.Message == "step":
+		line := fmt.Sprintf("%8s  %-14s %s", duration(f), f["step"], shorten(f["what"], 100))
+		if f["because"] != "" {
+			line += "\n          " + f["because"]
+		}
+		return strings.TrimRight(line, " ")
+	case r.Level >= slog.LevelWarn:
+		return " warning  " + r.Message + rest(r)
+	case f["at"] != "" && len(f) == 1: // printed by the recipe
+		return strings.Repeat(" ", 10) + f["at"] + ": " + r.Message
+	}
+	return strings.Repeat(" ", 10) + r.Message + rest(r)
+}
+
+func duration(f map[string]string) string {
+	if f["cached"] == "true" {
+		return "cached"
+	}
+	d, err := time.ParseDuration(f["took"])
+	if err != nil {
+		return ""
+	}
+	return fmt.Sprintf("%.1fs", d.Seconds())
+}
+
+func fieldsOf(r slog.Record) map[string]string {
+	f := make(map[string]string)
+	r.Attrs(func(a slog.Attr) bool {
+		f[a.Key] = a.Value.String()
+		return true
+	})
+	return f
+}
+
+// rest prints the attributes behind the message.
+func rest(r slog.Record) string {
+	var parts []string
+	r.Attrs(func(a slog.Attr) bool {
+		parts = append(parts, a.Key+"="+a.Value.String())
+		return true
+	})
+	if len(parts) == 0 {
+		return ""
+	}
+	return " (" + strings.Join(parts, ", ") + ")"
+}
+
+func shorten(s string, max int) string {
+	line, _, more := strings.Cut(s, "\n")
+	if runes := []rune(line); len(runes) > max {
+		return string(runes[:max-1]) + "…"
+	}
+	if more {
+		line += " …"
+	}
+	return line
+}

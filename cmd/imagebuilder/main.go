@@ -1,0 +1,134 @@
+// Command imagebuilder builds system images from recipes. Run "imagebuilder help".
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"imagebuilder/builtins/sandbox"
+	"imagebuilder/runtime"
+)
+
+// Exit codes. A run that a signal ends exits with 128 and its number.
+const (
+	exitError = 1
+	exitUsage = 2
+)
+
+func main() {
+	sandbox.Main()
+	os.Exit(run())
+}
+
+func run() int {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	defer cancel(nil)
+	go watchSignals(cancel)
+	root := newCommand(filepath.Base(os.Args[0]))
+	root.SilenceUsage, root.SilenceErrors = true, true
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return usageError{fmt.Errorf("%w; see '%s --help'", err, cmd.CommandPath())}
+	})
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return 0
+	}
+	fmt.Fprint(os.Stderr, runtime.Explain(err))
+	return exitCode(err)
+}
+
+// newCommand returns the command line of the name that the tool was called by.
+func newCommand(name string) *cobra.Command {
+	if name == "lxd-imagebuilder" {
+		return newOldBuilderCommand()
+	}
+	return newRootCommand()
+}
+
+func exitCode(err error) int {
+	var usage usageError
+	var ended signalError
+	switch {
+	case errors.As(err, &usage):
+		return exitUsage
+	case errors.As(err, &ended):
+		return 128 + int(ended.signal)
+	}
+	return exitError
+}
+
+// usageError is a command line that makes no sense.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+// signalError is why a run ended.
+type signalError struct{ signal syscall.Signal }
+
+func (e signalError) Error() string { return "interrupted by " + signalNames[e.signal] }
+
+var signalNames = map[syscall.Signal]string{
+	syscall.SIGHUP:  "SIGHUP",
+	syscall.SIGINT:  "SIGINT",
+	syscall.SIGTERM: "SIGTERM",
+}
+
+// watchSignals ends the run in order at the first signal and at once at the second.
+// What children leave dies with this process, what it leaves the next one removes.
+func watchSignals(cancel context.CancelCauseFunc) {
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	first := (<-signals).(syscall.Signal)
+	cancel(signalError{first})
+	second := (<-signals).(syscall.Signal)
+	os.Exit(128 + int(second))
+}
+
+func newRootCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "imagebuilder",
+		Short: "Build system images from programs",
+		Long: `imagebuilder builds images for LXD and LXC from recipes: Starlark programs whose
+every step is a cached layer, carried out in namespaces of its own.
+
+  imagebuilder run debian out        build Debian, leave the image in out/
+  imagebuilder run debian --help     its options
+  imagebuilder plan my.star          what a recipe would do
+  imagebuilder doctor                what this machine lacks
+
+Image definitions in YAML are translated into recipes and run the same way:
+
+  imagebuilder build-lxd debian.yaml out -o image.release=trixie
+  imagebuilder convert debian.yaml   the recipe`,
+	}
+	root.AddCommand(definitionCommands()...)
+	root.AddCommand(
+		newConvertCommand(),
+		newCacheCommand(),
+		newCheckCommand(),
+		newDoctorCommand(),
+		newOptionsCommand(),
+		newPlanCommand(),
+		newRecipesCommand(),
+		newRunCommand(),
+		newVersionCommand(),
+	)
+	return root
+}
+
+// args checks the number of arguments as a usage error.
+func args(min, max int) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if err := cobra.RangeArgs(min, max)(cmd, args); err != nil {
+			return usageError{fmt.Errorf("%w; usage: %s", err, cmd.UseLine())}
+		}
+		return nil
+	}
+}

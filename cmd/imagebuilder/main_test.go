@@ -1,0 +1,144 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"imagebuilder/builtins/sandbox"
+)
+
+func TestMain(m *testing.M) {
+	sandbox.Main()
+	testscript.Main(m, map[string]func(){"imagebuilder": main})
+}
+
+// TestScript runs the scenarios of testdata/script. Each finds the recipes of
+// testdata/recipes beside its own files.
+func TestScript(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:   "../../testdata/script",
+		Setup: setup,
+		Condition: func(cond string) (bool, error) {
+			switch {
+			case cond == "root":
+				return os.Geteuid() == 0, nil
+			case strings.HasPrefix(cond, "file:"):
+				_, err := os.Stat(strings.TrimPrefix(cond, "file:"))
+				return err == nil, nil
+			}
+			return false, fmt.Errorf("unknown condition %q", cond)
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"interrupt": interrupt,
+			"lines":     lines,
+			"serve":     serve,
+			"waitfor":   waitFor,
+		},
+	})
+}
+
+// setup gives a scenario a cache of its own and the shared recipes.
+func setup(env *testscript.Env) error {
+	env.Setenv("HOME", env.WorkDir)
+	env.Setenv("XDG_CACHE_HOME", filepath.Join(env.WorkDir, ".cache"))
+	env.Setenv("IMAGEBUILDER_CACHE", filepath.Join(env.WorkDir, "cache"))
+	files, err := filepath.Glob("../../testdata/recipes/*.star")
+	if err != nil {
+		return err
+	}
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(env.WorkDir, filepath.Base(file)), data, 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// serve DIR serves a directory over http and puts the address into $URL. What is asked
+// for is written to DIR.log, one path a line.
+func serve(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: serve DIR")
+	}
+	dir := ts.MkAbs(args[0])
+	var mu sync.Mutex
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		log, err := os.OpenFile(dir+".log", os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+		if err == nil {
+			fmt.Fprintln(log, r.URL.Path)
+			log.Close()
+		}
+		http.FileServer(http.Dir(dir)).ServeHTTP(w, r)
+	}))
+	ts.Defer(server.Close)
+	ts.Setenv("URL", server.URL)
+}
+
+// waitfor FILE waits until a file exists.
+func waitFor(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: waitfor FILE")
+	}
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
+		if _, err := os.Stat(ts.MkAbs(args[0])); err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("waited too long for %s", args[0])
+		}
+	}
+}
+
+// interrupt SIGNAL FILE COMMAND... starts a command, waits until FILE exists, sends the
+// signal and prints how the command ended and what it said.
+func interrupt(ts *testscript.TestScript, neg bool, args []string) {
+	signals := map[string]syscall.Signal{"INT": syscall.SIGINT, "TERM": syscall.SIGTERM, "KILL": syscall.SIGKILL}
+	if neg || len(args) < 3 || signals[args[0]] == 0 {
+		ts.Fatalf("usage: interrupt INT|TERM|KILL FILE COMMAND...")
+	}
+	path, err := exec.LookPath(args[2])
+	ts.Check(err)
+	var out bytes.Buffer
+	cmd := exec.Command(path, args[3:]...)
+	cmd.Dir = ts.MkAbs(".")
+	cmd.Env = append(os.Environ(), "IMAGEBUILDER_CACHE="+ts.Getenv("IMAGEBUILDER_CACHE"))
+	cmd.Stdout, cmd.Stderr = &out, &out
+	ts.Check(cmd.Start())
+	waitFor(ts, false, args[1:2])
+	ts.Check(cmd.Process.Signal(signals[args[0]]))
+	err = cmd.Wait()
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) {
+		ts.Fatalf("the command ended without an error: %v\n%s", err, &out)
+	}
+	fmt.Fprintf(ts.Stdout(), "%v\n%s", exit, &out)
+}
+
+// lines FILE N checks that a file has N lines.
+func lines(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 2 {
+		ts.Fatalf("usage: lines FILE N")
+	}
+	if n := fmt.Sprint(strings.Count(ts.ReadFile(args[0]), "\n")); (n == args[1]) == neg {
+		ts.Fatalf("%s has %s lines", args[0], n)
+	}
+}

@@ -1,0 +1,98 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"imagebuilder/builtins"
+	"imagebuilder/builtins/host"
+)
+
+func newPlanCommand() *cobra.Command {
+	var recipe recipeOptions
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "plan RECIPE",
+		Short: "Show what a recipe would do",
+		Long: `Show every step that a recipe would do, in order, with its arguments. Nothing is
+downloaded, changed or written, and it needs no root. What only the build itself can
+know is assumed: a file in the image that the recipe asks for exists, and is empty.`,
+		Args: args(1, 1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			r, err := recipe.load(cmd, args[0], logOptions{})
+			if err != nil {
+				return err
+			}
+			planner, err := r.Plan()
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				enc := json.NewEncoder(cmd.OutOrStdout())
+				enc.SetEscapeHTML(false)
+				enc.SetIndent("", "  ")
+				return enc.Encode(planner.Steps)
+			}
+			for i, step := range planner.Steps {
+				printStep(cmd.OutOrStdout(), i+1, step)
+			}
+			return nil
+		},
+	}
+	recipe.addFlags(cmd)
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return cmd
+}
+
+func printStep(w io.Writer, n int, step builtins.PlannedStep) {
+	fmt.Fprintf(w, "%d. %s", n, step.Builtin)
+	if step.Rootfs != "" {
+		fmt.Fprintf(w, " <rootfs %s>", strings.TrimSpace(step.Rootfs+" "+step.Target))
+	}
+	if step.Label != "" {
+		fmt.Fprintf(w, ", for %s", step.Label)
+	}
+	fmt.Fprintf(w, "  # %s\n", step.At)
+	for _, arg := range step.Args {
+		text := planText(arg.Value)
+		if args, ok := arg.Value.([]string); ok && (arg.Name == "script" || arg.Name == "command") {
+			text = host.Quote(args)
+		}
+		fmt.Fprintf(w, "   %s = %s\n", arg.Name, text)
+	}
+}
+
+// planText prints a value on one line, but text of several lines as it is and each of
+// several commands on a line of its own.
+func planText(v any) string {
+	switch v := v.(type) {
+	case string:
+		if text := strings.TrimSuffix(v, "\n"); strings.Contains(text, "\n") {
+			return block(text)
+		}
+	case []any:
+		lines := make([]string, len(v))
+		for i, one := range v {
+			lines[i] = planText(one)
+			if args, ok := one.([]string); ok {
+				lines[i] = host.Quote(args)
+			}
+		}
+		return block(strings.Join(lines, "\n"))
+	}
+	var b strings.Builder
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		return err.Error()
+	}
+	return strings.TrimSuffix(b.String(), "\n")
+}
+
+func block(text string) string {
+	return "|\n      " + strings.ReplaceAll(text, "\n", "\n      ")
+}

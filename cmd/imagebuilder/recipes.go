@@ -1,0 +1,48 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"imagebuilder/recipes"
+)
+
+func newRecipesCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "recipes [NAME]",
+		Short: "List the recipes that come with the tool, or print one",
+		Args:  args(0, 1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 1 {
+				text, err := recipes.FS.ReadFile(args[0] + ".star")
+				if err != nil {
+					return fmt.Errorf("there is no recipe %q", args[0])
+				}
+				_, err = cmd.OutOrStdout().Write(text)
+				return err
+			}
+			return listRecipes(cmd)
+		},
+	}
+}
+
+func listRecipes(cmd *cobra.Command) error {
+	files, err := recipes.FS.ReadDir(".")
+	if err != nil {
+		return err
+	}
+	table := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
+	for _, f := range files {
+		name := strings.TrimSuffix(f.Name(), ".star")
+		r, err := (&recipeOptions{}).load(cmd, name, logOptions{})
+		if err != nil {
+			return err
+		}
+		doc, _, _ := strings.Cut(r.Doc, "\n")
+		fmt.Fprintf(table, "%s\t%s\n", name, doc)
+	}
+	return table.Flush()
+}

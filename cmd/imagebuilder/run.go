@@ -1,0 +1,71 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"imagebuilder/runtime"
+)
+
+type runOptions struct {
+	recipe  recipeOptions
+	build   buildOptions
+	timeout time.Duration
+}
+
+func newRunCommand() *cobra.Command {
+	var o runOptions
+	cmd := &cobra.Command{
+		Use:   "run RECIPE [TARGET_DIR]",
+		Short: "Run a recipe",
+		Long: `Run a recipe and leave what it packs in TARGET_DIR, by default the current directory.
+RECIPE is the path of a file, - for standard input, or the name of a recipe that comes
+with the tool (see 'imagebuilder recipes'). The path of a YAML definition, which ends in
+.yaml, means the recipe that it translates to (see 'imagebuilder convert'). The paths of
+the results are printed.
+
+'imagebuilder run RECIPE --help' lists the options of the recipe.`,
+		Example: `  imagebuilder run debian out -o release=bookworm
+  imagebuilder run ./my.star --explain`,
+		Args: args(1, 2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			defer bound(cmd, o.timeout)()
+			recipe, err := o.recipe.load(cmd, args[0], o.build.log)
+			if err != nil {
+				return err
+			}
+			target := "."
+			if len(args) == 2 {
+				target = args[1]
+			}
+			return o.build.checkAndBuild(cmd, recipe, target)
+		},
+	}
+	o.recipe.addFlags(cmd)
+	o.build.addFlags(cmd)
+	cmd.Flags().DurationVar(&o.timeout, "timeout", 0, "end the run after this `duration`, such as 90s or 2h")
+	help := cmd.HelpFunc()
+	cmd.SetHelpFunc(func(cmd *cobra.Command, args []string) {
+		help(cmd, args)
+		o.helpRecipe(cmd)
+	})
+	return cmd
+}
+
+// helpRecipe prints the options of the recipe that --help stands behind, if there is one.
+func (o *runOptions) helpRecipe(cmd *cobra.Command) {
+	if cmd.Flags().NArg() == 0 {
+		return
+	}
+	cmd.SetContext(context.Background())
+	recipe, err := (&recipeOptions{}).load(cmd, cmd.Flags().Arg(0), o.build.log)
+	if err != nil {
+		fmt.Fprintf(cmd.ErrOrStderr(), "\n%s", runtime.Explain(err))
+		return
+	}
+	fmt.Fprintf(cmd.OutOrStdout(), "\nRecipe %s: %s\n\nOptions:\n", recipe.Name, recipe.Doc)
+	printOptions(cmd.OutOrStdout(), recipe.Options())
+}

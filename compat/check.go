@@ -1,0 +1,33 @@
+package compat
+
+import (
+	"context"
+	"errors"
+
+	"imagebuilder/runtime"
+)
+
+// CheckAll finds what is wrong with any entry of a definition, whatever it is for, as
+// far as that can be known without building: scripts without an interpreter, arguments
+// of generators, templates, modes, owners.
+func (d *Document) CheckAll(ctx context.Context, config runtime.Config) error {
+	recipe := d.Translate(Mode{All: true})
+	config.Place = recipe.Place
+	var errs []error
+	seen := make(map[string]bool)
+	for _, target := range []string{"dir", "lxd", "vm", "lxc"} {
+		config.Options = map[string]string{"target": target}
+		if d.Image.Release == "" { // most definitions leave it to those who build
+			config.Options["image.release"] = "release"
+		}
+		r, err := runtime.LoadText(ctx, d.source.file, recipe.Text, config)
+		if err == nil {
+			_, err = r.Check()
+		}
+		if err != nil && !seen[err.Error()] {
+			seen[err.Error()] = true
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,325 @@
+package compat
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"math"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+
+	"gopkg.in/yaml.v3"
+)
+
+// A source remembers where each value of a definition stands.
+type source struct {
+	file  string
+	lines map[string]int    // by key, such as "files.3.path"
+	notes map[string]string // the comment above a key or an element, by the same
+}
+
+// An Error is something wrong with a definition.
+type Error struct {
+	File string
+	Line int    // 0: nowhere in particular
+	Key  string // "" for the whole
+	Err  error
+}
+
+func (e *Error) Error() string {
+	place := e.File
+	if e.Line > 0 {
+		place += ":" + strconv.Itoa(e.Line)
+	}
+	if e.Key != "" {
+		place += ": " + e.Key
+	}
+	return place + ": " + e.Err.Error()
+}
+
+func (e *Error) Unwrap() error { return e.Err }
+
+// at makes an error about a key, at its line or that of the nearest key above it.
+func (s *source) at(key string, err error) error {
+	e := &Error{File: s.file, Key: key, Err: err}
+	for k := key; ; k = k[:max(0, strings.LastIndexByte(k, '.'))] {
+		if line, ok := s.lines[k]; ok || k == "" {
+			e.Line = line
+			return e
+		}
+	}
+}
+
+// parse reads the first document of a definition.
+func parse(r io.Reader, file string) (*yaml.Node, *source, error) {
+	s := &source{file: file, lines: make(map[string]int), notes: make(map[string]string)}
+	var doc yaml.Node
+	err := yaml.NewDecoder(r).Decode(&doc)
+	switch {
+	case errors.Is(err, io.EOF) || err == nil && len(doc.Content) == 0:
+		return &yaml.Node{Kind: yaml.MappingNode}, s, nil
+	case err != nil:
+		return nil, nil, yamlError(file, err)
+	}
+	return doc.Content[0], s, nil
+}
+
+// yamlError turns "yaml: line 3: text" into an error of ours.
+func yamlError(file string, err error) error {
+	text := strings.TrimPrefix(err.Error(), "yaml: ")
+	if rest, ok := strings.CutPrefix(text, "line "); ok {
+		if number, message, ok := strings.Cut(rest, ": "); ok {
+			if line, err := strconv.Atoi(number); err == nil {
+				return &Error{File: file, Line: line, Err: errors.New(message)}
+			}
+		}
+	}
+	return &Error{File: file, Err: errors.New(text)}
+}
+
+// A decoder fills structures from nodes. Unlike those of packages it keeps the source
+// text of scalars, and finds all errors.
+type decoder struct {
+	*source
+	errs    []error
+	merging []*yaml.Node // which ones, from outside in
+}
+
+// decode reads a whole definition.
+func (s *source) decode(node *yaml.Node) (*Definition, error) {
+	d := &decoder{source: s}
+	def := new(Definition)
+	d.value(node, reflect.ValueOf(def).Elem(), "")
+	return def, errors.Join(d.errs...)
+}
+
+func (d *decoder) fail(node *yaml.Node, key, format string, args ...any) {
+	d.errs = append(d.errs, &Error{File: d.file, Line: node.Line, Key: key, Err: fmt.Errorf(format, args...)})
+}
+
+// value decodes a node into v.
+func (d *decoder) value(node *yaml.Node, v reflect.Value, key string) {
+	for node.Kind == yaml.AliasNode {
+		node = node.Alias
+	}
+	if node.Line > 0 {
+		d.lines[key] = node.Line
+	}
+	if isNull(node) {
+		return // the zero value
+	}
+	switch v.Kind() {
+	case reflect.Pointer:
+		v.Set(reflect.New(v.Type().Elem()))
+		d.value(node, v.Elem(), key)
+	case reflect.Struct:
+		d.mapping(node, v, key)
+	case reflect.Slice:
+		d.sequence(node, v, key)
+	case reflect.Map:
+		d.stringMap(node, v, key)
+	default:
+		d.scalar(node, v, key)
+	}
+}
+
+func isNull(node *yaml.Node) bool {
+	return node.Kind == yaml.ScalarNode && node.ShortTag() == "!!null"
+}
+
+// kinds are what YAML calls the shapes of nodes.
+var kinds = map[yaml.Kind]string{yaml.MappingNode: "mapping", yaml.SequenceNode: "list", yaml.ScalarNode: "scalar"}
+
+func (d *decoder) is(node *yaml.Node, kind yaml.Kind, key string) bool {
+	if node.Kind != kind {
+		d.fail(node, key, "got a %s, want a %s", kinds[node.Kind], kinds[kind])
+	}
+	return node.Kind == kind
+}
+
+func (d *decoder) mapping(node *yaml.Node, v reflect.Value, key string) {
+	if !d.is(node, yaml.MappingNode, key) {
+		return
+	}
+	fields := fieldsOf(v)
+	for _, entry := range d.entries(node, key) {
+		at := join(key, entry.name)
+		field, ok := fields[entry.name]
+		if !ok {
+			d.fail(entry.key, at, "there is no such key%s", didYouMean(entry.name, slices.Sorted(maps.Keys(fields))))
+			continue
+		}
+		d.note(entry.key, at)
+		d.value(entry.value, field, at)
+	}
+}
+
+// fieldsOf returns the fields of a structure by their keys, with those of embedded ones.
+func fieldsOf(v reflect.Value) map[string]reflect.Value {
+	fields := make(map[string]reflect.Value)
+	for i := range v.NumField() {
+		tag := v.Type().Field(i).Tag.Get("yaml")
+		if tag == ",inline" {
+			maps.Copy(fields, fieldsOf(v.Field(i)))
+			continue
+		}
+		fields[tag] = v.Field(i)
+	}
+	return fields
+}
+
+// entry is a key of a mapping with its value.
+type entry struct {
+	name       string
+	key, value *yaml.Node
+}
+
+// entries returns what a mapping holds; what it says itself wins over what it merges.
+func (d *decoder) entries(node *yaml.Node, key string) []entry {
+	var own, merged []entry
+	seen := make(map[string]int)
+	for i := 0; i+1 < len(node.Content); i += 2 {
+		k, v := node.Content[i], node.Content[i+1]
+		if k.ShortTag() == "!!merge" {
+			merged = append(merged, d.merged(v, key)...)
+			continue
+		}
+		if k.Kind != yaml.ScalarNode {
+			d.fail(k, key, "a key is not a scalar")
+			continue
+		}
+		if line, ok := seen[k.Value]; ok {
+			d.fail(k, join(key, k.Value), "it was given already, in line %d", line)
+			continue
+		}
+		seen[k.Value] = k.Line
+		own = append(own, entry{k.Value, k, v})
+	}
+	for _, e := range merged {
+		if _, ok := seen[e.name]; !ok {
+			seen[e.name] = e.key.Line
+			own = append(own, e)
+		}
+	}
+	return own
+}
+
+// merged returns what a merge key ("<<") brings: a mapping, or several of which the
+// first wins.
+func (d *decoder) merged(node *yaml.Node, key string) []entry {
+	for node.Kind == yaml.AliasNode {
+		node = node.Alias
+	}
+	if slices.Contains(d.merging, node) {
+		d.fail(node, key, "it merges itself")
+		return nil
+	}
+	d.merging = append(d.merging, node)
+	defer func() { d.merging = d.merging[:len(d.merging)-1] }()
+	switch node.Kind {
+	case yaml.MappingNode:
+		return d.entries(node, key)
+	case yaml.SequenceNode:
+		var all []entry
+		for _, one := range node.Content {
+			all = append(all, d.merged(one, key)...)
+		}
+		return all
+	}
+	d.fail(node, key, "only mappings can be merged")
+	return nil
+}
+
+func (d *decoder) sequence(node *yaml.Node, v reflect.Value, key string) {
+	if !d.is(node, yaml.SequenceNode, key) {
+		return
+	}
+	v.Set(reflect.MakeSlice(v.Type(), len(node.Content), len(node.Content)))
+	for i, item := range node.Content {
+		at := join(key, strconv.Itoa(i))
+		d.note(item, at)
+		d.value(item, v.Index(i), at)
+	}
+}
+
+// note keeps the comment above a node.
+func (d *decoder) note(node *yaml.Node, key string) {
+	if node.HeadComment != "" {
+		d.notes[key] = node.HeadComment
+	}
+}
+
+func (d *decoder) stringMap(node *yaml.Node, v reflect.Value, key string) {
+	if !d.is(node, yaml.MappingNode, key) {
+		return
+	}
+	v.Set(reflect.MakeMap(v.Type()))
+	for _, entry := range d.entries(node, key) {
+		value := reflect.New(v.Type().Elem()).Elem()
+		d.value(entry.value, value, join(key, entry.name))
+		v.SetMapIndex(reflect.ValueOf(entry.name), value)
+	}
+}
+
+func (d *decoder) scalar(node *yaml.Node, v reflect.Value, key string) {
+	if !d.is(node, yaml.ScalarNode, key) {
+		return
+	}
+	switch v.Kind() {
+	case reflect.String:
+		v.SetString(node.Value)
+	case reflect.Bool:
+		b, ok := boolean(node)
+		if !ok {
+			d.fail(node, key, "%q is not a boolean such as true or false", node.Value)
+		}
+		v.SetBool(b)
+	case reflect.Uint:
+		n, ok := unsigned(node)
+		if !ok {
+			d.fail(node, key, "%q is not a whole number from 0 on", node.Value)
+		}
+		v.SetUint(n)
+	default:
+		panic("internal error: definitions have no values of kind " + v.Kind().String())
+	}
+}
+
+// boolean reads one of YAML 1.1.
+func boolean(node *yaml.Node) (value, ok bool) {
+	text, lower := node.Value, strings.ToLower(node.Value)
+	if quoted(node) || text != lower && text != strings.ToUpper(text) && text != strings.ToUpper(text[:1])+lower[1:] {
+		return false, false
+	}
+	switch lower {
+	case "y", "yes", "on", "true":
+		return true, true
+	case "n", "no", "off", "false":
+		return false, true
+	}
+	return false, false
+}
+
+// quoted tells a scalar that was written as text. One that -o sets has no style.
+func quoted(node *yaml.Node) bool {
+	return node.Style&(yaml.SingleQuotedStyle|yaml.DoubleQuotedStyle|yaml.LiteralStyle|yaml.FoldedStyle) != 0
+}
+
+// unsigned reads a number that is whole however it is written: 5, 0x5, 5.0.
+func unsigned(node *yaml.Node) (uint64, bool) {
+	var f float64
+	if quoted(node) || node.ShortTag() != "!!int" && node.ShortTag() != "!!float" || node.Decode(&f) != nil {
+		return 0, false
+	}
+	return uint64(f), f >= 0 && f == math.Trunc(f) && f < 1<<53
+}
+
+func join(key, name string) string {
+	if key == "" {
+		return name
+	}
+	return key + "." + name
+}

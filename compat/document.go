@@ -1,0 +1,252 @@
+package compat
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"imagebuilder/builtins"
+	"imagebuilder/runtime"
+)
+
+// A Document is a definition that was read from a file, with where everything stands.
+type Document struct {
+	Definition
+	source *source
+	set    []Override
+}
+
+// Load reads a definition, applies overrides, fills in defaults and checks all that can
+// be checked without knowing what is built of it. All errors are found, and say where.
+func Load(ctx context.Context, r io.Reader, file, machine string, overrides []Override) (*Document, error) {
+	node, source, err := parse(r, file)
+	if err != nil {
+		return nil, err
+	}
+	for _, o := range overrides {
+		if err := override(node, o); err != nil {
+			return nil, &Error{File: file, Err: err}
+		}
+	}
+	def, err := source.decode(node)
+	if err != nil {
+		return nil, err
+	}
+	doc := &Document{Definition: *def, source: source, set: overrides}
+	doc.normalize(machine)
+	return doc, doc.check(ctx)
+}
+
+// Name is the file that the definition was read from.
+func (d *Document) Name() string { return d.source.file }
+
+// SourcesDir returns the directory below dir that downloads for what is built belong in.
+func (d *Document) SourcesDir(ctx context.Context, dir string) (string, error) {
+	i := &d.Image
+	mapped, ok := d.Mappings.Architectures[i.Architecture]
+	if !ok || d.Mappings.ArchitectureMap != "" {
+		facts, err := runtime.CallLibrary(ctx, "definition.star", "mapped", map[string]string{
+			"architecture": i.Architecture, "map": d.Mappings.ArchitectureMap,
+		})
+		if err != nil {
+			return "", err
+		}
+		mapped = facts["architecture"]
+	}
+	name := strings.ToLower(strings.Join([]string{i.Distribution, i.Release, mapped}, "-"))
+	name = strings.NewReplacer(" ", "", "/", "_").Replace(name)
+	return filepath.Join(dir, name), nil
+}
+
+// normalize fills in defaults and trims names, whose blanks older tools did not mind.
+func (d *Document) normalize(machine string) {
+	for _, name := range []*string{&d.Source.Downloader, &d.Packages.Manager, &d.Mappings.ArchitectureMap} {
+		*name = strings.TrimSpace(*name)
+	}
+	for i := range d.Files {
+		d.Files[i].Generator = strings.TrimSpace(d.Files[i].Generator)
+	}
+	if d.Image.Architecture == "" {
+		d.Image.Architecture = machine
+	}
+	if d.Image.Variant == "" {
+		d.Image.Variant = "default"
+	}
+	if d.Image.Expiry == "" {
+		d.Image.Expiry = "30d"
+	}
+	if d.Targets.LXD == (LXD{}) {
+		d.Targets.LXD = d.Targets.Incus
+	}
+}
+
+var (
+	generators = []string{"cloud-init", "copy", "dump", "fstab", "hostname", "hosts", "incus-agent", "lxd-agent", "remove", "template"}
+	triggers   = []string{"post-files", "post-packages", "post-unpack", "post-update"}
+)
+
+// check applies the rules of the format. What the recipe itself checks, such as the
+// arguments of generators, is left to it.
+func (d *Document) check(ctx context.Context) error {
+	c := &checker{source: d.source}
+	c.that(strings.TrimSpace(d.Image.Distribution) != "", "image.distribution", "may not be empty")
+	_, err := builtins.ParseExpiry(d.Image.Expiry)
+	c.ok("image.expiry", err)
+	c.facts(ctx, d)
+	c.managers(&d.Packages)
+	for i, f := range d.Files {
+		c.oneOf(fmt.Sprintf("files.%d.generator", i), f.Generator, generators)
+	}
+	for i, a := range d.Actions {
+		c.oneOf(fmt.Sprintf("actions.%d.trigger", i), a.Trigger, triggers)
+	}
+	for i, s := range d.Packages.Sets {
+		c.oneOf(fmt.Sprintf("packages.sets.%d.action", i), s.Action, []string{"install", "remove"})
+	}
+	for i, item := range d.Targets.LXC.Config {
+		c.oneOf(fmt.Sprintf("targets.lxc.config.%d.type", i), item.Type, []string{"all", "system", "user"})
+	}
+	if d.Targets.Type != "" {
+		c.oneOf("targets.type", d.Targets.Type, []string{"container", "vm"})
+	}
+	_, err = parseSize(d.Targets.LXD.VM.Size)
+	c.ok("targets.lxd.vm.size", err)
+	if fs := d.Targets.LXD.VM.Filesystem; fs != "" {
+		c.oneOf("targets.lxd.vm.filesystem", fs, []string{"ext4", "btrfs"})
+	}
+	c.filters(&d.Definition)
+	return errors.Join(c.errs...)
+}
+
+// A checker collects what is wrong.
+type checker struct {
+	*source
+	errs []error
+}
+
+func (c *checker) ok(key string, err error) {
+	if err != nil {
+		c.errs = append(c.errs, c.at(key, err))
+	}
+}
+
+func (c *checker) that(ok bool, key, message string) {
+	if !ok {
+		c.ok(key, errors.New(message))
+	}
+}
+
+func (c *checker) oneOf(key, value string, known []string) {
+	if !slices.Contains(known, value) {
+		c.ok(key, fmt.Errorf("must be one of %s, not %q%s", strings.Join(known, ", "), value, didYouMean(value, known)))
+	}
+}
+
+// facts asks the standard library about names that only it knows.
+func (c *checker) facts(ctx context.Context, d *Document) {
+	problems, err := runtime.CallLibrary(ctx, "definition.star", "problems", map[string]string{
+		"source.downloader":         d.Source.Downloader,
+		"packages.manager":          d.Packages.Manager,
+		"mappings.architecture_map": d.Mappings.ArchitectureMap,
+		"image.architecture":        d.Image.Architecture,
+	})
+	if err != nil {
+		c.errs = append(c.errs, err)
+		return
+	}
+	for _, key := range []string{"source.downloader", "packages.manager", "mappings.architecture_map", "image.architecture"} {
+		if text, ok := problems[key]; ok {
+			c.ok(key, errors.New(text))
+		}
+	}
+}
+
+func (c *checker) managers(p *Packages) {
+	switch {
+	case p.Manager != "" && p.CustomManager != nil:
+		c.that(false, "packages", "cannot have both packages.manager and packages.custom_manager set")
+	case p.Manager == "" && p.CustomManager == nil:
+		c.that(false, "packages", "packages.manager or packages.custom_manager needs to be set")
+	case p.CustomManager != nil:
+		for _, operation := range p.CustomManager.operations() {
+			c.that(operation.Cmd != "", "packages.custom_manager", "requires a command for "+operation.name)
+		}
+	}
+}
+
+// operation is a command of a custom manager with its name.
+type operation struct {
+	name string
+	Command
+}
+
+func (m *CustomManager) operations() []operation {
+	return []operation{{"clean", m.Clean}, {"install", m.Install}, {"remove", m.Remove}, {"refresh", m.Refresh}, {"update", m.Update}}
+}
+
+// filters checks the types that entries are for.
+func (c *checker) filters(d *Definition) {
+	d.eachFilter(func(key string, f Filter) {
+		for i, kind := range f.Types {
+			c.oneOf(fmt.Sprintf("%s.types.%d", key, i), kind, []string{"container", "vm"})
+		}
+	})
+}
+
+// eachFilter calls do for all entries that have filters.
+func (d *Definition) eachFilter(do func(key string, f Filter)) {
+	for i, f := range d.Files {
+		do(fmt.Sprintf("files.%d", i), f.Filter)
+	}
+	for i, a := range d.Actions {
+		do(fmt.Sprintf("actions.%d", i), a.Filter)
+	}
+	for i, s := range d.Packages.Sets {
+		do(fmt.Sprintf("packages.sets.%d", i), s.Filter)
+	}
+	for i, r := range d.Packages.Repositories {
+		do(fmt.Sprintf("packages.repositories.%d", i), r.Filter)
+	}
+	for i, item := range d.Targets.LXC.Config {
+		do(fmt.Sprintf("targets.lxc.config.%d", i), item.Filter)
+	}
+	for i, v := range d.Environment.Variables {
+		do(fmt.Sprintf("environment.variables.%d", i), v.Filter)
+	}
+	for i, r := range d.Simplestream.Requirements {
+		do(fmt.Sprintf("simplestream.requirements.%d", i), r.Filter)
+	}
+}
+
+var sizeUnits = []struct {
+	suffix string
+	factor uint64
+}{
+	{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}, {"TiB", 1 << 40}, {"PiB", 1 << 50}, {"EiB", 1 << 60},
+	{"kB", 1e3}, {"MB", 1e6}, {"GB", 1e9}, {"TB", 1e12}, {"PB", 1e15}, {"EB", 1e18},
+	{" bytes", 1}, {"B", 1}, {"", 1},
+}
+
+// parseSize reads the size of a disk: digits and a unit of 1000 or of 1024.
+func parseSize(text string) (uint64, error) {
+	if text == "" {
+		return 0, nil
+	}
+	for _, unit := range sizeUnits {
+		digits, ok := strings.CutSuffix(text, unit.suffix)
+		if !ok {
+			continue
+		}
+		n, err := strconv.ParseUint(digits, 10, 63)
+		if err != nil || n > 1<<63/unit.factor {
+			break
+		}
+		return n * unit.factor, nil
+	}
+	return 0, fmt.Errorf("not a size such as 8589934592 or 8GiB: %q", text)
+}

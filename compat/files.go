@@ -1,0 +1,123 @@
+package compat
+
+import "fmt"
+
+// files print the entries that generators act on.
+func (t *translator) files() []statement {
+	var all []statement
+	for i, f := range t.Files {
+		key := fmt.Sprintf("files.%d", i)
+		all = append(all, t.entry(key, f.Filter, false, func() string {
+			root := "root"
+			if t.All { // entries for different images may clash in one
+				root = "fork(root)"
+			}
+			return call("generate", append([]string{root, literal(generatorName(f.Generator))}, t.fileArgs(key, f)...)...)
+		})...)
+	}
+	return all
+}
+
+// generatorName is what the generator is called here: the sister project's agent has
+// the same place in its images as LXD's in ours.
+func generatorName(name string) string {
+	if name == "incus-agent" {
+		return "lxd-agent"
+	}
+	return name
+}
+
+// fileArgs print what a generator reads of its entry; the rest means nothing to it.
+func (t *translator) fileArgs(key string, f File) []string {
+	a := &fileArgs{t: t, key: key, f: f}
+	switch f.Generator {
+	case "dump":
+		a.text("path", f.Path)
+		a.optional("content", f.Content)
+		a.ownership()
+		if f.Templated || t.find(key+".templated") != nil {
+			a.add("templated", t.boolean(key+".templated", f.Templated))
+		}
+	case "copy":
+		a.text("source", f.Source)
+		a.optional("path", f.Path)
+		a.ownership()
+	case "remove":
+		a.text("path", f.Path)
+	case "template":
+		a.text("path", f.Path)
+		a.text("content", f.Content)
+		a.add("name", t.str(key+".name", f.Name, ""))
+		a.template()
+	case "hostname", "hosts":
+		a.text("path", f.Path)
+		a.template()
+	case "cloud-init":
+		a.add("name", t.str(key+".name", f.Name, ""))
+		a.optional("path", f.Path)
+		a.optional("content", f.Content)
+		a.properties()
+	case "fstab":
+		if fs := t.Targets.LXD.VM.Filesystem; fs != "" || t.find("targets.lxd.vm.filesystem") != nil {
+			a.add("filesystem", t.str("targets.lxd.vm.filesystem", fs, ""))
+		}
+	}
+	return a.args
+}
+
+// fileArgs collects the arguments of one entry.
+type fileArgs struct {
+	t    *translator
+	key  string
+	f    File
+	args []string
+}
+
+func (a *fileArgs) add(name, value string) { a.args = append(a.args, named(name, value)) }
+
+// text adds a value that is rendered if the entry says so.
+func (a *fileArgs) text(name, value string) {
+	key, words := a.key+"."+name, a.f.Path
+	if words == "" || name != "content" {
+		words = a.f.Generator + " " + a.f.Name
+	}
+	if !a.f.Pongo {
+		a.add(name, a.t.str(key, value, words))
+		return
+	}
+	if a.f.Generator == "template" && name == "content" {
+		// LXD renders it again: this time only once, so that {% verbatim %} keeps its part.
+		lxd := `{"VM": {"Size": ` + literal(a.t.Targets.LXD.VM.Size) + `, "Filesystem": ` + literal(a.t.Targets.LXD.VM.Filesystem) + `}}`
+		a.add(name, a.t.render(key, value, words, "root.image", named("once", "True"), named("lxd", lxd)))
+		return
+	}
+	a.add(name, a.t.render(key, value, words, "root.image"))
+}
+
+func (a *fileArgs) optional(name, value string) {
+	if value != "" || a.t.find(a.key+"."+name) != nil {
+		a.text(name, value)
+	}
+}
+
+func (a *fileArgs) ownership() {
+	for _, arg := range []struct{ name, key, value string }{{"mode", "mode", a.f.Mode}, {"owner", "uid", a.f.UID}, {"group", "gid", a.f.GID}} {
+		key := a.key + "." + arg.key
+		if arg.value != "" || a.t.find(key) != nil {
+			a.add(arg.name, a.t.str(key, arg.value, ""))
+		}
+	}
+}
+
+func (a *fileArgs) template() {
+	if when := a.f.Template.When; len(when) > 0 {
+		a.add("when", list(a.t.strs(a.key+".template.when", when, "")))
+	}
+	a.properties()
+}
+
+func (a *fileArgs) properties() {
+	if p := a.f.Template.Properties; len(p) > 0 {
+		a.add("properties", a.t.dict(a.key+".template.properties", p, "property"))
+	}
+}

@@ -1,0 +1,251 @@
+package compat
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// replacing are the sources that begin by removing what is in the directory of
+// build-dir; the others unpack into it.
+var replacing = []string{"almalinux-http", "centos-http", "debootstrap", "openeuler-http", "oraclelinux-http", "rockylinux-http",
+	"rpmbootstrap", "springdalelinux-http", "ubuntu-http", "vyos-http"}
+
+// mainFunction prints main: the phases, in their order.
+func (t *translator) mainFunction(calls phaseCalls) *code {
+	c := new(code)
+	c.add("", 0, "def main():")
+	c.add("image", 1, "img = "+t.image())
+	t.begin(c)
+	one := func(name string) {
+		if name != "" {
+			c.add("", 1, name+"(root)")
+		}
+	}
+	one(calls.environment)
+	one(calls.repositories)
+	one(calls.postUnpack)
+	t.packages(c, calls)
+	one(calls.postPackages)
+	c.blank()
+	if !t.Pack {
+		t.endDir(c, calls)
+	}
+	c.add("", 1, "built = fork(root, target)")
+	if calls.files != "" && t.All { // some generators refuse LXC, which filters may see to
+		c.add("", 1, `if target != "lxc":`)
+		c.add("", 2, "files(built)")
+	} else if calls.files != "" {
+		c.add("", 1, "files(built)")
+	}
+	c.add("targets.lxd.vm", 1, `if target == "vm":`)
+	c.add("targets.lxd.vm", 2, "built = "+t.disk())
+	c.add("", 1, `generate(built, "system-generator")`)
+	if calls.postFiles != "" {
+		c.add("", 1, "post_files(built)")
+	}
+	t.packing(c, calls)
+	return c
+}
+
+func (t *translator) image() string {
+	release, _ := t.option("image.release")
+	variant, _ := t.option("image.variant")
+	architecture, _ := t.option("image.architecture")
+	serial, _ := t.option("image.serial")
+	args := []string{
+		t.str("image.distribution", t.Image.Distribution, ""), release, variant, architecture,
+		named("mapped_to", "arch"), named("serial", serial),
+	}
+	for _, text := range []struct{ name, value string }{{"name", t.Image.Name}, {"description", t.Image.Description}} {
+		if text.value != "" || t.find("image."+text.name) != nil {
+			args = append(args, named(text.name, t.str("image."+text.name, text.value, "image "+text.name)))
+		}
+	}
+	if t.Image.Expiry != "30d" || t.find("image.expiry") != nil {
+		args = append(args, named("expiry", t.str("image.expiry", t.Image.Expiry, "")))
+	}
+	var sections []string
+	for _, root := range t.imageRoots() {
+		t.dicts[root] = true
+		sections = append(sections, literal(root)+": "+strings.ToUpper(root))
+	}
+	if len(sections) > 0 {
+		args = append(args, named("context", bracketed("{", sections, "}")))
+	}
+	return call("image", args...)
+}
+
+// begin prints where the root file system comes from.
+func (t *translator) begin(c *code) {
+	if t.Pack {
+		c.add("source", 1, "root = "+call("rootfs", "img", t.manager(), named("source", "source")))
+		return
+	}
+	for _, list := range []struct{ action, name string }{{"install", "include"}, {"remove", "exclude"}} {
+		if early := t.early(list.action, list.name); len(early) > 0 {
+			for _, s := range early {
+				indent := 1
+				if s.condition != "" {
+					c.add(s.key, 1, "if "+s.condition+":")
+					indent = 2
+				}
+				c.add(s.key, indent, s.text)
+			}
+		}
+	}
+	c.add("source", 1, "root = "+t.download())
+	if t.Source.Downloader != "debootstrap" || t.Packages.Manager != "apt" {
+		c.add("packages.manager", 1, "root.manager = "+t.manager())
+	}
+}
+
+// download prints the call of the source.
+func (t *translator) download() string {
+	s := &t.Source
+	function := t.load("sources/index.star", "SOURCES") + "[" + literal(s.Downloader) + "]"
+	switch s.Downloader {
+	case "debootstrap":
+		delete(t.loads, "@stdlib//sources/index.star SOURCES")
+		function = t.load("sources/debian.star", "debootstrap")
+	case "rootfs-http":
+		delete(t.loads, "@stdlib//sources/index.star SOURCES")
+		function = t.load("sources/rootfs_http.star", "rootfs_http")
+	}
+	args := []string{"img", t.render("source.url", s.URL, "", "img")}
+	if s.Downloader == "rootfs-http" {
+		return call(function, args...)
+	}
+	for _, o := range []struct{ key, name string }{
+		{"source.suite", "suite"}, {"source.variant", "variant"}, {"source.same_as", "same_as"},
+	} {
+		if name, ok := t.option(o.key); ok {
+			args = append(args, named(o.name, name))
+		}
+	}
+	args = append(args, t.sourceLists()...)
+	skip, _ := t.option("source.skip_verification")
+	return call(function, append(args, named("skip_verification", skip))...)
+}
+
+func (t *translator) sourceLists() []string {
+	s := &t.Source
+	var args []string
+	if len(s.Components) > 0 {
+		args = append(args, named("components", list(t.strs("source.components", s.Components, ""))))
+	}
+	if len(s.Keys) > 0 {
+		var keys []string
+		for i, key := range s.Keys {
+			keys = append(keys, t.key(join("source.keys", strconv.Itoa(i)), key, "img"))
+		}
+		args = append(args, named("keys", list(keys)))
+	}
+	if s.Keyserver != "" || t.find("source.keyserver") != nil {
+		args = append(args, named("keyserver", t.str("source.keyserver", s.Keyserver, "")))
+	}
+	for _, list := range []struct{ action, name string }{{"install", "include"}, {"remove", "exclude"}} {
+		if len(t.early(list.action, list.name)) > 0 {
+			args = append(args, named(list.name, list.name))
+		}
+	}
+	return args
+}
+
+// key prints an OpenPGP key.
+func (t *translator) key(at, key, image string) string {
+	if t.find(at) == nil && !isTemplate(key) && isLong(key) {
+		return t.keys.name(key, "key", at)
+	}
+	return t.render(at, key, "key", image)
+}
+
+// manager prints the package manager.
+func (t *translator) manager() string {
+	m := t.Packages.CustomManager
+	switch {
+	case m == nil && t.Packages.Manager == "apt":
+		return t.load("managers/apt.star", "apt")
+	case m == nil:
+		return t.load("managers/index.star", "MANAGERS") + "[" + t.str("packages.manager", t.Packages.Manager, "") + "]"
+	}
+	var args []string
+	if len(m.Flags) > 0 {
+		args = append(args, list(t.strs("packages.custom_manager.flags", m.Flags, "")))
+	}
+	for _, o := range m.operations() {
+		key := "packages.custom_manager." + o.name
+		args = append(args, named(o.name, bracketed("(", []string{t.str(key+".cmd", o.Cmd, ""), list(t.strs(key+".flags", o.Flags, ""))}, ")")))
+	}
+	return call(t.load("managers/custom.star", "custom"), args...)
+}
+
+func (t *translator) packages(c *code, calls phaseCalls) {
+	p := &t.Packages
+	args := []string{"root", "[]"}
+	if calls.sets != "" {
+		args[1] = "package_sets()"
+	}
+	if p.Update || t.find("packages.update") != nil {
+		args = append(args, named("update", t.boolean("packages.update", p.Update)))
+	}
+	if p.Cleanup || t.find("packages.cleanup") != nil {
+		args = append(args, named("cleanup", t.boolean("packages.cleanup", p.Cleanup)))
+	}
+	if calls.postUpdate != "" {
+		args = append(args, named("post_update", "post_update"))
+	}
+	if len(args) > 2 || calls.sets != "" {
+		c.add("packages", 1, call(t.load("definition.star", "manage_packages"), args...))
+	}
+}
+
+// endDir prints the end of build-dir.
+func (t *translator) endDir(c *code, calls phaseCalls) {
+	c.add("", 1, `if target == "dir":`)
+	if calls.files != "" {
+		c.add("", 2, "files(root)")
+	}
+	if calls.postFiles != "" {
+		c.add("", 2, "if with_post_files:")
+		c.add("", 3, "post_files(root)")
+	}
+	if slices.Contains(replacing, t.Source.Downloader) {
+		c.add("", 2, "export(root, replace = True)")
+	} else {
+		c.add("", 2, "export(root)")
+	}
+	c.add("", 2, "return")
+	c.blank()
+}
+
+func (t *translator) disk() string {
+	vm := &t.Targets.LXD.VM
+	args := []string{"built"}
+	if vm.Size != "" || t.find("targets.lxd.vm.size") != nil {
+		args = append(args, named("size", t.str("targets.lxd.vm.size", vm.Size, "")))
+	}
+	if vm.Filesystem != "" || t.find("targets.lxd.vm.filesystem") != nil {
+		args = append(args, named("filesystem", t.str("targets.lxd.vm.filesystem", vm.Filesystem, "")))
+	}
+	return call("disk", args...)
+}
+
+// packing prints the packing of the image.
+func (t *translator) packing(c *code, calls phaseCalls) {
+	c.add("", 1, `if target == "lxc":`)
+	args := []string{"built", "img", named("compression", "compression")}
+	if t.Targets.LXC.CreateMessage != "" || t.find("targets.lxc.create_message") != nil {
+		message := t.render("targets.lxc.create_message", t.Targets.LXC.CreateMessage, "create message", "img")
+		args = append(args, named("create_message", message))
+	}
+	if calls.config != "" {
+		args = append(args, named("config", "lxc_config(img)"))
+	}
+	c.add("targets.lxc", 2, call("pack_lxc", args...))
+	c.add("", 2, "return")
+	c.add("", 1, "packed = pack_lxd(built, img, type = form, compression = compression)")
+	c.add("", 1, "if import_into_lxd:")
+	c.add("", 2, `alias = "" if import_into_lxd == "-" else render(import_into_lxd, img)`)
+	c.add("", 2, "import_lxd(packed, alias = alias, description = img.description)")
+}

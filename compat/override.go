@@ -1,0 +1,175 @@
+package compat
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"gopkg.in/yaml.v3"
+
+	"imagebuilder/builtins"
+)
+
+// An Override is one -o KEY=VALUE.
+type Override struct{ Key, Value string }
+
+// ParseOverrides splits the values of -o flags. An override begins where a key does: so
+// "a.b=1,c.d=2" are two, and in "image.description=a, b=c" the comma is text.
+func ParseOverrides(flags []string) ([]Override, error) {
+	var all []Override
+	for _, flag := range flags {
+		flag = unquoted(flag)
+		for _, item := range splitOverrides(flag) {
+			key, value, ok := strings.Cut(item, "=")
+			if !ok || key == "" {
+				return nil, fmt.Errorf("-o %s: want key=value", flag)
+			}
+			if !utf8.ValidString(item) {
+				return nil, fmt.Errorf("-o %q: not UTF-8", item)
+			}
+			all = append(all, Override{key, value})
+		}
+	}
+	return all, nil
+}
+
+// unquoted removes the quotes that used to keep commas together.
+func unquoted(flag string) string {
+	if len(flag) > 1 && flag[0] == '"' && flag[len(flag)-1] == '"' && strings.Contains(flag, "=") {
+		return strings.ReplaceAll(flag[1:len(flag)-1], `""`, `"`)
+	}
+	return flag
+}
+
+func splitOverrides(flag string) []string {
+	items := []string{""}
+	for i, part := range strings.Split(flag, ",") {
+		if key, _, ok := strings.Cut(part, "="); i > 0 && !(ok && isKey(key)) {
+			items[len(items)-1] += "," + part
+			continue
+		}
+		if i > 0 {
+			items = append(items, "")
+		}
+		items[len(items)-1] = part
+	}
+	return items
+}
+
+// isKey tells a text that names a key of a definition.
+func isKey(text string) bool {
+	section, rest, ok := strings.Cut(text, ".")
+	_, known := fieldsOf(reflect.ValueOf(new(Definition)).Elem())[section]
+	return ok && known && rest != "" && !strings.ContainsAny(rest, " \t")
+}
+
+// override sets one scalar in the tree of a definition.
+func override(root *yaml.Node, o Override) error {
+	if err := set(root, reflect.TypeFor[Definition](), strings.Split(o.Key, "."), o.Value); err != nil {
+		return fmt.Errorf("-o %s: %w", o.Key, err)
+	}
+	return nil
+}
+
+// set walks down the keys along the type of a definition, and makes what is missing.
+func set(node *yaml.Node, t reflect.Type, keys []string, value string) error {
+	if t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	detach(node)
+	if len(keys) == 0 {
+		return setScalar(node, t, value)
+	}
+	switch t.Kind() {
+	case reflect.Struct:
+		fields := fieldsOf(reflect.New(t).Elem())
+		field, ok := fields[keys[0]]
+		if !ok {
+			return fmt.Errorf("there is no key %s%s", keys[0], didYouMean(keys[0], slices.Sorted(maps.Keys(fields))))
+		}
+		return set(child(node, keys[0]), field.Type(), keys[1:], value)
+	case reflect.Map:
+		return set(child(node, strings.Join(keys, ".")), t.Elem(), nil, value)
+	case reflect.Slice:
+		i, err := strconv.Atoi(keys[0])
+		if err != nil {
+			return fmt.Errorf("%q is not the number of an element", keys[0])
+		}
+		if node.Kind != yaml.SequenceNode || i < 0 || i >= len(node.Content) {
+			return fmt.Errorf("there is no element %d: the list has %d, numbered from 0", i, len(node.Content))
+		}
+		return set(node.Content[i], t.Elem(), keys[1:], value)
+	}
+	return fmt.Errorf("there is nothing below a scalar: %s", strings.Join(keys, "."))
+}
+
+func setScalar(node *yaml.Node, t reflect.Type, value string) error {
+	scalar := yaml.Node{Kind: yaml.ScalarNode, Value: value, Line: node.Line}
+	switch t.Kind() {
+	case reflect.Slice:
+		return errors.New("it is a list: name an element, such as .0")
+	case reflect.Struct, reflect.Map:
+		return errors.New("it is a mapping: name a key of it")
+	case reflect.String:
+		scalar.Tag = "!!str"
+	case reflect.Bool:
+		if b, err := strconv.ParseBool(value); err == nil {
+			scalar.Value = strconv.FormatBool(b)
+		}
+	}
+	*node = scalar
+	return nil
+}
+
+// detach makes an alias, or null, a node of its own that can be changed.
+func detach(node *yaml.Node) {
+	for node.Kind == yaml.AliasNode {
+		*node = *clone(node.Alias)
+	}
+	if isNull(node) {
+		*node = yaml.Node{Line: node.Line}
+	}
+}
+
+func clone(node *yaml.Node) *yaml.Node {
+	c := *node
+	c.Anchor, c.Content = "", nil
+	for _, one := range node.Content {
+		c.Content = append(c.Content, clone(one))
+	}
+	return &c
+}
+
+// child returns the value of a key of a mapping, made if needed. One that is merged in
+// becomes the mapping's own.
+func child(node *yaml.Node, key string) *yaml.Node {
+	if node.Kind == 0 {
+		node.Kind = yaml.MappingNode
+	}
+	for i := 0; i+1 < len(node.Content); i += 2 {
+		if node.Content[i].Value == key {
+			return node.Content[i+1]
+		}
+	}
+	value := &yaml.Node{Line: node.Line}
+	d := decoder{source: new(source)}
+	for _, e := range d.entries(node, "") {
+		if e.name == key {
+			value = clone(e.value)
+		}
+	}
+	node.Content = append(node.Content, &yaml.Node{Kind: yaml.ScalarNode, Value: key, Line: node.Line}, value)
+	return value
+}
+
+func didYouMean(name string, names []string) string {
+	if near := builtins.Nearest(name, names); near != "" {
+		return fmt.Sprintf("; did you mean %s?", near)
+	}
+	return ""
+}

@@ -1,0 +1,231 @@
+// Package runtime evaluates recipes: it finds and loads their files, knows their
+// options, bounds how long they run, plans them and explains their errors. Loading is
+// pure; effects happen in main, by the words of package builtins.
+package runtime
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+
+	"go.starlark.net/starlark"
+	"go.starlark.net/syntax"
+
+	"imagebuilder/builtins"
+	"imagebuilder/recipes"
+	"imagebuilder/stdlib"
+)
+
+// dialect is the language of recipes: Starlark with sets and, at the top level of a
+// file, if and for. Recursion and while stay off, so that every file ends.
+var dialect = &syntax.FileOptions{Set: true, TopLevelControl: true}
+
+// prelude is the file whose names every recipe has without loading them.
+const prelude = "prelude.star"
+
+// A library is a tree of files that load each other by "//path".
+type library struct {
+	name  string // "" for the recipe's own, "@stdlib" and the like
+	files fs.FS
+	dir   string // directory of the host, where there is one
+}
+
+// A module is one file of a library.
+type module struct {
+	lib  *library
+	path string // slash-separated, from the library's root
+}
+
+// String is what errors and plans call the file: the path as a user would give it, or
+// its name in a library.
+func (m module) String() string {
+	if m.lib.name == "" {
+		return filepath.Join(m.lib.dir, m.path)
+	}
+	return m.lib.name + "//" + m.path
+}
+
+// A loader loads each file once and remembers what became of it.
+type loader struct {
+	ctx       context.Context
+	libraries map[string]*library
+	modules   map[module]*loaded
+	sources   map[string]module // by the name that positions carry
+	texts     map[string]string // source of files, by the same name
+	places    map[string]Place  // of files that were made from something else, by the same name
+	core      starlark.StringDict
+	words     starlark.StringDict // core and the prelude
+	print     func(pos, text string)
+}
+
+// loaded is a file that was loaded, or, with done unset, one that is being loaded.
+type loaded struct {
+	globals starlark.StringDict
+	err     error
+	done    bool
+}
+
+func embedded() map[string]*library {
+	return map[string]*library{
+		"@stdlib":  {name: "@stdlib", files: stdlib.FS},
+		"@recipes": {name: "@recipes", files: recipes.FS},
+	}
+}
+
+// load returns the globals of a file, evaluated once.
+func (l *loader) load(m module) (starlark.StringDict, error) {
+	if e, ok := l.modules[m]; ok {
+		if !e.done {
+			return nil, fmt.Errorf("cycle in load graph: %s is being loaded already", m)
+		}
+		return e.globals, e.err
+	}
+	e := new(loaded)
+	l.modules[m] = e
+	text, err := fs.ReadFile(m.lib.files, m.path)
+	if err != nil {
+		e.err = fmt.Errorf("cannot read %s: %w", m, pathCause(err))
+	} else {
+		e.globals, e.err = l.exec(m, string(text))
+	}
+	e.done = true
+	return e.globals, e.err
+}
+
+// exec evaluates the text of a file.
+func (l *loader) exec(m module, text string) (starlark.StringDict, error) {
+	l.sources[m.String()], l.texts[m.String()] = m, text
+	words := l.words
+	if m.lib.name == "@stdlib" {
+		words = l.core
+	}
+	thread, done := l.thread(m.String())
+	defer done()
+	globals, err := starlark.ExecFileOptions(dialect, thread, m.String(), text, words)
+	globals.Freeze()
+	return globals, ended(l.ctx, err)
+}
+
+// thread returns a thread that ends with the context, and what releases it.
+func (l *loader) thread(name string) (*starlark.Thread, func() bool) {
+	thread := &starlark.Thread{
+		Name: name,
+		Load: func(thread *starlark.Thread, name string) (starlark.StringDict, error) {
+			m, err := l.resolve(l.sources[thread.CallFrame(0).Pos.Filename()], name)
+			if err != nil {
+				return nil, err
+			}
+			return l.load(m)
+		},
+		Print: func(thread *starlark.Thread, text string) {
+			l.print(thread.CallFrame(1).Pos.String(), text)
+		},
+	}
+	builtins.SetContext(thread, l.ctx)
+	return thread, context.AfterFunc(l.ctx, func() { thread.Cancel(context.Cause(l.ctx).Error()) })
+}
+
+// ended returns why the context ended, if that is why the thread did.
+func ended(ctx context.Context, err error) error {
+	if cause := context.Cause(ctx); err != nil && cause != nil {
+		return cause
+	}
+	return err
+}
+
+// resolve finds the file that a load statement in the file from means.
+func (l *loader) resolve(from module, name string) (module, error) {
+	lib, rest := from.lib, name
+	switch {
+	case strings.HasPrefix(name, "@"):
+		var ok bool
+		libName, inside, found := strings.Cut(name, "//")
+		if lib, ok = l.libraries[libName]; !ok || !found {
+			return module{}, fmt.Errorf("there is no library %s; known are %s", libName, strings.Join(libraryNames(l.libraries), ", "))
+		}
+		rest = inside
+	case strings.HasPrefix(name, "//"):
+		rest = name[2:]
+	default:
+		rest = path.Join(path.Dir(from.path), name)
+	}
+	// ValidPath knows no "..", no absolute path and no empty element; links out of the
+	// root are refused when the file is opened.
+	absolute := strings.HasPrefix(name, "/") && !strings.HasPrefix(name, "//")
+	if strings.Contains(name, "..") || absolute || !fs.ValidPath(rest) {
+		return module{}, fmt.Errorf("%q leaves the directory of the recipe; name files from there on, as \"//lib/x.star\"", name)
+	}
+	return module{lib, rest}, nil
+}
+
+func libraryNames(libs map[string]*library) []string {
+	var names []string
+	for _, name := range []string{"@recipes", "@stdlib"} {
+		if _, ok := libs[name]; ok {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+func pathCause(err error) error {
+	var pe *fs.PathError
+	if errors.As(err, &pe) {
+		return pe.Err
+	}
+	return err
+}
+
+// locate returns the file of the host that a path in a recipe file means.
+func (l *loader) locate(from, name string) (string, error) {
+	if filepath.IsAbs(name) {
+		return name, nil
+	}
+	m, ok := l.sources[from]
+	if !ok || m.lib.dir == "" {
+		return "", fmt.Errorf("%s is not a file of this machine: only an absolute path can be local to it", from)
+	}
+	return filepath.Join(m.lib.dir, path.Dir(m.path), name), nil
+}
+
+// main returns the module of a recipe given as a path, "-" for standard input, or the
+// name of an embedded one, and its text where that is not read from a file.
+func (l *loader) main(name string, stdin io.Reader) (m module, text string, err error) {
+	if name == "-" {
+		data, err := io.ReadAll(stdin)
+		if err != nil {
+			return m, "", fmt.Errorf("cannot read the recipe from standard input: %w", err)
+		}
+		lib, err := l.open(".")
+		return module{lib, "<stdin>"}, string(data), err
+	}
+	if isName(name) {
+		if _, err := fs.Stat(recipes.FS, name+".star"); err == nil {
+			return module{l.libraries["@recipes"], name + ".star"}, "", nil
+		}
+		if _, err := os.Stat(name); err != nil {
+			return m, "", fmt.Errorf("there is no recipe %q; 'imagebuilder recipes' lists those that come with the tool", name)
+		}
+	}
+	lib, err := l.open(filepath.Dir(name))
+	return module{lib, filepath.Base(name)}, "", err
+}
+
+// isName tells the name of an embedded recipe from a path.
+func isName(name string) bool { return !strings.ContainsAny(name, "/.") }
+
+// open makes a directory the recipe's own library. Its files are read through an
+// os.Root, which no link leads out of.
+func (l *loader) open(dir string) (*library, error) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, fmt.Errorf("cannot open the directory of the recipe: %w", err)
+	}
+	return &library{files: root.FS(), dir: dir}, nil
+}

@@ -1,0 +1,177 @@
+package runtime
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+
+	"go.starlark.net/starlark"
+
+	"imagebuilder/builtins"
+	"imagebuilder/builtins/host"
+)
+
+// Config says how recipes are evaluated.
+type Config struct {
+	Options map[string]string // -o NAME=VALUE
+	Clock   host.Clock
+	Machine string       // machine name of uname(2)
+	Stdin   io.Reader    // where the recipe "-" is read
+	Log     *slog.Logger // gets what recipes print; nil: nothing does
+	Place   Place        // where the lines of a text come from; nil: from itself
+}
+
+// A Place tells for a line of a recipe that was made from something else the file, the
+// line, 0 if there is none, and the name of the part that it was made from.
+type Place func(line int) (file string, at int, part string)
+
+// A Recipe is a loaded recipe.
+type Recipe struct {
+	Name string // as given
+	Doc  string // its first string
+
+	loader  *loader
+	build   *builtins.Build
+	options *options
+	entry   starlark.Value
+	log     *slog.Logger // gets what the recipe prints
+}
+
+// Load loads a recipe: the path of a file, "-" for standard input, or the name of one
+// that comes with the tool. It has no effects.
+func Load(ctx context.Context, name string, config Config) (*Recipe, error) {
+	r := newRecipe(ctx, name, config)
+	m, text, err := r.loader.main(name, config.Stdin)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.loadPrelude(); err != nil {
+		return nil, err
+	}
+	var globals starlark.StringDict
+	if text != "" || name == "-" {
+		r.loader.modules[m] = new(loaded)
+		globals, err = r.loader.exec(m, text)
+	} else {
+		globals, err = r.loader.load(m)
+	}
+	if err != nil {
+		return nil, r.explain(err)
+	}
+	return r, r.finish(m, globals)
+}
+
+// LoadText loads a recipe from its text. Paths in it are relative to the current
+// directory.
+func LoadText(ctx context.Context, name, text string, config Config) (*Recipe, error) {
+	r := newRecipe(ctx, name, config)
+	lib, err := r.loader.open(".")
+	if err != nil {
+		return nil, err
+	}
+	if err := r.loadPrelude(); err != nil {
+		return nil, err
+	}
+	m := module{lib, name}
+	if config.Place != nil {
+		r.loader.places[m.String()] = config.Place
+	}
+	globals, err := r.loader.exec(m, text)
+	if err != nil {
+		return nil, r.explain(err)
+	}
+	return r, r.finish(m, globals)
+}
+
+func newRecipe(ctx context.Context, name string, config Config) *Recipe {
+	if config.Log == nil {
+		config.Log = slog.New(slog.DiscardHandler)
+	}
+	r := &Recipe{Name: name, options: &options{given: config.Options}, log: config.Log}
+	r.loader = &loader{
+		ctx:       ctx,
+		libraries: embedded(),
+		modules:   make(map[module]*loaded),
+		sources:   make(map[string]module),
+		texts:     make(map[string]string),
+		places:    make(map[string]Place),
+		print:     func(pos, text string) { r.log.Info(text, "at", pos) },
+	}
+	r.build = &builtins.Build{Clock: config.Clock, Machine: config.Machine, Locate: r.loader.locate, Where: r.loader.where}
+	return r
+}
+
+func (r *Recipe) loadPrelude() error {
+	l := r.loader
+	l.core = r.build.Predeclared()
+	l.core["option"] = starlark.NewBuiltin("option", r.options.option)
+	words, err := l.load(module{l.libraries["@stdlib"], prelude})
+	if err != nil {
+		return fmt.Errorf("internal error: %w", r.explain(err))
+	}
+	l.words = make(starlark.StringDict, len(l.core)+len(words))
+	for _, names := range []starlark.StringDict{l.core, words} {
+		for name, v := range names {
+			if name[0] != '_' {
+				l.words[name] = v
+			}
+		}
+	}
+	return nil
+}
+
+// finish checks what can only be checked once all files are loaded.
+func (r *Recipe) finish(m module, globals starlark.StringDict) error {
+	r.options.closed = true
+	if err := r.options.unknown(); err != nil {
+		return err
+	}
+	r.Doc = docOf(r.loader.texts[m.String()])
+	main, ok := globals["main"].(*starlark.Function)
+	if !ok {
+		return fmt.Errorf("%s has no function main: what a recipe does is done there", m)
+	}
+	if main.NumParams() > 0 {
+		return fmt.Errorf("%s: main takes parameters; declare options instead", main.Position())
+	}
+	r.entry = main
+	return nil
+}
+
+// Options returns the recipe's parameters in the order of their declaration.
+func (r *Recipe) Options() []Option { return r.options.declared }
+
+// Plan runs main without any effect and returns what it would do.
+func (r *Recipe) Plan() (*builtins.Planner, error) {
+	planner := new(builtins.Planner)
+	return planner, r.run(planner)
+}
+
+// Check plans the recipe and reports what is wrong with it as far as that can be known
+// before it runs. The planner knows what the recipe needs of this machine. What the
+// recipe prints is left for the run.
+func (r *Recipe) Check() (*builtins.Planner, error) {
+	log := r.log
+	defer func() { r.log = log }()
+	r.log = slog.New(slog.DiscardHandler)
+	planner, err := r.Plan()
+	// What goes wrong after an answer was assumed may be the assumption's fault.
+	if err != nil && planner.Assumed && r.loader.ctx.Err() == nil {
+		err = nil
+	}
+	return planner, err
+}
+
+// Run runs main; the worker does what it asks for, the log gets what it prints.
+func (r *Recipe) Run(worker builtins.Worker, log *slog.Logger) error {
+	r.log = log
+	return r.run(worker)
+}
+
+func (r *Recipe) run(worker builtins.Worker) error {
+	r.build.Worker = worker
+	thread, done := r.loader.thread("main")
+	defer done()
+	return r.explain(ended(r.loader.ctx, r.build.Run(thread, r.entry)))
+}
