@@ -56,9 +56,6 @@ func Build(ctx context.Context, opts BuildOptions) (BuildSummary, error) {
 	b := newBuilder(w, l, opts)
 	err = b.run(ctx)
 	b.sum.Streams = len(w.Streams)
-	if err == nil {
-		w.info("Build finished", b.sum.attrs()...)
-	}
 	return b.sum, err
 }
 
@@ -251,7 +248,8 @@ func (b *builder) saveCaches() error {
 
 // saveRecord remembers what was published from what.
 func (b *builder) saveRecord() error {
-	r := record{Options: b.optionsID(), Caches: map[string]string{}, Files: map[string]string{}, Clean: !b.sum.unclean, Stale: b.record.Stale, Page: b.opts.Page}
+	r := record{Options: b.optionsID(), Caches: map[string]string{}, Files: map[string]string{}, Clean: !b.sum.unclean, Stale: b.record.Stale}
+	r.Page, r.Deltas, r.Upstream = b.opts.Page, b.opts.Deltas, b.opts.Upstream
 	names := []string{path.Join(b.metaDir(), indexName)}
 	for _, s := range b.streams {
 		r.Caches[s.name] = s.known.id.String()

@@ -127,7 +127,7 @@ func TestDeltas(t *testing.T) {
 				last = "20240101-10"
 			}
 			deltas := slices.DeleteFunc(f.items(last), func(name string) bool { return !strings.HasSuffix(name, ".vcdiff") })
-			if !slices.Equal(deltas, test.deltas) || sum.Deltas != test.made || sum.Trouble() {
+			if !slices.Equal(deltas, test.deltas) || sum.Deltas != test.made || sum.Err() != nil {
 				t.Errorf("deltas %v, %+v\n%s", deltas, sum, &f.log)
 			}
 			f.verify()
@@ -229,7 +229,7 @@ func TestNoXdelta(t *testing.T) {
 	t.Setenv("PATH", "/nowhere")
 	for range 2 {
 		sum := f.build()
-		if sum.DeltaFails != 3 || !sum.Trouble() || strings.Count(f.log.String(), "Failed creating delta file") != 1 || len(f.listed()) != 3 {
+		if sum.DeltaFails != 3 || sum.Err() == nil || strings.Count(f.log.String(), "Failed creating delta file") != 1 || len(f.listed()) != 3 {
 			t.Errorf("%+v\n%s", sum, &f.log)
 		}
 	}
@@ -297,14 +297,14 @@ func TestDeltaSums(t *testing.T) {
 		if after != want {
 			t.Errorf("signed %v: %s", signed, after)
 		}
-		if sum := f.build(); sum.Read > 0 || sum.Trouble() {
+		if sum := f.build(); sum.Read > 0 || sum.Err() != nil {
 			t.Errorf("signed %v: again: %+v", signed, sum)
 		}
 		f.prune(retain(1), atOnce)
 		if f.exists(dir(v3)+name) || f.read(dir(v3)+"SHA256SUMS") != before {
 			t.Errorf("signed %v: after prune: %s", signed, f.read(dir(v3)+"SHA256SUMS"))
 		}
-		if sum := f.build(); sum.Trouble() || len(sum.Published) > 0 {
+		if sum := f.build(); sum.Err() != nil || len(sum.Published) > 0 {
 			t.Errorf("signed %v: build after prune: %+v", signed, sum)
 		}
 		f.verify()

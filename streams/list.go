@@ -46,7 +46,7 @@ func List(ctx context.Context, opts ListOptions) ([]Image, error) {
 	}
 	defer w.close()
 	if opts.Streams == nil {
-		w.Streams = w.indexed()
+		w.Streams = w.allStreams()
 	}
 	var images []Image
 	for _, stream := range w.Streams {

@@ -72,9 +72,6 @@ func Prune(ctx context.Context, opts PruneOptions) (PruneSummary, error) {
 	p := &pruner{work: w, opts: opts, now: w.clock(), start: l.start, leaving: w.readLeaving()}
 	err = p.run(ctx)
 	p.sum.Waiting = len(p.leaving)
-	if err == nil {
-		w.info("Prune finished", p.sum.attrs()...)
-	}
 	return p.sum, err
 }
 

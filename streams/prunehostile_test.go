@@ -137,7 +137,7 @@ func TestPruneDamaged(t *testing.T) {
 	f := newFixture(t, append(versions(ubuntu, v1), versions("other/x/amd64/y", v1)...)...)
 	f.build(noDeltas)
 	f.replace("streams/v1/images.json", `"distro":"ubuntu"`, `"distro":"x"`)
-	if sum := f.prune(); sum.Failed != 1 || !sum.Trouble() || len(f.products("images")) != 1 {
+	if sum := f.prune(); sum.Failed != 1 || sum.Err() == nil || len(f.products("images")) != 1 {
 		t.Errorf("%+v", sum)
 	}
 	f.build(noDeltas)

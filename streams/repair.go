@@ -6,11 +6,13 @@ import (
 	"slices"
 )
 
-// repair builds anew what a verification found wrong, and verifies that.
+// repair builds anew what a verification found wrong, in the way of the last build, and
+// verifies that.
 func repair(ctx context.Context, w *work, l *lock, found *verifier, opts VerifyOptions) (Report, error) {
-	build := *opts.Repair
-	build.Signer = opts.Signer
-	b := newBuilder(w, l, build)
+	last := w.readRecord()
+	b := newBuilder(w, l, BuildOptions{
+		Upstream: last.Upstream, Deltas: last.Deltas, Page: last.Page, Signer: opts.Signer, Safety: opts.Safety,
+	})
 	b.record = record{} // whatever it says, there is something to do
 	b.suspect = make(map[string]FaultKind)
 	for _, f := range found.report.Faults {

@@ -18,7 +18,11 @@ type record struct {
 	Files   map[string]string `json:"files"`   // path and stamp of what was published
 	Clean   bool              `json:"clean"`   // nothing was wrong that only a full build would say again
 	Stale   time.Time         `json:"stale"`   // when the page changes by itself; zero: never
-	Page    *page.Options     `json:"page"`    // of the page, so that Prune can make it again
+
+	// How it was asked to, so that Prune and a repair can do the same.
+	Page     *page.Options `json:"page"`
+	Deltas   DeltaOptions  `json:"deltas"`
+	Upstream bool          `json:"upstream"`
 }
 
 func (w *work) recordPath() string { return path.Join(stateDir, w.StreamVersion+".json") }

@@ -1,5 +1,12 @@
 package streams
 
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+)
+
 // A BuildSummary counts what a build found and did.
 type BuildSummary struct {
 	Streams    int
@@ -22,8 +29,35 @@ type BuildSummary struct {
 	unclean bool // something was wrong that is not remembered
 }
 
-// Trouble tells whether anything went wrong that the run itself survived.
-func (s *BuildSummary) Trouble() bool { return s.Rejected+s.Failed+s.DeltaFails > 0 }
+// Err returns what went wrong that the run itself survived, nil if nothing did.
+func (s *BuildSummary) Err() error {
+	return tallies{
+		{s.Rejected, "version", "rejected"}, {s.Failed, "path", "not read"}, {s.DeltaFails, "delta", "not made"},
+	}.err()
+}
+
+// String returns the summary as one line for people.
+func (s *BuildSummary) String() string {
+	done := tallies{
+		{s.Added, "version", "added"}, {s.Dropped, "version", "dropped"}, {s.Deltas, "delta", "made"},
+		{s.Incomplete, "version", "incomplete"}, {s.Duplicates, "image", "published elsewhere"}, {s.Skipped, "name", "left out"},
+	}.String()
+	if done == "" {
+		done = "nothing new"
+	}
+	return fmt.Sprintf("%s, %s listed; %s; %s", plural(s.Products, "product"), plural(s.Versions, "version"), done, outcomeOf(s.Err()))
+}
+
+// LogValue returns the counts with names, for records that machines read.
+func (s *BuildSummary) LogValue() slog.Value {
+	return slog.GroupValue(
+		slog.Int("products", s.Products), slog.Int("versions", s.Versions), slog.Int("added", s.Added), slog.Int("dropped", s.Dropped),
+		slog.Int("incomplete", s.Incomplete), slog.Int("rejected", s.Rejected), slog.Int("failed", s.Failed),
+		slog.Int("duplicates", s.Duplicates), slog.Int("skipped", s.Skipped), slog.Int("deltas", s.Deltas),
+		slog.Int("deltasNotWorth", s.Undelta), slog.Int("deltasFailed", s.DeltaFails), slog.Int64("bytesRead", s.Read),
+		slog.Int("published", len(s.Published)),
+	)
+}
 
 // add adds the counts of a part of the work.
 func (s *BuildSummary) add(part *BuildSummary) {
@@ -36,16 +70,6 @@ func (s *BuildSummary) add(part *BuildSummary) {
 	s.Undelta += part.Undelta
 	s.DeltaFails += part.DeltaFails
 	s.unclean = s.unclean || part.unclean
-}
-
-// attrs are the counts as they are logged.
-func (s *BuildSummary) attrs() []any {
-	return []any{
-		"products", s.Products, "versions", s.Versions, "added", s.Added, "dropped", s.Dropped,
-		"incomplete", s.Incomplete, "rejected", s.Rejected, "failed", s.Failed, "duplicates", s.Duplicates,
-		"skipped", s.Skipped, "deltas", s.Deltas, "deltasNotWorth", s.Undelta, "deltasFailed", s.DeltaFails,
-		"bytesRead", s.Read, "published", len(s.Published),
-	}
 }
 
 // A PruneSummary counts what a prune did.
@@ -61,12 +85,74 @@ type PruneSummary struct {
 	Published []string // paths of the files that are new, from the root
 }
 
-// Trouble tells whether anything went wrong that the run itself survived.
-func (s *PruneSummary) Trouble() bool { return s.Failed > 0 }
+// Err returns what went wrong that the run itself survived, nil if nothing did.
+func (s *PruneSummary) Err() error {
+	return tallies{{s.Failed, "path", "not read or removed"}}.err()
+}
 
-func (s *PruneSummary) attrs() []any {
-	return []any{
-		"dropped", s.Dropped, "vanished", s.Vanished, "removed", s.Removed, "deltas", s.Deltas, "dangling", s.Dangling,
-		"empty", s.Empty, "waiting", s.Waiting, "failed", s.Failed, "published", len(s.Published),
+// String returns the summary as one line for people.
+func (s *PruneSummary) String() string {
+	done := tallies{
+		{s.Dropped, "version", "dropped"}, {s.Vanished, "version", "vanished"}, {s.Removed, "version", "removed"},
+		{s.Deltas, "delta", "removed"}, {s.Dangling, "dangling path", "removed"}, {s.Empty, "empty directory", "removed"},
+		{s.Waiting, "path", "waiting to be removed"},
+	}.String()
+	if done == "" {
+		done = "nothing to do"
 	}
+	return done + "; " + outcomeOf(s.Err())
+}
+
+// LogValue returns the counts with names, for records that machines read.
+func (s *PruneSummary) LogValue() slog.Value {
+	return slog.GroupValue(
+		slog.Int("dropped", s.Dropped), slog.Int("vanished", s.Vanished), slog.Int("removed", s.Removed), slog.Int("deltas", s.Deltas),
+		slog.Int("dangling", s.Dangling), slog.Int("empty", s.Empty), slog.Int("waiting", s.Waiting), slog.Int("failed", s.Failed),
+		slog.Int("published", len(s.Published)),
+	)
+}
+
+// A tally is to how many of something something happened.
+type tally struct {
+	n          int
+	what, done string
+}
+
+type tallies []tally
+
+// String lists the counts that are not zero.
+func (c tallies) String() string {
+	var parts []string
+	for _, one := range c {
+		if one.n > 0 {
+			parts = append(parts, plural(one.n, one.what)+" "+one.done)
+		}
+	}
+	return strings.Join(parts, ", ")
+}
+
+func (c tallies) err() error {
+	if text := c.String(); text != "" {
+		return errors.New(text)
+	}
+	return nil
+}
+
+func plural(n int, what string) string {
+	switch {
+	case n == 1:
+	case strings.HasSuffix(what, "y"):
+		what = strings.TrimSuffix(what, "y") + "ies"
+	default:
+		what += "s"
+	}
+	return fmt.Sprintf("%d %s", n, what)
+}
+
+// outcomeOf says that all is well, or what is not.
+func outcomeOf(err error) string {
+	if err == nil {
+		return "no trouble"
+	}
+	return "trouble: " + err.Error()
 }

@@ -18,9 +18,10 @@ import (
 
 // VerifyOptions say what Verify checks.
 type VerifyOptions struct {
-	Tree                 // Streams nil: all that the index lists
-	Signer *Signer       // checks the signatures; nil: they are not looked at
-	Repair *BuildOptions // if set, what can be derived again is; Tree and Signer in it do not count
+	Tree           // Streams: besides those that the index lists if Repair is set; nil: all of these
+	Signer *Signer // checks and makes the signatures; nil: they are not looked at
+	Repair bool    // derive again what can be, in the way of the last Build
+	Safety         // of the repair
 }
 
 // A FaultKind says what is wrong.
@@ -75,31 +76,39 @@ func Verify(ctx context.Context, opts VerifyOptions) (Report, error) {
 		return Report{}, err
 	}
 	defer w.close()
-	if opts.Streams == nil {
-		w.Streams = w.indexed()
+	switch {
+	case opts.Streams == nil:
+		w.Streams = w.allStreams()
+	case opts.Repair: // the index must not lose the others
+		w.Streams = slices.Compact(slices.Sorted(slices.Values(slices.Concat(w.indexed(), opts.Streams))))
 	}
-	l, err := w.lockFor(opts.Repair == nil)
+	l, err := w.lockFor(!opts.Repair)
 	if err != nil {
 		return Report{}, err
 	}
 	defer l.close()
 	v, err := verify(ctx, w, opts.Signer)
-	if err != nil || v.report.OK() || opts.Repair == nil {
+	if err != nil || v.report.OK() || !opts.Repair {
 		return v.report, err
 	}
 	return repair(ctx, w, l, v, opts)
 }
 
-// indexed returns the streams that the index lists, or else the default.
+// allStreams returns the streams that the index lists, or else the default.
+func (w *work) allStreams() []string {
+	if names := w.indexed(); names != nil {
+		return names
+	}
+	return []string{DefaultStream}
+}
+
+// indexed returns the streams that the index lists.
 func (w *work) indexed() []string {
 	var names []string
 	for name := range sorted(w.oldIndex().Entries) {
 		if catalog.CheckStream(name) == nil {
 			names = append(names, name)
 		}
-	}
-	if names == nil {
-		names = []string{DefaultStream}
 	}
 	return names
 }

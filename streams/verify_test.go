@@ -165,7 +165,7 @@ func (f *fixture) sizeOf(size int64, name string) string {
 
 func (f *fixture) repair(t *testing.T, faults int) {
 	t.Helper()
-	report, err := streams.Verify(context.Background(), streams.VerifyOptions{Tree: f.tree(), Repair: new(streams.BuildOptions)})
+	report, err := streams.Verify(context.Background(), streams.VerifyOptions{Tree: f.tree(), Repair: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -191,7 +191,7 @@ func TestRepairReplaced(t *testing.T) {
 		}
 	}
 	f.write(name, whole)
-	if sum := f.build(); sum.Trouble() || !slices.Equal(f.listed(), []string{v1, v2}) {
+	if sum := f.build(); sum.Err() != nil || !slices.Equal(f.listed(), []string{v1, v2}) {
 		t.Errorf("%v %+v", f.listed(), sum)
 	}
 	f.verify()
