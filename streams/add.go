@@ -35,8 +35,12 @@ type Added struct {
 
 // Add puts a built image into the tree as a new version, under a hidden name until
 // all of it is safely on the disk. It is not listed before the next Build. A unified
-// image is taken apart. If the tree has the image already, Add says where.
+// image is taken apart. If the tree has the image already, Add says where. A root that
+// is not there yet is made.
 func Add(ctx context.Context, opts AddOptions) (Added, error) {
+	if err := ensureRoot(opts.Root); err != nil {
+		return Added{}, err
+	}
 	w, err := opts.Tree.open()
 	if err != nil {
 		return Added{}, err
@@ -59,6 +63,18 @@ func Add(ctx context.Context, opts AddOptions) (Added, error) {
 		return Added{}, err
 	}
 	return a.add(ctx)
+}
+
+// ensureRoot makes the root, readable for a web server whatever the umask.
+func ensureRoot(root string) error {
+	err := os.Mkdir(root, 0o755)
+	if err == nil {
+		err = os.Chmod(root, 0o755)
+	}
+	if root == "" || errors.Is(err, fs.ErrExist) {
+		return nil // whether it is a directory shows when it is opened
+	}
+	return err
 }
 
 // An adder is one run of Add.

@@ -16,7 +16,7 @@ import (
 
 	"imagebuilder/streams"
 	"imagebuilder/streams/catalog"
-	"imagebuilder/streams/internal/imagetree"
+	"imagebuilder/streams/imagetree"
 )
 
 // built makes files as a builder leaves them and returns their directory.

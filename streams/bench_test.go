@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"imagebuilder/streams"
-	"imagebuilder/streams/internal/imagetree"
+	"imagebuilder/streams/imagetree"
 )
 
 // The benchmarks run each piece of work in a process of its own and report its time,

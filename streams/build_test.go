@@ -12,7 +12,7 @@ import (
 	"testing"
 
 	"imagebuilder/streams"
-	"imagebuilder/streams/internal/imagetree"
+	"imagebuilder/streams/imagetree"
 )
 
 var update = flag.Bool("update", false, "rewrite golden files")

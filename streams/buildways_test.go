@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"imagebuilder/streams"
-	"imagebuilder/streams/internal/imagetree"
+	"imagebuilder/streams/imagetree"
 	"imagebuilder/streams/page"
 )
 

@@ -86,7 +86,7 @@ func (s Safety) check(do string, gone, all int, stream string) error {
 	if s.Force || float64(gone) <= limit*float64(all) {
 		return nil
 	}
-	return fmt.Errorf("refusing to %s %d of the %d versions of stream %s: is the tree mounted and complete? Force it if so", do, gone, all, stream)
+	return fmt.Errorf("refusing to %s %d of the %d versions of stream %s: is the tree mounted and complete? If it is, use force", do, gone, all, stream)
 }
 
 // warnAliases tells of aliases that several products of an architecture have: which

@@ -20,7 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"imagebuilder/streams"
-	"imagebuilder/streams/internal/imagetree"
+	"imagebuilder/streams/imagetree"
 	"imagebuilder/streams/page"
 )
 

@@ -10,7 +10,7 @@ import (
 	"testing"
 
 	"imagebuilder/streams"
-	"imagebuilder/streams/internal/imagetree"
+	"imagebuilder/streams/imagetree"
 )
 
 const (

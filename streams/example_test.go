@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"imagebuilder/streams"
-	"imagebuilder/streams/internal/imagetree"
+	"imagebuilder/streams/imagetree"
 )
 
 // The life of an image server: images come in, the catalogs follow, old versions go.

@@ -16,7 +16,7 @@ import (
 
 	"imagebuilder/streams"
 	"imagebuilder/streams/catalog"
-	"imagebuilder/streams/internal/imagetree"
+	"imagebuilder/streams/imagetree"
 )
 
 const (

@@ -60,7 +60,7 @@ func List(ctx context.Context, opts ListOptions) ([]Image, error) {
 			w.warn("Product cannot be trusted and is left out", "streamName", stream, "product", bad.Product, "error", bad.Err)
 		})
 		if err != nil {
-			return nil, err
+			return nil, w.unbuilt(stream, err)
 		}
 	}
 	return images, nil

@@ -3,6 +3,7 @@ package streams
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"slices"
@@ -98,4 +99,12 @@ func (w *work) eachProductIn(file, stream string, fn func(string, *catalog.Produ
 			return err
 		}
 	}
+}
+
+// unbuilt explains the error of a catalog that is not there.
+func (w *work) unbuilt(stream string, err error) error {
+	if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return fmt.Errorf("cannot read %s: %w; build makes it", w.full(w.catalogPath(stream)), cause(err))
 }

@@ -13,7 +13,7 @@ import (
 	"pgregory.net/rapid"
 
 	"imagebuilder/streams"
-	"imagebuilder/streams/internal/imagetree"
+	"imagebuilder/streams/imagetree"
 )
 
 // versionKinds are what a random version can be, and whether it can be listed.

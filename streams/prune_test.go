@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"imagebuilder/streams"
-	"imagebuilder/streams/internal/imagetree"
+	"imagebuilder/streams/imagetree"
 )
 
 // TestPruneRetention holds which versions stay listed.

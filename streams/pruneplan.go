@@ -56,6 +56,7 @@ func (p *pruner) plan(ctx context.Context, stream string, out io.Writer) error {
 		p.sum.Failed++
 		p.fail("Product cannot be trusted and is dropped from the catalog", "streamName", stream, "product", bad.Product, "error", bad.Err)
 	})
+	err = p.unbuilt(stream, err)
 	if err == nil {
 		err = p.opts.Safety.check("drop", vanished, all, stream)
 	}

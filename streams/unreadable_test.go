@@ -9,7 +9,7 @@ import (
 	"syscall"
 	"testing"
 
-	"imagebuilder/streams/internal/imagetree"
+	"imagebuilder/streams/imagetree"
 )
 
 // TestUnreadable holds that what cannot be read just now stays as it was, that the

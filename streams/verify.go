@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"imagebuilder/streams/catalog"
+	"imagebuilder/streams/page"
 )
 
 // VerifyOptions say what Verify checks.
@@ -52,17 +53,38 @@ func (f Fault) String() string { return f.Path + ": " + f.Problem }
 
 // A Report is what Verify found.
 type Report struct {
-	Products int
-	Versions int
-	Items    int
-	Bytes    int64   // read
-	Faults   []Fault // sorted by path
+	Products int     `json:"products" yaml:"products"`
+	Versions int     `json:"versions" yaml:"versions"`
+	Items    int     `json:"items" yaml:"items"`
+	Bytes    int64   `json:"bytes" yaml:"bytes"`   // read
+	Faults   []Fault `json:"faults" yaml:"faults"` // sorted by path
+}
+
+// String returns the report as one line for people.
+func (r *Report) String() string {
+	text := fmt.Sprintf("%s, %s, %s, %s read", plural(r.Products, "product"), plural(r.Versions, "version"), plural(r.Items, "file"), page.Size(r.Bytes))
+	if repaired := len(r.Faults) - r.open(); repaired > 0 {
+		text += fmt.Sprintf("; %s repaired", plural(repaired, "fault"))
+	}
+	return text + "; " + outcomeOf(r.Err())
+}
+
+// Err returns how many faults there are that were not repaired, nil if there are none.
+func (r *Report) Err() error { return tallies{{r.open(), "fault", "found"}}.err() }
+
+// open is how many faults are left.
+func (r *Report) open() int {
+	n := 0
+	for _, f := range r.Faults {
+		if !f.Repaired {
+			n++
+		}
+	}
+	return n
 }
 
 // OK tells whether nothing is wrong, or not any more.
-func (r *Report) OK() bool {
-	return !slices.ContainsFunc(r.Faults, func(f Fault) bool { return !f.Repaired })
-}
+func (r *Report) OK() bool { return r.open() == 0 }
 
 // Verify checks everything that is published: the index, the catalogs and what is
 // derived from them, each file with its hashes and fingerprints, and each delta by

@@ -14,7 +14,7 @@ import (
 	"github.com/ProtonMail/go-crypto/openpgp/packet"
 
 	"imagebuilder/streams"
-	"imagebuilder/streams/internal/imagetree"
+	"imagebuilder/streams/imagetree"
 )
 
 // TestVerify holds that every kind of fault is found, each where it is, and which of

@@ -29,6 +29,7 @@ var tools = []Tool{
 	{"mksquashfs", "squashfs-tools", "LXD container images", []string{"-version"}},
 	{"mmdebstrap", "mmdebstrap", "Debian and Ubuntu images, faster than debootstrap", []string{"--version"}},
 	{"tar", "tar", "LXC and unified images, metadata of all images", []string{"--version"}},
+	{"xdelta3", "xdelta3", "deltas between the versions of an image server", []string{"-V"}},
 	{"xz", "xz-utils", "compression of all images unless said otherwise", []string{"--version"}},
 	{"zstd", "zstd", "--compression zstd", []string{"--version"}},
 }

@@ -15,7 +15,7 @@ import (
 // stands in a line above its own.
 var layers = [][]string{
 	{"builtins/host", "builtins/tree", "stdlib", "recipes", "streams/catalog", "streams/page"},
-	{"builtins/sandbox", "streams/internal/imagetree", "streams/serve"},
+	{"builtins/sandbox", "streams/imagetree", "streams/serve"},
 	{"builtins/layer"},
 	{"builtins/fetch", "builtins/lxd", "builtins/pack", "builtins/template", "builtins/unpack", "streams"},
 	{"builtins"},

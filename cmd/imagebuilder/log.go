@@ -174,6 +174,8 @@ func lineOf(r slog.Record) string {
 			line += "\n          " + f["because"]
 		}
 		return strings.TrimRight(line, " ")
+	case r.Level >= slog.LevelError:
+		return "   error  " + r.Message + rest(r)
 	case r.Level >= slog.LevelWarn:
 		return " warning  " + r.Message + rest(r)
 	case f["at"] != "" && len(f) == 1: // printed by the recipe

@@ -106,7 +106,11 @@ every step is a cached layer, carried out in namespaces of its own.
 Image definitions in YAML are translated into recipes and run the same way:
 
   imagebuilder build-lxd debian.yaml out -o image.release=trixie
-  imagebuilder convert debian.yaml   the recipe`,
+  imagebuilder convert debian.yaml   the recipe
+
+An image server is a tree of images and what is made of it:
+
+  imagebuilder stream --help         add, build, list, prune, serve, verify`,
 	}
 	root.AddCommand(definitionCommands()...)
 	root.AddCommand(
@@ -118,6 +122,7 @@ Image definitions in YAML are translated into recipes and run the same way:
 		newPlanCommand(),
 		newRecipesCommand(),
 		newRunCommand(),
+		newStreamCommand(),
 		newVersionCommand(),
 	)
 	return root

@@ -22,7 +22,7 @@ import (
 
 func TestMain(m *testing.M) {
 	sandbox.Main()
-	testscript.Main(m, map[string]func(){"imagebuilder": main})
+	testscript.Main(m, map[string]func(){"imagebuilder": main, "simplestream-maintainer": main})
 }
 
 // TestScript runs the scenarios of testdata/script. Each finds the recipes of
@@ -42,9 +42,10 @@ func TestScript(t *testing.T) {
 			return false, fmt.Errorf("unknown condition %q", cond)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"image":     makeImage,
 			"interrupt": interrupt,
 			"lines":     lines,
-			"serve":     serve,
+			"serve":     serveDir,
 			"waitfor":   waitFor,
 		},
 	})
@@ -73,7 +74,7 @@ func setup(env *testscript.Env) error {
 
 // serve DIR serves a directory over http and puts the address into $URL. What is asked
 // for is written to DIR.log, one path a line.
-func serve(ts *testscript.TestScript, neg bool, args []string) {
+func serveDir(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: serve DIR")
 	}

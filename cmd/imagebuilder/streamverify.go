@@ -1,0 +1,78 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"imagebuilder/streams"
+)
+
+func newStreamVerifyCommand() *cobra.Command {
+	var tree treeOptions
+	var sign signOptions
+	var safety safetyOptions
+	var repair, asJSON bool
+	cmd := &cobra.Command{
+		Use:   "verify ROOT",
+		Short: "Check everything that is listed, and repair what can be",
+		Long: `Check the index, the catalogs, their compressed forms and signatures, each listed file
+with its hashes and fingerprints, and each delta by decoding it. All faults are printed;
+the exit status is 1 if there are any that were not repaired.
+
+With --repair the catalogs are made anew, as the last build made them; bad deltas are
+replaced, and versions with damaged files are taken out until the files are replaced.`,
+		Args: args(1, 1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			defer bound(cmd, tree.timeout)()
+			opts := streams.VerifyOptions{Repair: repair}
+			var err error
+			if opts.Tree, err = tree.tree(cmd, args[0]); err != nil {
+				return err
+			}
+			if opts.Safety, err = safety.safety(); err != nil {
+				return err
+			}
+			if opts.Signer, err = sign.signer(opts.Clock); err != nil {
+				return err
+			}
+			report, err := streams.Verify(cmd.Context(), opts)
+			if err != nil {
+				return err
+			}
+			if err := printFaults(cmd.OutOrStdout(), report, asJSON); err != nil {
+				return err
+			}
+			if err := report.Err(); err != nil && !repair {
+				return fmt.Errorf("%w; --repair derives again what can be", err)
+			}
+			return report.Err()
+		},
+	}
+	tree.addFlags(cmd, "all that the index lists")
+	tree.addWorkFlags(cmd)
+	sign.addFlags(cmd, "check signatures, and make them with --repair")
+	safety.addFlags(cmd)
+	cmd.Flags().BoolVar(&repair, "repair", false, "derive again what can be")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return cmd
+}
+
+func printFaults(w io.Writer, r streams.Report, asJSON bool) error {
+	if asJSON {
+		enc := json.NewEncoder(w)
+		enc.SetIndent("", "  ")
+		return enc.Encode(r)
+	}
+	for _, f := range r.Faults {
+		repaired := ""
+		if f.Repaired {
+			repaired = " (repaired)"
+		}
+		fmt.Fprintf(w, "%-9s  %s%s\n", f.Kind, f, repaired)
+	}
+	_, err := fmt.Fprintln(w, &r)
+	return err
+}
