@@ -1,6 +1,7 @@
 package streams
 
 import (
+	"errors"
 	"fmt"
 	"path"
 	"strings"
@@ -77,6 +78,9 @@ func (b *builder) checkDrops() error {
 	return nil
 }
 
+// ErrRefused is part of the error of a run that Safety has stopped.
+var ErrRefused = errors.New("refusing")
+
 // check refuses to drop or remove too large a share of what a stream has.
 func (s Safety) check(do string, gone, all int, stream string) error {
 	limit := s.MaxDrop
@@ -86,7 +90,7 @@ func (s Safety) check(do string, gone, all int, stream string) error {
 	if s.Force || float64(gone) <= limit*float64(all) {
 		return nil
 	}
-	return fmt.Errorf("refusing to %s %d of the %d versions of stream %s: is the tree mounted and complete? If it is, use force", do, gone, all, stream)
+	return fmt.Errorf("%w to %s %d of the %d versions of stream %s: is the tree mounted and complete? If it is, use force", ErrRefused, do, gone, all, stream)
 }
 
 // warnAliases tells of aliases that several products of an architecture have: which

@@ -31,25 +31,40 @@ func run() int {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
 	go watchSignals(cancel)
-	root := newCommand(filepath.Base(os.Args[0]))
-	root.SilenceUsage, root.SilenceErrors = true, true
+	p := newProgram(filepath.Base(os.Args[0]))
+	p.root.SilenceUsage, p.root.SilenceErrors = true, true
+	if err := p.root.ExecuteContext(ctx); err != nil {
+		return p.fail(err)
+	}
+	return 0
+}
+
+// A program is the command line of one name of the tool.
+type program struct {
+	root *cobra.Command
+	fail func(error) int // tells why the run has failed and returns the exit code
+}
+
+// newProgram returns the command line of the name that the tool was called by.
+func newProgram(name string) program {
+	switch name {
+	case "lxd-imagebuilder":
+		return ownProgram(newOldBuilderCommand())
+	case "simplestream-maintainer":
+		return newOldMaintainer()
+	}
+	return ownProgram(newRootCommand())
+}
+
+// ownProgram is a program whose errors are told in our own way.
+func ownProgram(root *cobra.Command) program {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w; see '%s --help'", err, cmd.CommandPath())}
 	})
-	err := root.ExecuteContext(ctx)
-	if err == nil {
-		return 0
-	}
-	fmt.Fprint(os.Stderr, runtime.Explain(err))
-	return exitCode(err)
-}
-
-// newCommand returns the command line of the name that the tool was called by.
-func newCommand(name string) *cobra.Command {
-	if name == "lxd-imagebuilder" {
-		return newOldBuilderCommand()
-	}
-	return newRootCommand()
+	return program{root, func(err error) int {
+		fmt.Fprint(os.Stderr, runtime.Explain(err))
+		return exitCode(err)
+	}}
 }
 
 func exitCode(err error) int {
