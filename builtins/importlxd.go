@@ -29,7 +29,7 @@ func imageFiles(v starlark.Value) (files []*File, fingerprint string, err error)
 	if !ok {
 		return nil, "", fmt.Errorf("got %s, want what pack_lxd returns", v.Type())
 	}
-	for _, name := range []string{"unified", "metadata", "rootfs"} {
+	for _, name := range []string{"unified", "metadata", "rootfs", "disk"} {
 		if file, _ := fields.Attr(name); file != nil {
 			if f, ok := file.(*File); ok {
 				files = append(files, f)

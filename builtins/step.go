@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"strings"
 
 	"go.starlark.net/starlark"
@@ -31,6 +32,9 @@ type Worker interface {
 	Export(ctx context.Context, s *Step, dir string, replace bool) error
 	// Import hands an image to the LXD daemon of this machine.
 	Import(ctx context.Context, s *Step, files []*File, fingerprint, alias, description string) error
+	// Maintain works on the tree of an image server, which is no part of any layer: it is
+	// done every time.
+	Maintain(s *Step, work func(*slog.Logger) error) error
 	// Download returns the file of a request.
 	Download(ctx context.Context, s *Step, r fetch.Request) (*File, error)
 	// Local returns a file of the host.
@@ -124,7 +128,7 @@ func (s *Step) Summary() string {
 		switch arg.Name {
 		case "script", "command":
 			return summarize(arg.Value)
-		case "path", "url":
+		case "path", "url", "tree":
 			return fmt.Sprint(arg.Value)
 		case "compression":
 			return fmt.Sprint(arg.Value)

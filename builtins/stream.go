@@ -1,0 +1,194 @@
+package builtins
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"go.starlark.net/starlark"
+
+	"imagebuilder/streams"
+)
+
+// diskDeltas are the values of disk_deltas.
+var diskDeltas = map[string]streams.DiskDeltas{
+	"always": streams.DiskDeltasAlways,
+	"never":  streams.DiskDeltasNever,
+	"safe":   streams.DiskDeltasSafe,
+}
+
+// stream_build(tree, streams=["images"], page=None, deltas=True, disk_deltas="safe",
+// delta_share=0.8, delta_memory=0, retain_builds=0, retain_days=0, upstream=False,
+// dry_run=False, strict=False, …) lists the images in the tree of an image server for
+// clients: it makes the catalog of each stream and the index, with deltas between
+// versions. Only what is new or has changed is read. What is wrong with one version keeps
+// that one out; with strict that is an error. tree is a directory of this machine;
+// a relative path is relative to the recipe file that says it.
+//
+// page is True, or a dict with any of title, intro (a list of paragraphs), notice,
+// footer, logo, remote, url, clients (of "lxc" and "incus") and stale ("8d"), for a web
+// page. disk_deltas is "always", "never", or "safe": not those which Incus would apply to
+// a container image. A delta larger than delta_share of its file is not listed;
+// delta_memory is in bytes, 0 for half of the machine's; with retain_builds and
+// retain_days, as prune gets them, deltas are made only for versions that it keeps.
+// upstream lists what simplestream-maintainer lists and no more. All words that publish
+// also take sign_key and sign_passphrase, files with an OpenPGP key, max_drop=0.75, the
+// share of versions that may vanish at once unless force=True, and as all words on a tree
+// stream_version="v1", workers=0, follow_links=False and natural_order=False.
+//
+// It returns a struct of numbers: streams, products, versions, added, dropped,
+// incomplete, rejected, failed, duplicates, skipped, bytes_read, deltas,
+// deltas_not_worth and deltas_failed; with published, the list of files that are new,
+// unchanged, whether there was nothing to do, and trouble, a text that is empty if all
+// went well.
+func (b *Build) streamBuild(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
+	c := b.newStreamCall(thread, fn)
+	var opts streams.BuildOptions
+	var page pageOf
+	deltas, disks, worth := true, "safe", share(0.8)
+	d := &opts.Deltas
+	err := c.unpack(args, kwargs, append([]any{
+		"tree", &c.tree, "streams?", &c.names, "page?", &page, "deltas?", &deltas, "disk_deltas?", &disks,
+		"delta_share?", &worth, "delta_memory?", &d.Memory, "retain_builds?", &d.Retain.Builds, "retain_days?", &d.Retain.Days,
+		"upstream?", &opts.Upstream, "dry_run?", &opts.DryRun, "strict?", &c.strict,
+	}, c.publishing()...)...)
+	if err != nil {
+		return nil, err
+	}
+	var ok bool
+	if d.Disks, ok = diskDeltas[disks]; !ok {
+		return nil, fmt.Errorf(`%s: disk_deltas is %q, want "always", "never" or "safe"`, fn.Name(), disks)
+	}
+	d.Off, d.MaxShare = !deltas, float64(worth)
+	opts.Page, opts.Safety = page.options, c.safety()
+	var sum streams.BuildSummary
+	err = c.do(func(ctx context.Context, t streams.Tree, signer *streams.Signer) (err error) {
+		opts.Tree, opts.Signer = t, signer
+		sum, err = streams.Build(ctx, opts)
+		return err
+	})
+	return c.finish(built(&sum), sum.Err(), err)
+}
+
+func built(sum *streams.BuildSummary) starlark.StringDict {
+	fields := numbers(map[string]int{
+		"streams": sum.Streams, "products": sum.Products, "versions": sum.Versions, "added": sum.Added, "dropped": sum.Dropped,
+		"incomplete": sum.Incomplete, "rejected": sum.Rejected, "failed": sum.Failed, "duplicates": sum.Duplicates,
+		"skipped": sum.Skipped, "bytes_read": int(sum.Read), "deltas": sum.Deltas, "deltas_not_worth": sum.Undelta,
+		"deltas_failed": sum.DeltaFails,
+	})
+	fields["published"] = stringValues(sum.Published)
+	fields["unchanged"] = starlark.Bool(sum.Unchanged)
+	return fields
+}
+
+// stream_prune(tree, streams=["images"], retain_builds=10, retain_days=0,
+// allow_empty=False, remove=[], grace="2h", dangling=False, dangling_age="6h",
+// dry_run=False, strict=False, …) takes old versions out of the catalogs of an image
+// server, and those whose files have vanished. Kept are retain_builds of each product
+// and, with retain_days, those not older; the newest stays however old it is, unless
+// allow_empty. remove is a list of fingerprints, or their beginnings, of images whose
+// versions go as well. The files are removed by a prune that runs after the grace period,
+// "0s" for at once. With dangling, what no catalog lists is removed too once it was left
+// alone for dangling_age. For the arguments not shown see stream_build.
+//
+// It returns a struct of numbers: dropped, vanished, removed, deltas, dangling, empty,
+// waiting and failed; with published and trouble as of stream_build.
+func (b *Build) streamPrune(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
+	c := b.newStreamCall(thread, fn)
+	opts := streams.PruneOptions{Retain: streams.Retention{Builds: streams.DefaultRetainBuilds}}
+	grace, age := duration{streams.DefaultGrace}, duration{streams.DefaultDanglingAge}
+	var remove stringList
+	err := c.unpack(args, kwargs, append([]any{
+		"tree", &c.tree, "streams?", &c.names, "retain_builds?", &opts.Retain.Builds, "retain_days?", &opts.Retain.Days,
+		"allow_empty?", &opts.Retain.AllowEmpty, "remove?", &remove, "grace?", &grace, "dangling?", &opts.Dangling,
+		"dangling_age?", &age, "dry_run?", &opts.DryRun, "strict?", &c.strict,
+	}, c.publishing()...)...)
+	if err == nil && opts.Retain.Builds < 1 {
+		err = fmt.Errorf("%s: retain_builds is %d, want at least 1", fn.Name(), opts.Retain.Builds)
+	}
+	if err != nil {
+		return nil, err
+	}
+	opts.Remove, opts.Safety = remove, c.safety()
+	opts.Grace, opts.DanglingAge = grace.Duration, max(age.Duration, time.Nanosecond) // zero would mean the default
+	if opts.Grace == 0 {
+		opts.Grace = streams.AtOnce
+	}
+	var sum streams.PruneSummary
+	err = c.do(func(ctx context.Context, t streams.Tree, signer *streams.Signer) (err error) {
+		opts.Tree, opts.Signer = t, signer
+		sum, err = streams.Prune(ctx, opts)
+		return err
+	})
+	return c.finish(pruned(&sum), sum.Err(), err)
+}
+
+func pruned(sum *streams.PruneSummary) starlark.StringDict {
+	fields := numbers(map[string]int{
+		"dropped": sum.Dropped, "vanished": sum.Vanished, "removed": sum.Removed, "deltas": sum.Deltas, "dangling": sum.Dangling,
+		"empty": sum.Empty, "waiting": sum.Waiting, "failed": sum.Failed,
+	})
+	fields["published"] = stringValues(sum.Published)
+	return fields
+}
+
+// stream_verify(tree, streams=[], repair=False, strict=False, …) checks all that an image
+// server lists: index, catalogs, files, fingerprints, and deltas by decoding them.
+// Without streams it is all that the index lists. With repair, what can be derived again
+// is, as the last build made it, and versions with damaged files are taken out; strict
+// makes an error of faults that are left. For the arguments not shown see stream_build.
+//
+// It returns a struct of numbers: products, versions, items and bytes; with faults, a
+// list of structs with kind, path, problem and repaired, and trouble as of stream_build.
+func (b *Build) streamVerify(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
+	c := b.newStreamCall(thread, fn)
+	var opts streams.VerifyOptions
+	err := c.unpack(args, kwargs, append([]any{
+		"tree", &c.tree, "streams?", &c.names, "repair?", &opts.Repair, "strict?", &c.strict,
+	}, c.publishing()...)...)
+	if err != nil {
+		return nil, err
+	}
+	opts.Safety = c.safety()
+	var report streams.Report
+	err = c.do(func(ctx context.Context, t streams.Tree, signer *streams.Signer) (err error) {
+		opts.Tree, opts.Signer = t, signer
+		report, err = streams.Verify(ctx, opts)
+		for _, f := range report.Faults {
+			t.Log.Warn("Fault found", "kind", f.Kind, "path", f.Path, "problem", f.Problem, "repaired", f.Repaired)
+		}
+		return err
+	})
+	return c.finish(verified(&report), report.Err(), err)
+}
+
+func verified(r *streams.Report) starlark.StringDict {
+	fields := numbers(map[string]int{"products": r.Products, "versions": r.Versions, "items": r.Items, "bytes": int(r.Bytes)})
+	var faults []starlark.Value
+	for _, f := range r.Faults {
+		faults = append(faults, newStruct(starlark.StringDict{
+			"kind": starlark.String(f.Kind), "path": starlark.String(f.Path), "problem": starlark.String(f.Problem),
+			"repaired": starlark.Bool(f.Repaired),
+		}))
+	}
+	fields["faults"] = starlark.NewList(faults)
+	return fields
+}
+
+// numbers are the fields of a struct.
+func numbers(m map[string]int) starlark.StringDict {
+	fields := make(starlark.StringDict, len(m)+2)
+	for name, n := range m {
+		fields[name] = starlark.MakeInt(n)
+	}
+	return fields
+}
+
+func stringValues(list []string) *starlark.List {
+	values := make([]starlark.Value, len(list))
+	for i, s := range list {
+		values[i] = starlark.String(s)
+	}
+	return starlark.NewList(values)
+}

@@ -1,0 +1,128 @@
+package builtins
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"go.starlark.net/starlark"
+
+	"imagebuilder/streams"
+)
+
+// stream_list(tree, streams=[], stream_version="v1", natural_order=False) returns the
+// images that clients see, by stream and product, the newest version first: a list of
+// structs with fingerprint, description, os, release, variant, architecture, type
+// ("container" or "virtual-machine"), created (as in "2026-01-02T03:04:00Z", or empty),
+// size in bytes, stream, product, version, aliases, requirements, clients (of "incus" and
+// "lxd") and path, the directory of the version in the tree. Without streams it is all
+// that the index lists.
+func (b *Build) streamList(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
+	c := b.newStreamCall(thread, fn)
+	err := c.unpack(args, kwargs, "tree", &c.tree, "streams?", &c.names, "stream_version?", &c.version, "natural_order?", &c.natural)
+	if err != nil {
+		return nil, err
+	}
+	var images []streams.Image
+	err = c.do(func(ctx context.Context, t streams.Tree, _ *streams.Signer) (err error) {
+		images, err = streams.List(ctx, streams.ListOptions{Tree: t})
+		return err
+	})
+	var list []starlark.Value
+	for _, i := range images {
+		list = append(list, imageValue(i))
+	}
+	return starlark.NewList(list), err
+}
+
+func imageValue(i streams.Image) starlark.Value {
+	created := ""
+	if !i.Created.IsZero() {
+		created = i.Created.Format(time.RFC3339)
+	}
+	fields := starlark.StringDict{"size": starlark.MakeInt64(i.Size), "aliases": stringValues(i.Aliases), "clients": stringValues(i.Clients)}
+	for name, text := range map[string]string{
+		"fingerprint": i.Fingerprint, "description": i.Description, "os": i.OS, "release": i.Release, "variant": i.Variant,
+		"architecture": i.Architecture, "type": i.Type, "created": created, "stream": i.Stream, "product": i.Product,
+		"version": i.Version, "path": i.Path,
+	} {
+		fields[name] = starlark.String(text)
+	}
+	requirements := starlark.NewDict(len(i.Requirements))
+	for _, key := range slices.Sorted(maps.Keys(i.Requirements)) {
+		requirements.SetKey(starlark.String(key), starlark.String(i.Requirements[key])) // strings can always be keys
+	}
+	fields["requirements"] = requirements
+	return newStruct(fields)
+}
+
+// stream_add(image, tree, stream="images", distribution="", release="", architecture="",
+// variant="", version="", link=False, stream_version="v1") puts an image into the tree of
+// an image server as a new version. image is what pack_lxd returns, or a list of files: a
+// metadata tarball and root file systems, or a unified tarball. Product and version are
+// those of the metadata unless arguments say otherwise; a version that is given must be
+// free. With link, files are linked instead of copied where that is possible. Clients see
+// the image after the next stream_build.
+//
+// It returns a struct with path, the directory of the version in the tree, product,
+// version, fingerprints, a list, and existed: whether the tree had the image already and
+// nothing was added.
+func (b *Build) streamAdd(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
+	c := b.newStreamCall(thread, fn)
+	var image starlark.Value
+	var opts streams.AddOptions
+	stream, n := streams.DefaultStream, &opts.Name
+	err := c.unpack(args, kwargs, "image", &image, "tree", &c.tree, "stream?", &stream, "distribution?", &n.Distro,
+		"release?", &n.Release, "architecture?", &n.Arch, "variant?", &n.Variant, "version?", &opts.Version, "link?", &opts.Link,
+		"stream_version?", &c.version)
+	if err != nil {
+		return nil, err
+	}
+	files, err := addedFiles(image)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", fn.Name(), err)
+	}
+	c.names = stringList{stream}
+	var added streams.Added
+	err = c.do(func(ctx context.Context, t streams.Tree, _ *streams.Signer) (err error) {
+		opts.Tree = t
+		for _, f := range files {
+			opts.Files = append(opts.Files, f.path)
+		}
+		if added, err = streams.Add(ctx, opts); err != nil {
+			return fmt.Errorf("cannot add the image: %w", err)
+		}
+		return nil
+	})
+	return newStruct(starlark.StringDict{
+		"path": starlark.String(added.Path), "product": starlark.String(added.Product), "version": starlark.String(added.Version),
+		"fingerprints": stringValues(added.Fingerprints), "existed": starlark.Bool(added.Existed),
+	}), err
+}
+
+// addedFiles returns the files of what pack_lxd returns, or of a list.
+func addedFiles(v starlark.Value) ([]*File, error) {
+	list, ok := v.(starlark.Iterable)
+	if !ok {
+		files, _, err := imageFiles(v)
+		return files, err
+	}
+	iter := list.Iterate()
+	defer iter.Done()
+	var files []*File
+	var x starlark.Value
+	for iter.Next(&x) {
+		f, ok := x.(*File)
+		if !ok {
+			return nil, fmt.Errorf("got a list with a %s, want files", x.Type())
+		}
+		files = append(files, f)
+	}
+	if len(files) == 0 {
+		return nil, errors.New("got no files")
+	}
+	return files, nil
+}
