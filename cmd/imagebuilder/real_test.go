@@ -186,9 +186,12 @@ func firstDifference(a, b string) string {
 
 // An lxdServer is a daemon of our own, with its own directory, that knows nothing of
 // one that the machine may have.
-type lxdServer struct{ env []string }
+type lxdServer struct {
+	dir string
+	env []string
+}
 
-func startLXD(t *testing.T) lxdServer {
+func startLXD(t *testing.T, env ...string) lxdServer {
 	t.Helper()
 	need(t, "lxd", "lxd")
 	need(t, "lxc", "lxd-client")
@@ -196,7 +199,7 @@ func startLXD(t *testing.T) lxdServer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	lxd := lxdServer{env: []string{"LXD_DIR=" + dir, "HOME=" + dir}}
+	lxd := lxdServer{dir, append(env, "LXD_DIR="+dir, "HOME="+dir)}
 	ctx, cancel := context.WithCancel(context.Background())
 	daemon := exec.CommandContext(ctx, "lxd", "--group", "root")
 	daemon.Env = append(os.Environ(), lxd.env...)
