@@ -256,7 +256,7 @@ func (b *builder) saveRecord() error {
 		names = append(names, b.catalogPath(s.name))
 	}
 	if b.opts.Page != nil {
-		for _, name := range []string{page.HTML, page.Style, page.Script} {
+		for _, name := range append([]string{page.HTML}, page.Assets...) {
 			r.Files[name] = b.stampText(name)
 		}
 	}

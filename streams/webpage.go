@@ -28,7 +28,7 @@ func (w *work) stageWebpage(pub *publication, opts page.Options, entries map[str
 		}
 	}
 	now := w.clock()
-	for _, asset := range []string{page.Style, page.Script} {
+	for _, asset := range page.Assets {
 		err := pub.stagePage(asset, func(out *bufio.Writer) error { _, err := out.Write(page.Asset(asset)); return err })
 		if err != nil {
 			return time.Time{}, err

@@ -1,6 +1,6 @@
 // Package page makes the static web page of an image server: one HTML file that can
-// be read without scripts, with a style sheet and a script beside it that add looks,
-// search and a switch between light and dark. Nothing is loaded from elsewhere and
+// be read without scripts, with a style sheet, a script and an icon beside it that add
+// looks, search and a switch between light and dark. Nothing is loaded from elsewhere and
 // nothing is inline, so that the strictest content policy can be in force. The
 // package writes what it is given; it reads neither catalogs nor files.
 package page
@@ -22,7 +22,11 @@ const (
 	HTML   = "index.html"
 	Style  = "page.css"
 	Script = "page.js"
+	Icon   = "page.svg"
 )
+
+// Assets are the files beside the HTML file, the same for all pages.
+var Assets = []string{Style, Script, Icon}
 
 //go:embed assets
 var assets embed.FS
@@ -96,7 +100,7 @@ type File struct {
 // Render writes the HTML file as it is at the given time.
 func Render(w io.Writer, opts Options, streams []Stream, updated, now time.Time) error {
 	v := &view{Options: opts.fill(), Updated: updated, now: now}
-	v.StyleHref, v.ScriptHref = versioned(Style), versioned(Script)
+	v.StyleHref, v.ScriptHref, v.IconHref = versioned(Style), versioned(Script), versioned(Icon)
 	for _, s := range streams {
 		v.Streams = append(v.Streams, v.stream(s))
 		v.Count += len(s.Products)
@@ -107,7 +111,7 @@ func Render(w io.Writer, opts Options, streams []Stream, updated, now time.Time)
 	return nil
 }
 
-// Asset returns the content of the style sheet or the script.
+// Asset returns the content of one of the Assets.
 func Asset(name string) []byte {
 	data, err := assets.ReadFile("assets/" + name)
 	if err != nil {

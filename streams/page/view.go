@@ -16,6 +16,7 @@ type view struct {
 	Updated    time.Time
 	StyleHref  string
 	ScriptHref string
+	IconHref   string
 
 	now time.Time
 }
