@@ -48,9 +48,13 @@ func (s *site) openDir(name string) (*os.File, error) {
 }
 
 // parent opens the directory that holds name, without following any link: it is
-// used for changes.
-func (s *site) parent(name string) (*os.File, error) {
-	return s.openat(path.Dir(name), unix.O_RDONLY|unix.O_DIRECTORY, false)
+// used for changes. The caller closes it.
+func (s *site) parent(name string) (fd int, err error) {
+	fd, err = s.openFD(path.Dir(name), unix.O_PATH|unix.O_DIRECTORY, false)
+	if err != nil {
+		err = &fs.PathError{Op: "open", Path: path.Dir(name), Err: err}
+	}
+	return fd, err
 }
 
 func (s *site) openat(name string, flags int, links bool) (*os.File, error) {
@@ -156,8 +160,8 @@ func (s *site) change(op, name string, do func(dirfd int, base string) error) er
 	if err != nil {
 		return pathError(op, name, err)
 	}
-	defer dir.Close()
-	return pathError(op, name, ignoreEINTR(func() error { return do(int(dir.Fd()), path.Base(name)) }))
+	defer unix.Close(dir)
+	return pathError(op, name, ignoreEINTR(func() error { return do(dir, path.Base(name)) }))
 }
 
 // mkdirAll makes a directory and those above it that are missing, with mode 0755
@@ -192,6 +196,11 @@ func (s *site) rename(old, name string) error { return s.rename2(old, name, 0) }
 
 // rename2 renames with the flags of renameat2(2).
 func (s *site) rename2(old, name string, flags uint) error {
+	if path.Dir(old) == path.Dir(name) {
+		return s.change("rename", name, func(dirfd int, base string) error {
+			return unix.Renameat2(dirfd, path.Base(old), dirfd, base, flags)
+		})
+	}
 	return s.from(old, func(oldfd int, oldBase string) error {
 		return s.change("rename", name, func(dirfd int, base string) error {
 			return unix.Renameat2(oldfd, oldBase, dirfd, base, flags)
@@ -227,8 +236,8 @@ func (s *site) from(old string, do func(dirfd int, base string) error) error {
 	if err != nil {
 		return err
 	}
-	defer dir.Close()
-	return do(int(dir.Fd()), path.Base(old))
+	defer unix.Close(dir)
+	return do(dir, path.Base(old))
 }
 
 // likeness gives a directory the mode of another and, where that is allowed, its
@@ -262,12 +271,13 @@ func (s *site) rmdir(name string) error {
 // removeAll removes name and all below it, without following any link; it is no
 // error if it is not there.
 func (s *site) removeAll(name string) error {
-	err := s.remove(name)
-	if !errors.Is(err, unix.EISDIR) {
-		return err
-	}
 	dir, err := s.openat(name, unix.O_RDONLY|unix.O_DIRECTORY, false)
-	if err != nil {
+	switch {
+	case errors.Is(err, unix.ENOTDIR), errors.Is(err, unix.ELOOP): // a file, or a link
+		return s.remove(name)
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
 		return err
 	}
 	if err := errors.Join(s.empty(dir, name), dir.Close()); err != nil {
