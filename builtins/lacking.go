@@ -26,6 +26,10 @@ func (b *Build) lacking(thread *starlark.Thread, fn *starlark.Builtin, args star
 	return starlark.None, b.Worker.Lacking(s, what)
 }
 
-func lackingError(what string) error {
-	return fmt.Errorf("%s: this version does not know how to do that yet", what)
+func lackingError(s *Step, what string) error {
+	err := fmt.Errorf("%s: this version does not know how to do that yet", what)
+	if at := s.At(); at != "" {
+		err = fmt.Errorf("%s: %w", at, err)
+	}
+	return err
 }

@@ -97,7 +97,7 @@ func (p *Planner) TreeOf(_ context.Context, s *Step, dir string) (*layer.Tree, e
 // Lacking implements Worker.
 func (p *Planner) Lacking(s *Step, what string) error {
 	p.Record(s)
-	p.Problems = append(p.Problems, lackingError(what))
+	p.Problems = append(p.Problems, lackingError(s, what))
 	return nil
 }
 

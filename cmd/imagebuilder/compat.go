@@ -128,7 +128,7 @@ func globalFlags(flags *pflag.FlagSet) {
 
 func (c *imageCommand) addSourceFlags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&c.sources, "sources-dir", "", "`directory` to keep downloads in and to take them from, besides the cache")
-	cmd.Flags().BoolVar(&c.keep, "keep-sources", true, "keep what was downloaded into --sources-dir")
+	cmd.Flags().BoolVar(&c.keep, "keep-sources", true, "keep what is used of --sources-dir; false removes it at the end")
 }
 
 func (c *imageCommand) addCompressionFlag(cmd *cobra.Command) {

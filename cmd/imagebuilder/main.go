@@ -41,7 +41,7 @@ func run() int {
 		return 0
 	}
 	fmt.Fprint(os.Stderr, runtime.Explain(err))
-	return exitCode(err)
+	return exitCode(root.Name(), err)
 }
 
 // newCommand returns the command line of the name that the tool was called by.
@@ -52,11 +52,12 @@ func newCommand(name string) *cobra.Command {
 	return newRootCommand()
 }
 
-func exitCode(err error) int {
+// exitCode returns the exit code for an error. The older tools tell no errors apart.
+func exitCode(tool string, err error) int {
 	var usage usageError
 	var ended signalError
 	switch {
-	case errors.As(err, &usage):
+	case errors.As(err, &usage) && tool == "imagebuilder":
 		return exitUsage
 	case errors.As(err, &ended):
 		return 128 + int(ended.signal)
@@ -125,8 +126,12 @@ Image definitions in YAML are translated into recipes and run the same way:
 
 // args checks the number of arguments as a usage error.
 func args(min, max int) cobra.PositionalArgs {
+	check := cobra.RangeArgs(min, max)
+	if min == max {
+		check = cobra.ExactArgs(min)
+	}
 	return func(cmd *cobra.Command, args []string) error {
-		if err := cobra.RangeArgs(min, max)(cmd, args); err != nil {
+		if err := check(cmd, args); err != nil {
 			return usageError{fmt.Errorf("%w; usage: %s", err, cmd.UseLine())}
 		}
 		return nil

@@ -22,7 +22,10 @@ import (
 
 func TestMain(m *testing.M) {
 	sandbox.Main()
-	testscript.Main(m, map[string]func(){"imagebuilder": main})
+	testscript.Main(m, map[string]func(){
+		"imagebuilder":     main,
+		"lxd-imagebuilder": main,
+	})
 }
 
 // TestScript runs the scenarios of testdata/script. Each finds the recipes of
