@@ -27,9 +27,13 @@ func (b *Build) lacking(thread *starlark.Thread, fn *starlark.Builtin, args star
 }
 
 func lackingError(s *Step, what string) error {
-	err := fmt.Errorf("%s: this version does not know how to do that yet", what)
-	if at := s.At(); at != "" {
-		err = fmt.Errorf("%s: %w", at, err)
+	return at(s.At(), fmt.Errorf("%s: this version does not know how to do that yet", what))
+}
+
+// at puts the place in the recipe, if there is one, before an error.
+func at(place string, err error) error {
+	if place == "" {
+		return err
 	}
-	return err
+	return fmt.Errorf("%s: %w", place, err)
 }
