@@ -2,6 +2,7 @@ package builtins
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"sort"
 	"strconv"
@@ -128,8 +129,15 @@ func (o *owner) Unpack(v starlark.Value) error {
 	default:
 		return fmt.Errorf("got %s, want a name or a number", v.Type())
 	}
+	if *o != "" && !ownerText.MatchString(string(*o)) {
+		return fmt.Errorf("%s is neither a name nor a number of a user or group", v)
+	}
 	return nil
 }
+
+// ownerText matches numbers of up to 32 bits, more or less, and names as useradd(8)
+// takes them.
+var ownerText = regexp.MustCompile(`^([0-9]{1,10}|[A-Za-z_][A-Za-z0-9_.-]*[$]?)$`)
 
 // fileMap is an argument that maps names to files, in their order.
 type fileMap []namedFile

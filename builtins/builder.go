@@ -73,8 +73,8 @@ func (w *Builder) TreeOf(_ context.Context, _ *Step, dir string) (*layer.Tree, e
 }
 
 // Lacking implements Worker.
-func (w *Builder) Lacking(_ *Step, what string) error {
-	return lackingError(what)
+func (w *Builder) Lacking(s *Step, what string) error {
+	return lackingError(s, what)
 }
 
 // Record implements Worker: what changes no file is done by being remembered.

@@ -48,9 +48,6 @@ func (i *Image) Hash() (uint32, error) { return starlark.String(i.String()).Hash
 // serialLayout is the layout of a serial that is the time of packing.
 const serialLayout = "20060102_1504"
 
-// Serial returns the serial of an image that is made at some time.
-func Serial(at time.Time) string { return at.UTC().Format(serialLayout) }
-
 // at returns the image as it is at the time of packing, with its texts rendered.
 func (i Image) at(now time.Time) (Image, error) {
 	i.fill(now)
@@ -68,7 +65,7 @@ func (i Image) at(now time.Time) (Image, error) {
 // fill gives what is empty and depends on the time of packing its value.
 func (i *Image) fill(now time.Time) {
 	if i.Serial == "" {
-		i.Serial = Serial(now)
+		i.Serial = now.UTC().Format(serialLayout)
 	}
 	if i.Name == "" {
 		i.Name = strings.Join([]string{i.Distribution, i.Release, i.Mapped, i.Variant, i.Serial}, "-")

@@ -26,6 +26,14 @@ func (b *Build) lacking(thread *starlark.Thread, fn *starlark.Builtin, args star
 	return starlark.None, b.Worker.Lacking(s, what)
 }
 
-func lackingError(what string) error {
-	return fmt.Errorf("%s: this version does not know how to do that yet", what)
+func lackingError(s *Step, what string) error {
+	return at(s.At(), fmt.Errorf("%s: this version does not know how to do that yet", what))
+}
+
+// at puts the place in the recipe, if there is one, before an error.
+func at(place string, err error) error {
+	if place == "" {
+		return err
+	}
+	return fmt.Errorf("%s: %w", place, err)
 }

@@ -2,17 +2,15 @@ package builtins
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 
 	"go.starlark.net/starlark"
 	"go.starlark.net/starlarkstruct"
 
+	"imagebuilder/builtins/lxd"
 	"imagebuilder/builtins/pack"
 )
 
@@ -179,8 +177,7 @@ func (p *lxdPack) describe() (pack.Metadata, error) {
 	return m, err
 }
 
-// packed is what a recipe gets of an LXD image. Its fingerprint is the SHA-256 of its
-// files, one after the other.
+// packed is what a recipe gets of an LXD image.
 func packed(files []*File) (starlark.Value, error) {
 	fields := starlark.StringDict{"fingerprint": starlark.String("")}
 	if len(files) == 1 {
@@ -189,27 +186,19 @@ func packed(files []*File) (starlark.Value, error) {
 		fields["metadata"], fields["rootfs"] = files[0], files[1]
 	}
 	if files[0].path != "" { // not in a plan
-		h := sha256.New()
-		for _, f := range files {
-			if err := copyFile(h, f.path); err != nil {
-				return nil, err
-			}
+		paths := make([]string, len(files))
+		for i, f := range files {
+			paths[i] = f.path
 		}
-		fields["fingerprint"] = starlark.String(hex.EncodeToString(h.Sum(nil)))
+		fingerprint, err := lxd.Fingerprint(paths)
+		if err != nil {
+			return nil, err
+		}
+		fields["fingerprint"] = starlark.String(fingerprint)
 	}
 	return newStruct(fields), nil
 }
 
 func newStruct(fields starlark.StringDict) starlark.Value {
 	return starlarkstruct.FromStringDict(starlarkstruct.Default, fields)
-}
-
-func copyFile(w io.Writer, name string) error {
-	f, err := os.Open(name)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	_, err = io.Copy(w, f)
-	return err
 }

@@ -89,15 +89,20 @@ func (p *Planner) NewTree() *layer.Tree { return nil }
 // TreeOf implements Worker.
 func (p *Planner) TreeOf(_ context.Context, s *Step, dir string) (*layer.Tree, error) {
 	p.Record(s)
-	abs, err := filepath.Abs(dir)
-	p.Needs = append(p.Needs, Need{Name: abs})
-	return nil, err
+	return nil, p.needPath(s, dir)
+}
+
+// needPath takes note of a file or directory of the host that a recipe names.
+func (p *Planner) needPath(s *Step, name string) error {
+	abs, err := filepath.Abs(name)
+	p.Needs = append(p.Needs, Need{Name: abs, At: s.At()})
+	return err
 }
 
 // Lacking implements Worker.
 func (p *Planner) Lacking(s *Step, what string) error {
 	p.Record(s)
-	p.Problems = append(p.Problems, lackingError(what))
+	p.Problems = append(p.Problems, lackingError(s, what))
 	return nil
 }
 
@@ -149,16 +154,12 @@ func (p *Planner) Expand(s *Step, source, _ string) ([]tree.Edit, error) {
 	if strings.ContainsAny(filepath.Base(source), `*?[\`) {
 		source = filepath.Dir(source)
 	}
-	abs, err := filepath.Abs(source)
-	p.Needs = append(p.Needs, Need{Name: abs})
-	return nil, err
+	return nil, p.needPath(s, source)
 }
 
 // Local implements Worker.
 func (p *Planner) Local(_ context.Context, s *Step, path string) (*File, error) {
-	abs, err := filepath.Abs(path)
-	p.Needs = append(p.Needs, Need{Name: abs})
-	return &File{name: filepath.Base(path)}, err
+	return &File{name: filepath.Base(path)}, p.needPath(s, path)
 }
 
 // Keyring implements Worker.
@@ -199,7 +200,7 @@ func (p *Planner) Missing() []error {
 	}
 	for _, n := range p.Needs {
 		if !p.Installed(n.Name) {
-			add(host.Missing(n.Name, packages[n.Name]))
+			add(at(n.At, host.Missing(n.Name, packages[n.Name])))
 		}
 	}
 	return errs

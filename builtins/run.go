@@ -167,7 +167,7 @@ func (b *Build) hostRun(thread *starlark.Thread, fn *starlark.Builtin, args star
 		spec.Files = append(spec.Files, sandbox.File{Name: f.name, Source: f.file.path})
 	}
 	for _, name := range sortedKeys(needs) {
-		s.Needs = append(s.Needs, Need{name, needs[name]})
+		s.Needs = append(s.Needs, Need{Name: name, Package: needs[name]})
 	}
 	for _, p := range command {
 		if p.Script == "" {

@@ -16,9 +16,9 @@ import (
 // a file that is there is taken, others are put there.
 type Sources struct {
 	Dir  string
-	Keep bool // else Close removes what was put there
+	Keep bool // else Close removes what was taken from there or put there
 
-	added []string
+	used []string
 }
 
 // find returns the file of a request if it is there.
@@ -33,6 +33,9 @@ func (s *Sources) find(r fetch.Request, name string) (*File, error) {
 	if err == nil && r.SHA256 != "" && !strings.EqualFold(r.SHA256, file.sha256) {
 		return nil, nil
 	}
+	if err == nil {
+		s.used = append(s.used, filepath.Join(s.Dir, name))
+	}
 	return file, err
 }
 
@@ -45,19 +48,21 @@ func (s *Sources) add(f *File) error {
 	if err := pack.Publish(s.Dir, set); err != nil {
 		return fmt.Errorf("cannot keep a download: %w", err)
 	}
-	s.added = append(s.added, filepath.Join(s.Dir, f.name))
+	s.used = append(s.used, filepath.Join(s.Dir, f.name))
 	return nil
 }
 
-// Close removes what was put there unless it is to be kept, and the directory if
-// nothing else is in it.
+// Close removes what the run has used there unless it is to be kept, and the directory
+// if nothing else is in it.
 func (s *Sources) Close() error {
 	if s == nil || s.Keep {
 		return nil
 	}
 	var errs []error
-	for _, file := range s.added {
-		errs = append(errs, os.Remove(file))
+	for _, file := range s.used {
+		if err := os.Remove(file); !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, err)
+		}
 	}
 	os.Remove(s.Dir) // fails if it is of use to others
 	return errors.Join(errs...)

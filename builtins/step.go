@@ -89,6 +89,7 @@ type Arg struct {
 type Need struct {
 	Name    string // program looked up in PATH, or absolute path
 	Package string
+	At      string // place in the recipe that names it, if it is one's own
 }
 
 // frames are the callers of the builtin, main first, and where each of them is.

@@ -127,11 +127,10 @@ func FuzzLoad(f *testing.F) {
 	for _, text := range []string{minimal, typed(), "a: &x [*x]", "<<: {image: {distribution: x}}", "image: !!binary aGk="} {
 		f.Add(text, "image.release=1")
 	}
-	for _, dir := range []string{ours} {
-		for _, name := range []string{"every", "debian"} {
-			if data, err := os.ReadFile(dir + "/" + name + ".yaml"); err == nil {
-				f.Add(string(data), "files.0.path=/x,source.url=y")
-			}
+	for _, name := range []string{"every", "debian"} {
+		if data, err := os.ReadFile(ours + "/" + name + ".yaml"); err == nil {
+			f.Add(string(data), "files.0.path=/x,source.url=y")
+			f.Add(string(data), "packages.repositories.0.url=two\nlines of it")
 		}
 	}
 	f.Fuzz(func(t *testing.T, text, flag string) {

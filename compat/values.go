@@ -54,7 +54,7 @@ func (v *values) str(key, value, words string) string {
 	if name, ok := v.option(key); ok {
 		return name
 	}
-	if isLong(value) {
+	if isLong(value) && v.constants != nil { // there are none yet when options are declared
 		return v.constants.name(value, words, key)
 	}
 	return literal(value)

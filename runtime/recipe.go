@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"path/filepath"
 
 	"go.starlark.net/starlark"
 
@@ -73,7 +74,7 @@ func LoadText(ctx context.Context, name, text string, config Config) (*Recipe, e
 	if err := r.loadPrelude(); err != nil {
 		return nil, err
 	}
-	m := module{lib, name}
+	m := module{lib, filepath.Base(name)} // paths in it are not relative to where it is
 	if config.Place != nil {
 		r.loader.places[m.String()] = config.Place
 	}

@@ -5,6 +5,8 @@ package lxd
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -116,6 +118,18 @@ func writeForm(form *multipart.Writer, files []string) error {
 		}
 	}
 	return form.Close()
+}
+
+// Fingerprint returns what LXD calls an image by: the SHA-256 of its files, one after the
+// other, the metadata first.
+func Fingerprint(files []string) (string, error) {
+	h := sha256.New()
+	for _, f := range files {
+		if err := copyFile(h, f); err != nil {
+			return "", fmt.Errorf("cannot make the fingerprint: %w", err)
+		}
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
 func copyFile(w io.Writer, name string) error {

@@ -12,7 +12,7 @@ import (
 // /etc/passwd or /etc/group, both of which have the name in the first field and
 // the number in the third.
 func (r *Root) lookup(database, name string) (int, error) {
-	if n, err := strconv.ParseUint(name, 10, 31); err == nil {
+	if n, err := strconv.ParseUint(name, 10, 32); err == nil {
 		return int(n), nil
 	}
 	data, err := r.ReadFile(database)
@@ -25,7 +25,7 @@ func (r *Root) lookup(database, name string) (int, error) {
 		if len(fields) < 3 || fields[0] != name {
 			continue
 		}
-		n, err := strconv.ParseUint(fields[2], 10, 31)
+		n, err := strconv.ParseUint(fields[2], 10, 32)
 		if err != nil {
 			return 0, fmt.Errorf("%s: %q has the number %q", database, name, fields[2])
 		}

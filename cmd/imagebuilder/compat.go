@@ -128,7 +128,7 @@ func globalFlags(flags *pflag.FlagSet) {
 
 func (c *imageCommand) addSourceFlags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&c.sources, "sources-dir", "", "`directory` to keep downloads in and to take them from, besides the cache")
-	cmd.Flags().BoolVar(&c.keep, "keep-sources", true, "keep what was downloaded into --sources-dir")
+	cmd.Flags().BoolVar(&c.keep, "keep-sources", true, "keep what is used of --sources-dir; false removes it at the end")
 }
 
 func (c *imageCommand) addCompressionFlag(cmd *cobra.Command) {
@@ -144,7 +144,7 @@ func (c *imageCommand) addLXDFlags(cmd *cobra.Command) {
 }
 
 // run translates a definition and runs it.
-func (c *imageCommand) run(cmd *cobra.Command, name, target string, mode compat.Mode, options map[string]string) (err error) {
+func (c *imageCommand) run(cmd *cobra.Command, name, target string, mode compat.Mode, options map[string]string) error {
 	defer bound(cmd, time.Duration(c.timeout)*time.Second)()
 	if err := c.setOptions(cmd, options); err != nil {
 		return err
@@ -152,11 +152,6 @@ func (c *imageCommand) run(cmd *cobra.Command, name, target string, mode compat.
 	doc, err := c.definition.load(cmd, name)
 	if err != nil {
 		return err
-	}
-	if doc.Image.Serial == "" {
-		if options["image.serial"], err = serial(cmd); err != nil {
-			return err
-		}
 	}
 	recipe, err := translated(cmd, doc, mode, options, c.build.log)
 	if err != nil {
@@ -224,15 +219,6 @@ func (c *imageCommand) setSources(cmd *cobra.Command, doc *compat.Document) erro
 	dir, err := doc.SourcesDir(cmd.Context(), c.sources)
 	c.build.sources = &builtins.Sources{Dir: dir, Keep: c.keep}
 	return err
-}
-
-// serial is that of an image which is built now.
-func serial(cmd *cobra.Command) (string, error) {
-	config, err := runtimeConfig(cmd, nil, logOptions{})
-	if err != nil {
-		return "", err
-	}
-	return builtins.Serial(config.Clock()), nil
 }
 
 // newOldBuilderCommand is the root command for those who call the tool lxd-imagebuilder.

@@ -63,15 +63,16 @@ func ownProgram(root *cobra.Command) program {
 	})
 	return program{root, func(err error) int {
 		fmt.Fprint(os.Stderr, runtime.Explain(err))
-		return exitCode(err)
+		return exitCode(root.Name(), err)
 	}}
 }
 
-func exitCode(err error) int {
+// exitCode returns the exit code for an error. The older tools tell no errors apart.
+func exitCode(tool string, err error) int {
 	var usage usageError
 	var ended signalError
 	switch {
-	case errors.As(err, &usage):
+	case errors.As(err, &usage) && tool == "imagebuilder":
 		return exitUsage
 	case errors.As(err, &ended):
 		return 128 + int(ended.signal)
@@ -145,8 +146,12 @@ An image server is a tree of images and what is made of it:
 
 // args checks the number of arguments as a usage error.
 func args(min, max int) cobra.PositionalArgs {
+	check := cobra.RangeArgs(min, max)
+	if min == max {
+		check = cobra.ExactArgs(min)
+	}
 	return func(cmd *cobra.Command, args []string) error {
-		if err := cobra.RangeArgs(min, max)(cmd, args); err != nil {
+		if err := check(cmd, args); err != nil {
 			return usageError{fmt.Errorf("%w; usage: %s", err, cmd.UseLine())}
 		}
 		return nil

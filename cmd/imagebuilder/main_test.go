@@ -22,7 +22,11 @@ import (
 
 func TestMain(m *testing.M) {
 	sandbox.Main()
-	testscript.Main(m, map[string]func(){"imagebuilder": main, "simplestream-maintainer": main})
+	testscript.Main(m, map[string]func(){
+		"imagebuilder":            main,
+		"lxd-imagebuilder":        main,
+		"simplestream-maintainer": main,
+	})
 }
 
 // TestScript runs the scenarios of testdata/script. Each finds the recipes of

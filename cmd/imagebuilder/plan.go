@@ -56,7 +56,10 @@ func printStep(w io.Writer, n int, step builtins.PlannedStep) {
 	if step.Label != "" {
 		fmt.Fprintf(w, ", for %s", step.Label)
 	}
-	fmt.Fprintf(w, "  # %s\n", step.At)
+	if step.At != "" {
+		fmt.Fprintf(w, "  # %s", step.At)
+	}
+	fmt.Fprintln(w)
 	for _, arg := range step.Args {
 		text := planText(arg.Value)
 		if args, ok := arg.Value.([]string); ok && (arg.Name == "script" || arg.Name == "command") {

@@ -233,10 +233,15 @@ func (l lxdServer) checkContainer(t *testing.T, image string) {
 	t.Helper()
 	l.lxc(t, "launch", image, "c1")
 	defer l.lxc(t, "delete", "--force", "c1")
-	inside := func(script string) string {
+	checkInside(t, func(script string) string {
 		out, _ := exec.Command("env", append(l.env, "lxc", "exec", "c1", "--", "sh", "-c", script)...).CombinedOutput()
 		return strings.TrimSpace(string(out))
-	}
+	})
+}
+
+// checkInside looks whether a container that is called c1 boots and is as it should be.
+func checkInside(t *testing.T, inside func(script string) string) {
+	t.Helper()
 	waitUntil(t, "the container to run", func() bool {
 		state := inside("systemctl is-system-running")
 		return state == "running" || state == "degraded"
@@ -253,7 +258,7 @@ func (l lxdServer) checkContainer(t *testing.T, image string) {
 	if id := inside("cat /etc/machine-id"); len(id) != 32 {
 		t.Errorf("machine-id: %q", id)
 	}
-	if link := inside("readlink /etc/resolv.conf"); link != "/run/systemd/resolve/stub-resolv.conf" {
+	if link := inside("readlink /etc/resolv.conf"); strings.TrimPrefix(link, "..") != "/run/systemd/resolve/stub-resolv.conf" {
 		t.Errorf("/etc/resolv.conf leads to %q", link)
 	}
 }

@@ -151,7 +151,6 @@ func (m *oldMaintainer) setLog(cmd *cobra.Command) error {
 // the log has by itself.
 func (m *oldMaintainer) fail(err error) int {
 	var flag logFlagError
-	var ended signalError
 	switch {
 	case errors.As(err, &flag):
 		fmt.Fprintln(os.Stderr, "Error:", err)
@@ -160,8 +159,5 @@ func (m *oldMaintainer) fail(err error) int {
 	default:
 		m.log.Error(err.Error())
 	}
-	if errors.As(err, &ended) {
-		return exitCode(err)
-	}
-	return exitError
+	return exitCode("simplestream-maintainer", err)
 }
