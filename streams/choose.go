@@ -62,16 +62,17 @@ func (b *builder) checkDrops() error {
 				now.add(p.name, v.name)
 			}
 		}
-		gone := s.listing.without(now)
-		for _, g := range gone {
+		dropped := 0
+		for _, g := range s.listing.without(now) {
 			name := path.Join(g.product.Dir(s.name), g.version)
 			if _, leaves := b.leaving[name]; leaves {
-				continue
+				continue // a prune has decided so, and was killed before it could say it
 			}
-			b.sum.Dropped++
+			dropped++
 			b.warn("Dropping stale product version from catalog", "path", b.full(name))
 		}
-		if err := b.opts.Safety.check("drop", len(gone), s.listing.count(), s.name); err != nil {
+		b.sum.Dropped += dropped
+		if err := b.opts.Safety.check("drop", dropped, s.listing.count(), s.name); err != nil {
 			return err
 		}
 	}

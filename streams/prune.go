@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"imagebuilder/streams/catalog"
@@ -150,9 +151,20 @@ func (p *pruner) clean(ctx context.Context) error {
 
 // enter notes what leaves the catalogs now, and forgets what has come back or is gone.
 func (p *pruner) enter() {
+	for name, since := range p.leaving {
+		if since.After(p.now) {
+			p.leaving[name] = p.now // the clock was set back
+		}
+		if !removable(name) || p.isGone(name) {
+			delete(p.leaving, name)
+		}
+	}
 	for _, s := range p.streams {
 		for _, name := range s.leaves {
-			p.leaving[name] = p.now
+			isVersion := strings.Count(name, "/") == versionDepth // which has just been seen
+			if removable(name) && (isVersion || !p.isGone(name)) {
+				p.leaving[name] = p.now
+			}
 		}
 		for _, name := range s.strays {
 			if _, ok := p.leaving[name]; !ok {
@@ -163,14 +175,11 @@ func (p *pruner) enter() {
 			delete(p.leaving, name)
 		}
 	}
-	for name, since := range p.leaving {
-		if since.After(p.now) {
-			p.leaving[name] = p.now // the clock was set back
-		}
-		if _, err := p.site.stat(name); errors.Is(err, fs.ErrNotExist) || !removable(name) {
-			delete(p.leaving, name)
-		}
-	}
+}
+
+func (p *pruner) isGone(name string) bool {
+	_, err := p.site.stat(name)
+	return errors.Is(err, fs.ErrNotExist)
 }
 
 // preview says what would be done.

@@ -1,6 +1,7 @@
 package streams_test
 
 import (
+	"errors"
 	"os"
 	"slices"
 	"strings"
@@ -324,4 +325,27 @@ func TestPruneErrors(t *testing.T) {
 			t.Errorf("%+v: %v", retain, err)
 		}
 	}
+}
+
+// TestBuildAfterKilledPrune holds that a build completes what a prune has decided that
+// was killed before it could publish it, however many versions that are.
+func TestBuildAfterKilledPrune(t *testing.T) {
+	f := newFixture(t, versions(ubuntu, v1, v2, v3, "20240104_0000", "20240105_0000")...)
+	f.build()
+	killed := errors.New("killed")
+	_, err := f.tryPrune(retain(1), func(o *streams.PruneOptions) {
+		o.Tree = streams.WithFault(o.Tree, func(op, name string) error {
+			if op == "rename" && name == "streams/v1" {
+				return killed
+			}
+			return nil
+		})
+	})
+	if !errors.Is(err, killed) || len(f.listed()) != 5 {
+		t.Fatalf("%v, listed: %v", err, f.listed())
+	}
+	if f.build(); len(f.listed()) != 1 {
+		t.Errorf("listed: %v", f.listed())
+	}
+	f.verify()
 }
