@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"imagebuilder/streams/catalog"
+	"imagebuilder/streams/page"
 )
 
 const indexName = "index.json"
@@ -34,6 +35,9 @@ func (b *builder) publish(ctx context.Context) (err error) {
 		return err
 	}
 	b.record.Stale = time.Time{}
+	if b.opts.Page == nil && b.record.Page != nil {
+		b.warn("Web page is not kept up to date any more", "path", b.full(page.HTML))
+	}
 	if b.opts.Page != nil {
 		b.record.Stale, err = b.stageWebpage(pub, *b.opts.Page, entries)
 		if err != nil {
