@@ -2,6 +2,8 @@ package builtins
 
 import (
 	"fmt"
+	"math"
+	"path"
 	"regexp"
 	"slices"
 	"sort"
@@ -129,15 +131,33 @@ func (o *owner) Unpack(v starlark.Value) error {
 	default:
 		return fmt.Errorf("got %s, want a name or a number", v.Type())
 	}
-	if *o != "" && !ownerText.MatchString(string(*o)) {
+	// The highest number is the one that chown(2) takes for "leave it".
+	n, err := strconv.ParseUint(string(*o), 10, 32)
+	if *o != "" && !ownerName.MatchString(string(*o)) && (err != nil || n == math.MaxUint32) {
 		return fmt.Errorf("%s is neither a name nor a number of a user or group", v)
 	}
 	return nil
 }
 
-// ownerText matches numbers of up to 32 bits, more or less, and names as useradd(8)
-// takes them.
-var ownerText = regexp.MustCompile(`^([0-9]{1,10}|[A-Za-z_][A-Za-z0-9_.-]*[$]?)$`)
+// ownerName matches names of users and groups as useradd(8) takes them.
+var ownerName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.-]*[$]?$`)
+
+// filePath is an argument that is the path of a file in a rootfs.
+type filePath string
+
+func (p *filePath) Unpack(v starlark.Value) error {
+	text, ok := starlark.AsString(v)
+	switch {
+	case !ok:
+		return fmt.Errorf("got %s, want a path", v.Type())
+	case strings.Contains(text, "\x00"):
+		return fmt.Errorf("%s is not a path: it has a zero byte", v)
+	case path.Clean("/"+text) == "/":
+		return fmt.Errorf("%s is the path of the whole rootfs, want that of a file", v)
+	}
+	*p = filePath(text)
+	return nil
+}
 
 // fileMap is an argument that maps names to files, in their order.
 type fileMap []namedFile

@@ -260,7 +260,7 @@ func openFile(path, name string) (*File, error) {
 // Import implements Worker.
 func (w *Builder) Import(ctx context.Context, s *Step, files []*File, fingerprint, alias, description string) error {
 	start := time.Now()
-	daemon, err := lxd.Connect(os.Getenv)
+	daemon, err := lxd.Connect(ctx, os.Getenv)
 	if err != nil {
 		return err
 	}
@@ -295,7 +295,7 @@ func (w *Builder) fetch(ctx context.Context, r fetch.Request) (*File, error) {
 		return nil, err
 	}
 	file := &File{name: fileName(r.URL), path: f.Path, size: f.Size, sha256: f.SHA256}
-	return file, w.Sources.add(file)
+	return file, w.Sources.add(file, r.URL)
 }
 
 // Local implements Worker.

@@ -1,6 +1,7 @@
 package builtins
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -33,6 +34,9 @@ func rootfsCopy(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tup
 		edit := tree.Edit{Op: "copy", Path: path, Source: source.path}
 		return r.change(thread, fn, edit, a.apply(&edit, []Arg{{"file", source}, {"path", path}})...)
 	case starlark.String:
+		if source == "" {
+			return nil, errors.New("copy: source is empty")
+		}
 		return r.copyLocal(thread, fn, string(source), path, &a)
 	}
 	return nil, fmt.Errorf("copy: for parameter source: got %s, want a file or a path of this machine", source.Type())

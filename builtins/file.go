@@ -93,15 +93,21 @@ func checkName(name string) error {
 	if name == "" || name == "." || name == ".." || strings.ContainsAny(name, "/\x00") {
 		return fmt.Errorf("not a file name: %q", name)
 	}
+	if len(name) > 240 { // of 255, as a suffix may come, or a temporary name
+		return fmt.Errorf("too long for a file name: %.40s… (%d bytes)", name, len(name))
+	}
 	return nil
 }
 
-// local(path) returns a file of this machine. A relative path is relative to the
-// recipe file that says it.
+// local(path, sha256="") returns a file of this machine. A relative path is relative to
+// the recipe file that says it. With sha256, 64 hex digits, the file must have that digest.
 func (b *Build) local(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
-	var name string
-	if err := unpackArgs(fn, args, kwargs, "path", &name); err != nil {
+	var name, digest string
+	if err := unpackArgs(fn, args, kwargs, "path", &name, "sha256?", &digest); err != nil {
 		return nil, err
+	}
+	if err := fetch.CheckDigest(digest); err != nil {
+		return nil, fmt.Errorf("local: %w", err)
 	}
 	if b.Locate == nil {
 		return nil, errors.New("internal error: recipes cannot name local files")
@@ -110,7 +116,15 @@ func (b *Build) local(thread *starlark.Thread, fn *starlark.Builtin, args starla
 	if err != nil {
 		return nil, err
 	}
-	return b.Worker.Local(Context(thread), b.newStep(thread, fn, nil, Arg{"path", name}), host)
+	s := b.newStep(thread, fn, nil, Arg{"path", name})
+	if digest != "" {
+		s.Args = append(s.Args, Arg{"sha256", digest})
+	}
+	file, err := b.Worker.Local(Context(thread), s, host)
+	if err == nil && digest != "" && file.sha256 != "" && !strings.EqualFold(digest, file.sha256) {
+		err = fmt.Errorf("%s has the SHA-256 %s, want %s", name, file.sha256, digest)
+	}
+	return file, err
 }
 
 // callerFile is the recipe file whose paths a builtin was given: that of the first

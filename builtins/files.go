@@ -1,7 +1,6 @@
 package builtins
 
 import (
-	"errors"
 	"fmt"
 	"path"
 	"regexp"
@@ -91,13 +90,14 @@ func rootfsAppend(thread *starlark.Thread, fn *starlark.Builtin, args starlark.T
 }
 
 func writeText(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple, op string) (starlark.Value, error) {
-	var path, content string
+	var path filePath
+	var content string
 	var a attributes
 	if err := unpackArgs(fn, args, kwargs, a.pairs("path", &path, "content", &content, "if_exists?", &a.ifExists)...); err != nil {
 		return nil, err
 	}
-	edit := tree.Edit{Op: op, Path: path, Content: []byte(content)}
-	return receiver(fn).change(thread, fn, edit, a.apply(&edit, []Arg{{"path", path}, {"content", content}})...)
+	edit := tree.Edit{Op: op, Path: string(path), Content: []byte(content)}
+	return receiver(fn).change(thread, fn, edit, a.apply(&edit, []Arg{{"path", string(path)}, {"content", content}})...)
 }
 
 // root.replace(path, pattern, text="") puts text in place of all that matches the RE2
@@ -153,11 +153,12 @@ func rootfsRename(thread *starlark.Thread, fn *starlark.Builtin, args starlark.T
 }
 
 func twoPaths(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple, op, second string) (starlark.Value, error) {
-	var path, to string
+	var path filePath
+	var to string
 	if err := unpackArgs(fn, args, kwargs, "path", &path, second, &to); err != nil {
 		return nil, err
 	}
-	return receiver(fn).change(thread, fn, tree.Edit{Op: op, Path: path, To: to}, Arg{"path", path}, Arg{second, to})
+	return receiver(fn).change(thread, fn, tree.Edit{Op: op, Path: string(path), To: to}, Arg{"path", string(path)}, Arg{second, to})
 }
 
 // root.remove(path) removes a file, or a directory with all below it. It is no error
@@ -166,23 +167,19 @@ func rootfsRemove(thread *starlark.Thread, fn *starlark.Builtin, args starlark.T
 	return onePath(thread, fn, args, kwargs, "remove")
 }
 
-// root.clear(path) removes everything in a directory and keeps the directory.
+// root.clear(path) removes everything in a directory and keeps the directory. It is no
+// error if there is none.
 func rootfsClear(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	return onePath(thread, fn, args, kwargs, "clear")
 }
 
 func onePath(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple, op string) (starlark.Value, error) {
-	var name string
+	var name filePath
 	if err := unpackArgs(fn, args, kwargs, "path", &name); err != nil {
 		return nil, err
 	}
-	if path.Clean("/"+name) == "/" {
-		return nil, fmt.Errorf("%s: %w", op, errWholeRoot)
-	}
-	return receiver(fn).change(thread, fn, tree.Edit{Op: op, Path: name}, Arg{"path", name})
+	return receiver(fn).change(thread, fn, tree.Edit{Op: op, Path: string(name)}, Arg{"path", string(name)})
 }
-
-var errWholeRoot = errors.New("the path is that of the whole rootfs")
 
 // root.read(path, default=None) returns the text of a file. Where there is none it
 // returns default, or fails if that is not given.

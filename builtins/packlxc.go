@@ -79,7 +79,8 @@ func (b *Build) packLXC(thread *starlark.Thread, fn *starlark.Builtin, args star
 	}
 	meta := Part{
 		File: "meta.tar.xz",
-		Args: []Arg{{"image", img}, {"create_message", message}, {"config", config}, {"templates", root.placeholders}},
+		Args: []Arg{{"image", img}, {"create_message", message}, {"config", config}, {"templates", root.placeholders},
+			epoch(), validity(img, b.Clock())},
 		Make: func(ctx context.Context, job pack.Job) error {
 			now := b.Clock()
 			return job.LXCMeta(ctx, pack.LXCMetadata{

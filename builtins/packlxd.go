@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	"go.starlark.net/starlark"
 	"go.starlark.net/starlarkstruct"
@@ -137,7 +138,7 @@ func (p *lxdPack) metadata(c pack.Compression) Part {
 func (p *lxdPack) unified(name string, c pack.Compression) Part {
 	return Part{
 		File: name,
-		Args: append(p.args(c), epoch()),
+		Args: p.args(c),
 		Make: func(ctx context.Context, job pack.Job) error {
 			m, err := p.describe()
 			if err != nil {
@@ -150,7 +151,15 @@ func (p *lxdPack) unified(name string, c pack.Compression) Part {
 
 // args are what the metadata depend on.
 func (p *lxdPack) args(c pack.Compression) []Arg {
-	return []Arg{{"image", p.image}, {"properties", p.properties}, {"templates", p.root.templates}, {"compression", c.String()}}
+	return []Arg{{"image", p.image}, {"properties", p.properties}, {"templates", p.root.templates}, {"compression", c.String()},
+		epoch(), validity(p.image, p.build.Clock())}
+}
+
+// validity makes metadata anew before it is older than half of the time after which it
+// expires.
+func validity(img *Image, now time.Time) Arg {
+	half := max(int64(img.Expiry.Duration/time.Second)/2, 1)
+	return Arg{"validity", now.Unix() / half}
 }
 
 func (p *lxdPack) describe() (pack.Metadata, error) {

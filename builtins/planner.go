@@ -135,10 +135,10 @@ func (p *Planner) Export(_ context.Context, s *Step, _ string, _ bool) error {
 }
 
 // Import implements Worker.
-func (p *Planner) Import(_ context.Context, s *Step, _ []*File, _, _, _ string) error {
+func (p *Planner) Import(ctx context.Context, s *Step, _ []*File, _, _, _ string) error {
 	p.Record(s)
-	if _, err := lxd.Connect(os.Getenv); err != nil {
-		p.Problems = append(p.Problems, err)
+	if _, err := lxd.Connect(ctx, os.Getenv); err != nil {
+		p.Problems = append(p.Problems, at(s.At(), err))
 	}
 	return nil
 }
@@ -152,6 +152,11 @@ func (p *Planner) Download(_ context.Context, s *Step, r fetch.Request) (*File, 
 // Expand implements Worker.
 func (p *Planner) Expand(s *Step, source, _ string) ([]tree.Edit, error) {
 	if strings.ContainsAny(filepath.Base(source), `*?[\`) {
+		if matches, err := matching(source); err == nil && matches[0] == source { // and no such file
+			if _, err := os.Lstat(source); err != nil {
+				p.Problems = append(p.Problems, at(s.At(), fmt.Errorf("nothing matches %s", source)))
+			}
+		}
 		source = filepath.Dir(source)
 	}
 	return nil, p.needPath(s, source)

@@ -8,25 +8,26 @@ import (
 	"imagebuilder/builtins/template"
 )
 
-// render(text, image=None, once=False, **context) renders text as a pongo2 template
+// render(text, image=None, keep_verbatim=False, **context) renders text as a pongo2 template
 // (Django's language) with the names of context and, if it is given, the image as
 // image. Nothing is escaped, unknown names are blank, and a result that is itself a
-// template is rendered again, unless once is set.
+// template is rendered again; with keep_verbatim, what stands within {% verbatim %} is
+// left for somebody else to render.
 func (b *Build) render(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	var text string
 	var img *Image
-	var once bool
+	var keep bool
 	context := make(map[string]any)
 	var named []starlark.Tuple
 	for _, kwarg := range kwargs {
 		switch name := string(kwarg[0].(starlark.String)); name {
-		case "text", "image", "once":
+		case "text", "image", "keep_verbatim":
 			named = append(named, kwarg)
 		default:
 			context[name] = ToPlain(kwarg[1])
 		}
 	}
-	if err := unpackArgs(fn, args, named, "text", &text, "image??", &img, "once?", &once); err != nil {
+	if err := unpackArgs(fn, args, named, "text", &text, "image??", &img, "keep_verbatim?", &keep); err != nil {
 		return nil, err
 	}
 	if img != nil {
@@ -35,8 +36,8 @@ func (b *Build) render(thread *starlark.Thread, fn *starlark.Builtin, args starl
 		context = filled.context(context)
 	}
 	render := template.Render
-	if once {
-		render = template.Once
+	if keep {
+		render = template.RenderKeeping
 	}
 	out, err := render(text, context)
 	if err != nil {

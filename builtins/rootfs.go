@@ -21,6 +21,7 @@ type Rootfs struct {
 	manager starlark.Value
 	env     *starlark.Dict
 	memo    *starlark.Dict
+	source  string      // directory of the host that it began as, if it did
 	tree    *layer.Tree // nil in a plan
 	frozen  string      // why it cannot be changed; empty: it can
 
@@ -64,6 +65,8 @@ func (r *Rootfs) Attr(name string) (starlark.Value, error) {
 		return r.manager, nil
 	case "memo":
 		return r.memo, nil
+	case "source":
+		return starlark.String(r.source), nil
 	case "target":
 		return starlark.String(r.target), nil
 	}
@@ -75,7 +78,7 @@ func (r *Rootfs) Attr(name string) (starlark.Value, error) {
 }
 
 func (r *Rootfs) AttrNames() []string {
-	names := []string{"env", "image", "manager", "memo", "target"}
+	names := []string{"env", "image", "manager", "memo", "source", "target"}
 	for name := range rootfsMethods {
 		names = append(names, name)
 	}
@@ -106,13 +109,12 @@ var defaultEnviron = []string{
 
 // rootfs(image, manager=None, target="", source="") returns a root file system, empty or
 // with the content of source, a directory of this machine, which is not changed.
-// Attributes: image, manager (may be set), target; env, a dict with the environment of
+// Attributes: image, manager (may be set), target, source; env, a dict with the environment of
 // programs inside; memo, a dict in which libraries keep what they have done to it.
 func (b *Build) rootfs(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	r := &Rootfs{build: b, manager: starlark.None, env: new(starlark.Dict), memo: new(starlark.Dict)}
 	var img *Image
-	var source string
-	if err := unpackArgs(fn, args, kwargs, "image", &img, "manager?", &r.manager, "target?", &r.target, "source?", &source); err != nil {
+	if err := unpackArgs(fn, args, kwargs, "image", &img, "manager?", &r.manager, "target?", &r.target, "source?", &r.source); err != nil {
 		return nil, err
 	}
 	if !knownTarget(r.target) {
@@ -123,15 +125,15 @@ func (b *Build) rootfs(thread *starlark.Thread, fn *starlark.Builtin, args starl
 		r.env.SetKey(starlark.String(key), starlark.String(value))
 	}
 	r.image, r.name = img, img.Distribution
-	if source == "" {
+	if r.source == "" {
 		r.tree = b.Worker.NewTree()
 		return r, nil
 	}
-	dir, err := b.Locate(callerFile(thread), source)
+	dir, err := b.Locate(callerFile(thread), r.source)
 	if err != nil {
 		return nil, err
 	}
-	s := r.build.newStep(thread, fn, r, Arg{"source", source})
+	s := r.build.newStep(thread, fn, r, Arg{"source", r.source})
 	r.tree, err = b.Worker.TreeOf(Context(thread), s, dir)
 	return r, err
 }
@@ -211,6 +213,9 @@ func (r *Rootfs) environ(extra map[string]string) ([]string, error) {
 	}
 	list := make([]string, 0, len(vars))
 	for key, value := range vars {
+		if key == "" || strings.ContainsAny(key, "=\x00") || strings.Contains(value, "\x00") {
+			return nil, fmt.Errorf("env: %q: %q is not a variable and its value", key, value)
+		}
 		list = append(list, key+"="+value)
 	}
 	sort.Strings(list)

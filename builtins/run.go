@@ -19,8 +19,13 @@ type programs []sandbox.Program
 
 func (p *programs) Unpack(v starlark.Value) error {
 	if script, ok := starlark.AsString(v); ok {
-		if !strings.HasPrefix(script, "#!") {
+		first, _, _ := strings.Cut(script, "\n")
+		interpreter, ok := strings.CutPrefix(first, "#!")
+		if !ok {
 			return errors.New(`the script does not begin with "#!"; a command is a list of strings`)
+		}
+		if strings.TrimSpace(interpreter) == "" {
+			return errors.New(`the script names no interpreter behind its "#!"`)
 		}
 		*p = programs{{Script: script}}
 		return nil
@@ -102,7 +107,7 @@ func (b *Build) chrootRun(thread *starlark.Thread, fn *starlark.Builtin, args st
 		s.Args = append(s.Args, Arg{"network", false})
 	}
 	s.Spec = sandbox.Spec{
-		Chroot: &sandbox.Chroot{Programs: script, Env: append(environ, proxies(network)...)},
+		Chroot: &sandbox.Chroot{Programs: script, Env: withProxies(environ, network)},
 		NoSync: true,
 		NoNet:  !network,
 	}
@@ -124,18 +129,22 @@ func (f freshness) or(network bool) Freshness {
 	return *f.Freshness
 }
 
-// proxies are the variables that tell programs the way out. They are no part of a
-// step's key: they are this machine's business.
-func proxies(network bool) []string {
+// withProxies adds the variables that tell programs the way out, unless the environment
+// says them itself. They are no part of a step's key: they are this machine's business.
+func withProxies(environ []string, network bool) []string {
 	var list []string
 	for _, name := range []string{"http_proxy", "https_proxy", "ftp_proxy", "no_proxy"} {
+		said := slices.ContainsFunc(environ, func(v string) bool {
+			key, _, _ := strings.Cut(v, "=")
+			return strings.EqualFold(key, name)
+		})
 		for _, key := range []string{name, strings.ToUpper(name)} {
-			if value := os.Getenv(key); network && value != "" {
+			if value := os.Getenv(key); network && !said && value != "" {
 				list = append(list, key+"="+value)
 			}
 		}
 	}
-	return list
+	return append(list, environ...)
 }
 
 // host_run(root, command, files={}, env={}, network=True, fresh=None, needs={}) runs
@@ -161,7 +170,7 @@ func (b *Build) hostRun(thread *starlark.Thread, fn *starlark.Builtin, args star
 	if len(env) > 0 {
 		s.Args = append(s.Args, Arg{"env", map[string]string(env)})
 	}
-	spec := &sandbox.Host{Programs: command, Env: append(host.Environ(env), proxies(network)...)}
+	spec := &sandbox.Host{Programs: command, Env: withProxies(host.Environ(env), network)}
 	for _, f := range files {
 		s.Args = append(s.Args, Arg{f.name, f.file})
 		spec.Files = append(spec.Files, sandbox.File{Name: f.name, Source: f.file.path})

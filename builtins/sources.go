@@ -13,7 +13,8 @@ import (
 )
 
 // Sources is a directory of downloads that users see, beside the store that they do not:
-// a file that is there is taken, others are put there.
+// a file that is there is taken, others are put there. A hidden file beside each says
+// which URL it is of; one that has none was put there by somebody, and is taken.
 type Sources struct {
 	Dir  string
 	Keep bool // else Close removes what was taken from there or put there
@@ -26,6 +27,9 @@ func (s *Sources) find(r fetch.Request, name string) (*File, error) {
 	if s == nil {
 		return nil, nil
 	}
+	if url, err := os.ReadFile(s.note(name)); err == nil && string(url) != r.URL {
+		return nil, nil
+	}
 	file, err := openFile(filepath.Join(s.Dir, name), name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -34,21 +38,36 @@ func (s *Sources) find(r fetch.Request, name string) (*File, error) {
 		return nil, nil
 	}
 	if err == nil {
-		s.used = append(s.used, filepath.Join(s.Dir, name))
+		s.use(name)
 	}
 	return file, err
 }
 
-// add copies a download there.
-func (s *Sources) add(f *File) error {
+func (s *Sources) use(name string) {
+	s.used = append(s.used, filepath.Join(s.Dir, name), s.note(name))
+}
+
+func (s *Sources) note(name string) string { return filepath.Join(s.Dir, "."+name+".url") }
+
+// add copies a download there. At no time is a file there beside the wrong URL.
+func (s *Sources) add(f *File, url string) error {
 	if s == nil {
 		return nil
 	}
-	set := []pack.Result{{Path: f.path, Name: f.name, Size: f.size, SHA256: f.sha256}}
-	if err := pack.Publish(s.Dir, set); err != nil {
+	err := os.MkdirAll(s.Dir, 0o755)
+	if err == nil {
+		err = os.RemoveAll(filepath.Join(s.Dir, f.name))
+	}
+	if err == nil {
+		err = os.WriteFile(s.note(f.name), []byte(url), 0o644)
+	}
+	if err == nil {
+		err = pack.Publish(s.Dir, []pack.Result{{Path: f.path, Name: f.name, Size: f.size, SHA256: f.sha256}})
+	}
+	if err != nil {
 		return fmt.Errorf("cannot keep a download: %w", err)
 	}
-	s.used = append(s.used, filepath.Join(s.Dir, f.name))
+	s.use(f.name)
 	return nil
 }
 

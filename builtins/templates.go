@@ -3,6 +3,7 @@ package builtins
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"go.starlark.net/starlark"
@@ -56,6 +57,11 @@ func (r *Rootfs) checkTemplate(t pack.Template) error {
 	}
 	if err := checkName(t.Name); err != nil {
 		return err
+	}
+	for _, event := range t.When {
+		if !slices.Contains([]string{"create", "copy", "start"}, event) {
+			return fmt.Errorf("when is %q, want create, copy or start", event)
+		}
 	}
 	for _, other := range r.templates {
 		if other.Name == t.Name && other.Content != t.Content && other.Path != t.Path {

@@ -20,6 +20,9 @@ func (d *Document) CheckAll(ctx context.Context, config runtime.Config) error {
 		if d.Image.Release == "" { // most definitions leave it to those who build
 			config.Options["image.release"] = "release"
 		}
+		if d.Source.URL == "" { // or the address
+			config.Options["source.url"] = "https://example.org/"
+		}
 		r, err := runtime.LoadText(ctx, d.source.file, recipe.Text, config)
 		if err == nil {
 			_, err = r.Check()

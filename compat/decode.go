@@ -86,7 +86,12 @@ type decoder struct {
 	*source
 	errs    []error
 	merging []*yaml.Node // which ones, from outside in
+	values  int          // that were seen
 }
+
+// maxValues is far more than any definition has, and what little text can make of
+// itself by aliases.
+const maxValues = 200_000
 
 // decode reads a whole definition.
 func (s *source) decode(node *yaml.Node) (*Definition, error) {
@@ -104,6 +109,12 @@ func (d *decoder) fail(node *yaml.Node, key, format string, args ...any) {
 func (d *decoder) value(node *yaml.Node, v reflect.Value, key string) {
 	for node.Kind == yaml.AliasNode {
 		node = node.Alias
+	}
+	if d.values++; d.values > maxValues {
+		if d.values == maxValues+1 {
+			d.fail(node, key, "there are more than %d values in all: do aliases repeat too much?", maxValues)
+		}
+		return
 	}
 	if node.Line > 0 {
 		d.lines[key] = node.Line
@@ -186,6 +197,9 @@ func (d *decoder) entries(node *yaml.Node, key string) []entry {
 		if k.ShortTag() == "!!merge" {
 			merged = append(merged, d.merged(v, key)...)
 			continue
+		}
+		for k.Kind == yaml.AliasNode {
+			k = k.Alias
 		}
 		if k.Kind != yaml.ScalarNode {
 			d.fail(k, key, "a key is not a scalar")

@@ -28,6 +28,7 @@ func Load(ctx context.Context, r io.Reader, file, machine string, overrides []Ov
 	if err != nil {
 		return nil, err
 	}
+	separate(node)
 	for _, o := range overrides {
 		if err := override(node, o); err != nil {
 			return nil, &Error{File: file, Err: err}
@@ -39,7 +40,18 @@ func Load(ctx context.Context, r io.Reader, file, machine string, overrides []Ov
 	}
 	doc := &Document{Definition: *def, source: source, set: overrides}
 	doc.normalize(machine)
+	doc.relocate(overrides)
 	return doc, doc.check(ctx)
+}
+
+// relocate makes a relative file URL one from the current directory: it is relative to
+// the definition that says it.
+func (d *Document) relocate(overrides []Override) {
+	given := slices.ContainsFunc(overrides, func(o Override) bool { return o.Key == "source.url" })
+	name, ok := strings.CutPrefix(d.Source.URL, "file:")
+	if ok && !given && !strings.HasPrefix(name, "/") {
+		d.Source.URL = "file:" + filepath.Join(filepath.Dir(d.source.file), name)
+	}
 }
 
 // Name is the file that the definition was read from.
@@ -80,8 +92,12 @@ func (d *Document) normalize(machine string) {
 	if d.Image.Expiry == "" {
 		d.Image.Expiry = "30d"
 	}
-	if d.Targets.LXD == (LXD{}) {
-		d.Targets.LXD = d.Targets.Incus
+	vm, sister := &d.Targets.LXD.VM, d.Targets.Incus.VM
+	if vm.Size == "" {
+		vm.Size = sister.Size
+	}
+	if vm.Filesystem == "" {
+		vm.Filesystem = sister.Filesystem
 	}
 }
 
@@ -114,10 +130,9 @@ func (d *Document) check(ctx context.Context) error {
 	if d.Targets.Type != "" {
 		c.oneOf("targets.type", d.Targets.Type, []string{"container", "vm"})
 	}
-	_, err = parseSize(d.Targets.LXD.VM.Size)
-	c.ok("targets.lxd.vm.size", err)
-	if fs := d.Targets.LXD.VM.Filesystem; fs != "" {
-		c.oneOf("targets.lxd.vm.filesystem", fs, []string{"ext4", "btrfs"})
+	c.disk("targets.incus.vm", d.Targets.Incus.VM)
+	if d.Targets.LXD.VM != d.Targets.Incus.VM {
+		c.disk("targets.lxd.vm", d.Targets.LXD.VM)
 	}
 	c.filters(&d.Definition)
 	return errors.Join(c.errs...)
@@ -144,6 +159,14 @@ func (c *checker) that(ok bool, key, message string) {
 func (c *checker) oneOf(key, value string, known []string) {
 	if !slices.Contains(known, value) {
 		c.ok(key, fmt.Errorf("must be one of %s, not %q%s", strings.Join(known, ", "), value, didYouMean(value, known)))
+	}
+}
+
+func (c *checker) disk(key string, vm VM) {
+	_, err := parseSize(vm.Size)
+	c.ok(key+".size", err)
+	if vm.Filesystem != "" {
+		c.oneOf(key+".filesystem", vm.Filesystem, []string{"ext4", "btrfs"})
 	}
 }
 

@@ -86,9 +86,10 @@ func (a *fileArgs) text(name, value string) {
 		return
 	}
 	if a.f.Generator == "template" && name == "content" {
-		// LXD renders it again: this time only once, so that {% verbatim %} keeps its part.
-		lxd := `{"VM": {"Size": ` + literal(a.t.Targets.LXD.VM.Size) + `, "Filesystem": ` + literal(a.t.Targets.LXD.VM.Filesystem) + `}}`
-		a.add(name, a.t.render(key, value, words, "root.image", named("once", "True"), named("lxd", lxd)))
+		vm := &a.t.Targets.LXD.VM // LXD renders it again
+		size, fs := a.t.str("targets.lxd.vm.size", vm.Size, ""), a.t.str("targets.lxd.vm.filesystem", vm.Filesystem, "")
+		lxd := `{"VM": {"Size": ` + size + `, "Filesystem": ` + fs + `}}`
+		a.add(name, a.t.render(key, value, words, "root.image", named("keep_verbatim", "True"), named("lxd", lxd)))
 		return
 	}
 	a.add(name, a.t.render(key, value, words, "root.image"))

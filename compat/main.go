@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"imagebuilder/builtins/template"
 )
 
 // replacing are the sources that begin by removing what is in the directory of
@@ -80,9 +82,10 @@ func (t *translator) image() string {
 func (t *translator) begin(c *code) {
 	if t.Pack {
 		c.add("source", 1, "root = "+call("rootfs", "img", t.manager(), named("source", "source")))
+		c.add("", 1, `root.clear("/dev")`)
 		return
 	}
-	for _, list := range []struct{ action, name string }{{"install", "include"}, {"remove", "exclude"}} {
+	for _, list := range earlyLists {
 		if early := t.early(list.action, list.name); len(early) > 0 {
 			for _, s := range early {
 				indent := 1
@@ -114,6 +117,12 @@ func (t *translator) download() string {
 	}
 	args := []string{"img", t.render("source.url", s.URL, "", "img")}
 	if s.Downloader == "rootfs-http" {
+		if len(s.Keys) > 0 {
+			args = append(args, t.sourceKeys())
+		}
+		if skip, ok := t.option("source.skip_verification"); ok {
+			args = append(args, named("skip_verification", skip))
+		}
 		return call(function, args...)
 	}
 	for _, o := range []struct{ key, name string }{
@@ -135,16 +144,12 @@ func (t *translator) sourceLists() []string {
 		args = append(args, named("components", list(t.strs("source.components", s.Components, ""))))
 	}
 	if len(s.Keys) > 0 {
-		var keys []string
-		for i, key := range s.Keys {
-			keys = append(keys, t.key(join("source.keys", strconv.Itoa(i)), key, "img"))
-		}
-		args = append(args, named("keys", list(keys)))
+		args = append(args, t.sourceKeys())
 	}
 	if s.Keyserver != "" || t.find("source.keyserver") != nil {
 		args = append(args, named("keyserver", t.str("source.keyserver", s.Keyserver, "")))
 	}
-	for _, list := range []struct{ action, name string }{{"install", "include"}, {"remove", "exclude"}} {
+	for _, list := range earlyLists {
 		if len(t.early(list.action, list.name)) > 0 {
 			args = append(args, named(list.name, list.name))
 		}
@@ -152,9 +157,17 @@ func (t *translator) sourceLists() []string {
 	return args
 }
 
+func (t *translator) sourceKeys() string {
+	var keys []string
+	for i, key := range t.Source.Keys {
+		keys = append(keys, t.key(join("source.keys", strconv.Itoa(i)), key, "img"))
+	}
+	return named("keys", list(keys))
+}
+
 // key prints an OpenPGP key.
 func (t *translator) key(at, key, image string) string {
-	if t.find(at) == nil && !isTemplate(key) && isLong(key) {
+	if t.find(at) == nil && !template.IsTemplate(key) && isLong(key) {
 		return t.keys.name(key, "key", at)
 	}
 	return t.render(at, key, "key", image)
@@ -192,13 +205,33 @@ func (t *translator) packages(c *code, calls phaseCalls) {
 	if p.Cleanup || t.find("packages.cleanup") != nil {
 		args = append(args, named("cleanup", t.boolean("packages.cleanup", p.Cleanup)))
 	}
-	if calls.postUpdate != "" {
+	if calls.postUpdate != "" && !t.All {
 		args = append(args, named("post_update", "post_update"))
+	}
+	if early := t.earlyLists(); early != "" && !t.Pack {
+		args = append(args, named("early", early))
+	}
+	if calls.postUpdate != "" && t.All { // also where packages are not updated now
+		c.add("packages", 1, "post_update(root)")
 	}
 	if len(args) > 2 || calls.sets != "" {
 		c.add("packages", 1, call(t.load("definition.star", "manage_packages"), args...))
 	}
 }
+
+// earlyLists prints the lists of what the source has installed or left out.
+func (t *translator) earlyLists() string {
+	var lists []string
+	for _, list := range earlyLists {
+		if len(t.early(list.action, list.name)) > 0 {
+			lists = append(lists, list.name)
+		}
+	}
+	return strings.Join(lists, " + ")
+}
+
+// earlyLists are the lists in which sets are collected for the source, by their action.
+var earlyLists = []struct{ action, name string }{{"install", "include"}, {"remove", "exclude"}}
 
 // endDir prints the end of build-dir.
 func (t *translator) endDir(c *code, calls phaseCalls) {

@@ -1,6 +1,7 @@
 package compat
 
 import (
+	"encoding/csv"
 	"errors"
 	"fmt"
 	"maps"
@@ -23,7 +24,6 @@ type Override struct{ Key, Value string }
 func ParseOverrides(flags []string) ([]Override, error) {
 	var all []Override
 	for _, flag := range flags {
-		flag = unquoted(flag)
 		for _, item := range splitOverrides(flag) {
 			key, value, ok := strings.Cut(item, "=")
 			if !ok || key == "" {
@@ -38,15 +38,32 @@ func ParseOverrides(flags []string) ([]Override, error) {
 	return all, nil
 }
 
-// unquoted removes the quotes that used to keep commas together.
-func unquoted(flag string) string {
-	if len(flag) > 1 && flag[0] == '"' && flag[len(flag)-1] == '"' && strings.Contains(flag, "=") {
-		return strings.ReplaceAll(flag[1:len(flag)-1], `""`, `"`)
+// quotedOverrides splits a flag that is a record of CSV with quotes, which used to be the
+// way to have commas in a value.
+func quotedOverrides(flag string) ([]string, bool) {
+	if !strings.HasPrefix(flag, `"`) && !strings.Contains(flag, `,"`) {
+		return nil, false
 	}
-	return flag
+	r := csv.NewReader(strings.NewReader(flag))
+	items, err := r.Read()
+	if err != nil || r.InputOffset() < int64(len(flag)) {
+		return nil, false
+	}
+	for _, item := range items {
+		if key, _, ok := strings.Cut(item, "="); !ok || !isKey(key) {
+			return nil, false
+		}
+	}
+	return items, true
 }
 
 func splitOverrides(flag string) []string {
+	if flag == "" { // as scripts have it where there is nothing to override
+		return nil
+	}
+	if items, ok := quotedOverrides(flag); ok {
+		return items
+	}
 	items := []string{""}
 	for i, part := range strings.Split(flag, ",") {
 		if key, _, ok := strings.Cut(part, "="); i > 0 && !(ok && isKey(key)) {
@@ -94,6 +111,9 @@ func set(node *yaml.Node, t reflect.Type, keys []string, value string) error {
 		}
 		return set(child(node, keys[0]), field.Type(), keys[1:], value)
 	case reflect.Map:
+		if keys[0] == "" {
+			return errors.New("the name of the entry is empty")
+		}
 		return set(child(node, strings.Join(keys, ".")), t.Elem(), nil, value)
 	case reflect.Slice:
 		i, err := strconv.Atoi(keys[0])
@@ -118,12 +138,45 @@ func setScalar(node *yaml.Node, t reflect.Type, value string) error {
 	case reflect.String:
 		scalar.Tag = "!!str"
 	case reflect.Bool:
-		if b, err := strconv.ParseBool(value); err == nil {
-			scalar.Value = strconv.FormatBool(b)
+		b, err := strconv.ParseBool(value)
+		if yes, ok := boolean(&scalar); err != nil && ok {
+			b, err = yes, nil
 		}
+		if err != nil {
+			return fmt.Errorf("%q is not a boolean such as true or false", value)
+		}
+		scalar.Value = strconv.FormatBool(b)
+	case reflect.Uint:
+		n, err := strconv.ParseUint(value, 10, 32)
+		if err != nil {
+			return fmt.Errorf("%q is not a whole number from 0 on", value)
+		}
+		scalar.Value = strconv.FormatUint(n, 10)
 	}
 	*node = scalar
 	return nil
+}
+
+// separate gives all aliases of a node one copy of it, so that what changes the node
+// does not change them.
+func separate(root *yaml.Node) {
+	copies := make(map[*yaml.Node]*yaml.Node)
+	var walk func(node *yaml.Node)
+	walk = func(node *yaml.Node) {
+		if node.Kind == yaml.AliasNode {
+			one, ok := copies[node.Alias]
+			if !ok {
+				one = clone(node.Alias)
+				copies[node.Alias] = one
+				walk(one)
+			}
+			node.Alias = one
+		}
+		for _, below := range node.Content {
+			walk(below)
+		}
+	}
+	walk(root)
 }
 
 // detach makes an alias, or null, a node of its own that can be changed.

@@ -17,14 +17,18 @@ func TestParseOverrides(t *testing.T) {
 		{"image.release=1,image.variant=x image.serial=2", []Override{{"image.release", "1"}, {"image.variant", "x"}, {"image.serial", "2"}}},
 		{"image.description=a,_b=c", []Override{{"image.description", "a,_b=c"}}},
 		{`"image.description=a,""b"""`, []Override{{"image.description", `a,"b"`}}},
+		{`image.release=2,"image.description=a,b"`, []Override{{"image.release", "2"}, {"image.description", "a,b"}}},
+		{`"image.description=a,b",image.release=2`, []Override{{"image.description", "a,b"}, {"image.release", "2"}}},
+		{`image.description="a","b"`, []Override{{"image.description", `"a","b"`}}},
+		{"", nil},
 		{"source.url=http://x/?a=1,b=2", []Override{{"source.url", "http://x/?a=1,b=2"}}},
 	} {
-		got, err := ParseOverrides(strings.Fields(test.flags))
+		got, err := ParseOverrides(append(strings.Fields(test.flags), ""))
 		if err != nil || !slices.Equal(got, test.want) {
 			t.Errorf("%s: got %q, %v, want %q", test.flags, got, err, test.want)
 		}
 	}
-	for _, flag := range []string{"", "image.release", "=1"} {
+	for _, flag := range []string{"image.release", "=1", "image.release=\x99"} {
 		if got, err := ParseOverrides([]string{flag}); err == nil {
 			t.Errorf("%q: got %q, want an error", flag, got)
 		}
@@ -67,7 +71,12 @@ func TestOverrides(t *testing.T) {
 			t.Errorf("-o %s=%s gives %q", test.key, test.value, got)
 		}
 	}
-	for value, want := range map[string]bool{"1": true, "t": true, "True": true, "0": false, "F": false} {
+	// What an element is an alias of, or merges, is not what it is.
+	doc := mustLoad(t, overridden, Override{"files.0.path", "/changed"}, Override{"files.0.mode", "0600"})
+	if doc.Files[0].Path != "/changed" || doc.Files[1].Path != "/a" || doc.Files[1].Mode != "" || doc.Files[2].Mode != "" {
+		t.Errorf("-o files.0… changes others: %+v", doc.Files)
+	}
+	for value, want := range map[string]bool{"yes": true, "1": true, "t": true, "True": true, "0": false, "F": false} {
 		doc := mustLoad(t, minimal, Override{"environment.clear_defaults", value})
 		if doc.Environment.ClearDefaults != want {
 			t.Errorf("-o environment.clear_defaults=%s gives %v", value, !want)
@@ -94,7 +103,8 @@ func TestOverrideErrors(t *testing.T) {
 			t.Errorf("-o %s: got\n%v\nwant\n%s", key, err, want)
 		}
 	}
-	for _, o := range []Override{{"packages.update", "maybe"}, {"targets.lxc.config.0.after", "-1"}} {
+	for _, o := range []Override{{"packages.update", "maybe"}, {"packages.update", ""}, {"targets.lxc.config.0.after", "-1"},
+		{"targets.lxc.config.0.after", "0x5"}, {"mappings.architectures.", "x"}} {
 		if _, err := load(overridden, o); err == nil {
 			t.Errorf("-o %s=%s: no error", o.Key, o.Value)
 		}

@@ -2,8 +2,11 @@ package compat
 
 import (
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
+
+	"imagebuilder/builtins/template"
 )
 
 // functions prints the functions of the recipe, main last.
@@ -98,28 +101,49 @@ func (t *translator) entry(key string, f Filter, typedOnly bool, text func() str
 // render prints a text that is rendered if it is a template, or may become one.
 func (t *translator) render(key, text, words, image string, extra ...string) string {
 	printed := t.str(key, text, words)
-	if !isTemplate(text) && t.find(key) == nil {
+	if !template.IsTemplate(text) && t.find(key) == nil {
 		return printed
 	}
-	args := append([]string{printed, image}, t.contexts(text)...)
+	args := append([]string{printed, image}, t.contexts(key, text)...)
 	return call("render", append(args, extra...)...)
 }
 
 // contexts print the sections that a template names, besides those that the texts of
 // the image name, which all templates see.
-func (t *translator) contexts(text string) []string {
+func (t *translator) contexts(key, text string) []string {
 	var args []string
 	known := t.imageRoots()
-	for _, root := range rootsIn(text) {
-		if !slices.Contains(known, root) {
+	for _, root := range t.closure(text) {
+		printed := strings.ToUpper(root)
+		early := root == "targets" && strings.HasPrefix(key, "source.") // before it is a disk
+		if early {
+			printed = `dict(TARGETS, type = "container")`
+		}
+		if early || !slices.Contains(known, root) {
 			t.dicts[root] = true
-			args = append(args, named(root, strings.ToUpper(root)))
+			args = append(args, named(root, printed))
 		}
 	}
 	return args
 }
 
-func (t *translator) imageRoots() []string { return rootsIn(t.Image.Name + t.Image.Description) }
+// closure returns the sections that a text names, and those that their texts name.
+func (t *translator) closure(text string) []string {
+	texts := []string{text}
+	sections := fieldsOf(reflect.ValueOf(&t.Definition).Elem())
+	for found := []string(nil); ; {
+		now := rootsIn(texts...)
+		if len(now) == len(found) {
+			return found
+		}
+		found = now
+		for _, root := range found {
+			texts = append(texts, textsIn(sections[root])...)
+		}
+	}
+}
+
+func (t *translator) imageRoots() []string { return t.closure(t.Image.Name + t.Image.Description) }
 
 func (t *translator) environment() []statement {
 	var all []statement

@@ -141,9 +141,18 @@ func (t *translator) declareSet(key string) {
 	}
 	name := names[key]
 	if name == "" {
-		name = strings.ToLower(constantName(key))
+		name = t.unused(strings.ToLower(constantName(key)))
 	}
 	t.declare(key, name, (&values{}).plain(v, ""), "")
+}
+
+// unused makes a name one that no option has.
+func (t *translator) unused(name string) string {
+	taken := func(v *variable) bool { return v.name == name }
+	for base, i := name, 2; slices.ContainsFunc(t.vars, taken); i++ {
+		name = fmt.Sprintf("%s_%d", base, i)
+	}
+	return name
 }
 
 func (t *translator) loadStatements() *code {
@@ -168,6 +177,7 @@ func (t *translator) load(file, name string) string {
 
 func (t *translator) optionStatements() *code {
 	c := new(code)
+	arch := t.mapped() // before the options, which it may be the only one to use
 	for _, v := range t.vars {
 		c.add(v.key, 0, t.declaration(v))
 	}
@@ -185,7 +195,7 @@ func (t *translator) optionStatements() *code {
 	}
 	c.add("", 0, `import_into_lxd = option("import_into_lxd", "", help = "alias in LXD to import the image with, or - for none")`)
 	c.blank()
-	c.add("mappings", 0, "arch = "+t.mapped())
+	c.add("mappings", 0, "arch = "+arch)
 	return c
 }
 

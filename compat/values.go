@@ -3,6 +3,7 @@ package compat
 import (
 	"fmt"
 	"maps"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -109,18 +110,50 @@ var roots = []string{"source", "targets", "files", "packages", "actions", "mappi
 
 var tags = regexp.MustCompile(`(?s)\{\{.*?\}\}|\{%.*?%\}`)
 
-func isTemplate(text string) bool {
-	return strings.Contains(text, "{{") || strings.Contains(text, "{%")
-}
+// words are the roots as words.
+var words = func() map[string]*regexp.Regexp {
+	m := make(map[string]*regexp.Regexp)
+	for _, root := range roots {
+		m[root] = regexp.MustCompile(`\b` + root + `\b`)
+	}
+	return m
+}()
 
-// rootsIn returns the sections that a template names.
-func rootsIn(text string) []string {
+// rootsIn returns the sections that texts name within template tags.
+func rootsIn(texts ...string) []string {
 	var found []string
 	for _, root := range roots {
-		word := regexp.MustCompile(`\b` + root + `\b`)
-		if slices.ContainsFunc(tags.FindAllString(text, -1), word.MatchString) {
+		if slices.ContainsFunc(texts, func(text string) bool {
+			return slices.ContainsFunc(tags.FindAllString(text, -1), words[root].MatchString)
+		}) {
 			found = append(found, root)
 		}
 	}
 	return found
+}
+
+// textsIn returns all strings within a value.
+func textsIn(v reflect.Value) []string {
+	var texts []string
+	switch v.Kind() {
+	case reflect.String:
+		return []string{v.String()}
+	case reflect.Pointer:
+		if !v.IsNil() {
+			return textsIn(v.Elem())
+		}
+	case reflect.Struct:
+		for i := range v.NumField() {
+			texts = append(texts, textsIn(v.Field(i))...)
+		}
+	case reflect.Slice:
+		for i := range v.Len() {
+			texts = append(texts, textsIn(v.Index(i))...)
+		}
+	case reflect.Map:
+		for _, key := range v.MapKeys() {
+			texts = append(texts, textsIn(v.MapIndex(key))...)
+		}
+	}
+	return texts
 }

@@ -86,8 +86,13 @@ func (r Request) Check() error {
 	if u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
 		return fmt.Errorf("not an http or https URL: %q", r.URL)
 	}
-	if sum, err := hex.DecodeString(r.SHA256); err != nil || len(sum) != 0 && len(sum) != sha256.Size {
-		return fmt.Errorf("not a SHA-256 of 64 hex digits: %q", r.SHA256)
+	return CheckDigest(r.SHA256)
+}
+
+// CheckDigest finds what is wrong with a SHA-256 in hexadecimal, unless it is empty.
+func CheckDigest(digest string) error {
+	if sum, err := hex.DecodeString(digest); err != nil || len(sum) != 0 && len(sum) != sha256.Size {
+		return fmt.Errorf("not a SHA-256 of 64 hex digits: %q", digest)
 	}
 	return nil
 }

@@ -14,6 +14,7 @@ import (
 	"mime/multipart"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -23,16 +24,17 @@ import (
 type Daemon struct{ http *http.Client }
 
 // Connect returns the daemon behind the socket that LXD_SOCKET or LXD_DIR names, or
-// that of the snap, or of a distribution's package.
-func Connect(getenv func(string) string) (*Daemon, error) {
+// that of the snap, or of a distribution's package, once it has answered.
+func Connect(ctx context.Context, getenv func(string) string) (*Daemon, error) {
 	socket := socketPath(getenv)
-	if _, err := os.Stat(socket); err != nil {
-		return nil, fmt.Errorf("cannot reach LXD: %w", err)
-	}
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "unix", socket)
 	}
-	return &Daemon{&http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}}}, nil
+	d := &Daemon{&http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}}}
+	if err := d.call(ctx, http.MethodGet, "/1.0", "", nil, nil); err != nil {
+		return nil, fmt.Errorf("cannot reach LXD: %w", err)
+	}
+	return d, nil
 }
 
 func socketPath(getenv func(string) string) string {
@@ -144,7 +146,7 @@ func copyFile(w io.Writer, name string) error {
 
 func (d *Daemon) setAlias(ctx context.Context, alias, description, fingerprint string) error {
 	var old struct{ Target string }
-	err := d.call(ctx, http.MethodGet, "/1.0/images/aliases/"+alias, "", nil, &old)
+	err := d.call(ctx, http.MethodGet, "/1.0/images/aliases/"+url.PathEscape(alias), "", nil, &old)
 	switch {
 	case err == nil && old.Target == fingerprint:
 		return nil

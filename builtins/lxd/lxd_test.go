@@ -36,6 +36,8 @@ func (d *fakeDaemon) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprint(w, `{"type": "error", "error": "Not Found", "error_code": 404}`)
 	}
 	switch path := r.URL.Path; {
+	case path == "/1.0":
+		answer(nil)
 	case r.Method == http.MethodPost && path == "/1.0/images":
 		d.log = append(d.log, "upload "+describe(r))
 		answer(map[string]string{"id": "op1"})
@@ -145,7 +147,7 @@ func TestImport(t *testing.T) {
 			server := &http.Server{Handler: &test.daemon}
 			go server.Serve(listener)
 			defer server.Close()
-			daemon, err := lxd.Connect(func(name string) string {
+			daemon, err := lxd.Connect(t.Context(), func(name string) string {
 				return map[string]string{"LXD_SOCKET": socket}[name]
 			})
 			if err != nil {
@@ -163,8 +165,8 @@ func TestImport(t *testing.T) {
 }
 
 func TestConnectWithoutDaemon(t *testing.T) {
-	_, err := lxd.Connect(func(string) string { return "/nowhere" })
-	if err == nil || err.Error() != "cannot reach LXD: stat /nowhere: no such file or directory" {
+	_, err := lxd.Connect(t.Context(), func(string) string { return "/nowhere" })
+	if err == nil || !strings.HasPrefix(err.Error(), "cannot reach LXD: ") || !strings.HasSuffix(err.Error(), "dial unix /nowhere: connect: no such file or directory") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -35,7 +35,7 @@ type levels struct {
 var methods = map[string]method{
 	"bzip2": {tar: levels{true, 1, 9}, program: "bzip2", suffix: ".bz2"},
 	"gzip":  {tar: levels{true, 1, 9}, squashfs: levels{true, 1, 9}, program: "gzip", suffix: ".gz"},
-	"lz4":   {squashfs: levels{ok: true}},
+	"lz4":   {tar: levels{ok: true}, squashfs: levels{ok: true}}, // LXD takes no tar archive of it: they stay as they are
 	"lzip":  {tar: levels{true, 0, 9}, program: "lzip", suffix: ".lz"},
 	"lzma":  {tar: levels{true, 0, 9}, squashfs: levels{ok: true}, program: "lzma", suffix: ".lzma", args: threads},
 	"lzo":   {tar: levels{true, 1, 9}, squashfs: levels{true, 1, 9}, program: "lzop", suffix: ".lzo"},

@@ -38,7 +38,7 @@ type Template struct {
 // something else: LXD wants the release 22.04 as text.
 func (m Metadata) YAML() []byte {
 	var b strings.Builder
-	fmt.Fprintf(&b, "architecture: %s\ncreation_date: %d\nexpiry_date: %d\n", quote(m.Architecture), m.Created.Unix(), m.Expires.Unix())
+	fmt.Fprintf(&b, "architecture: %s\ncreation_date: %d\nexpiry_date: %d\n", quote(m.Architecture), max(m.Created.Unix(), 1), m.Expires.Unix())
 	writeMap(&b, "", "properties", m.Properties)
 	if len(m.Templates) == 0 {
 		b.WriteString("templates: {}\n")

@@ -6,6 +6,7 @@ package template
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 
 	"github.com/flosch/pongo2/v6"
@@ -21,21 +22,51 @@ var readers = []string{"extends", "import", "include", "ssi"}
 
 // Render renders text with the names of context: maps, lists, strings and booleans.
 func Render(text string, context map[string]any) (string, error) {
-	for range maxDepth {
-		if !strings.Contains(text, "{{") && !strings.Contains(text, "{%") {
+	if IsTemplate(text) {
+		var err error
+		if text, err = once(text, context); err != nil {
+			return "", err
+		}
+	}
+	for range maxDepth - 1 {
+		if !hasTags(text) {
 			return text, nil
 		}
 		var err error
-		if text, err = Once(text, context); err != nil {
+		if text, err = once(text, context); err != nil {
 			return "", err
 		}
 	}
 	return "", fmt.Errorf("after %d times the result is still a template: does a value name itself?", maxDepth)
 }
 
-// Once renders text a single time. What the result holds of template marks, for example
-// from within {% verbatim %}, stays.
-func Once(text string, context map[string]any) (out string, err error) {
+var (
+	verbatim = regexp.MustCompile(`(?s)\{%-?\s*verbatim\s*-?%\}(.*?)\{%-?\s*endverbatim\s*-?%\}`)
+	comment  = regexp.MustCompile(`\{#.*?#\}`)
+)
+
+// IsTemplate tells a text that rendering may change.
+func IsTemplate(text string) bool { return hasTags(text) || comment.MatchString(text) }
+
+func hasTags(text string) bool { return strings.Contains(text, "{{") || strings.Contains(text, "{%") }
+
+// RenderKeeping renders text as Render does, for somebody who renders it again: what
+// stands within {% verbatim %} stays as it is.
+func RenderKeeping(text string, context map[string]any) (string, error) {
+	var kept []string
+	text = verbatim.ReplaceAllStringFunc(text, func(part string) string {
+		kept = append(kept, verbatim.FindStringSubmatch(part)[1])
+		return fmt.Sprintf("\x00%d\x00", len(kept)-1)
+	})
+	out, err := Render(text, context)
+	for i, part := range kept {
+		out = strings.ReplaceAll(out, fmt.Sprintf("\x00%d\x00", i), part)
+	}
+	return out, err
+}
+
+// once renders text a single time.
+func once(text string, context map[string]any) (out string, err error) {
 	defer recovered(&err)
 	parsed, err := parse(text)
 	if err != nil {

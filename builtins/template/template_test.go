@@ -27,6 +27,7 @@ func TestRender(t *testing.T) {
 		{"no template", "plain ${#var} { }", "plain ${#var} { }", ""},
 		{"a value", "{{ image.release }}", "22.10", ""},
 		{"a value that is a template", "You created {{ image.description }}.", "You created Debian 22.10.", ""},
+		{"a comment", "a{# note #}b", "ab", ""},
 		{"unknown names are blank", "[{{ nope }}{{ container.name }}{{ config_get(\"a\", \"b\") }}]", "[]", ""},
 		{"values are strings", "{% if image.release == \"22.10\" %}yes{% endif %}{% if image.release == 22.10 %}no{% endif %}", "yes", ""},
 		{"booleans", "{{ enabled }}{{ disabled }}", "True", ""},
@@ -54,9 +55,9 @@ func TestRender(t *testing.T) {
 	}
 }
 
-func TestOnce(t *testing.T) {
-	got, err := template.Once("{{ image.release }} {% verbatim %}{{ container.name }}{% endverbatim %}", context)
-	if err != nil || got != "22.10 {{ container.name }}" {
+func TestRenderKeeping(t *testing.T) {
+	got, err := template.RenderKeeping("{{ image.description }} {% verbatim %}{{ container.name }}{% endverbatim %}", context)
+	if err != nil || got != "Debian 22.10 {{ container.name }}" {
 		t.Errorf("%q, %v", got, err)
 	}
 }

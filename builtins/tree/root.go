@@ -179,9 +179,13 @@ func (r *Root) RemoveAll(name string) error {
 	return err
 }
 
-// Clear removes everything in a directory and keeps the directory.
+// Clear removes everything in a directory and keeps the directory; it is no error if
+// there is none.
 func (r *Root) Clear(name string) error {
 	names, err := r.ReadDir(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -203,14 +207,18 @@ func (r *Root) ReadDir(name string) ([]string, error) {
 }
 
 // Symlink makes name a symbolic link with the given text. With replace, a file or
-// link that is there gives way; a directory never does.
+// link that is there gives way, and an empty directory.
 func (r *Root) Symlink(text, name string, replace bool) error {
 	return r.at("symlink", name, func(dirfd int, base string) error {
 		err := unix.Symlinkat(text, dirfd, base)
 		if err != unix.EEXIST || !replace {
 			return err
 		}
-		if err := unix.Unlinkat(dirfd, base, 0); err != nil {
+		err = unix.Unlinkat(dirfd, base, 0)
+		if err == unix.EISDIR {
+			err = unix.Unlinkat(dirfd, base, unix.AT_REMOVEDIR)
+		}
+		if err != nil {
 			return err
 		}
 		return unix.Symlinkat(text, dirfd, base)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+	"golang.org/x/sys/unix"
 
 	"imagebuilder/builtins"
 	"imagebuilder/builtins/pack"
@@ -32,6 +33,9 @@ type imageCommand struct {
 	vm          bool
 	importInto  string
 }
+
+// maxTimeout is more than any run takes and, in nanoseconds, less than 64 bits.
+const maxTimeout = 1 << 32
 
 // noAlias is the value of --import-into-lxd without one.
 const noAlias = "-"
@@ -117,12 +121,15 @@ func (c *imageCommand) addFlags(cmd *cobra.Command) {
 	cmd.Flags().UintVarP(&c.timeout, "timeout", "t", 0, "end the run after so many `seconds`")
 }
 
-// globalFlags are those that lxd-imagebuilder takes before the name of a command, too.
+// globalFlags adds the flags that lxd-imagebuilder takes with every command, and before
+// its name, too.
 func globalFlags(flags *pflag.FlagSet) {
 	cmd := &cobra.Command{}
 	(&imageCommand{}).addFlags(cmd)
 	for _, name := range []string{"cache-dir", "cleanup", "debug", "disable-overlay", "options", "timeout"} {
-		flags.AddFlag(cmd.Flags().Lookup(name))
+		if flags.Lookup(name) == nil {
+			flags.AddFlag(cmd.Flags().Lookup(name))
+		}
 	}
 }
 
@@ -145,9 +152,12 @@ func (c *imageCommand) addLXDFlags(cmd *cobra.Command) {
 
 // run translates a definition and runs it.
 func (c *imageCommand) run(cmd *cobra.Command, name, target string, mode compat.Mode, options map[string]string) error {
-	defer bound(cmd, time.Duration(c.timeout)*time.Second)()
+	defer bound(cmd, time.Duration(min(c.timeout, maxTimeout))*time.Second)()
 	if err := c.setOptions(cmd, options); err != nil {
 		return err
+	}
+	if st, err := os.Lstat(c.scratch); err == nil && !st.IsDir() {
+		return usageError{fmt.Errorf("--cache-dir %s: not a directory", c.scratch)}
 	}
 	doc, err := c.definition.load(cmd, name)
 	if err != nil {
@@ -162,7 +172,7 @@ func (c *imageCommand) run(cmd *cobra.Command, name, target string, mode compat.
 	}
 	if c.scratch != "" && c.cleanup {
 		// Nothing was put into it, and build jobs that make it count on it being gone.
-		defer os.Remove(c.scratch)
+		defer unix.Rmdir(c.scratch)
 	}
 	return c.build.checkAndBuild(cmd, recipe, target)
 }

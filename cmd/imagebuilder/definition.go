@@ -87,6 +87,7 @@ and key; nothing is printed if all is well. - reads standard input.`,
 		},
 	}
 	o.addFlags(cmd)
+	globalFlags(cmd.Flags())
 	return cmd
 }
 
@@ -97,7 +98,8 @@ func newConvertCommand() *cobra.Command {
 		Use:   "convert DEFINITION",
 		Short: "Translate a YAML definition into a recipe",
 		Long: `Print the recipe that a definition means, which is what the build commands run. What
--o sets becomes an option of the recipe, with the value as its default.`,
+-o sets becomes an option of the recipe, with the value as its default. Paths in a
+recipe are relative to it: put it where you run the definition.`,
 		Example: `  imagebuilder convert debian.yaml >debian.star
   imagebuilder run ./debian.star out -o image.release=trixie -o target=lxc`,
 		Args: args(1, 1),

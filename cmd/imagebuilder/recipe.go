@@ -50,10 +50,14 @@ func (o *recipeOptions) split(name string) (map[string]string, []compat.Override
 	for _, text := range o.set {
 		key, value, ok := strings.Cut(text, "=")
 		switch {
+		case isDefinition(name) && (!ok || strings.Contains(key, ".")):
+			more, err := compat.ParseOverrides([]string{text})
+			if err != nil {
+				return nil, nil, usageError{err}
+			}
+			overrides = append(overrides, more...)
 		case !ok:
 			return nil, nil, usageError{fmt.Errorf("-o %s: want name=value", text)}
-		case isDefinition(name) && strings.Contains(key, "."):
-			overrides = append(overrides, compat.Override{Key: key, Value: value})
 		default:
 			set[key] = value
 		}
