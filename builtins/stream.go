@@ -10,13 +10,6 @@ import (
 	"imagebuilder/streams"
 )
 
-// diskDeltas are the values of disk_deltas.
-var diskDeltas = map[string]streams.DiskDeltas{
-	"always": streams.DiskDeltasAlways,
-	"never":  streams.DiskDeltasNever,
-	"safe":   streams.DiskDeltasSafe,
-}
-
 // stream_build(tree, streams=["images"], page=None, deltas=True, disk_deltas="safe",
 // delta_share=0.8, delta_memory=0, retain_builds=0, retain_days=0, upstream=False,
 // dry_run=False, strict=False, …) lists the images in the tree of an image server for
@@ -55,9 +48,8 @@ func (b *Build) streamBuild(thread *starlark.Thread, fn *starlark.Builtin, args 
 	if err != nil {
 		return nil, err
 	}
-	var ok bool
-	if d.Disks, ok = diskDeltas[disks]; !ok {
-		return nil, fmt.Errorf(`%s: disk_deltas is %q, want "always", "never" or "safe"`, fn.Name(), disks)
+	if d.Disks, err = streams.ParseDiskDeltas(disks); err != nil {
+		return nil, fmt.Errorf("%s: disk_deltas: %w", fn.Name(), err)
 	}
 	d.Off, d.MaxShare = !deltas, float64(worth)
 	opts.Page, opts.Safety = page.options, c.safety()

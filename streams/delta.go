@@ -1,6 +1,7 @@
 package streams
 
 import (
+	"fmt"
 	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
@@ -19,6 +20,16 @@ const (
 	DiskDeltasAlways                   // as the old tool: for servers that Incus does not use
 	DiskDeltasNever
 )
+
+// ParseDiskDeltas returns what "safe", "always" or "never" means.
+func ParseDiskDeltas(name string) (DiskDeltas, error) {
+	for i, known := range []string{"safe", "always", "never"} {
+		if name == known {
+			return DiskDeltas(i), nil
+		}
+	}
+	return 0, fmt.Errorf("%q is not one of always, never, safe", name)
+}
 
 // DeltaOptions say which deltas are made.
 type DeltaOptions struct {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -47,6 +48,11 @@ func bound(cmd *cobra.Command, limit time.Duration) (release func()) {
 	ctx, cancel := context.WithTimeoutCause(cmd.Context(), limit, fmt.Errorf("timed out after %v", limit))
 	cmd.SetContext(ctx)
 	return cancel
+}
+
+// seconds is the duration of so many seconds, or the longest that there is.
+func seconds(n uint) time.Duration {
+	return time.Duration(min(n, math.MaxInt64/uint(time.Second))) * time.Second
 }
 
 // checkAndBuild runs a recipe after all that can be known before is known to be right.

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -33,9 +32,6 @@ type imageCommand struct {
 	vm          bool
 	importInto  string
 }
-
-// maxTimeout is more than any run takes and, in nanoseconds, less than 64 bits.
-const maxTimeout = 1 << 32
 
 // noAlias is the value of --import-into-lxd without one.
 const noAlias = "-"
@@ -152,7 +148,7 @@ func (c *imageCommand) addLXDFlags(cmd *cobra.Command) {
 
 // run translates a definition and runs it.
 func (c *imageCommand) run(cmd *cobra.Command, name, target string, mode compat.Mode, options map[string]string) error {
-	defer bound(cmd, time.Duration(min(c.timeout, maxTimeout))*time.Second)()
+	defer bound(cmd, seconds(c.timeout))()
 	if err := c.setOptions(cmd, options); err != nil {
 		return err
 	}

@@ -87,13 +87,6 @@ type deltaOptions struct {
 	memory byteSize
 }
 
-// diskDeltas are the values of --disk-deltas.
-var diskDeltas = map[string]streams.DiskDeltas{
-	"always": streams.DiskDeltasAlways,
-	"never":  streams.DiskDeltasNever,
-	"safe":   streams.DiskDeltasSafe,
-}
-
 func (o *deltaOptions) addFlags(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&o.Off, "no-deltas", false, "make no deltas; those that are there stay listed")
 	cmd.Flags().StringVar(&o.disks, "disk-deltas", "safe",
@@ -107,10 +100,10 @@ func (o *deltaOptions) addFlags(cmd *cobra.Command) {
 
 func (o *deltaOptions) options() (streams.DeltaOptions, error) {
 	opts := o.DeltaOptions
-	disks, ok := diskDeltas[o.disks]
+	disks, err := streams.ParseDiskDeltas(o.disks)
 	switch {
-	case !ok:
-		return opts, usageError{fmt.Errorf("--disk-deltas %s: want always, never or safe", o.disks)}
+	case err != nil:
+		return opts, usageError{fmt.Errorf("--disk-deltas: %w", err)}
 	case math.IsNaN(o.MaxShare) || o.MaxShare < 0 || o.MaxShare > 1:
 		return opts, usageError{fmt.Errorf("--delta-share %v: want a share from 0 to 1", o.MaxShare)}
 	case o.Retain.Builds < 0 || o.Retain.Days < 0:

@@ -9,7 +9,6 @@ import (
 	"runtime"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -65,7 +64,7 @@ func (m *oldMaintainer) command(name, short string, run func(context.Context, st
 				//lint:ignore ST1005 that is its form
 				return errors.New(`Argument "path" is required and cannot be empty`)
 			}
-			defer bound(cmd, time.Duration(m.timeout)*time.Second)()
+			defer bound(cmd, seconds(m.timeout))()
 			clock, err := host.NewClock(os.Getenv("SOURCE_DATE_EPOCH"))
 			if err != nil {
 				return err
