@@ -32,13 +32,13 @@ func (c *compression) Unpack(v starlark.Value) error {
 // rootfs as an LXD container image in the target directory of the run, or in dir below
 // it: as lxd.tar.xz, the metadata, and rootfs.squashfs, or, with type="unified", as one
 // archive with the name of the image. compression is METHOD or METHOD-LEVEL; the methods
-// are bzip2, gzip, lzip, lzma, lzo, xz, zstd and none, without bzip2 and lzip in a split
-// image. properties are added to those of the image. The rootfs is frozen.
+// are bzip2, gzip, lz4 (of squashfs; archives stay as they are), lzip, lzma, lzo, xz,
+// zstd and none, without bzip2 and lzip in a split image. properties are added to those of the image. The rootfs is frozen.
 //
 // It returns a struct with the files metadata and rootfs, or the file unified, and the
 // image's fingerprint. An image that has not changed is handed out as it was packed
-// before, with the serial and the dates of then, unless the image says which serial it
-// wants.
+// before, with the serial and the dates of then, until half of the time after which it
+// expires has passed, or the image says another serial.
 func (b *Build) packLXD(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	p := lxdPack{build: b, compression: compression{Method: "xz", Level: -1}, kind: "split"}
 	if err := unpackArgs(fn, args, kwargs, "root", &p.root, "image", &p.image, "type?", &p.kind, "compression?", &p.compression,
