@@ -1,10 +1,10 @@
 package streams
 
 import (
-	"fmt"
 	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
+	"fmt"
 	"math"
 	"path"
 	"slices"
