@@ -227,26 +227,34 @@ func denyServices(root *tree.Root) ([]*guest, error) {
 	return invite(root, policyFile, []byte("#!/bin/sh\nexit 101\n"), 0o755)
 }
 
-// pivot makes point the root of this process's namespace and lets go of the host.
-// Where the tool runs in a chroot whose root is no mount, which pivot_root(2) refuses,
-// point becomes the root of this process only.
+// pivot makes point the root of this process and of its namespace, and lets go of the
+// host, also where the tool runs in a chroot, whose root need not be a mount.
 func pivot(point string) error {
-	old := filepath.Join(point, "host")
-	if err := os.Mkdir(old, 0o700); err != nil {
+	if err := os.Mkdir(filepath.Join(point, "host"), 0o700); err != nil {
 		return err
 	}
-	err := unix.PivotRoot(point, old)
-	if err == unix.EINVAL {
-		err = unix.Chroot(point)
-		return errors.Join(err, unix.Chdir("/"), os.Remove("/host"))
+	fd, err := unix.Open(point, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	err = atNamespaceRoot(func() error {
+		if err := unix.Fchdir(fd); err != nil {
+			return err
+		}
+		if err := unix.PivotRoot(".", "host"); err != nil {
+			return fmt.Errorf("cannot change the root: %w", err)
+		}
+		return unix.Unmount("host", unix.MNT_DETACH)
+	})
+	// The threads that were in a chroot have stayed there.
+	if err == nil {
+		err = unix.Fchdir(fd)
+	}
+	if err == nil {
+		err = unix.Chroot(".")
 	}
 	if err != nil {
-		return fmt.Errorf("cannot change the root: %w", err)
-	}
-	if err := unix.Chdir("/"); err != nil {
-		return err
-	}
-	if err := unix.Unmount("/host", unix.MNT_DETACH); err != nil {
 		return fmt.Errorf("cannot let go of the host: %w", err)
 	}
 	return os.Remove("/host")

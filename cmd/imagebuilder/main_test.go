@@ -39,6 +39,8 @@ func TestScript(t *testing.T) {
 			switch {
 			case cond == "root":
 				return os.Geteuid() == 0, nil
+			case cond == "unshare": // not in a chroot, whose root is no mount
+				return exec.Command("unshare", "--mount", "true").Run() == nil, nil
 			case strings.HasPrefix(cond, "file:"):
 				_, err := os.Stat(strings.TrimPrefix(cond, "file:"))
 				return err == nil, nil

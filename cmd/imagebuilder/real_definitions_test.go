@@ -73,6 +73,7 @@ func TestDefinitionsBootInLXD(t *testing.T) {
 func TestDefinitionsBootInLXC(t *testing.T) {
 	definitions := realDefinitions(t)
 	need(t, "lxc-create", "lxc")
+	needCgroups(t)
 	for _, d := range definitions {
 		t.Run(d.name, func(t *testing.T) {
 			out, containers := t.TempDir(), t.TempDir()

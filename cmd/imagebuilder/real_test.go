@@ -57,6 +57,15 @@ func need(t *testing.T, program, pkg string) {
 	}
 }
 
+// needCgroups skips the test where containers cannot start, as in a bare chroot.
+func needCgroups(t *testing.T) {
+	t.Helper()
+	mounts, err := os.ReadFile("/proc/mounts")
+	if err != nil || !strings.Contains(string(mounts), " cgroup") {
+		t.Skip("needs cgroups mounted below /sys/fs/cgroup, for containers")
+	}
+}
+
 // imagebuilder runs the tool and returns its standard output.
 func imagebuilder(t *testing.T, args ...string) string {
 	t.Helper()
@@ -195,6 +204,7 @@ func startLXD(t *testing.T, env ...string) lxdServer {
 	t.Helper()
 	need(t, "lxd", "lxd")
 	need(t, "lxc", "lxd-client")
+	needCgroups(t)
 	dir, err := os.MkdirTemp("/var/tmp", "lxd") // short: it holds sockets
 	if err != nil {
 		t.Fatal(err)

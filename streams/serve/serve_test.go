@@ -250,7 +250,10 @@ func TestRun(t *testing.T) {
 	}
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM(pem)
-	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}}
+	dial := func(ctx context.Context, network, _ string) (net.Conn, error) { // localhost needs no /etc/hosts
+		return new(net.Dialer).DialContext(ctx, network, s.Addr().String())
+	}
+	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}, DialContext: dial}
 	client := &http.Client{Transport: transport}
 	_, port, _ := net.SplitHostPort(s.Addr().String())
 	for _, url := range []string{s.URL(), "https://localhost:" + port} {
