@@ -128,7 +128,8 @@ func (w *Builder) done(s *Step, outcome layer.Outcome, why string, start time.Ti
 
 // stamps are the inputs of a step that lie outside the recipe.
 func (w *Builder) stamps(ctx context.Context, f Freshness) ([]layer.Input, error) {
-	today := layer.Input{Name: "day", Value: w.Clock().UTC().Format(time.DateOnly)}
+	// The real day: SOURCE_DATE_EPOCH says what goes into images, not how old they may be.
+	today := layer.Input{Name: "day", Value: time.Now().UTC().Format(time.DateOnly)}
 	inputs := make([]layer.Input, len(f.URLs))
 	var group errgroup.Group
 	for i, url := range f.URLs {

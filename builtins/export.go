@@ -5,12 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"imagebuilder/builtins/host"
 	"imagebuilder/builtins/layer"
 	"imagebuilder/builtins/sandbox"
 )
@@ -20,15 +23,21 @@ func (w *Builder) Export(ctx context.Context, s *Step, dir string, replace bool)
 	start := time.Now()
 	to := filepath.Join(w.Target, dir)
 	abs, err := filepath.Abs(to)
-	if err == nil {
-		err = os.MkdirAll(abs, 0o755)
-	}
 	if err != nil {
 		return err
 	}
-	if replace {
-		err = w.replace(ctx, s.Root, abs)
-	} else {
+	names, err := os.ReadDir(abs)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		if err = os.MkdirAll(filepath.Dir(abs), 0o755); err == nil {
+			err = w.appear(ctx, s.Root, abs, 0)
+		}
+	case err != nil:
+	case replace || len(names) == 0:
+		if err = checkReplaceable(abs, names); err == nil {
+			err = w.appear(ctx, s.Root, abs, unix.RENAME_EXCHANGE)
+		}
+	default:
 		err = w.copyTo(ctx, s.Root, abs)
 	}
 	if err != nil {
@@ -48,28 +57,49 @@ func (w *Builder) copyTo(ctx context.Context, root *Rootfs, dir string) error {
 	return err
 }
 
-// replace copies the root file system beside the directory and lets both change places.
-func (w *Builder) replace(ctx context.Context, root *Rootfs, dir string) (err error) {
-	if err := checkReplaceable(dir); err != nil {
-		return err
-	}
+// appear copies the root file system beside the directory and, when it is complete, gives
+// it that name; or lets both change places, by RENAME_EXCHANGE.
+func (w *Builder) appear(ctx context.Context, root *Rootfs, dir string, flags uint) (err error) {
 	// Always the same name, so that what a killed process left there goes.
 	fresh := filepath.Join(filepath.Dir(dir), "."+filepath.Base(dir)+".new")
-	if err := errors.Join(os.RemoveAll(fresh), os.Mkdir(fresh, 0o755)); err != nil {
+	if err := errors.Join(checkMounts(fresh), checkMounts(dir)); err != nil {
+		return err
+	}
+	if err := errors.Join(os.RemoveAll(fresh), host.Mkdir(fresh)); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(fresh)) }()
 	if err := w.copyTo(ctx, root, fresh); err != nil {
 		return err
 	}
-	return unix.Renameat2(unix.AT_FDCWD, fresh, unix.AT_FDCWD, dir, unix.RENAME_EXCHANGE)
+	return unix.Renameat2(unix.AT_FDCWD, fresh, unix.AT_FDCWD, dir, flags)
+}
+
+// checkMounts refuses a directory that something is mounted on or below: to remove it
+// would remove that.
+func checkMounts(dir string) error {
+	data, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		return err
+	}
+	unescape := strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`)
+	for line := range strings.Lines(string(data)) {
+		fields := strings.Fields(line) // see proc_pid_mountinfo(5)
+		if len(fields) < 5 {
+			continue
+		}
+		point := unescape.Replace(fields[4])
+		if rest, ok := strings.CutPrefix(point, dir); ok && (rest == "" || rest[0] == '/') {
+			return fmt.Errorf("something is mounted on %s; unmount it first", point)
+		}
+	}
+	return nil
 }
 
 // checkReplaceable refuses to replace what is neither empty nor a root file system.
-func checkReplaceable(dir string) error {
-	names, err := os.ReadDir(dir)
-	if err != nil || len(names) == 0 {
-		return err
+func checkReplaceable(dir string, names []fs.DirEntry) error {
+	if len(names) == 0 {
+		return nil
 	}
 	found := make(map[string]bool)
 	for _, n := range names {

@@ -2,10 +2,12 @@ package builtins
 
 import (
 	"context"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"log/slog"
 	"strings"
+	"unicode/utf8"
 
 	"go.starlark.net/starlark"
 	"go.starlark.net/syntax"
@@ -172,6 +174,11 @@ func (b *Build) newStep(thread *starlark.Thread, fn *starlark.Builtin, root *Roo
 func (s *Step) inputs() ([]layer.Input, error) {
 	var inputs []layer.Input
 	for _, arg := range s.Args {
+		// JSON would make all bytes that are not UTF-8 the same.
+		if s, ok := arg.Value.(string); ok && !utf8.ValidString(s) {
+			inputs = append(inputs, layer.Input{Name: arg.Name + " in hexadecimal", Value: hex.EncodeToString([]byte(s))})
+			continue
+		}
 		text, err := json.Marshal(arg.Value)
 		if err != nil {
 			return nil, fmt.Errorf("internal error: argument %s of %s: %w", arg.Name, s.Builtin, err)

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"imagebuilder/builtins/host"
 )
 
 // A Step is what an entry is made by. The key is made of the key of its base, the name
@@ -219,7 +221,7 @@ func (s *Store) make(base Base, step Step, key string, build func(dir string) er
 	e := &Entry{path: dir.Name(), dir: dir}
 	e.Meta = Meta{Key: key, ID: rand.Text(), Base: base.Key, BaseID: base.ID, Step: step.Name, Summary: step.Summary,
 		Inputs: shortened(step.Inputs), Created: s.options.Clock()}
-	err = os.Mkdir(e.Data(), 0o755)
+	err = host.Mkdir(e.Data())
 	if err == nil {
 		err = build(e.Data())
 	}

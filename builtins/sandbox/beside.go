@@ -3,6 +3,7 @@ package sandbox
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -105,5 +106,19 @@ func hideHost() error {
 			return fmt.Errorf("cannot mount %s: %w", m.target, err)
 		}
 	}
-	return nil
+	for _, name := range hostSettings {
+		if err := freeze(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return hideLoops()
+}
+
+// hideLoops keeps programs from attaching loop devices, which outlive them.
+func hideLoops() error {
+	names, err := filepath.Glob("/dev/loop*")
+	for _, name := range names {
+		err = errors.Join(err, bind("/dev/null", name, false))
+	}
+	return err
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -29,6 +30,11 @@ func Main() {
 	// Programs must not hold the pipes open.
 	unix.CloseOnExec(3)
 	unix.CloseOnExec(4)
+	// Nor what whoever called the tool has left open: it leads to the host.
+	if err := unix.CloseRange(5, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC); err != nil {
+		json.NewEncoder(report).Encode(newReply(Answer{}, fmt.Errorf("cannot close inherited files: %w", err)))
+		os.Exit(0)
+	}
 	orders := json.NewDecoder(control)
 	var spec Spec
 	if err := orders.Decode(&spec); err != nil {
@@ -80,6 +86,10 @@ func (spec *Spec) carryOut() (answer Answer, err error) {
 		return answer, err
 	}
 	defer func() { err = errors.Join(err, unmount(point)) }()
+	// A device node of the image leads to a device of the host.
+	if err := restrict(point, unix.MOUNT_ATTR_NODEV); err != nil {
+		return answer, err
+	}
 	root, err := tree.Open(point)
 	if err != nil {
 		return answer, err
@@ -245,7 +255,12 @@ func bind(source, point string, readOnly bool) error {
 	if !readOnly {
 		return nil
 	}
-	return unix.MountSetattr(unix.AT_FDCWD, point, 0, &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY})
+	return restrict(point, unix.MOUNT_ATTR_RDONLY)
+}
+
+// restrict gives a mount an attribute such as read-only.
+func restrict(point string, attr uint64) error {
+	return unix.MountSetattr(unix.AT_FDCWD, point, 0, &unix.MountAttr{Attr_set: attr})
 }
 
 // unmount takes a mount and all below it away at once, not when the child ends, as

@@ -18,7 +18,7 @@ import (
 // is hidden from programs and stays as it is.
 var mounts = []struct{ target, fstype, data string }{
 	{"/proc", "proc", ""},
-	{"/sys", "sysfs", ""},
+	{"/sys", "sysfs", "ro"},
 	{"/run", "tmpfs", "mode=0755"},
 	{"/tmp", "tmpfs", "mode=1777"},
 	{"/dev", "tmpfs", "mode=0755"},
@@ -105,20 +105,19 @@ func tidy(guests []*guest) error {
 // put into the image for that.
 func furnish(root *tree.Root, point string) ([]*guest, error) {
 	// Device nodes have no place in an image, only in the /dev mounted over it.
-	if root.Exists("/dev") {
+	if st, err := root.Lstat("/dev"); err == nil && st.Mode&unix.S_IFMT == unix.S_IFDIR { // not where a link leads
 		if err := root.Clear("/dev"); err != nil {
 			return nil, err
 		}
 	}
 	for _, m := range mounts {
-		if err := root.MkdirAll(m.target, 0o755); err != nil {
-			return nil, err
-		}
-		err := onto(root, m.target, func(target string) error {
-			return unix.Mount(m.fstype, target, m.fstype, 0, m.data)
-		})
-		if err != nil {
+		if err := mountIn(root, m.target, m.fstype, m.data); err != nil {
 			return nil, fmt.Errorf("cannot mount %s: %w", m.target, err)
+		}
+	}
+	for _, name := range hostSettings {
+		if err := onto(root, name, freeze); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
 		}
 	}
 	if err := makeDevices(root); err != nil {
@@ -144,6 +143,44 @@ func onto(root *tree.Root, name string, do func(target string) error) error {
 	}
 	defer f.Close()
 	return do(fmt.Sprintf("/proc/self/fd/%d", f.Fd()))
+}
+
+// mountIn mounts a file system on a directory of root, which stays in the image if it was
+// not there: /tmp as one that everybody can use.
+func mountIn(root *tree.Root, name, fstype, data string) error {
+	if !root.Exists(name) {
+		if err := root.MkdirAll(name, 0o755); err != nil {
+			return err
+		}
+		if name == "/tmp" {
+			if err := root.Chmod(name, 0o1777); err != nil {
+				return err
+			}
+		}
+	}
+	return onto(root, name, func(target string) error {
+		if data == "ro" {
+			return unix.Mount(fstype, target, fstype, unix.MS_RDONLY, "")
+		}
+		return unix.Mount(fstype, target, fstype, 0, data)
+	})
+}
+
+// hostSettings are where programs could change the host, whose kernel they run on, as
+// far as it has them.
+var hostSettings = []string{"/proc/sys", "/proc/sysrq-trigger"}
+
+// freeze mounts a file or directory on itself, read-only.
+func freeze(name string) error {
+	fd, err := detach(name, false)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	if err := unix.MoveMount(fd, "", unix.AT_FDCWD, name, unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_SYMLINKS); err != nil {
+		return fmt.Errorf("cannot make %s read-only: %w", name, err)
+	}
+	return nil
 }
 
 func makeDevices(root *tree.Root) error {

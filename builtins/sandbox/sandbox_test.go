@@ -113,6 +113,9 @@ func TestChroot(t *testing.T) {
 		script:  "cat /usr/sbin/policy-rc.d",
 		out:     "#!/bin/sh\nexit 101\n",
 	}, {
+		summary: "the kernel's settings are the host's",
+		script:  "for f in /proc/sys/vm/swappiness /sys/kernel/uevent_helper; do if [ -e $f ] && echo 1 2>/dev/null >$f; then echo changed $f; fi; done; exit 0",
+	}, {
 		summary: "the host is nowhere to be seen",
 		script:  "ls -d /proc/1/root/host /proc/1/root/work 2>/dev/null || echo none; ls /proc/1/root",
 		out:     "none\nproc\nresolv.conf\nrootfs\n",
