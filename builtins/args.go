@@ -20,21 +20,29 @@ const maxPositional = 2
 // unpackArgs is starlark.UnpackArgs for functions whose further arguments must be named.
 func unpackArgs(fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple, pairs ...any) error {
 	if len(args) > maxPositional {
-		return fmt.Errorf("%s: got %d arguments without a name, want at most %d", fn.Name(), len(args), maxPositional)
+		return Misuse{fmt.Errorf("%s: got %d arguments without a name, want at most %d", fn.Name(), len(args), maxPositional)}
 	}
+	return unpackAnyArgs(fn, args, kwargs, pairs...)
+}
+
+// unpackAnyArgs is starlark.UnpackArgs with our errors.
+func unpackAnyArgs(fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple, pairs ...any) error {
 	for _, kwarg := range kwargs {
 		if err := known(fn, string(kwarg[0].(starlark.String)), pairs); err != nil {
-			return err
+			return Misuse{err}
 		}
 	}
-	return starlark.UnpackArgs(fn.Name(), args, kwargs, pairs...)
+	if err := starlark.UnpackArgs(fn.Name(), args, kwargs, pairs...); err != nil {
+		return argumentError(err, args, kwargs, pairs)
+	}
+	return nil
 }
 
 // known reports a misspelt argument with the one that may be meant.
 func known(fn *starlark.Builtin, name string, pairs []any) error {
 	var names []string
-	for i := 0; i < len(pairs); i += 2 {
-		names = append(names, strings.TrimRight(pairs[i].(string), "?"))
+	for i := range len(pairs) / 2 {
+		names = append(names, parameter(pairs, i))
 	}
 	if slices.Contains(names, name) {
 		return nil

@@ -104,7 +104,7 @@ func writeText(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tupl
 // pattern, line by line; in text, $1 or ${1} stands for what a group matched.
 func rootfsReplace(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	var path, pattern, text string
-	if err := starlark.UnpackArgs(fn.Name(), args, kwargs, "path", &path, "pattern", &pattern, "text", &text); err != nil {
+	if err := unpackAnyArgs(fn, args, kwargs, "path", &path, "pattern", &pattern, "text", &text); err != nil {
 		return nil, err
 	}
 	if _, err := regexp.Compile(pattern); err != nil {

@@ -158,7 +158,7 @@ func (r *Recipe) Check() (*builtins.Planner, error) {
 	r.log = slog.New(slog.DiscardHandler)
 	planner, err := r.Plan()
 	// What goes wrong after an answer was assumed may be the assumption's fault.
-	if err != nil && planner.Assumed && r.loader.ctx.Err() == nil {
+	if planner.Assumed && r.loader.ctx.Err() == nil && !isCertain(err) {
 		err = nil
 	}
 	return planner, err
