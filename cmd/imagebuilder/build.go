@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -38,16 +37,6 @@ func (o *buildOptions) addFlags(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&o.store.NoCache, "no-cache", false, "do every step anew")
 	cmd.Flags().BoolVar(&o.store.Refresh, "refresh", false, "do every step anew that reads the network, and what follows it")
 	cmd.Flags().BoolVar(&o.store.NoOverlay, "disable-overlay", false, "work on plain copies instead of overlayfs, without reuse")
-}
-
-// bound ends the command after some time, if that is not zero.
-func bound(cmd *cobra.Command, limit time.Duration) (release func()) {
-	if limit == 0 {
-		return func() {}
-	}
-	ctx, cancel := context.WithTimeoutCause(cmd.Context(), limit, fmt.Errorf("timed out after %v", limit))
-	cmd.SetContext(ctx)
-	return cancel
 }
 
 // seconds is the duration of so many seconds, or the longest that there is.

@@ -6,9 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/signal"
 	"path/filepath"
-	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -84,28 +82,6 @@ func exitCode(tool string, err error) int {
 type usageError struct{ error }
 
 func (e usageError) Unwrap() error { return e.error }
-
-// signalError is why a run ended.
-type signalError struct{ signal syscall.Signal }
-
-func (e signalError) Error() string { return "interrupted by " + signalNames[e.signal] }
-
-var signalNames = map[syscall.Signal]string{
-	syscall.SIGHUP:  "SIGHUP",
-	syscall.SIGINT:  "SIGINT",
-	syscall.SIGTERM: "SIGTERM",
-}
-
-// watchSignals ends the run in order at the first signal and at once at the second.
-// What children leave dies with this process, what it leaves the next one removes.
-func watchSignals(cancel context.CancelCauseFunc) {
-	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
-	first := (<-signals).(syscall.Signal)
-	cancel(signalError{first})
-	second := (<-signals).(syscall.Signal)
-	os.Exit(128 + int(second))
-}
 
 func newRootCommand() *cobra.Command {
 	root := &cobra.Command{

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"time"
 
@@ -60,7 +59,7 @@ func (o *runOptions) helpRecipe(cmd *cobra.Command) {
 	if cmd.Flags().NArg() == 0 {
 		return
 	}
-	cmd.SetContext(context.Background())
+	defer bound(cmd, o.timeout)()
 	recipe, err := (&recipeOptions{}).load(cmd, cmd.Flags().Arg(0), o.build.log)
 	if err != nil {
 		fmt.Fprintf(cmd.ErrOrStderr(), "\n%s", runtime.Explain(err))
