@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"math"
 	"regexp"
 	"slices"
 	"strconv"
@@ -211,11 +212,12 @@ func ParseExpiry(text string) (time.Duration, error) {
 	}
 	var total time.Duration
 	for _, part := range expiryPart.FindAllStringSubmatch(text, -1) {
-		n, err := strconv.ParseInt(part[1], 10, 32)
-		if err != nil {
+		n, err := strconv.ParseInt(part[1], 10, 64)
+		unit := expiryUnits[part[2]]
+		if err != nil || time.Duration(n) > (math.MaxInt64-total)/unit {
 			return 0, fmt.Errorf("too long: %q", text)
 		}
-		total += time.Duration(n) * expiryUnits[part[2]]
+		total += time.Duration(n) * unit
 	}
 	return total, nil
 }
