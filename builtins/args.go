@@ -3,7 +3,6 @@ package builtins
 import (
 	"fmt"
 	"math"
-	"path"
 	"regexp"
 	"slices"
 	"sort"
@@ -149,23 +148,6 @@ func (o *owner) Unpack(v starlark.Value) error {
 
 // ownerName matches names of users and groups as useradd(8) takes them.
 var ownerName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.-]*[$]?$`)
-
-// filePath is an argument that is the path of a file in a rootfs.
-type filePath string
-
-func (p *filePath) Unpack(v starlark.Value) error {
-	text, ok := starlark.AsString(v)
-	switch {
-	case !ok:
-		return fmt.Errorf("got %s, want a path", v.Type())
-	case strings.Contains(text, "\x00"):
-		return fmt.Errorf("%s is not a path: it has a zero byte", v)
-	case path.Clean("/"+text) == "/":
-		return fmt.Errorf("%s is the path of the whole rootfs, want that of a file", v)
-	}
-	*p = filePath(text)
-	return nil
-}
 
 // fileMap is an argument that maps names to files, in their order.
 type fileMap []namedFile

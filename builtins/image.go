@@ -174,6 +174,9 @@ func (b *Build) makeImage(thread *starlark.Thread, fn *starlark.Builtin, args st
 	}
 	if context != nil {
 		img.Context = ToPlain(context).(map[string]any)
+		if _, err := json.Marshal(img.Context); err != nil {
+			return nil, fmt.Errorf("%s: context: a number in it is not finite", fn.Name())
+		}
 	}
 	_, err := img.at(img.now)
 	return img, err

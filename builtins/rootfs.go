@@ -2,6 +2,7 @@ package builtins
 
 import (
 	"fmt"
+	"slices"
 	"sort"
 	"strings"
 
@@ -24,6 +25,7 @@ type Rootfs struct {
 	source  string      // directory of the host that it began as, if it did
 	tree    *layer.Tree // nil in a plan
 	frozen  string      // why it cannot be changed; empty: it can
+	filled  bool        // something was done to it; only a plan knows
 
 	templates    []pack.Template // for LXD
 	placeholders []string        // for LXC
@@ -88,7 +90,12 @@ func (r *Rootfs) AttrNames() []string {
 
 // SetField lets a source say how packages are managed in what it made.
 func (r *Rootfs) SetField(name string, v starlark.Value) error {
-	if name != "manager" {
+	switch {
+	case name == "env" || name == "memo":
+		return fmt.Errorf("cannot set .%s of a rootfs: it is always the same dict; change its items", name)
+	case slices.Contains(r.AttrNames(), name) && name != "manager":
+		return fmt.Errorf("cannot set .%s of a rootfs: only its manager can be set", name)
+	case name != "manager":
 		return starlark.NoSuchAttrError(fmt.Sprintf("cannot set .%s of a rootfs", name))
 	}
 	if err := r.checkMutable("set the manager of"); err != nil {
