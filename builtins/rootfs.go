@@ -163,7 +163,8 @@ func (b *Build) fork(thread *starlark.Thread, fn *starlark.Builtin, args starlar
 		}
 		fork.target = text
 	}
-	fork.env, fork.memo = copyDict(root.env), copyDict(root.memo)
+	copies := make(map[starlark.Value]starlark.Value)
+	fork.env, fork.memo = copyDeep(root.env, copies).(*starlark.Dict), copyDeep(root.memo, copies).(*starlark.Dict)
 	if root.tree != nil {
 		fork.tree = root.tree.Fork()
 	}
@@ -186,14 +187,6 @@ func (b *Build) export(thread *starlark.Thread, fn *starlark.Builtin, args starl
 	}
 	s := b.newStep(thread, fn, root, Arg{"path", dir}, Arg{"replace", replace})
 	return starlark.None, b.Worker.Export(Context(thread), s, dir, replace)
-}
-
-func copyDict(d *starlark.Dict) *starlark.Dict {
-	c := new(starlark.Dict)
-	for _, item := range d.Items() {
-		c.SetKey(item[0], item[1])
-	}
-	return c
 }
 
 func errTarget(target starlark.Value) error {
