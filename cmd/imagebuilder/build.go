@@ -40,8 +40,8 @@ func (o *buildOptions) addFlags(cmd *cobra.Command) {
 }
 
 // seconds is the duration of so many seconds, or the longest that there is.
-func seconds(n uint) time.Duration {
-	return time.Duration(min(n, math.MaxInt64/uint(time.Second))) * time.Second
+func seconds(n uint) timeLimit {
+	return timeLimit(min(n, math.MaxInt64/uint(time.Second))) * timeLimit(time.Second)
 }
 
 // checkAndBuild runs a recipe after all that can be known before is known to be right.

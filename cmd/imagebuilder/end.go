@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"os"
@@ -52,10 +53,11 @@ func watchSignals(cancel context.CancelCauseFunc) {
 
 // bound ends the command after some time, if that is not zero: as a signal does, in order,
 // or else by force.
-func bound(cmd *cobra.Command, limit time.Duration) (release func()) {
-	if limit == 0 {
+func bound(cmd *cobra.Command, after timeLimit) (release func()) {
+	if after == 0 {
 		return func() {}
 	}
+	limit := time.Duration(after)
 	cause := fmt.Errorf("timed out after %v", limit)
 	ctx, cancel := context.WithTimeoutCause(cmd.Context(), limit, cause)
 	cmd.SetContext(ctx)
@@ -64,6 +66,30 @@ func bound(cmd *cobra.Command, limit time.Duration) (release func()) {
 		force.Stop()
 		cancel()
 	}
+}
+
+// timeLimit is the flag --timeout.
+type timeLimit time.Duration
+
+const timeLimitUsage = "end the run after this `duration`, such as 90s or 2h"
+
+// Set implements pflag.Value.
+func (l *timeLimit) Set(text string) error {
+	d, err := time.ParseDuration(text)
+	if err == nil && d < 0 {
+		err = errors.New("it is negative; 0 means no limit")
+	}
+	*l = timeLimit(d)
+	return err
+}
+
+func (l *timeLimit) Type() string { return "duration" }
+
+func (l *timeLimit) String() string {
+	if *l == 0 {
+		return "" // which the help does not show
+	}
+	return time.Duration(*l).String()
 }
 
 // abandon ends the process, whatever it is doing.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"imagebuilder/builtins"
 	"imagebuilder/builtins/sandbox"
 	"imagebuilder/runtime"
 )
@@ -104,6 +105,7 @@ An image server is a tree of images and what is made of it:
 
   imagebuilder stream --help         add, build, list, prune, serve, verify`,
 	}
+	asGroup(root)
 	root.AddCommand(definitionCommands()...)
 	root.AddCommand(
 		newConvertCommand(),
@@ -118,6 +120,27 @@ An image server is a tree of images and what is made of it:
 		newVersionCommand(),
 	)
 	return root
+}
+
+// asGroup makes a command one that only has others: alone it shows its help, and what is
+// none of them is a usage error, which cobra does not know.
+func asGroup(group *cobra.Command) {
+	group.DisableFlagsInUseLine = true
+	group.Args = cobra.ArbitraryArgs
+	group.RunE = func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return cmd.Help()
+		}
+		var names []string
+		for _, c := range cmd.Commands() {
+			names = append(names, c.Name())
+		}
+		hint := fmt.Sprintf("see '%s --help'", cmd.CommandPath())
+		if near := builtins.Nearest(args[0], names); near != "" {
+			hint = "did you mean " + near + "?"
+		}
+		return usageError{fmt.Errorf("unknown command %q for %q; %s", args[0], cmd.CommandPath(), hint)}
+	}
 }
 
 // args checks the number of arguments as a usage error.

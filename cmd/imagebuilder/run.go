@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -12,7 +11,7 @@ import (
 type runOptions struct {
 	recipe  recipeOptions
 	build   buildOptions
-	timeout time.Duration
+	timeout timeLimit
 }
 
 func newRunCommand() *cobra.Command {
@@ -45,7 +44,7 @@ the results are printed.
 	}
 	o.recipe.addFlags(cmd)
 	o.build.addFlags(cmd)
-	cmd.Flags().DurationVar(&o.timeout, "timeout", 0, "end the run after this `duration`, such as 90s or 2h")
+	cmd.Flags().Var(&o.timeout, "timeout", timeLimitUsage)
 	help := cmd.HelpFunc()
 	cmd.SetHelpFunc(func(cmd *cobra.Command, args []string) {
 		help(cmd, args)
