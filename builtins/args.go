@@ -3,7 +3,6 @@ package builtins
 import (
 	"fmt"
 	"math"
-	"path"
 	"regexp"
 	"slices"
 	"sort"
@@ -20,21 +19,29 @@ const maxPositional = 2
 // unpackArgs is starlark.UnpackArgs for functions whose further arguments must be named.
 func unpackArgs(fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple, pairs ...any) error {
 	if len(args) > maxPositional {
-		return fmt.Errorf("%s: got %d arguments without a name, want at most %d", fn.Name(), len(args), maxPositional)
+		return Misuse{fmt.Errorf("%s: got %d arguments without a name, want at most %d", fn.Name(), len(args), maxPositional)}
 	}
+	return unpackAnyArgs(fn, args, kwargs, pairs...)
+}
+
+// unpackAnyArgs is starlark.UnpackArgs with our errors.
+func unpackAnyArgs(fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple, pairs ...any) error {
 	for _, kwarg := range kwargs {
 		if err := known(fn, string(kwarg[0].(starlark.String)), pairs); err != nil {
-			return err
+			return Misuse{err}
 		}
 	}
-	return starlark.UnpackArgs(fn.Name(), args, kwargs, pairs...)
+	if err := starlark.UnpackArgs(fn.Name(), args, kwargs, pairs...); err != nil {
+		return argumentError(err, args, kwargs, pairs)
+	}
+	return nil
 }
 
 // known reports a misspelt argument with the one that may be meant.
 func known(fn *starlark.Builtin, name string, pairs []any) error {
 	var names []string
-	for i := 0; i < len(pairs); i += 2 {
-		names = append(names, strings.TrimRight(pairs[i].(string), "?"))
+	for i := range len(pairs) / 2 {
+		names = append(names, parameter(pairs, i))
 	}
 	if slices.Contains(names, name) {
 		return nil
@@ -141,23 +148,6 @@ func (o *owner) Unpack(v starlark.Value) error {
 
 // ownerName matches names of users and groups as useradd(8) takes them.
 var ownerName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.-]*[$]?$`)
-
-// filePath is an argument that is the path of a file in a rootfs.
-type filePath string
-
-func (p *filePath) Unpack(v starlark.Value) error {
-	text, ok := starlark.AsString(v)
-	switch {
-	case !ok:
-		return fmt.Errorf("got %s, want a path", v.Type())
-	case strings.Contains(text, "\x00"):
-		return fmt.Errorf("%s is not a path: it has a zero byte", v)
-	case path.Clean("/"+text) == "/":
-		return fmt.Errorf("%s is the path of the whole rootfs, want that of a file", v)
-	}
-	*p = filePath(text)
-	return nil
-}
 
 // fileMap is an argument that maps names to files, in their order.
 type fileMap []namedFile

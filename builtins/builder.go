@@ -168,8 +168,13 @@ func (w *Builder) Look(ctx context.Context, root *Rootfs, q sandbox.Look) (sandb
 	return answer, err
 }
 
+var errEmpty = errors.New("cannot pack the rootfs: it is empty; put files into it first")
+
 // Pack implements Worker.
 func (w *Builder) Pack(ctx context.Context, s *Step, dir string, parts []Part) ([]*File, error) {
+	if s.Root.tree.Empty() {
+		return nil, errEmpty
+	}
 	start := time.Now()
 	var set []pack.Result
 	var files []*File

@@ -56,6 +56,7 @@ var vocabulary = map[string]builtin{
 	"local":         {do: (*Build).local},
 	"make_image":    {do: (*Build).makeImage, pure: true},
 	"render":        {do: (*Build).render, pure: true},
+	"misuse":        {do: (*Build).misuse, pure: true},
 	"notice":        {do: (*Build).notice},
 	"pack_lxc":      {do: (*Build).packLXC},
 	"pack_lxd":      {do: (*Build).packLXD},

@@ -91,6 +91,9 @@ func TestParseExpiry(t *testing.T) {
 		{"1d,2d", 0, true},
 		{"1.5h", 0, true},
 		{"99999999999d", 0, true},
+		{"20000w", 0, true},
+		{"15000w 15000w", 0, true},
+		{"9223372036s", 9223372036 * time.Second, false},
 	}
 	for _, test := range tests {
 		got, err := ParseExpiry(test.text)
@@ -102,6 +105,7 @@ func TestParseExpiry(t *testing.T) {
 
 func FuzzParseExpiry(f *testing.F) {
 	f.Add("1w 2d3h")
+	f.Add("20000w")
 	f.Fuzz(func(t *testing.T, text string) {
 		if d, err := ParseExpiry(text); err == nil && d < 0 {
 			t.Errorf("%q is %v", text, d)

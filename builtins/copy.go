@@ -23,11 +23,12 @@ import (
 // owner and group are for all regular files.
 func rootfsCopy(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	var source starlark.Value
-	var path string
+	var to optionalPath
 	var a attributes
-	if err := unpackArgs(fn, args, kwargs, a.pairs("source", &source, "path", &path)...); err != nil {
+	if err := unpackArgs(fn, args, kwargs, a.pairs("source", &source, "path", &to)...); err != nil {
 		return nil, err
 	}
+	path := string(to)
 	r := receiver(fn)
 	switch source := source.(type) {
 	case *File:

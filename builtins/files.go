@@ -46,7 +46,7 @@ type attributes struct {
 	mode     fileMode
 	owner    owner
 	group    owner
-	ifExists string
+	ifExists optionalPath
 }
 
 func (a *attributes) pairs(pairs ...any) []any {
@@ -66,8 +66,8 @@ func (a *attributes) apply(edit *tree.Edit, args []Arg) []Arg {
 		args = append(args, Arg{"group", edit.Group})
 	}
 	if a.ifExists != "" {
-		edit.If = a.ifExists
-		args = append(args, Arg{"if_exists", a.ifExists})
+		edit.If = string(a.ifExists)
+		args = append(args, Arg{"if_exists", edit.If})
 	}
 	return args
 }
@@ -103,15 +103,16 @@ func writeText(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tupl
 // root.replace(path, pattern, text="") puts text in place of all that matches the RE2
 // pattern, line by line; in text, $1 or ${1} stands for what a group matched.
 func rootfsReplace(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
-	var path, pattern, text string
-	if err := starlark.UnpackArgs(fn.Name(), args, kwargs, "path", &path, "pattern", &pattern, "text", &text); err != nil {
+	var path filePath
+	var pattern, text string
+	if err := unpackAnyArgs(fn, args, kwargs, "path", &path, "pattern", &pattern, "text", &text); err != nil {
 		return nil, err
 	}
 	if _, err := regexp.Compile(pattern); err != nil {
 		return nil, fmt.Errorf("replace: %w", err)
 	}
-	return receiver(fn).change(thread, fn, tree.Edit{Op: "replace", Path: path, Pattern: pattern, Content: []byte(text)},
-		Arg{"path", path}, Arg{"pattern", pattern}, Arg{"text", text})
+	return receiver(fn).change(thread, fn, tree.Edit{Op: "replace", Path: string(path), Pattern: pattern, Content: []byte(text)},
+		Arg{"path", string(path)}, Arg{"pattern", pattern}, Arg{"text", text})
 }
 
 // root.mkdir(path, mode=None, owner=None, group=None) makes a directory and its
@@ -127,19 +128,25 @@ func rootfsChmod(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tu
 }
 
 func setAttributes(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple, op string) (starlark.Value, error) {
-	var path string
+	var path anyPath
 	var a attributes
 	if err := unpackArgs(fn, args, kwargs, a.pairs("path", &path)...); err != nil {
 		return nil, err
 	}
-	edit := tree.Edit{Op: op, Path: path}
-	return receiver(fn).change(thread, fn, edit, a.apply(&edit, []Arg{{"path", path}})...)
+	edit := tree.Edit{Op: op, Path: string(path)}
+	return receiver(fn).change(thread, fn, edit, a.apply(&edit, []Arg{{"path", edit.Path}})...)
 }
 
 // root.link(path, target) makes path a symbolic link with the text target. A file or
 // link that is there gives way.
 func rootfsLink(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
-	return twoPaths(thread, fn, args, kwargs, "symlink", "target")
+	var path filePath
+	var target anyPath
+	if err := unpackArgs(fn, args, kwargs, "path", &path, "target", &target); err != nil {
+		return nil, err
+	}
+	return receiver(fn).change(thread, fn, tree.Edit{Op: "symlink", Path: string(path), To: string(target)},
+		Arg{"path", string(path)}, Arg{"target", string(target)})
 }
 
 // root.hardlink(path, target) gives the file target the second name path.
@@ -153,12 +160,12 @@ func rootfsRename(thread *starlark.Thread, fn *starlark.Builtin, args starlark.T
 }
 
 func twoPaths(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple, op, second string) (starlark.Value, error) {
-	var path filePath
-	var to string
+	var path, to filePath
 	if err := unpackArgs(fn, args, kwargs, "path", &path, second, &to); err != nil {
 		return nil, err
 	}
-	return receiver(fn).change(thread, fn, tree.Edit{Op: op, Path: string(path), To: to}, Arg{"path", string(path)}, Arg{second, to})
+	return receiver(fn).change(thread, fn, tree.Edit{Op: op, Path: string(path), To: string(to)},
+		Arg{"path", string(path)}, Arg{second, string(to)})
 }
 
 // root.remove(path) removes a file, or a directory with all below it. It is no error
@@ -194,13 +201,13 @@ func rootfsReadlink(thread *starlark.Thread, fn *starlark.Builtin, args starlark
 }
 
 func text(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple, op string) (starlark.Value, error) {
-	var path string
+	var path filePath
 	var missing starlark.Value
 	if err := unpackArgs(fn, args, kwargs, "path", &path, "default?", &missing); err != nil {
 		return nil, err
 	}
 	r := receiver(fn)
-	answer, err := r.build.Worker.Look(Context(thread), r, sandbox.Look{Op: op, Path: path})
+	answer, err := r.build.Worker.Look(Context(thread), r, sandbox.Look{Op: op, Path: string(path)})
 	switch {
 	case err != nil:
 		return nil, err
@@ -216,27 +223,27 @@ func text(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kw
 // root.exists(path) tells whether there is a file, directory or link of that name. A
 // dangling link is there.
 func rootfsExists(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
-	var path string
+	var path anyPath
 	if err := unpackArgs(fn, args, kwargs, "path", &path); err != nil {
 		return nil, err
 	}
 	r := receiver(fn)
-	answer, err := r.build.Worker.Look(Context(thread), r, sandbox.Look{Op: "exists", Path: path})
+	answer, err := r.build.Worker.Look(Context(thread), r, sandbox.Look{Op: "exists", Path: string(path)})
 	return starlark.Bool(answer.Found), err
 }
 
 // root.glob(pattern) returns the sorted paths that match, such as
 // "/etc/apt/sources.list.d/*.list": *, ? and [a-z] stand for parts of one name.
 func rootfsGlob(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
-	var pattern string
+	var pattern anyPath
 	if err := unpackArgs(fn, args, kwargs, "pattern", &pattern); err != nil {
 		return nil, err
 	}
-	if _, err := path.Match(pattern, ""); err != nil {
+	if _, err := path.Match(string(pattern), ""); err != nil {
 		return nil, fmt.Errorf("glob: %w: %s", err, pattern)
 	}
 	r := receiver(fn)
-	answer, err := r.build.Worker.Look(Context(thread), r, sandbox.Look{Op: "glob", Path: pattern})
+	answer, err := r.build.Worker.Look(Context(thread), r, sandbox.Look{Op: "glob", Path: string(pattern)})
 	if err != nil {
 		return nil, err
 	}

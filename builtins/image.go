@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"math"
 	"regexp"
 	"slices"
 	"strconv"
@@ -173,6 +174,9 @@ func (b *Build) makeImage(thread *starlark.Thread, fn *starlark.Builtin, args st
 	}
 	if context != nil {
 		img.Context = ToPlain(context).(map[string]any)
+		if _, err := json.Marshal(img.Context); err != nil {
+			return nil, fmt.Errorf("%s: context: a number in it is not finite", fn.Name())
+		}
 	}
 	_, err := img.at(img.now)
 	return img, err
@@ -211,11 +215,12 @@ func ParseExpiry(text string) (time.Duration, error) {
 	}
 	var total time.Duration
 	for _, part := range expiryPart.FindAllStringSubmatch(text, -1) {
-		n, err := strconv.ParseInt(part[1], 10, 32)
-		if err != nil {
+		n, err := strconv.ParseInt(part[1], 10, 64)
+		unit := expiryUnits[part[2]]
+		if err != nil || time.Duration(n) > (math.MaxInt64-total)/unit {
 			return 0, fmt.Errorf("too long: %q", text)
 		}
-		total += time.Duration(n) * expiryUnits[part[2]]
+		total += time.Duration(n) * unit
 	}
 	return total, nil
 }

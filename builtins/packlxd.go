@@ -89,7 +89,7 @@ func (p *lxdPack) parts() ([]Part, error) {
 		}
 		return []Part{p.unified(at.Name+".tar"+c.Suffix(), c)}, err
 	}
-	return nil, fmt.Errorf(`type is %q, want "split" or "unified"`, p.kind)
+	return nil, Misuse{fmt.Errorf(`type is %q, want "split" or "unified"`, p.kind)}
 }
 
 func (p *lxdPack) needs() []Need {

@@ -102,6 +102,9 @@ func (p *Planner) needPath(s *Step, name string) error {
 // Lacking implements Worker.
 func (p *Planner) Lacking(s *Step, what string) error {
 	p.Record(s)
+	if s.Root != nil {
+		s.Root.filled = true
+	}
 	p.Problems = append(p.Problems, lackingError(s, what))
 	return nil
 }
@@ -109,6 +112,7 @@ func (p *Planner) Lacking(s *Step, what string) error {
 // Change implements Worker.
 func (p *Planner) Change(_ context.Context, s *Step) error {
 	p.Record(s)
+	s.Root.filled = true
 	return nil
 }
 
@@ -121,6 +125,9 @@ func (p *Planner) Look(_ context.Context, _ *Rootfs, q sandbox.Look) (sandbox.An
 // Pack implements Worker.
 func (p *Planner) Pack(_ context.Context, s *Step, _ string, parts []Part) ([]*File, error) {
 	p.Record(s)
+	if !s.Root.filled && s.Root.source == "" {
+		return nil, errEmpty
+	}
 	var files []*File
 	for _, part := range parts {
 		files = append(files, &File{name: part.File})

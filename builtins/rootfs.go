@@ -2,6 +2,7 @@ package builtins
 
 import (
 	"fmt"
+	"slices"
 	"sort"
 	"strings"
 
@@ -24,6 +25,7 @@ type Rootfs struct {
 	source  string      // directory of the host that it began as, if it did
 	tree    *layer.Tree // nil in a plan
 	frozen  string      // why it cannot be changed; empty: it can
+	filled  bool        // something was done to it; only a plan knows
 
 	templates    []pack.Template // for LXD
 	placeholders []string        // for LXC
@@ -88,7 +90,12 @@ func (r *Rootfs) AttrNames() []string {
 
 // SetField lets a source say how packages are managed in what it made.
 func (r *Rootfs) SetField(name string, v starlark.Value) error {
-	if name != "manager" {
+	switch {
+	case name == "env" || name == "memo":
+		return fmt.Errorf("cannot set .%s of a rootfs: it is always the same dict; change its items", name)
+	case slices.Contains(r.AttrNames(), name) && name != "manager":
+		return fmt.Errorf("cannot set .%s of a rootfs: only its manager can be set", name)
+	case name != "manager":
 		return starlark.NoSuchAttrError(fmt.Sprintf("cannot set .%s of a rootfs", name))
 	}
 	if err := r.checkMutable("set the manager of"); err != nil {
@@ -156,7 +163,8 @@ func (b *Build) fork(thread *starlark.Thread, fn *starlark.Builtin, args starlar
 		}
 		fork.target = text
 	}
-	fork.env, fork.memo = copyDict(root.env), copyDict(root.memo)
+	copies := make(map[starlark.Value]starlark.Value)
+	fork.env, fork.memo = copyDeep(root.env, copies).(*starlark.Dict), copyDeep(root.memo, copies).(*starlark.Dict)
 	if root.tree != nil {
 		fork.tree = root.tree.Fork()
 	}
@@ -179,14 +187,6 @@ func (b *Build) export(thread *starlark.Thread, fn *starlark.Builtin, args starl
 	}
 	s := b.newStep(thread, fn, root, Arg{"path", dir}, Arg{"replace", replace})
 	return starlark.None, b.Worker.Export(Context(thread), s, dir, replace)
-}
-
-func copyDict(d *starlark.Dict) *starlark.Dict {
-	c := new(starlark.Dict)
-	for _, item := range d.Items() {
-		c.SetKey(item[0], item[1])
-	}
-	return c
 }
 
 func errTarget(target starlark.Value) error {

@@ -24,11 +24,8 @@ func (p *programs) Unpack(v starlark.Value) error {
 		if !ok {
 			return errors.New(`the script does not begin with "#!"; a command is a list of strings`)
 		}
-		if strings.TrimSpace(interpreter) == "" {
-			return errors.New(`the script names no interpreter behind its "#!"`)
-		}
 		*p = programs{{Script: script}}
-		return nil
+		return checkInterpreter(interpreter)
 	}
 	list, ok := v.(starlark.Sequence)
 	if _, isDict := v.(*starlark.Dict); !ok || isDict {
@@ -45,7 +42,10 @@ func (p *programs) Unpack(v starlark.Value) error {
 			var command stringList
 			err := command.Unpack(v)
 			*p = programs{{Args: command}}
-			return err
+			if err != nil {
+				return err
+			}
+			return checkCommand(command)
 		}
 		var one programs
 		if err := one.Unpack(x); err != nil {
@@ -54,6 +54,24 @@ func (p *programs) Unpack(v starlark.Value) error {
 		*p = append(*p, one...)
 	}
 	return nil
+}
+
+// checkInterpreter checks what stands behind the "#!" of a script.
+func checkInterpreter(text string) error {
+	switch {
+	case strings.TrimSpace(text) == "":
+		return errors.New(`the script names no interpreter behind its "#!"`)
+	case strings.HasSuffix(text, "\r"): // the kernel takes it for a part of the name
+		return errors.New("the first line of the script ends in a carriage return; save it with the line ends of Unix")
+	}
+	return checkZero(text)
+}
+
+func checkCommand(args []string) error {
+	if args[0] == "" {
+		return errors.New("the command has an empty name")
+	}
+	return checkZero(strings.Join(args, " "))
 }
 
 // plain shows the programs as they were given.

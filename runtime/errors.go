@@ -3,6 +3,7 @@ package runtime
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 
 	"go.starlark.net/resolve"
@@ -123,6 +124,24 @@ func (l *loader) joinResolve(list resolve.ErrorList) string {
 		}
 	}
 	return strings.Join(texts, "; ")
+}
+
+// badCall matches what the interpreter says of calls that are wrong whatever the values:
+// of functions of recipes, of its own functions, and of methods that nothing has. That
+// NoneType has none may be what an assumed answer has led to.
+var badCall = regexp.MustCompile(`^function \S+ (accepts|got|missing|called recursively)|` +
+	`^\w+: (unexpected keyword argument|missing argument for|got \d+ arguments, want) |` +
+	`^[a-z]\w* has no \.\w+ field or method`)
+
+// isCertain tells whether an error of a plan is one of the run as well, although the plan
+// has assumed what the image holds.
+func isCertain(err error) bool {
+	var misuse builtins.Misuse
+	if errors.As(err, &misuse) {
+		return true
+	}
+	var e *Error
+	return errors.As(err, &e) && badCall.MatchString(e.Err.Error())
 }
 
 // Explain prints an error as the tool shows it: the places, the cause, and of a

@@ -5,11 +5,8 @@ package runtime
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"os"
 	"path"
 	"path/filepath"
 	"strings"
@@ -88,7 +85,7 @@ func (l *loader) load(m module) (starlark.StringDict, error) {
 	}
 	e := new(loaded)
 	l.modules[m] = e
-	text, err := fs.ReadFile(m.lib.files, m.path)
+	text, err := m.read()
 	if err != nil {
 		e.err = fmt.Errorf("cannot read %s: %w", m, pathCause(err))
 	} else {
@@ -174,14 +171,6 @@ func libraryNames(libs map[string]*library) []string {
 	return names
 }
 
-func pathCause(err error) error {
-	var pe *fs.PathError
-	if errors.As(err, &pe) {
-		return pe.Err
-	}
-	return err
-}
-
 // locate returns the file of the host that a path in a recipe file means.
 func (l *loader) locate(from, name string) (string, error) {
 	if filepath.IsAbs(name) {
@@ -192,40 +181,4 @@ func (l *loader) locate(from, name string) (string, error) {
 		return "", fmt.Errorf("%s is not a file of this machine: only an absolute path can be local to it", from)
 	}
 	return filepath.Join(m.lib.dir, path.Dir(m.path), name), nil
-}
-
-// main returns the module of a recipe given as a path, "-" for standard input, or the
-// name of an embedded one, and its text where that is not read from a file.
-func (l *loader) main(name string, stdin io.Reader) (m module, text string, err error) {
-	if name == "-" {
-		data, err := io.ReadAll(stdin)
-		if err != nil {
-			return m, "", fmt.Errorf("cannot read the recipe from standard input: %w", err)
-		}
-		lib, err := l.open(".")
-		return module{lib, "<stdin>"}, string(data), err
-	}
-	if isName(name) {
-		if _, err := fs.Stat(recipes.FS, name+".star"); err == nil {
-			return module{l.libraries["@recipes"], name + ".star"}, "", nil
-		}
-		if _, err := os.Stat(name); err != nil {
-			return m, "", fmt.Errorf("there is no recipe %q; 'imagebuilder recipes' lists those that come with the tool", name)
-		}
-	}
-	lib, err := l.open(filepath.Dir(name))
-	return module{lib, filepath.Base(name)}, "", err
-}
-
-// isName tells the name of an embedded recipe from a path.
-func isName(name string) bool { return !strings.ContainsAny(name, "/.") }
-
-// open makes a directory the recipe's own library. Its files are read through an
-// os.Root, which no link leads out of.
-func (l *loader) open(dir string) (*library, error) {
-	root, err := os.OpenRoot(dir)
-	if err != nil {
-		return nil, fmt.Errorf("cannot open the directory of the recipe: %w", err)
-	}
-	return &library{files: root.FS(), dir: dir}, nil
 }

@@ -42,6 +42,9 @@ func (o *options) option(thread *starlark.Thread, fn *starlark.Builtin, args sta
 	if err := starlark.UnpackArgs(fn.Name(), args, kwargs, "name", &opt.Name, "default", &opt.Default, "help?", &opt.Help, "values??", &values); err != nil {
 		return nil, err
 	}
+	if opt.Name == "" || strings.ContainsAny(opt.Name, "= \t\n\x00") {
+		return nil, fmt.Errorf("option: %q is no name that -o name=value can say", opt.Name)
+	}
 	if o.closed {
 		return nil, errors.New("option: only available while files are loaded")
 	}

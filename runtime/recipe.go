@@ -51,9 +51,9 @@ func Load(ctx context.Context, name string, config Config) (*Recipe, error) {
 		return nil, err
 	}
 	var globals starlark.StringDict
-	if text != "" || name == "-" {
-		r.loader.modules[m] = new(loaded)
-		globals, err = r.loader.exec(m, text)
+	if text != nil { // not nil for an empty file, either
+		r.loader.modules[m] = new(loaded) // being loaded
+		globals, err = r.loader.exec(m, string(text))
 	} else {
 		globals, err = r.loader.load(m)
 	}
@@ -108,6 +108,9 @@ func (r *Recipe) loadPrelude() error {
 	l.core = r.build.Predeclared()
 	l.core["option"] = starlark.NewBuiltin("option", r.options.option)
 	words, err := l.load(module{l.libraries["@stdlib"], prelude})
+	if cause := context.Cause(l.ctx); cause != nil {
+		return cause
+	}
 	if err != nil {
 		return fmt.Errorf("internal error: %w", r.explain(err))
 	}
@@ -158,7 +161,7 @@ func (r *Recipe) Check() (*builtins.Planner, error) {
 	r.log = slog.New(slog.DiscardHandler)
 	planner, err := r.Plan()
 	// What goes wrong after an answer was assumed may be the assumption's fault.
-	if err != nil && planner.Assumed && r.loader.ctx.Err() == nil {
+	if planner.Assumed && r.loader.ctx.Err() == nil && !isCertain(err) {
 		err = nil
 	}
 	return planner, err

@@ -5,11 +5,13 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -226,5 +228,24 @@ func TestPublish(t *testing.T) {
 	}
 	if got := list(); got != "x 644 two\ny 644 same\n" {
 		t.Errorf("after a failure:\n%s", got)
+	}
+}
+
+// A named pipe that has the name of a result gives way to it: to open it takes a writer.
+func TestPublishOverPipe(t *testing.T) {
+	dir := t.TempDir()
+	kept, name := filepath.Join(t.TempDir(), "x"), filepath.Join(dir, "x")
+	if err := errors.Join(os.WriteFile(kept, nil, 0o600), syscall.Mkfifo(name, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- pack.Publish(dir, []pack.Result{{Path: kept, Name: "x"}}) }()
+	select {
+	case err := <-done:
+		if st, _ := os.Lstat(name); err != nil || !st.Mode().IsRegular() {
+			t.Errorf("%v, %v", err, st.Mode())
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("it waits for a writer")
 	}
 }

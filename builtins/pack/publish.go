@@ -99,16 +99,18 @@ func hiddenName(name string) string {
 	return filepath.Join(filepath.Dir(name), "."+filepath.Base(name)+".new")
 }
 
+// isThere tells whether dir has the file. What is no regular file is not opened: a named
+// pipe would wait for its other end.
 func (r Result) isThere(dir string) (bool, error) {
-	f, err := os.Open(filepath.Join(dir, r.Name))
+	name := filepath.Join(dir, r.Name)
+	if st, err := os.Lstat(name); err != nil || !st.Mode().IsRegular() || st.Size() != r.Size {
+		return false, nil
+	}
+	f, err := os.Open(name)
 	if err != nil {
 		return false, nil
 	}
 	defer f.Close()
-	st, err := f.Stat()
-	if err != nil || !st.Mode().IsRegular() || st.Size() != r.Size {
-		return false, err
-	}
 	h := sha256.New()
 	if _, err := io.Copy(h, f); err != nil {
 		return false, err

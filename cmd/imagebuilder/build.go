@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -40,19 +39,9 @@ func (o *buildOptions) addFlags(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&o.store.NoOverlay, "disable-overlay", false, "work on plain copies instead of overlayfs, without reuse")
 }
 
-// bound ends the command after some time, if that is not zero.
-func bound(cmd *cobra.Command, limit time.Duration) (release func()) {
-	if limit == 0 {
-		return func() {}
-	}
-	ctx, cancel := context.WithTimeoutCause(cmd.Context(), limit, fmt.Errorf("timed out after %v", limit))
-	cmd.SetContext(ctx)
-	return cancel
-}
-
 // seconds is the duration of so many seconds, or the longest that there is.
-func seconds(n uint) time.Duration {
-	return time.Duration(min(n, math.MaxInt64/uint(time.Second))) * time.Second
+func seconds(n uint) timeLimit {
+	return timeLimit(min(n, math.MaxInt64/uint(time.Second))) * timeLimit(time.Second)
 }
 
 // checkAndBuild runs a recipe after all that can be known before is known to be right.

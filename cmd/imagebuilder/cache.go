@@ -53,6 +53,7 @@ func (o *cacheOptions) open(options layer.Options) (*layer.Store, error) {
 
 func newCacheCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "cache", Short: "List or shrink the cache of layers, results and downloads"}
+	asGroup(cmd)
 	cmd.AddCommand(newCacheListCommand(), newCachePruneCommand())
 	return cmd
 }

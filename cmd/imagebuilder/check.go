@@ -1,6 +1,12 @@
 package main
 
-import "github.com/spf13/cobra"
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"imagebuilder/runtime"
+)
 
 func newCheckCommand() *cobra.Command {
 	var recipe recipeOptions
@@ -12,16 +18,28 @@ wrong with a recipe before it runs is reported; nothing is printed if all is wel
 the YAML definition of a recipe all entries are checked, whatever they are for.`,
 		Args: args(1, 1000),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			for _, name := range args {
-				if err := recipe.check(cmd, name); err != nil {
-					return err
-				}
-			}
-			return nil
+			return recipe.checkAll(cmd, args)
 		},
 	}
 	recipe.addFlags(cmd)
 	return cmd
+}
+
+// checkAll tells what is wrong with each of the recipes; the last error is returned.
+func (o *recipeOptions) checkAll(cmd *cobra.Command, names []string) (failed error) {
+	for _, name := range names {
+		err := o.check(cmd, name)
+		if err == nil {
+			continue
+		}
+		if failed != nil {
+			fmt.Fprint(cmd.ErrOrStderr(), runtime.Explain(failed))
+		}
+		if failed = err; cmd.Context().Err() != nil {
+			break
+		}
+	}
+	return failed
 }
 
 func (o *recipeOptions) check(cmd *cobra.Command, name string) error {

@@ -6,12 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/signal"
 	"path/filepath"
-	"syscall"
 
 	"github.com/spf13/cobra"
 
+	"imagebuilder/builtins"
 	"imagebuilder/builtins/sandbox"
 	"imagebuilder/runtime"
 )
@@ -85,28 +84,6 @@ type usageError struct{ error }
 
 func (e usageError) Unwrap() error { return e.error }
 
-// signalError is why a run ended.
-type signalError struct{ signal syscall.Signal }
-
-func (e signalError) Error() string { return "interrupted by " + signalNames[e.signal] }
-
-var signalNames = map[syscall.Signal]string{
-	syscall.SIGHUP:  "SIGHUP",
-	syscall.SIGINT:  "SIGINT",
-	syscall.SIGTERM: "SIGTERM",
-}
-
-// watchSignals ends the run in order at the first signal and at once at the second.
-// What children leave dies with this process, what it leaves the next one removes.
-func watchSignals(cancel context.CancelCauseFunc) {
-	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
-	first := (<-signals).(syscall.Signal)
-	cancel(signalError{first})
-	second := (<-signals).(syscall.Signal)
-	os.Exit(128 + int(second))
-}
-
 func newRootCommand() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "imagebuilder",
@@ -128,6 +105,7 @@ An image server is a tree of images and what is made of it:
 
   imagebuilder stream --help         add, build, list, prune, serve, verify`,
 	}
+	asGroup(root)
 	root.AddCommand(definitionCommands()...)
 	root.AddCommand(
 		newConvertCommand(),
@@ -142,6 +120,27 @@ An image server is a tree of images and what is made of it:
 		newVersionCommand(),
 	)
 	return root
+}
+
+// asGroup makes a command one that only has others: alone it shows its help, and what is
+// none of them is a usage error, which cobra does not know.
+func asGroup(group *cobra.Command) {
+	group.DisableFlagsInUseLine = true
+	group.Args = cobra.ArbitraryArgs
+	group.RunE = func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return cmd.Help()
+		}
+		var names []string
+		for _, c := range cmd.Commands() {
+			names = append(names, c.Name())
+		}
+		hint := fmt.Sprintf("see '%s --help'", cmd.CommandPath())
+		if near := builtins.Nearest(args[0], names); near != "" {
+			hint = "did you mean " + near + "?"
+		}
+		return usageError{fmt.Errorf("unknown command %q for %q; %s", args[0], cmd.CommandPath(), hint)}
+	}
 }
 
 // args checks the number of arguments as a usage error.

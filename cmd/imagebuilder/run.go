@@ -1,9 +1,7 @@
 package main
 
 import (
-	"context"
 	"fmt"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -13,7 +11,7 @@ import (
 type runOptions struct {
 	recipe  recipeOptions
 	build   buildOptions
-	timeout time.Duration
+	timeout timeLimit
 }
 
 func newRunCommand() *cobra.Command {
@@ -46,7 +44,7 @@ the results are printed.
 	}
 	o.recipe.addFlags(cmd)
 	o.build.addFlags(cmd)
-	cmd.Flags().DurationVar(&o.timeout, "timeout", 0, "end the run after this `duration`, such as 90s or 2h")
+	cmd.Flags().Var(&o.timeout, "timeout", timeLimitUsage)
 	help := cmd.HelpFunc()
 	cmd.SetHelpFunc(func(cmd *cobra.Command, args []string) {
 		help(cmd, args)
@@ -60,7 +58,7 @@ func (o *runOptions) helpRecipe(cmd *cobra.Command) {
 	if cmd.Flags().NArg() == 0 {
 		return
 	}
-	cmd.SetContext(context.Background())
+	defer bound(cmd, o.timeout)()
 	recipe, err := (&recipeOptions{}).load(cmd, cmd.Flags().Arg(0), o.build.log)
 	if err != nil {
 		fmt.Fprintf(cmd.ErrOrStderr(), "\n%s", runtime.Explain(err))

@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"math"
 	"os"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -32,6 +31,7 @@ func newStreamCommand() *cobra.Command {
 
 A version whose name starts with a dot is not finished: upload to .VERSION, then rename.`,
 	}
+	asGroup(cmd)
 	cmd.AddCommand(
 		newStreamAddCommand(),
 		newStreamBuildCommand(),
@@ -51,7 +51,7 @@ type treeOptions struct {
 	natural bool
 	links   bool
 	workers int
-	timeout time.Duration
+	timeout timeLimit
 }
 
 // addFlags adds the flags of all commands; streams says what is meant without --stream.
@@ -60,7 +60,7 @@ func (o *treeOptions) addFlags(cmd *cobra.Command, streams string) {
 	cmd.Flags().Lookup("debug").Usage = "show more"
 	cmd.Flags().StringSliceVar(&o.streams, "stream", nil, "`name` of a stream, a directory of images; may be repeated (default "+streams+")")
 	cmd.Flags().StringVar(&o.version, "stream-version", "v1", "`name` of the directory of catalogs; clients know v1 only")
-	cmd.Flags().DurationVar(&o.timeout, "timeout", 0, "end the run after this `duration`, such as 90s or 2h")
+	cmd.Flags().Var(&o.timeout, "timeout", timeLimitUsage)
 }
 
 // addWorkFlags adds the flags of those that read the images.

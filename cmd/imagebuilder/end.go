@@ -1,0 +1,99 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"os/signal"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"imagebuilder/builtins/host"
+)
+
+// endGrace is how long a run may take to end in order once it is to: longer than the
+// programs in the sandbox have for it.
+const endGrace = 2 * host.DefaultGrace
+
+// clientGrace is what a server adds to it for the requests under way.
+var clientGrace atomic.Int64
+
+// signalError is why a run ended.
+type signalError struct{ signal syscall.Signal }
+
+func (e signalError) Error() string { return "interrupted by " + signalNames[e.signal] }
+
+var signalNames = map[syscall.Signal]string{
+	syscall.SIGHUP:  "SIGHUP",
+	syscall.SIGINT:  "SIGINT",
+	syscall.SIGTERM: "SIGTERM",
+}
+
+// watchSignals ends the run in order at the first signal and at once at the second, or
+// if the first has not ended it after a while: nobody waits for a system call or a word
+// of the language that takes forever. What children leave dies with this process, what
+// it leaves the next one removes.
+func watchSignals(cancel context.CancelCauseFunc) {
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	first := (<-signals).(syscall.Signal)
+	cancel(signalError{first})
+	select {
+	case second := <-signals:
+		os.Exit(128 + int(second.(syscall.Signal)))
+	case <-time.After(endGrace + time.Duration(clientGrace.Load())):
+		abandon(signalError{first}, 128+int(first))
+	}
+}
+
+// bound ends the command after some time, if that is not zero: as a signal does, in order,
+// or else by force.
+func bound(cmd *cobra.Command, after timeLimit) (release func()) {
+	if after == 0 {
+		return func() {}
+	}
+	limit := time.Duration(after)
+	cause := fmt.Errorf("timed out after %v", limit)
+	ctx, cancel := context.WithTimeoutCause(cmd.Context(), limit, cause)
+	cmd.SetContext(ctx)
+	force := time.AfterFunc(limit+min(endGrace, math.MaxInt64-limit), func() { abandon(cause, exitError) })
+	return func() {
+		force.Stop()
+		cancel()
+	}
+}
+
+// timeLimit is the flag --timeout.
+type timeLimit time.Duration
+
+const timeLimitUsage = "end the run after this `duration`, such as 90s or 2h"
+
+// Set implements pflag.Value.
+func (l *timeLimit) Set(text string) error {
+	d, err := time.ParseDuration(text)
+	if err == nil && d < 0 {
+		err = errors.New("it is negative; 0 means no limit")
+	}
+	*l = timeLimit(d)
+	return err
+}
+
+func (l *timeLimit) Type() string { return "duration" }
+
+func (l *timeLimit) String() string {
+	if *l == 0 {
+		return "" // which the help does not show
+	}
+	return time.Duration(*l).String()
+}
+
+// abandon ends the process, whatever it is doing.
+func abandon(cause error, code int) {
+	fmt.Fprintf(os.Stderr, "error: %v; it did not end in order, and was left as it was\n", cause)
+	os.Exit(code)
+}
