@@ -42,6 +42,7 @@ type Builder struct {
 
 	steps  int
 	looked map[lookKey]sandbox.Answer
+	packed packedRoots
 }
 
 type lookKey struct {
@@ -174,6 +175,9 @@ var errEmpty = errors.New("cannot pack the rootfs: it is empty; put files into i
 func (w *Builder) Pack(ctx context.Context, s *Step, dir string, parts []Part) ([]*File, error) {
 	if s.Root.tree.Empty() {
 		return nil, errEmpty
+	}
+	if err := w.packed.add(s, dir, parts); err != nil {
+		return nil, err
 	}
 	start := time.Now()
 	var set []pack.Result

@@ -26,6 +26,8 @@ type Planner struct {
 	Problems []error // what stands in the way of a build besides missing needs
 	Assumed  bool    // an answer was assumed
 
+	packed packedRoots
+
 	// Has tells whether the host has a program; nil: this machine is asked.
 	Has func(program string) bool
 }
@@ -123,10 +125,13 @@ func (p *Planner) Look(_ context.Context, _ *Rootfs, q sandbox.Look) (sandbox.An
 }
 
 // Pack implements Worker.
-func (p *Planner) Pack(_ context.Context, s *Step, _ string, parts []Part) ([]*File, error) {
+func (p *Planner) Pack(_ context.Context, s *Step, dir string, parts []Part) ([]*File, error) {
 	p.Record(s)
 	if !s.Root.filled && s.Root.source == "" {
 		return nil, errEmpty
+	}
+	if err := p.packed.add(s, dir, parts); err != nil {
+		return nil, err
 	}
 	var files []*File
 	for _, part := range parts {
