@@ -15,26 +15,40 @@ func (b *builder) choose() {
 	seen := make(uniqueness)
 	b.withheld = make(map[*file]bool)
 	for _, s := range b.streams {
+		s.withheld = []string{}
 		for _, p := range s.found.products {
-			if !p.hasComplete() {
-				continue
+			if p.hasComplete() {
+				s.products = append(s.products, b.published(s, p, seen))
 			}
-			entry := published{product: p}
-			for _, v := range b.ordered(p.listed()) {
-				twins := seen.withhold(path.Join(p.name.Dir(s.name), v.name), v)
-				for f, twin := range twins {
-					b.duplicate(path.Join(p.name.Dir(s.name), v.name, f.name), twin)
-					b.withheld[f] = true
-				}
-				if len(twins) < v.images() {
-					entry.versions = append(entry.versions, v)
-				}
-			}
-			s.products = append(s.products, entry)
-			b.sum.Products++
-			b.sum.Versions += len(entry.versions)
 		}
 	}
+}
+
+// published returns a product with those of its versions that have an image which was
+// not seen before.
+func (b *builder) published(s *streamBuild, p *product, seen uniqueness) published {
+	entry := published{product: p}
+	for _, v := range b.ordered(p.listed()) {
+		name := path.Join(p.name.Dir(s.name), v.name)
+		twins := seen.withhold(name, v)
+		for f, twin := range twins {
+			b.duplicate(path.Join(name, f.name), twin)
+			b.withheld[f] = true
+		}
+		if len(twins) == v.images() {
+			s.withheld = append(s.withheld, name)
+			continue
+		}
+		if b.before[name] && !s.listing[p.name][v.name] {
+			j := &job{builder: b, stream: s, product: p}
+			j.added(v)
+			j.flush()
+		}
+		entry.versions = append(entry.versions, v)
+	}
+	b.sum.Products++
+	b.sum.Versions += len(entry.versions)
+	return entry
 }
 
 func (b *builder) duplicate(name, twin string) {

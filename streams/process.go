@@ -179,17 +179,21 @@ func (j *job) report() {
 	}
 }
 
-// welcome says which versions are new.
+// welcome says which versions are new. Whether one that was withheld is listed now
+// shows later.
 func (j *job) welcome() {
 	for _, v := range j.product.listed() {
-		if j.stream.listing[j.product.name][v.name] {
-			continue
+		if !j.stream.listing[j.product.name][v.name] && !j.before[j.path(v)] {
+			j.added(v)
 		}
-		j.sum.Added++
-		j.log(slog.LevelInfo, "New version added to the product catalog", j.attrs(v)...)
-		if !catalog.Readable(v.name) {
-			j.log(slog.LevelWarn, "Clients pass over a version whose name does not start with a date", j.attrs(v)...)
-		}
+	}
+}
+
+func (j *job) added(v *version) {
+	j.sum.Added++
+	j.log(slog.LevelInfo, "New version added to the product catalog", j.attrs(v)...)
+	if !catalog.Readable(v.name) {
+		j.log(slog.LevelWarn, "Clients pass over a version whose name does not start with a date", j.attrs(v)...)
 	}
 }
 

@@ -19,6 +19,10 @@ type record struct {
 	Clean   bool              `json:"clean"`   // nothing was wrong that only a full build would say again
 	Stale   time.Time         `json:"stale"`   // when the page changes by itself; zero: never
 
+	// Withheld are the paths of the complete versions of each stream that are not listed
+	// because all of their images are elsewhere.
+	Withheld map[string][]string `json:"withheld"`
+
 	// How it was asked to, so that Prune and a repair can do the same.
 	Page     *page.Options `json:"page"`
 	Deltas   DeltaOptions  `json:"deltas"`

@@ -1,0 +1,47 @@
+package streams_test
+
+import (
+	"testing"
+
+	"imagebuilder/streams"
+	"imagebuilder/streams/imagetree"
+)
+
+const daily = "daily/" + ubuntu + "/"
+
+// twoStreams makes a build of both streams.
+func twoStreams(o *streams.BuildOptions) {
+	noDeltas(o)
+	o.Streams = []string{"images", "daily"}
+}
+
+// newTwins makes a tree with a second stream that has the images of the first.
+func newTwins(t *testing.T) *fixture {
+	f := newFixture(t)
+	for _, stream := range []string{"images", "daily"} {
+		for i, version := range []string{v1, v2} {
+			f.make(imagetree.Image{Stream: stream, Product: ubuntu, Version: version, Same: true, Size: 4096 + i})
+		}
+	}
+	return f
+}
+
+// TestBuildWithheld holds that versions which are not listed because their images are
+// elsewhere are not taken for dropped, nor for new at each build, until they are listed.
+func TestBuildWithheld(t *testing.T) {
+	f := newTwins(t)
+	first := f.build(twoStreams)
+	if first.Versions != 2 || first.Duplicates != 4 {
+		t.Fatalf("%+v\n%s", first, &f.log)
+	}
+	sum := f.build(twoStreams)
+	if sum.Dropped+sum.Added+len(sum.Published) > 0 || sum.Versions != 2 || f.said("Dropping", "") {
+		t.Errorf("again: %+v\n%s", sum, &f.log)
+	}
+	f.remove(dir(v1))
+	sum = f.build(twoStreams)
+	if sum.Dropped != 1 || sum.Added != 1 || sum.Versions != 2 || !f.said("New version added", "streamName=daily") {
+		t.Errorf("without a twin: %+v\n%s", sum, &f.log)
+	}
+	f.verify()
+}
