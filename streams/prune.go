@@ -70,7 +70,7 @@ func Prune(ctx context.Context, opts PruneOptions) (PruneSummary, error) {
 		return PruneSummary{}, err
 	}
 	defer l.close()
-	p := &pruner{work: w, opts: opts, now: w.clock(), start: l.start, leaving: w.readLeaving()}
+	p := &pruner{work: w, opts: opts, now: w.clock(), start: l.start, leaving: w.readLeaving(), record: w.readRecord()}
 	err = p.run(ctx)
 	p.sum.Waiting = len(p.leaving)
 	return p.sum, err
@@ -83,6 +83,7 @@ type pruner struct {
 	now     time.Time
 	start   int64 // time of the file system, with which times of files are compared
 	leaving leaving
+	record  record
 	streams []*streamPrune
 	sum     PruneSummary
 }
@@ -122,7 +123,7 @@ func (p *pruner) publish(ctx context.Context) (err error) {
 	if err := p.stageIndex(pub, entries, p.opts.Signer); err != nil {
 		return err
 	}
-	if opts := cmp.Or(p.opts.Page, p.readRecord().Page); opts != nil {
+	if opts := cmp.Or(p.opts.Page, p.record.Page); opts != nil {
 		if _, err := p.stageWebpage(pub, *opts, entries); err != nil {
 			return err
 		}

@@ -2,6 +2,7 @@ package streams_test
 
 import (
 	"testing"
+	"time"
 
 	"imagebuilder/streams"
 	"imagebuilder/streams/imagetree"
@@ -44,4 +45,34 @@ func TestBuildWithheld(t *testing.T) {
 		t.Errorf("without a twin: %+v\n%s", sum, &f.log)
 	}
 	f.verify()
+}
+
+// TestPruneWithheld holds that what a build keeps back on purpose is not dangling, also
+// after a build of other streams, and that nothing complete is while that is not known.
+func TestPruneWithheld(t *testing.T) {
+	tests := []struct {
+		summary string
+		edit    func(f *fixture)
+	}{
+		{"as it was built", func(*fixture) {}},
+		{"another stream was built since", func(f *fixture) { f.build(noDeltas) }},
+		{"the state was lost", func(f *fixture) { f.remove("streams/.state") }},
+	}
+	for _, test := range tests {
+		t.Run(test.summary, func(t *testing.T) {
+			f := newTwins(t)
+			f.make(imagetree.Image{Stream: "daily", Product: ubuntu, Version: v3})
+			f.make(imagetree.Image{Stream: "daily", Product: ubuntu, Version: "." + v4})
+			f.build(twoStreams)
+			f.age("daily", 100*time.Hour)
+			test.edit(f)
+			sum := f.prune(func(o *streams.PruneOptions) { o.Streams, o.Dangling, o.Force = []string{"daily"}, true, true })
+			if !f.exists(daily+v1) || !f.exists(daily+v2) || !f.exists(daily+v3) {
+				t.Errorf("%+v\n%s", sum, &f.log)
+			}
+			if f.exists(daily + "." + v4) {
+				t.Error("what is dangling is still there")
+			}
+		})
+	}
 }
