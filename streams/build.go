@@ -260,6 +260,7 @@ func (b *builder) saveRecord() error {
 	r := record{Options: b.optionsID(), Caches: map[string]string{}, Files: map[string]string{}, Clean: !b.sum.unclean, Stale: b.record.Stale}
 	r.Page, r.Deltas, r.Upstream = b.opts.Page, b.opts.Deltas, b.opts.Upstream
 	r.Withheld = maps.Clone(b.record.Withheld) // a prune of the other streams still needs theirs
+	r.Damaged = maps.Clone(b.record.Damaged)
 	if r.Withheld == nil {
 		r.Withheld = make(map[string][]string)
 	}
@@ -269,6 +270,7 @@ func (b *builder) saveRecord() error {
 		if !b.sum.Unchanged {
 			r.Withheld[s.name] = s.withheld
 		}
+		delete(r.Damaged, s.name)
 		names = append(names, b.catalogPath(s.name))
 	}
 	if b.opts.Page != nil {

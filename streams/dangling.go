@@ -21,6 +21,10 @@ func (p *pruner) planDangling(ctx context.Context, s *streamPrune) error {
 		p.info("Skipping removal of dangling resources, because product catalog is empty")
 		return nil
 	}
+	if s.damaged || p.record.Damaged[s.name] {
+		p.warn("Skipping removal of dangling resources, because products were dropped from the catalog; build lists them again", "streamName", s.name)
+		return nil
+	}
 	complete := 0
 	err := p.eachDir(ctx, s.name, productDepth, func(dir string) error {
 		id := strings.ReplaceAll(strings.TrimPrefix(dir, s.name+"/"), "/", ":")

@@ -134,6 +134,9 @@ func (p *pruner) publish(ctx context.Context) (err error) {
 	if err := p.writeLeaving(p.leaving); err != nil {
 		return err
 	}
+	if err := p.noteDamage(); err != nil {
+		return err
+	}
 	p.sum.Published, err = pub.commit(ctx)
 	return err
 }
@@ -176,6 +179,24 @@ func (p *pruner) enter() {
 			delete(p.leaving, name)
 		}
 	}
+}
+
+// noteDamage remembers from which catalogs products are dropped that may be good, until
+// a build lists them again.
+func (p *pruner) noteDamage() error {
+	before := len(p.record.Damaged)
+	for _, s := range p.streams {
+		if s.damaged {
+			if p.record.Damaged == nil {
+				p.record.Damaged = make(map[string]bool)
+			}
+			p.record.Damaged[s.name] = true
+		}
+	}
+	if len(p.record.Damaged) == before {
+		return nil
+	}
+	return p.site.writeState(p.recordPath(), p.record)
 }
 
 func (p *pruner) isGone(name string) bool {

@@ -27,6 +27,7 @@ type streamPrune struct {
 	temps    []string                 // paths of unfinished files of a run that was killed
 	dangling []string                 // paths of what the catalog does not know
 	found    map[string]bool          // fingerprints that were asked for
+	damaged  bool                     // products of it cannot be trusted and are dropped
 }
 
 // A productPrune says which versions of a product stay listed and which do not.
@@ -43,7 +44,7 @@ func (p *pruner) plan(ctx context.Context, stream string, out io.Writer) error {
 	s := &streamPrune{name: stream, products: make(map[string]*productPrune), found: make(map[string]bool)}
 	p.streams = append(p.streams, s)
 	w := catalog.NewWriter(out, stream)
-	vanished, all := 0, 0
+	vanished, all := 0, 0 // versions; what cannot be trusted is lost to the catalog as well
 	err := p.eachProduct(stream, func(id string, c *catalog.Product) error {
 		all += len(c.Versions)
 		vanished += p.planProduct(s, id, c)
@@ -53,6 +54,9 @@ func (p *pruner) plan(ctx context.Context, stream string, out io.Writer) error {
 		s.ids = append(s.ids, id)
 		return w.Product(id, c)
 	}, func(bad *catalog.InvalidError) {
+		s.damaged = true
+		all += bad.Versions
+		vanished += bad.Versions
 		p.sum.Failed++
 		p.fail("Product cannot be trusted and is dropped from the catalog", "streamName", stream, "product", bad.Product, "error", bad.Err)
 	})

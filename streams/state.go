@@ -22,6 +22,9 @@ type record struct {
 	// Withheld are the paths of the complete versions of each stream that are not listed
 	// because all of their images are elsewhere.
 	Withheld map[string][]string `json:"withheld"`
+	// Damaged are the streams from whose catalogs a prune has since dropped products that
+	// it could not trust. What these catalogs do not know may be good.
+	Damaged map[string]bool `json:"damaged,omitempty"`
 
 	// How it was asked to, so that Prune and a repair can do the same.
 	Page     *page.Options `json:"page"`

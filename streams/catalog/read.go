@@ -26,8 +26,9 @@ func NewReader(r io.Reader, stream string) *Reader {
 // An InvalidError says that a product of a catalog cannot be trusted: a name in it
 // is none, or a path leads elsewhere. The rest of the catalog can still be read.
 type InvalidError struct {
-	Product string
-	Err     error
+	Product  string
+	Versions int // so many that could be told
+	Err      error
 }
 
 func (e *InvalidError) Error() string { return fmt.Sprintf("product %q: %v", e.Product, e.Err) }
@@ -55,12 +56,12 @@ func (r *Reader) Next() (string, *Product, error) {
 	p := new(Product)
 	if err := r.dec.Decode(p); err != nil {
 		if wrongType(err) {
-			return id, nil, &InvalidError{id, err}
+			return id, nil, &InvalidError{id, len(p.Versions), err}
 		}
 		return "", nil, decodeError(err)
 	}
 	if err := p.check(r.stream, id); err != nil {
-		return id, nil, &InvalidError{id, err}
+		return id, nil, &InvalidError{id, len(p.Versions), err}
 	}
 	return id, p, nil
 }
