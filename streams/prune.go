@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"imagebuilder/streams/catalog"
@@ -153,31 +152,33 @@ func (p *pruner) clean(ctx context.Context) error {
 	return errors.Join(err, p.writeLeaving(p.leaving))
 }
 
-// enter notes what leaves the catalogs now, and forgets what has come back or is gone.
+// enter notes what leaves the catalogs now, and forgets what has come back.
 func (p *pruner) enter() {
-	for name, since := range p.leaving {
-		if since.After(p.now) {
-			p.leaving[name] = p.now // the clock was set back
-		}
-		if !removable(name) || p.isGone(name) {
-			delete(p.leaving, name)
+	for name, d := range p.leaving {
+		if d.since.After(p.now) {
+			p.leaving[name] = departure{p.now, d.which} // the clock was set back
 		}
 	}
 	for _, s := range p.streams {
 		for _, name := range s.leaves {
-			isVersion := strings.Count(name, "/") == versionDepth // which has just been seen
-			if removable(name) && (isVersion || !p.isGone(name)) {
-				p.leaving[name] = p.now
-			}
+			p.depart(name)
 		}
 		for _, name := range s.strays {
 			if _, ok := p.leaving[name]; !ok {
-				p.leaving[name] = p.now
+				p.depart(name)
 			}
 		}
 		for _, name := range s.back {
 			delete(p.leaving, name)
 		}
+	}
+}
+
+// depart notes that a version or delta leaves now, if it is there.
+func (p *pruner) depart(name string) {
+	which, err := p.site.identity(name)
+	if removable(name) && !errors.Is(err, fs.ErrNotExist) {
+		p.leaving[name] = departure{p.now, which}
 	}
 }
 
@@ -199,11 +200,6 @@ func (p *pruner) noteDamage() error {
 	return p.site.writeState(p.recordPath(), p.record)
 }
 
-func (p *pruner) isGone(name string) bool {
-	_, err := p.site.stat(name)
-	return errors.Is(err, fs.ErrNotExist)
-}
-
 // preview says what would be done.
 func (p *pruner) preview(ctx context.Context) error {
 	for _, name := range p.Streams {
@@ -222,8 +218,8 @@ func (p *pruner) preview(ctx context.Context) error {
 			p.info("Would be removed as dangling", "path", p.full(name))
 		}
 	}
-	for name, since := range sorted(p.leaving) {
-		if p.due(since) {
+	for name, d := range sorted(p.leaving) {
+		if p.due(d.since) {
 			p.info("Would be removed", "path", p.full(name))
 		}
 	}

@@ -87,21 +87,3 @@ func (w *work) writeCache(stream string, c *cache) error {
 		return err
 	})
 }
-
-// leaving is what has left the catalogs and still waits for its files to be removed:
-// path to the time it left. Clients go by an old catalog for an hour, and their
-// downloads take time.
-type leaving map[string]time.Time
-
-const leavingPath = stateDir + "/leaving.json"
-
-func (w *work) readLeaving() leaving {
-	l := make(leaving)
-	json.Unmarshal(w.site.readState(leavingPath), &l) // a damaged one is as good as none
-	if l == nil {
-		l = make(leaving) // the file said null
-	}
-	return l
-}
-
-func (w *work) writeLeaving(l leaving) error { return w.site.writeState(leavingPath, l) }
