@@ -36,7 +36,8 @@ type Safety struct {
 
 // Build makes the catalogs of the streams and the index of them from what is in the
 // tree. Only what is new or has changed is read, and files that would stay as they
-// are are not touched. The index lists the streams given and no others.
+// are are not touched. The index lists the streams given and no others. A stream that
+// Safety stops stays as it was listed; the error says so when the others are done.
 //
 // A version is listed if it has metadata and a root file system and does not
 // contradict its SHA256SUMS. With Upstream, only lxd.tar.xz counts as metadata and
@@ -99,6 +100,7 @@ type streamBuild struct {
 	listing  listing // of the catalog as it is
 	products []published
 	withheld []string // paths of the versions of which nothing is listed
+	refused  bool     // its catalog stays as it is
 }
 
 // A published is a product with the versions of it that are listed.
@@ -133,10 +135,11 @@ func (b *builder) run(ctx context.Context) error {
 		return err
 	}
 	b.choose()
-	if err := b.checkDrops(); err != nil {
-		return err
+	refused, goOn := b.checkDrops()
+	if !goOn {
+		return refused
 	}
-	return b.publish(ctx)
+	return errors.Join(b.publish(ctx), refused)
 }
 
 // scan loads what is known of a stream and looks for what has changed.
@@ -266,6 +269,10 @@ func (b *builder) saveRecord() error {
 	}
 	names := []string{path.Join(b.metaDir(), indexName)}
 	for _, s := range b.streams {
+		if s.refused {
+			r.Clean = false
+			continue // its catalog was not made of the cache
+		}
 		r.Caches[s.name] = s.known.id.String()
 		if !b.sum.Unchanged {
 			r.Withheld[s.name] = s.withheld

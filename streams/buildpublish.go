@@ -25,11 +25,18 @@ func (b *builder) publish(ctx context.Context) (err error) {
 	entries := make(map[string]catalog.Entry)
 	b.owners = make(map[string]string)
 	for _, s := range b.streams {
-		changed, err := b.stageCatalog(pub, s)
-		if err != nil {
-			return err
+		old, there := index.Entries[s.name]
+		if s.refused && there {
+			entries[s.name] = old
+			continue
 		}
-		entries[s.name] = b.entry(s.name, index.Entries[s.name], changed, s.ids())
+		changed := false
+		if !s.refused {
+			if changed, err = b.stageCatalog(pub, s); err != nil {
+				return err
+			}
+		}
+		entries[s.name] = b.entry(s.name, old, changed, s.ids())
 	}
 	if err := b.stageIndex(pub, entries, b.opts.Signer); err != nil {
 		return err
@@ -51,8 +58,16 @@ func (b *builder) publish(ctx context.Context) (err error) {
 	return b.saveRecord()
 }
 
-// ids returns the product ids of a stream, sorted.
+// ids returns the ids of the products in a stream's catalog, sorted.
 func (s *streamBuild) ids() []string {
+	if s.refused {
+		ids := []string{}
+		for name := range s.listing {
+			ids = append(ids, name.ID())
+		}
+		slices.Sort(ids)
+		return ids
+	}
 	ids := make([]string, len(s.products))
 	for i, p := range s.products {
 		ids[i] = p.name.ID()
@@ -155,7 +170,7 @@ func (b *builder) preview() error {
 		gone := s.listing.without(now)
 		b.sum.Dropped += len(gone)
 		for _, g := range gone {
-			b.warn("Version would be dropped from catalog", "path", b.full(path.Join(g.product.Dir(s.name), g.version)))
+			b.warn("Version would be dropped from catalog", "path", b.full(g.dir(s.name)))
 		}
 	}
 	return nil
