@@ -31,7 +31,7 @@ const (
 // PruneOptions say what Prune takes out of the catalogs and removes.
 type PruneOptions struct {
 	Tree
-	Retain      Retention     // Builds 0: DefaultRetainBuilds
+	Retain      Retention     // Builds 0: DefaultRetainBuilds, or all if only Remove says what goes
 	Remove      []string      // fingerprints, or their unique beginnings, of images whose versions go as well
 	Grace       time.Duration // from leaving the catalog to removal; 0: DefaultGrace
 	Dangling    bool          // also remove what no catalog lists
@@ -50,7 +50,7 @@ func Prune(ctx context.Context, opts PruneOptions) (PruneSummary, error) {
 	if err := opts.Retain.check(); err != nil {
 		return PruneSummary{}, err
 	}
-	if opts.Retain.Builds == 0 {
+	if opts.Retain.Builds == 0 && (opts.Retain.Days > 0 || len(opts.Remove) == 0) {
 		opts.Retain.Builds = DefaultRetainBuilds
 	}
 	if opts.Grace == 0 {
