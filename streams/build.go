@@ -87,7 +87,7 @@ type builder struct {
 
 	suspect  map[string]FaultKind // paths of files that a verification found wrong
 	noXdelta *deltaResult         // the first delta that was missed because there is no xdelta3
-	withheld map[*file]bool       // root file systems of images that are published elsewhere
+	withheld withheld             // root file systems of images that are published elsewhere
 	before   map[string]bool      // paths of the versions that the last build withheld
 	owners   map[string]string    // alias and architecture to product
 }
@@ -134,7 +134,6 @@ func (b *builder) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	b.choose()
 	refused, goOn := b.checkDrops()
 	if !goOn {
 		return refused

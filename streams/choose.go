@@ -14,7 +14,7 @@ import (
 // is there as long as it has a complete version, even if none can be listed.
 func (b *builder) choose() {
 	seen := make(uniqueness)
-	b.withheld = make(map[*file]bool)
+	b.withheld = make(withheld)
 	for _, s := range b.streams {
 		s.withheld = []string{}
 		for _, p := range s.found.products {
@@ -34,7 +34,7 @@ func (b *builder) published(s *streamBuild, p *product, seen uniqueness) publish
 		twins := seen.withhold(name, v)
 		for f, twin := range twins {
 			b.duplicate(path.Join(name, f.name), twin)
-			b.withheld[f] = true
+			b.withheld.add(v, f)
 		}
 		if len(twins) == v.images() {
 			s.withheld = append(s.withheld, name)
