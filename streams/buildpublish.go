@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"io/fs"
 	"path"
 	"slices"
 	"time"
@@ -124,17 +125,30 @@ func (w *work) stageIndex(pub *publication, entries map[string]catalog.Entry, si
 
 // oldIndex returns the index as it is, without entries if it cannot be read.
 func (w *work) oldIndex() *catalog.Index {
-	f, err := w.site.open(path.Join(w.metaDir(), indexName))
+	index, err := w.readIndex()
 	if err != nil {
-		return new(catalog.Index)
+		w.warn("Index cannot be read and is made anew", "path", w.full(w.indexPath()), "error", cause(err))
+	}
+	return index
+}
+
+func (w *work) indexPath() string { return path.Join(w.metaDir(), indexName) }
+
+// readIndex returns the index as it is, without entries if there is none.
+func (w *work) readIndex() (*catalog.Index, error) {
+	f, err := w.site.open(w.indexPath())
+	if errors.Is(err, fs.ErrNotExist) {
+		return new(catalog.Index), nil
+	}
+	if err != nil {
+		return new(catalog.Index), err
 	}
 	defer f.Close()
 	index, err := catalog.ReadIndex(f)
 	if err != nil {
-		w.warn("Index cannot be read and is made anew", "path", w.full(f.Name()), "error", err)
-		return new(catalog.Index)
+		return new(catalog.Index), pathError("read", w.indexPath(), err)
 	}
-	return index
+	return index, nil
 }
 
 // entry returns the index's entry of a stream. Its time changes only with what the

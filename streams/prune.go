@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"maps"
@@ -104,7 +105,10 @@ func (p *pruner) publish(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, pub.discard()) }()
-	index := p.oldIndex()
+	index, err := p.readIndex()
+	if err != nil { // it may list other streams, which would be lost
+		return fmt.Errorf("cannot read %s: %w; a build of all streams makes it anew", p.full(p.indexPath()), cause(err))
+	}
 	entries := make(map[string]catalog.Entry)
 	maps.Copy(entries, index.Entries)
 	for _, name := range p.Streams {
