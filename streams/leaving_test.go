@@ -49,6 +49,23 @@ func TestLeavingReplaced(t *testing.T) {
 	}
 }
 
+// TestLeavingStreamVersion holds that no stream version is in the way of the state.
+func TestLeavingStreamVersion(t *testing.T) {
+	for _, name := range []string{"leaving", "leaving.json", "lock", "images", "images.cache"} {
+		f := newFixture(t, versions(ubuntu, v1, v2)...)
+		other := func(o *streams.BuildOptions) { noDeltas(o); o.StreamVersion = name }
+		f.build(noDeltas)
+		f.prune(retain(1))
+		f.build(other)
+		if sum := f.build(other); !sum.Unchanged {
+			t.Errorf("%s: %+v", name, sum)
+		}
+		if f.build(noDeltas); !slices.Equal(f.listed(), []string{v2}) {
+			t.Errorf("%s: what leaves is forgotten: %v", name, f.listed())
+		}
+	}
+}
+
 // TestLeavingOld holds that a state without identities still counts.
 func TestLeavingOld(t *testing.T) {
 	f := newFixture(t, versions(ubuntu, v1, v2)...)

@@ -32,7 +32,8 @@ type record struct {
 	Upstream bool          `json:"upstream"`
 }
 
-func (w *work) recordPath() string { return path.Join(stateDir, w.StreamVersion+".json") }
+// recordPath is unlike every other path of the state, whatever the stream version is.
+func (w *work) recordPath() string { return path.Join(stateDir, w.StreamVersion+".record") }
 
 func (w *work) cachePath(stream string) string { return path.Join(stateDir, stream+".cache") }
 
