@@ -141,6 +141,13 @@ func TestPruneDamaged(t *testing.T) {
 		t.Errorf("%+v", sum)
 	}
 	f.build(noDeltas)
+	text := f.read("streams/v1/images.json")
+	own := text[strings.Index(text, `"`+ubuntuID) : len(text)-len("}}\n")]
+	f.write("streams/v1/images.json", strings.Replace(text, `"products":{`, `"products":{`+strings.ReplaceAll(own, v1, v2)+",", 1))
+	if _, err := f.tryPrune(retain(1), atOnce); err == nil || !strings.Contains(err.Error(), "is there twice") || !f.exists(dir(v1)) {
+		t.Errorf("got %v", err)
+	}
+	f.build(noDeltas)
 	f.write("streams/v1/images.json", f.read("streams/v1/images.json")[:200])
 	if _, err := f.tryPrune(); err == nil || !strings.Contains(err.Error(), "not a catalog") {
 		t.Errorf("got %v", err)

@@ -14,13 +14,14 @@ import (
 type Reader struct {
 	stream string
 	dec    *json.Decoder
+	ids    map[string]bool // that were read
 	opened bool
 	closed bool
 }
 
 // NewReader returns a Reader for the catalog of a stream.
 func NewReader(r io.Reader, stream string) *Reader {
-	return &Reader{stream: stream, dec: json.NewDecoder(r)}
+	return &Reader{stream: stream, dec: json.NewDecoder(r), ids: make(map[string]bool)}
 }
 
 // An InvalidError says that a product of a catalog cannot be trusted: a name in it
@@ -53,6 +54,11 @@ func (r *Reader) Next() (string, *Product, error) {
 	if err != nil {
 		return "", nil, decodeError(err)
 	}
+	if r.ids[id] { // which of them counts differs from reader to reader
+		r.closed = true
+		return "", nil, decodeError(fmt.Errorf("the product %q is there twice", id))
+	}
+	r.ids[id] = true
 	p := new(Product)
 	if err := r.dec.Decode(p); err != nil {
 		if wrongType(err) {
@@ -103,7 +109,11 @@ func (r *Reader) close() error {
 	if err := r.delim('}'); err != nil {
 		return decodeError(err)
 	}
-	if _, err := r.skipTo(""); err != nil {
+	again, err := r.skipTo("products")
+	if err == nil && again {
+		err = errors.New("there is a second products key")
+	}
+	if err != nil {
 		return decodeError(err)
 	}
 	if err := r.delim('}'); err != nil {
