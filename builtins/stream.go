@@ -3,6 +3,7 @@ package builtins
 import (
 	"context"
 	"fmt"
+	"math"
 	"time"
 
 	"go.starlark.net/starlark"
@@ -80,15 +81,17 @@ func built(sum *streams.BuildSummary) starlark.StringDict {
 // server, and those whose files have vanished. Kept are retain_builds of each product
 // and, with retain_days, those not older; the newest stays however old it is, unless
 // allow_empty. remove is a list of fingerprints, or their beginnings, of images whose
-// versions go as well. The files are removed by a prune that runs after the grace period,
-// "0s" for at once. With dangling, what no catalog lists is removed too once it was left
-// alone for dangling_age. For the arguments not shown see stream_build.
+// versions go; all others stay then, unless retain_builds or retain_days is given. The
+// files are removed by a prune that runs after the grace period, "0s" for at once. With
+// dangling, what no catalog lists is removed too once it was left alone for
+// dangling_age. For the arguments not shown see stream_build.
 //
 // It returns a struct of numbers: dropped, vanished, removed, deltas, dangling, empty,
 // waiting and failed; with published and trouble as of stream_build.
 func (b *Build) streamPrune(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	c := b.newStreamCall(thread, fn)
-	opts := streams.PruneOptions{Retain: streams.Retention{Builds: streams.DefaultRetainBuilds}}
+	const notGiven = math.MinInt
+	opts := streams.PruneOptions{Retain: streams.Retention{Builds: notGiven}}
 	grace, age := duration{streams.DefaultGrace}, duration{streams.DefaultDanglingAge}
 	var remove stringList
 	err := c.unpack(args, kwargs, append([]any{
@@ -96,7 +99,9 @@ func (b *Build) streamPrune(thread *starlark.Thread, fn *starlark.Builtin, args 
 		"allow_empty?", &opts.Retain.AllowEmpty, "remove?", &remove, "grace?", &grace, "dangling?", &opts.Dangling,
 		"dangling_age?", &age, "dry_run?", &opts.DryRun, "strict?", &c.strict,
 	}, c.publishing()...)...)
-	if err == nil && opts.Retain.Builds < 1 {
+	if opts.Retain.Builds == notGiven {
+		opts.Retain.Builds = 0 // the default, or all with remove
+	} else if err == nil && opts.Retain.Builds < 1 {
 		err = fmt.Errorf("%s: retain_builds is %d, want at least 1", fn.Name(), opts.Retain.Builds)
 	}
 	if err != nil {

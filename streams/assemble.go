@@ -12,7 +12,7 @@ type assembler struct {
 	stream   string
 	upstream bool
 	disks    DiskDeltas
-	withheld map[*file]bool // root file systems that are published elsewhere already
+	withheld withheld // root file systems that are published elsewhere already
 }
 
 // product returns the catalog's form of a product, with the versions given.
@@ -50,7 +50,7 @@ func (a *assembler) items(dir string, v *version, deltas []wish) map[string]cata
 	items := make(map[string]catalog.Item)
 	var roots []*file
 	for c := range ftypes {
-		if f := v.first(c); f != nil && !a.withheld[f] {
+		if f := v.first(c); f != nil && !a.withheld.has(v, f) {
 			items[f.name] = item(dir, f, ftypes[c])
 			roots = append(roots, f)
 		}
@@ -64,7 +64,7 @@ func (a *assembler) items(dir string, v *version, deltas []wish) map[string]cata
 		}
 	}
 	for _, w := range deltas {
-		if to := w.to(); w.listed() && !a.withheld[to] {
+		if to := w.to(); w.listed() && !a.withheld.has(w.target, to) {
 			d := item(dir, w.file(), ftypes[to.class]+catalog.DeltaSuffix)
 			d.DeltaBase = w.base.name
 			items[w.name] = d

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path"
 
 	"golang.org/x/sys/unix"
@@ -35,7 +36,8 @@ type Safety struct {
 
 // Build makes the catalogs of the streams and the index of them from what is in the
 // tree. Only what is new or has changed is read, and files that would stay as they
-// are are not touched. The index lists the streams given and no others.
+// are are not touched. The index lists the streams given and no others. A stream that
+// Safety stops stays as it was listed; the error says so when the others are done.
 //
 // A version is listed if it has metadata and a root file system and does not
 // contradict its SHA256SUMS. With Upstream, only lxd.tar.xz counts as metadata and
@@ -60,10 +62,16 @@ func Build(ctx context.Context, opts BuildOptions) (BuildSummary, error) {
 }
 
 func newBuilder(w *work, l *lock, opts BuildOptions) *builder {
-	return &builder{
+	b := &builder{
 		work: w, opts: opts, start: l.start, leaving: w.readLeaving(), record: w.readRecord(),
-		xdelta: newXdelta(w.site, opts.Deltas.Memory),
+		xdelta: newXdelta(w.site, opts.Deltas.Memory), before: make(map[string]bool),
 	}
+	for _, names := range b.record.Withheld {
+		for _, name := range names {
+			b.before[name] = true
+		}
+	}
+	return b
 }
 
 // A builder is one run of Build.
@@ -79,7 +87,8 @@ type builder struct {
 
 	suspect  map[string]FaultKind // paths of files that a verification found wrong
 	noXdelta *deltaResult         // the first delta that was missed because there is no xdelta3
-	withheld map[*file]bool       // root file systems of images that are published elsewhere
+	withheld withheld             // root file systems of images that are published elsewhere
+	before   map[string]bool      // paths of the versions that the last build withheld
 	owners   map[string]string    // alias and architecture to product
 }
 
@@ -90,6 +99,8 @@ type streamBuild struct {
 	found    *scan
 	listing  listing // of the catalog as it is
 	products []published
+	withheld []string // paths of the versions of which nothing is listed
+	refused  bool     // its catalog stays as it is
 }
 
 // A published is a product with the versions of it that are listed.
@@ -123,11 +134,11 @@ func (b *builder) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	b.choose()
-	if err := b.checkDrops(); err != nil {
-		return err
+	refused, goOn := b.checkDrops()
+	if !goOn {
+		return refused
 	}
-	return b.publish(ctx)
+	return errors.Join(b.publish(ctx), refused)
 }
 
 // scan loads what is known of a stream and looks for what has changed.
@@ -169,7 +180,7 @@ func (b *builder) upToDate() bool {
 		return false
 	}
 	for _, s := range b.streams {
-		if b.record.Caches[s.name] != s.known.id.String() || len(s.found.products) != len(s.known.products) {
+		if b.record.Caches[s.name] != s.known.id.String() || b.record.Withheld[s.name] == nil || len(s.found.products) != len(s.known.products) {
 			return false
 		}
 		for _, p := range s.found.products {
@@ -250,9 +261,22 @@ func (b *builder) saveCaches() error {
 func (b *builder) saveRecord() error {
 	r := record{Options: b.optionsID(), Caches: map[string]string{}, Files: map[string]string{}, Clean: !b.sum.unclean, Stale: b.record.Stale}
 	r.Page, r.Deltas, r.Upstream = b.opts.Page, b.opts.Deltas, b.opts.Upstream
+	r.Withheld = maps.Clone(b.record.Withheld) // a prune of the other streams still needs theirs
+	r.Damaged = maps.Clone(b.record.Damaged)
+	if r.Withheld == nil {
+		r.Withheld = make(map[string][]string)
+	}
 	names := []string{path.Join(b.metaDir(), indexName)}
 	for _, s := range b.streams {
+		if s.refused {
+			r.Clean = false
+			continue // its catalog was not made of the cache
+		}
 		r.Caches[s.name] = s.known.id.String()
+		if !b.sum.Unchanged {
+			r.Withheld[s.name] = s.withheld
+		}
+		delete(r.Damaged, s.name)
 		names = append(names, b.catalogPath(s.name))
 	}
 	if b.opts.Page != nil {
@@ -274,7 +298,7 @@ func (b *builder) readListings() {
 	for _, s := range b.streams {
 		name := b.catalogPath(s.name)
 		if b.record.Caches[s.name] == s.known.id.String() && b.record.Files[name] == b.stampText(name) {
-			s.listing = listingOf(s.known.products)
+			s.listing = b.listingOf(s)
 			continue
 		}
 		var err error
@@ -284,11 +308,15 @@ func (b *builder) readListings() {
 	}
 }
 
-func listingOf(products []*product) listing {
+// listingOf returns what the last build listed of what the cache has: all that is good
+// but what it withheld.
+func (b *builder) listingOf(s *streamBuild) listing {
 	l := make(listing)
-	for _, p := range products {
+	for _, p := range s.known.products {
 		for _, v := range p.listed() {
-			l.add(p.name, v.name)
+			if !b.before[path.Join(p.name.Dir(s.name), v.name)] {
+				l.add(p.name, v.name)
+			}
 		}
 	}
 	return l

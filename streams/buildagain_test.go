@@ -96,7 +96,7 @@ func TestBuildAgain(t *testing.T) {
 			data[len(data)/2] ^= 1
 			f.write("streams/.state/images.cache", string(data))
 			f.write("streams/.state/leaving.json", "null")
-			f.write("streams/.state/v1.json", "{")
+			f.write("streams/.state/v1.record", "{")
 		},
 		check: func(f *fixture, sum streams.BuildSummary) bool { return sum.Read > 0 },
 	}}

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"io/fs"
 	"path"
 	"slices"
 	"time"
@@ -25,11 +26,18 @@ func (b *builder) publish(ctx context.Context) (err error) {
 	entries := make(map[string]catalog.Entry)
 	b.owners = make(map[string]string)
 	for _, s := range b.streams {
-		changed, err := b.stageCatalog(pub, s)
-		if err != nil {
-			return err
+		old, there := index.Entries[s.name]
+		if s.refused && there {
+			entries[s.name] = old
+			continue
 		}
-		entries[s.name] = b.entry(s.name, index.Entries[s.name], changed, s.ids())
+		changed := false
+		if !s.refused {
+			if changed, err = b.stageCatalog(pub, s); err != nil {
+				return err
+			}
+		}
+		entries[s.name] = b.entry(s.name, old, changed, s.ids())
 	}
 	if err := b.stageIndex(pub, entries, b.opts.Signer); err != nil {
 		return err
@@ -51,8 +59,16 @@ func (b *builder) publish(ctx context.Context) (err error) {
 	return b.saveRecord()
 }
 
-// ids returns the product ids of a stream, sorted.
+// ids returns the ids of the products in a stream's catalog, sorted.
 func (s *streamBuild) ids() []string {
+	if s.refused {
+		ids := []string{}
+		for name := range s.listing {
+			ids = append(ids, name.ID())
+		}
+		slices.Sort(ids)
+		return ids
+	}
 	ids := make([]string, len(s.products))
 	for i, p := range s.products {
 		ids[i] = p.name.ID()
@@ -109,17 +125,30 @@ func (w *work) stageIndex(pub *publication, entries map[string]catalog.Entry, si
 
 // oldIndex returns the index as it is, without entries if it cannot be read.
 func (w *work) oldIndex() *catalog.Index {
-	f, err := w.site.open(path.Join(w.metaDir(), indexName))
+	index, err := w.readIndex()
 	if err != nil {
-		return new(catalog.Index)
+		w.warn("Index cannot be read and is made anew", "path", w.full(w.indexPath()), "error", cause(err))
+	}
+	return index
+}
+
+func (w *work) indexPath() string { return path.Join(w.metaDir(), indexName) }
+
+// readIndex returns the index as it is, without entries if there is none.
+func (w *work) readIndex() (*catalog.Index, error) {
+	f, err := w.site.open(w.indexPath())
+	if errors.Is(err, fs.ErrNotExist) {
+		return new(catalog.Index), nil
+	}
+	if err != nil {
+		return new(catalog.Index), err
 	}
 	defer f.Close()
 	index, err := catalog.ReadIndex(f)
 	if err != nil {
-		w.warn("Index cannot be read and is made anew", "path", w.full(f.Name()), "error", err)
-		return new(catalog.Index)
+		return new(catalog.Index), pathError("read", w.indexPath(), err)
 	}
-	return index
+	return index, nil
 }
 
 // entry returns the index's entry of a stream. Its time changes only with what the
@@ -155,7 +184,7 @@ func (b *builder) preview() error {
 		gone := s.listing.without(now)
 		b.sum.Dropped += len(gone)
 		for _, g := range gone {
-			b.warn("Version would be dropped from catalog", "path", b.full(path.Join(g.product.Dir(s.name), g.version)))
+			b.warn("Version would be dropped from catalog", "path", b.full(g.dir(s.name)))
 		}
 	}
 	return nil

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 
 	"imagebuilder/streams/catalog"
@@ -13,28 +14,42 @@ import (
 // is there as long as it has a complete version, even if none can be listed.
 func (b *builder) choose() {
 	seen := make(uniqueness)
-	b.withheld = make(map[*file]bool)
+	b.withheld = make(withheld)
 	for _, s := range b.streams {
+		s.withheld = []string{}
 		for _, p := range s.found.products {
-			if !p.hasComplete() {
-				continue
+			if p.hasComplete() {
+				s.products = append(s.products, b.published(s, p, seen))
 			}
-			entry := published{product: p}
-			for _, v := range b.ordered(p.listed()) {
-				twins := seen.withhold(path.Join(p.name.Dir(s.name), v.name), v)
-				for f, twin := range twins {
-					b.duplicate(path.Join(p.name.Dir(s.name), v.name, f.name), twin)
-					b.withheld[f] = true
-				}
-				if len(twins) < v.images() {
-					entry.versions = append(entry.versions, v)
-				}
-			}
-			s.products = append(s.products, entry)
-			b.sum.Products++
-			b.sum.Versions += len(entry.versions)
 		}
 	}
+}
+
+// published returns a product with those of its versions that have an image which was
+// not seen before.
+func (b *builder) published(s *streamBuild, p *product, seen uniqueness) published {
+	entry := published{product: p}
+	for _, v := range b.ordered(p.listed()) {
+		name := path.Join(p.name.Dir(s.name), v.name)
+		twins := seen.withhold(name, v)
+		for f, twin := range twins {
+			b.duplicate(path.Join(name, f.name), twin)
+			b.withheld.add(v, f)
+		}
+		if len(twins) == v.images() {
+			s.withheld = append(s.withheld, name)
+			continue
+		}
+		if b.before[name] && !s.listing[p.name][v.name] {
+			j := &job{builder: b, stream: s, product: p}
+			j.added(v)
+			j.flush()
+		}
+		entry.versions = append(entry.versions, v)
+	}
+	b.sum.Products++
+	b.sum.Versions += len(entry.versions)
+	return entry
 }
 
 func (b *builder) duplicate(name, twin string) {
@@ -52,31 +67,56 @@ func (p *product) hasComplete() bool {
 	return false
 }
 
-// checkDrops says which versions will not be listed any more, and refuses to go on
-// if that is most of a stream: then the tree is rather not there.
-func (b *builder) checkDrops() error {
+// checkDrops says which versions will not be listed any more. It refuses to go on with
+// a stream if most of its versions are gone: then the tree is rather not there. What
+// is there, but not good any more, is no sign of that. The errors are joined, for the
+// other streams are none the worse for it; if there is none, there is nothing to do.
+func (b *builder) checkDrops() (refused error, goOn bool) {
 	for _, s := range b.streams {
-		now := make(listing)
-		for _, p := range s.products {
-			for _, v := range p.versions {
-				now.add(p.name, v.name)
+		dropped := s.listing.without(s.lists())
+		dropped = slices.DeleteFunc(dropped, func(g listed) bool {
+			_, leaves := b.leaving[g.dir(s.name)]
+			return leaves // a prune has decided so, and was killed before it could say it
+		})
+		gone := 0
+		onDisk := s.onDisk()
+		for _, g := range dropped {
+			if !onDisk[g.product][g.version] {
+				gone++
 			}
+			b.warn("Dropping stale product version from catalog", "path", b.full(g.dir(s.name)))
 		}
-		dropped := 0
-		for _, g := range s.listing.without(now) {
-			name := path.Join(g.product.Dir(s.name), g.version)
-			if _, leaves := b.leaving[name]; leaves {
-				continue // a prune has decided so, and was killed before it could say it
-			}
-			dropped++
-			b.warn("Dropping stale product version from catalog", "path", b.full(name))
+		if err := b.opts.Safety.check("drop", gone, s.listing.count(), s.name); err != nil {
+			s.refused = true
+			refused = errors.Join(refused, err)
+			continue
 		}
-		b.sum.Dropped += dropped
-		if err := b.opts.Safety.check("drop", dropped, s.listing.count(), s.name); err != nil {
-			return err
+		b.sum.Dropped += len(dropped)
+		goOn = true
+	}
+	return refused, goOn
+}
+
+// lists returns what is going to be listed.
+func (s *streamBuild) lists() listing {
+	l := make(listing)
+	for _, p := range s.products {
+		for _, v := range p.versions {
+			l.add(p.name, v.name)
 		}
 	}
-	return nil
+	return l
+}
+
+// onDisk returns what was found, good or not.
+func (s *streamBuild) onDisk() listing {
+	l := make(listing)
+	for _, p := range s.found.products {
+		for _, v := range p.versions {
+			l.add(p.name, v.name)
+		}
+	}
+	return l
 }
 
 // ErrRefused is part of the error of a run that Safety has stopped.

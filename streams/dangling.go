@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -13,10 +14,15 @@ import (
 
 // planDangling finds what the catalog of a stream does not know: whole products, or
 // versions, hidden, incomplete and rejected ones included, in which nothing was
-// changed for a while. What waits for its grace period to end is not dangling.
+// changed for a while. What waits for its grace period to end is not dangling, and
+// neither is what a build withholds.
 func (p *pruner) planDangling(ctx context.Context, s *streamPrune) error {
 	if len(s.products) == 0 {
 		p.info("Skipping removal of dangling resources, because product catalog is empty")
+		return nil
+	}
+	if s.damaged || p.record.Damaged[s.name] {
+		p.warn("Skipping removal of dangling resources, because products were dropped from the catalog; build lists them again", "streamName", s.name)
 		return nil
 	}
 	complete := 0
@@ -70,7 +76,7 @@ func (p *pruner) eachDir(ctx context.Context, dir string, levels int, fn func(st
 // danglingIn returns what is dangling of the product in a directory: its own path
 // if the catalog does not know it at all.
 func (p *pruner) danglingIn(s *streamPrune, id, dir string) []string {
-	if s.products[id] == nil && !p.hasLeaving(dir) {
+	if s.products[id] == nil && !p.hasLeaving(dir) && !p.hasWithheld(s, dir) {
 		return p.ifOld(dir)
 	}
 	entries, err := p.site.list(dir)
@@ -80,7 +86,7 @@ func (p *pruner) danglingIn(s *streamPrune, id, dir string) []string {
 	var names []string
 	for _, e := range entries {
 		name := path.Join(dir, e.Name())
-		if _, leaves := p.leaving[name]; e.IsDir() && !leaves && !s.knows(id, e.Name()) {
+		if _, leaves := p.leaving[name]; e.IsDir() && !leaves && !s.knows(id, e.Name()) && !p.isWithheld(s, name) {
 			names = append(names, p.ifOld(name)...)
 		}
 	}
@@ -94,6 +100,19 @@ func (p *pruner) hasLeaving(dir string) bool {
 		}
 	}
 	return false
+}
+
+// isWithheld tells whether a build keeps a version out of the catalog on purpose. While
+// that is not known, it may be any that is complete.
+func (p *pruner) isWithheld(s *streamPrune, name string) bool {
+	withheld := p.record.Withheld[s.name]
+	return slices.Contains(withheld, name) || withheld == nil && p.countComplete(name, false) > 0
+}
+
+func (p *pruner) hasWithheld(s *streamPrune, dir string) bool {
+	withheld := p.record.Withheld[s.name]
+	return slices.ContainsFunc(withheld, func(name string) bool { return path.Dir(name) == dir }) ||
+		withheld == nil && p.countComplete(dir, true) > 0
 }
 
 // ifOld returns a path if nothing in or below it was changed for a while. An

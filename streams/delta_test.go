@@ -310,3 +310,29 @@ func TestDeltaSums(t *testing.T) {
 		f.verify()
 	}
 }
+
+// TestDeltaWithheld holds that deltas are made between the versions that are listed, also
+// if what is not is so because of another product.
+func TestDeltaWithheld(t *testing.T) {
+	cloud := "ubuntu/noble/amd64/cloud"
+	f := newFixture(t, versions(ubuntu, v1, v3)...)
+	for _, product := range []string{cloud, ubuntu} {
+		f.make(imagetree.Image{Product: product, Version: v2, Same: true, Extra: map[string]string{"lxd.tar.xz": "meta"}})
+		for _, name := range []string{"rootfs.squashfs", "disk.qcow2"} {
+			f.write("images/"+product+"/"+v2+"/"+name, strings.Repeat("the same ", 1000))
+		}
+	}
+	for range 2 {
+		f.build()
+		if !slices.Equal(f.listed(), []string{v1, v3}) {
+			t.Fatalf("listed: %v", f.listed())
+		}
+		if !f.exists(dir(v3)+"rootfs."+v1+".vcdiff") || !slices.Contains(f.items(v3), "rootfs."+v1+".vcdiff") {
+			t.Errorf("there is no delta: %v\n%s", f.items(v3), &f.log)
+		}
+		if f.exists(dir(v3)+"rootfs."+v2+".vcdiff") || f.exists(dir(v2)+"rootfs."+v1+".vcdiff") {
+			t.Error("a delta was made that cannot be listed")
+		}
+	}
+	f.verify()
+}

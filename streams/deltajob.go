@@ -65,9 +65,11 @@ func (j *job) undecided() []wish {
 	for _, v := range j.product.versions {
 		v.pending = false
 	}
-	versions := unique(j.ordered(j.product.listed()))
-	kept := j.retained(versions)
-	for _, w := range wishes(j.stream.name, j.product, versions, j.opts.Deltas.Disks) {
+	kept := j.retained(j.versions)
+	for _, w := range wishes(j.stream.name, j.product, j.versions, j.opts.Deltas.Disks) {
+		if j.withheld.has(w.target, w.to()) {
+			continue
+		}
 		wanted := !j.opts.Deltas.Off && kept[w.target] && kept[w.base]
 		if (wanted || w.file() != nil) && !w.decided(j.opts.Deltas.maxShare()) {
 			todo = append(todo, w)

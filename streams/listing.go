@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"path"
 	"slices"
 	"strings"
 
@@ -35,6 +36,9 @@ type listed struct {
 	product catalog.Name
 	version string
 }
+
+// dir returns the directory of a version, from the root.
+func (l listed) dir(stream string) string { return path.Join(l.product.Dir(stream), l.version) }
 
 // without returns what is not in the other listing, sorted.
 func (l listing) without(other listing) []listed {

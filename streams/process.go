@@ -12,14 +12,15 @@ import (
 	"imagebuilder/streams/catalog"
 )
 
-// A job is the work on one product: its new versions are read, newest first, and
-// then its deltas are made, while other products are at their own stages. Only the
+// A job is the work on one product: its new versions are read, newest first, or, once
+// it is known which versions of all products are listed, its deltas are made. Only the
 // job changes its product.
 type job struct {
 	*builder
 	slots    *semaphore.Weighted // work on one file each, for all jobs together
 	stream   *streamBuild
 	product  *product
+	versions []*version // that are listed, when that is known
 	sum      BuildSummary
 	noXdelta *deltaResult // the first delta that could not be made because the program is missing
 	records  []entry
@@ -38,8 +39,17 @@ func (j *job) log(level slog.Level, msg string, args ...any) {
 	j.records = append(j.records, entry{level, msg, args})
 }
 
-// process does what there is to do for all products.
+// process reads what is new, decides what is listed, and makes the deltas of that.
 func (b *builder) process(ctx context.Context) error {
+	if err := b.each(ctx, (*job).read); err != nil {
+		return err
+	}
+	b.choose()
+	return b.each(ctx, (*job).makeDeltas)
+}
+
+// each does one part of the work for all products.
+func (b *builder) each(ctx context.Context, do func(*job, context.Context) error) error {
 	jobs := b.jobs()
 	group, inner := errgroup.WithContext(ctx)
 	group.SetLimit(2 * b.Workers) // some at work and some waiting for a slot
@@ -47,7 +57,7 @@ func (b *builder) process(ctx context.Context) error {
 		for _, j := range jobs {
 			group.Go(func() error {
 				defer close(j.done)
-				return j.run(inner)
+				return do(j, inner)
 			})
 		}
 	}()
@@ -75,20 +85,27 @@ func (b *builder) jobs() []*job {
 	slots := semaphore.NewWeighted(int64(b.Workers))
 	var jobs []*job
 	for _, s := range b.streams {
+		listed := make(map[*product][]*version)
+		for _, p := range s.products {
+			listed[p.product] = p.versions
+		}
 		for _, p := range s.found.products {
-			jobs = append(jobs, &job{builder: b, slots: slots, stream: s, product: p, done: make(chan struct{})})
+			jobs = append(jobs, &job{
+				builder: b, slots: slots, stream: s, product: p, versions: listed[p], done: make(chan struct{}),
+			})
 		}
 	}
 	return jobs
 }
 
-func (j *job) run(ctx context.Context) error {
+// read judges the versions that are new or have changed and says what came of it.
+func (j *job) read(ctx context.Context) error {
 	if err := j.judgeAll(ctx); err != nil {
 		return err
 	}
 	j.report()
 	j.welcome()
-	return j.makeDeltas(ctx)
+	return nil
 }
 
 // do runs fn when a slot is free.
@@ -179,17 +196,21 @@ func (j *job) report() {
 	}
 }
 
-// welcome says which versions are new.
+// welcome says which versions are new. Whether one that was withheld is listed now
+// shows later.
 func (j *job) welcome() {
 	for _, v := range j.product.listed() {
-		if j.stream.listing[j.product.name][v.name] {
-			continue
+		if !j.stream.listing[j.product.name][v.name] && !j.before[j.path(v)] {
+			j.added(v)
 		}
-		j.sum.Added++
-		j.log(slog.LevelInfo, "New version added to the product catalog", j.attrs(v)...)
-		if !catalog.Readable(v.name) {
-			j.log(slog.LevelWarn, "Clients pass over a version whose name does not start with a date", j.attrs(v)...)
-		}
+	}
+}
+
+func (j *job) added(v *version) {
+	j.sum.Added++
+	j.log(slog.LevelInfo, "New version added to the product catalog", j.attrs(v)...)
+	if !catalog.Readable(v.name) {
+		j.log(slog.LevelWarn, "Clients pass over a version whose name does not start with a date", j.attrs(v)...)
 	}
 }
 

@@ -5,11 +5,11 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"imagebuilder/streams/catalog"
@@ -32,7 +32,7 @@ const (
 // PruneOptions say what Prune takes out of the catalogs and removes.
 type PruneOptions struct {
 	Tree
-	Retain      Retention     // Builds 0: DefaultRetainBuilds
+	Retain      Retention     // Builds 0: DefaultRetainBuilds, or all if only Remove says what goes
 	Remove      []string      // fingerprints, or their unique beginnings, of images whose versions go as well
 	Grace       time.Duration // from leaving the catalog to removal; 0: DefaultGrace
 	Dangling    bool          // also remove what no catalog lists
@@ -51,7 +51,7 @@ func Prune(ctx context.Context, opts PruneOptions) (PruneSummary, error) {
 	if err := opts.Retain.check(); err != nil {
 		return PruneSummary{}, err
 	}
-	if opts.Retain.Builds == 0 {
+	if opts.Retain.Builds == 0 && (opts.Retain.Days > 0 || len(opts.Remove) == 0) {
 		opts.Retain.Builds = DefaultRetainBuilds
 	}
 	if opts.Grace == 0 {
@@ -70,7 +70,7 @@ func Prune(ctx context.Context, opts PruneOptions) (PruneSummary, error) {
 		return PruneSummary{}, err
 	}
 	defer l.close()
-	p := &pruner{work: w, opts: opts, now: w.clock(), start: l.start, leaving: w.readLeaving()}
+	p := &pruner{work: w, opts: opts, now: w.clock(), start: l.start, leaving: w.readLeaving(), record: w.readRecord()}
 	err = p.run(ctx)
 	p.sum.Waiting = len(p.leaving)
 	return p.sum, err
@@ -83,6 +83,7 @@ type pruner struct {
 	now     time.Time
 	start   int64 // time of the file system, with which times of files are compared
 	leaving leaving
+	record  record
 	streams []*streamPrune
 	sum     PruneSummary
 }
@@ -104,7 +105,10 @@ func (p *pruner) publish(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, pub.discard()) }()
-	index := p.oldIndex()
+	index, err := p.readIndex()
+	if err != nil { // it may list other streams, which would be lost
+		return fmt.Errorf("cannot read %s: %w; a build of all streams makes it anew", p.full(p.indexPath()), cause(err))
+	}
 	entries := make(map[string]catalog.Entry)
 	maps.Copy(entries, index.Entries)
 	for _, name := range p.Streams {
@@ -122,7 +126,7 @@ func (p *pruner) publish(ctx context.Context) (err error) {
 	if err := p.stageIndex(pub, entries, p.opts.Signer); err != nil {
 		return err
 	}
-	if opts := cmp.Or(p.opts.Page, p.readRecord().Page); opts != nil {
+	if opts := cmp.Or(p.opts.Page, p.record.Page); opts != nil {
 		if _, err := p.stageWebpage(pub, *opts, entries); err != nil {
 			return err
 		}
@@ -131,6 +135,9 @@ func (p *pruner) publish(ctx context.Context) (err error) {
 	// whereas one that is only missing from the catalog would be.
 	p.enter()
 	if err := p.writeLeaving(p.leaving); err != nil {
+		return err
+	}
+	if err := p.noteDamage(); err != nil {
 		return err
 	}
 	p.sum.Published, err = pub.commit(ctx)
@@ -149,26 +156,20 @@ func (p *pruner) clean(ctx context.Context) error {
 	return errors.Join(err, p.writeLeaving(p.leaving))
 }
 
-// enter notes what leaves the catalogs now, and forgets what has come back or is gone.
+// enter notes what leaves the catalogs now, and forgets what has come back.
 func (p *pruner) enter() {
-	for name, since := range p.leaving {
-		if since.After(p.now) {
-			p.leaving[name] = p.now // the clock was set back
-		}
-		if !removable(name) || p.isGone(name) {
-			delete(p.leaving, name)
+	for name, d := range p.leaving {
+		if d.since.After(p.now) {
+			p.leaving[name] = departure{p.now, d.which} // the clock was set back
 		}
 	}
 	for _, s := range p.streams {
 		for _, name := range s.leaves {
-			isVersion := strings.Count(name, "/") == versionDepth // which has just been seen
-			if removable(name) && (isVersion || !p.isGone(name)) {
-				p.leaving[name] = p.now
-			}
+			p.depart(name)
 		}
 		for _, name := range s.strays {
 			if _, ok := p.leaving[name]; !ok {
-				p.leaving[name] = p.now
+				p.depart(name)
 			}
 		}
 		for _, name := range s.back {
@@ -177,9 +178,30 @@ func (p *pruner) enter() {
 	}
 }
 
-func (p *pruner) isGone(name string) bool {
-	_, err := p.site.stat(name)
-	return errors.Is(err, fs.ErrNotExist)
+// depart notes that a version or delta leaves now, if it is there.
+func (p *pruner) depart(name string) {
+	which, err := p.site.identity(name)
+	if removable(name) && !errors.Is(err, fs.ErrNotExist) {
+		p.leaving[name] = departure{p.now, which}
+	}
+}
+
+// noteDamage remembers from which catalogs products are dropped that may be good, until
+// a build lists them again.
+func (p *pruner) noteDamage() error {
+	before := len(p.record.Damaged)
+	for _, s := range p.streams {
+		if s.damaged {
+			if p.record.Damaged == nil {
+				p.record.Damaged = make(map[string]bool)
+			}
+			p.record.Damaged[s.name] = true
+		}
+	}
+	if len(p.record.Damaged) == before {
+		return nil
+	}
+	return p.site.writeState(p.recordPath(), p.record)
 }
 
 // preview says what would be done.
@@ -200,8 +222,8 @@ func (p *pruner) preview(ctx context.Context) error {
 			p.info("Would be removed as dangling", "path", p.full(name))
 		}
 	}
-	for name, since := range sorted(p.leaving) {
-		if p.due(since) {
+	for name, d := range sorted(p.leaving) {
+		if p.due(d.since) {
 			p.info("Would be removed", "path", p.full(name))
 		}
 	}

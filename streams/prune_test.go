@@ -277,6 +277,38 @@ func TestPruneRemove(t *testing.T) {
 	f.verify()
 }
 
+// TestPruneRemoveOnly holds that nothing goes but what is named, unless more is asked
+// for, and that what goes anyway may be named.
+func TestPruneRemoveOnly(t *testing.T) {
+	tests := []struct {
+		summary string
+		remove  string // the version
+		edit    func(o *streams.PruneOptions)
+		stays   []string
+	}{
+		{"nothing else", v4, nil, []string{v1, v2, v3, "20240105", "20240106", "20240107", "20240108", "20240109", "20240110", "20240111", "20240112", "20240113"}},
+		{"with a number to keep", "20240113", retain(2), []string{"20240112"}},
+		{"with days to keep", "20240113", func(o *streams.PruneOptions) { o.Retain.Days = 2 }, []string{"20240108", "20240109", "20240110", "20240111", "20240112"}},
+		{"one that is too old as well", v1, retain(1), []string{"20240113"}},
+	}
+	for _, test := range tests {
+		t.Run(test.summary, func(t *testing.T) {
+			f := newFixture(t, versions(ubuntu, v1, v2, v3, v4, "20240105", "20240106", "20240107", "20240108", "20240109", "20240110", "20240111", "20240112", "20240113")...)
+			f.build(noDeltas)
+			print := f.products("images")[ubuntuID].Versions[test.remove].Items["lxd.tar.xz"].CombinedDisk
+			f.prune(func(o *streams.PruneOptions) {
+				o.Remove = []string{print}
+				if test.edit != nil {
+					test.edit(o)
+				}
+			})
+			if got := f.listed(); !slices.Equal(got, test.stays) {
+				t.Errorf("listed: %v", got)
+			}
+		})
+	}
+}
+
 // TestPruneStreams holds that a prune of one stream leaves the others alone.
 func TestPruneStreams(t *testing.T) {
 	f := newFixture(t, versions(ubuntu, v1, v2)...)

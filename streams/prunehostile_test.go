@@ -141,12 +141,53 @@ func TestPruneDamaged(t *testing.T) {
 		t.Errorf("%+v", sum)
 	}
 	f.build(noDeltas)
+	text := f.read("streams/v1/images.json")
+	own := text[strings.Index(text, `"`+ubuntuID) : len(text)-len("}}\n")]
+	f.write("streams/v1/images.json", strings.Replace(text, `"products":{`, `"products":{`+strings.ReplaceAll(own, v1, v2)+",", 1))
+	if _, err := f.tryPrune(retain(1), atOnce); err == nil || !strings.Contains(err.Error(), "is there twice") || !f.exists(dir(v1)) {
+		t.Errorf("got %v", err)
+	}
+	f.build(noDeltas)
 	f.write("streams/v1/images.json", f.read("streams/v1/images.json")[:200])
 	if _, err := f.tryPrune(); err == nil || !strings.Contains(err.Error(), "not a catalog") {
 		t.Errorf("got %v", err)
 	}
 	f.remove("streams/v1/images.json")
 	if _, err := f.tryPrune(); err == nil || !strings.Contains(err.Error(), "no such file") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// TestPruneUntrusted holds that the files of a product which leaves the catalog because
+// it cannot be trusted stay until a build lists them again, and that it is refused to
+// drop most of a stream in this way.
+func TestPruneUntrusted(t *testing.T) {
+	other := "other/x/amd64/y"
+	f := newFixture(t, append(versions(ubuntu, v1), versions(other, v1, v2)...)...)
+	f.build(noDeltas)
+	f.age("images", 100*time.Hour)
+	spoil := func(product string) {
+		at := `"path":"images/` + product + "/" + v1 + `/rootfs.squashfs","size":`
+		f.replace("streams/v1/images.json", at, at+`"1","was":`)
+	}
+	dangling := func(o *streams.PruneOptions) { o.Dangling = true }
+	spoil(ubuntu)
+	for range 2 { // the second does not see any more what was wrong with the catalog
+		if sum := f.prune(dangling); sum.Dangling > 0 || !f.exists(dir(v1)) || len(f.products("images")) != 1 {
+			t.Fatalf("%+v\n%s", sum, &f.log)
+		}
+	}
+	if f.build(noDeltas); !slices.Equal(f.listed(), []string{v1}) {
+		t.Errorf("listed: %v", f.listed())
+	}
+	f.make(versions(ubuntu, "."+v2)...)
+	f.age(dir("."+v2), 100*time.Hour)
+	if sum := f.prune(dangling); sum.Dangling != 1 {
+		t.Errorf("after the build: %+v\n%s", sum, &f.log)
+	}
+	spoil(ubuntu)
+	spoil(other)
+	if _, err := f.tryPrune(dangling); err == nil || !strings.Contains(err.Error(), "refusing to drop 3 of the 3 versions") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -27,6 +27,7 @@ type streamPrune struct {
 	temps    []string                 // paths of unfinished files of a run that was killed
 	dangling []string                 // paths of what the catalog does not know
 	found    map[string]bool          // fingerprints that were asked for
+	damaged  bool                     // products of it cannot be trusted and are dropped
 }
 
 // A productPrune says which versions of a product stay listed and which do not.
@@ -43,7 +44,7 @@ func (p *pruner) plan(ctx context.Context, stream string, out io.Writer) error {
 	s := &streamPrune{name: stream, products: make(map[string]*productPrune), found: make(map[string]bool)}
 	p.streams = append(p.streams, s)
 	w := catalog.NewWriter(out, stream)
-	vanished, all := 0, 0
+	vanished, all := 0, 0 // versions; what cannot be trusted is lost to the catalog as well
 	err := p.eachProduct(stream, func(id string, c *catalog.Product) error {
 		all += len(c.Versions)
 		vanished += p.planProduct(s, id, c)
@@ -53,6 +54,9 @@ func (p *pruner) plan(ctx context.Context, stream string, out io.Writer) error {
 		s.ids = append(s.ids, id)
 		return w.Product(id, c)
 	}, func(bad *catalog.InvalidError) {
+		s.damaged = true
+		all += bad.Versions
+		vanished += bad.Versions
 		p.sum.Failed++
 		p.fail("Product cannot be trusted and is dropped from the catalog", "streamName", stream, "product", bad.Product, "error", bad.Err)
 	})
@@ -72,6 +76,10 @@ func (p *pruner) planProduct(s *streamPrune, id string, c *catalog.Product) (van
 	dir := c.Name().Dir(s.name)
 	plan := &productPrune{make(map[string]bool), make(map[string]bool)}
 	s.products[id] = plan
+	meant := make(map[string]bool)
+	for name, v := range c.Versions {
+		meant[name] = s.meant(v, p.opts.Remove)
+	}
 	there, err := p.versionsIn(dir)
 	if err != nil {
 		p.trouble(dir, err)
@@ -94,19 +102,19 @@ func (p *pruner) planProduct(s *streamPrune, id string, c *catalog.Product) (van
 		p.warn("Dropping stale product version from catalog", "path", p.full(path.Join(dir, name)))
 	}
 	slices.SortFunc(present, func(a, b string) int { return compareVersions(b, a, p.NaturalOrder) })
-	p.retain(s, plan, c, present)
+	p.retain(s, plan, c, present, meant)
 	for name := range sorted(plan.stays) {
 		p.planDeltas(s, path.Join(dir, name), c.Versions[name], plan)
 	}
 	return vanished
 }
 
-// retain decides which of the versions that are there stay.
-func (p *pruner) retain(s *streamPrune, plan *productPrune, c *catalog.Product, present []string) {
+// retain decides which of the versions that are there stay; those that are meant go.
+func (p *pruner) retain(s *streamPrune, plan *productPrune, c *catalog.Product, present []string, meant map[string]bool) {
 	kept := p.opts.Retain.keep(len(present), p.now, func(i int) time.Time { return p.born(c, present[i]) })
 	for i, version := range present {
 		name := path.Join(c.Name().Dir(s.name), version)
-		if kept[i] && !s.meant(c.Versions[version], p.opts.Remove) {
+		if kept[i] && !meant[version] {
 			plan.stays[version] = true
 			p.comesBack(s, name)
 			continue

@@ -48,10 +48,10 @@ func removable(name string) bool {
 // removeDue removes what left the catalogs of these streams long enough ago.
 func (p *pruner) removeDue(ctx context.Context) error {
 	var versions, deltas []string
-	for name, since := range sorted(p.leaving) {
+	for name, d := range sorted(p.leaving) {
 		stream, _, _ := strings.Cut(name, "/")
 		switch {
-		case !p.due(since) || !removable(name) || !slices.Contains(p.Streams, stream):
+		case !p.due(d.since) || !removable(name) || !slices.Contains(p.Streams, stream):
 		case strings.Count(name, "/") == versionDepth:
 			versions = append(versions, name)
 		default:

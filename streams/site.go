@@ -118,14 +118,20 @@ func readRegular(f *os.File, limit int64) ([]byte, error) {
 // stat describes a name without following it if it is a link.
 func (s *site) stat(name string) (unix.Stat_t, error) {
 	var st unix.Stat_t
-	dir, err := s.openat(path.Dir(name), unix.O_PATH|unix.O_DIRECTORY, s.links)
-	if err == nil {
-		defer dir.Close()
-		err = ignoreEINTR(func() error {
-			return unix.Fstatat(int(dir.Fd()), path.Base(name), &st, unix.AT_SYMLINK_NOFOLLOW)
-		})
-	}
+	err := s.inParent(name, func(dirfd int, base string) error {
+		return unix.Fstatat(dirfd, base, &st, unix.AT_SYMLINK_NOFOLLOW)
+	})
 	return st, pathError("stat", name, err)
+}
+
+// inParent runs do, which only looks, with the open directory that holds name.
+func (s *site) inParent(name string, do func(dirfd int, base string) error) error {
+	dir, err := s.openat(path.Dir(name), unix.O_PATH|unix.O_DIRECTORY, s.links)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	return ignoreEINTR(func() error { return do(int(dir.Fd()), path.Base(name)) })
 }
 
 // list returns the sorted entries of a directory. Their Info method cannot be used.

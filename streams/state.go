@@ -19,13 +19,21 @@ type record struct {
 	Clean   bool              `json:"clean"`   // nothing was wrong that only a full build would say again
 	Stale   time.Time         `json:"stale"`   // when the page changes by itself; zero: never
 
+	// Withheld are the paths of the complete versions of each stream that are not listed
+	// because all of their images are elsewhere.
+	Withheld map[string][]string `json:"withheld"`
+	// Damaged are the streams from whose catalogs a prune has since dropped products that
+	// it could not trust. What these catalogs do not know may be good.
+	Damaged map[string]bool `json:"damaged,omitempty"`
+
 	// How it was asked to, so that Prune and a repair can do the same.
 	Page     *page.Options `json:"page"`
 	Deltas   DeltaOptions  `json:"deltas"`
 	Upstream bool          `json:"upstream"`
 }
 
-func (w *work) recordPath() string { return path.Join(stateDir, w.StreamVersion+".json") }
+// recordPath is unlike every other path of the state, whatever the stream version is.
+func (w *work) recordPath() string { return path.Join(stateDir, w.StreamVersion+".record") }
 
 func (w *work) cachePath(stream string) string { return path.Join(stateDir, stream+".cache") }
 
@@ -80,21 +88,3 @@ func (w *work) writeCache(stream string, c *cache) error {
 		return err
 	})
 }
-
-// leaving is what has left the catalogs and still waits for its files to be removed:
-// path to the time it left. Clients go by an old catalog for an hour, and their
-// downloads take time.
-type leaving map[string]time.Time
-
-const leavingPath = stateDir + "/leaving.json"
-
-func (w *work) readLeaving() leaving {
-	l := make(leaving)
-	json.Unmarshal(w.site.readState(leavingPath), &l) // a damaged one is as good as none
-	if l == nil {
-		l = make(leaving) // the file said null
-	}
-	return l
-}
-
-func (w *work) writeLeaving(l leaving) error { return w.site.writeState(leavingPath, l) }

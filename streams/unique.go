@@ -47,14 +47,15 @@ func (v *version) images() int {
 	return n
 }
 
-// unique returns the versions that have an image which none before them has.
-func unique(versions []*version) []*version {
-	u := make(uniqueness)
-	var list []*version
-	for _, v := range versions {
-		if len(u.withhold("", v)) < v.images() {
-			list = append(list, v)
-		}
+// withheld is which root file systems are not listed. Their places in memory do not
+// count: those change when a delta joins the files of a version.
+type withheld map[*version]map[string]bool
+
+func (w withheld) add(v *version, root *file) {
+	if w[v] == nil {
+		w[v] = make(map[string]bool)
 	}
-	return list
+	w[v][root.name] = true
 }
+
+func (w withheld) has(v *version, root *file) bool { return w[v][root.name] }

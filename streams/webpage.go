@@ -2,6 +2,8 @@ package streams
 
 import (
 	"bufio"
+	"errors"
+	"io/fs"
 	"maps"
 	"path"
 	"slices"
@@ -13,12 +15,17 @@ import (
 )
 
 // stageWebpage stages the page of all streams of the index, made of the catalogs as
-// they are going to be. It returns when the page changes by itself.
+// they are going to be. A stream without a catalog has nothing to show. It returns when
+// the page changes by itself.
 func (w *work) stageWebpage(pub *publication, opts page.Options, entries map[string]catalog.Entry) (time.Time, error) {
 	var streams []page.Stream
 	var updated time.Time
 	for name, entry := range sorted(entries) {
 		products, err := w.pageProducts(pub, name)
+		if errors.Is(err, fs.ErrNotExist) {
+			w.warn("Stream is left off the web page", "path", w.full(w.catalogPath(name)), "error", err)
+			continue
+		}
 		if err != nil {
 			return time.Time{}, err
 		}

@@ -58,7 +58,7 @@ func (o *streamPruneOptions) addFlags(cmd *cobra.Command) {
 	f.IntVar(&o.Retain.Builds, "retain-builds", streams.DefaultRetainBuilds, "`number` of versions of each product to keep")
 	f.IntVar(&o.Retain.Days, "retain-days", 0, "keep versions of so many `days`, and the newest (default any age)")
 	f.BoolVar(&o.Retain.AllowEmpty, "allow-empty", false, "let --retain-days take the last version of a product as well")
-	f.StringSliceVar(&o.Remove, "remove", nil, "take out the version of the image with this `fingerprint`, or its beginning; may be repeated")
+	f.StringSliceVar(&o.Remove, "remove", nil, "take out the version of the image with this `fingerprint`, or its beginning, and nothing else unless --retain-builds or --retain-days is given; may be repeated")
 	f.DurationVar(&o.Grace, "grace", streams.DefaultGrace, "`duration` from leaving the catalog to the removal of files; 0: at once")
 	f.BoolVar(&o.Dangling, "dangling", false, "also remove what no catalog lists")
 	f.DurationVar(&o.DanglingAge, "dangling-age", streams.DefaultDanglingAge, "`duration` for which it must have been left alone")
@@ -75,6 +75,9 @@ func (o *streamPruneOptions) options(cmd *cobra.Command, root string) (opts stre
 		return opts, usageError{errors.New("--retain-days, --grace and --dangling-age are not negative")}
 	case opts.Grace == 0:
 		opts.Grace = streams.AtOnce
+	}
+	if !cmd.Flags().Changed("retain-builds") {
+		opts.Retain.Builds = 0 // the default, or all with --remove
 	}
 	opts.DanglingAge = max(opts.DanglingAge, time.Nanosecond) // zero would mean the default
 	if opts.Tree, err = o.tree.tree(cmd, root); err != nil {

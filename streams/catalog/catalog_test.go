@@ -180,6 +180,10 @@ func TestReadInvalid(t *testing.T) {
 	}, {
 		summary: "no products", old: `"products":`, new: `"other":`, err: "no products key",
 	}, {
+		summary: "a product that is there twice", old: `"requirements":{}}}}`, new: `"requirements":{}},"ubuntu:noble:amd64:default":{}}}`, err: `the product "ubuntu:noble:amd64:default" is there twice`,
+	}, {
+		summary: "products that are there twice", old: `"requirements":{}}}}`, new: `"requirements":{}}},"products":{}}`, err: "a second products key",
+	}, {
 		summary: "a number for a name", old: `"arch":"amd64"`, new: `"arch":64`, err: "cannot unmarshal number", invalid: true,
 	}, {
 		summary: "parts that do not make the id", old: `"arch":"amd64"`, new: `"arch":"arm64"`, err: "its parts make the id", invalid: true,

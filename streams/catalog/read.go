@@ -14,20 +14,22 @@ import (
 type Reader struct {
 	stream string
 	dec    *json.Decoder
+	ids    map[string]bool // that were read
 	opened bool
 	closed bool
 }
 
 // NewReader returns a Reader for the catalog of a stream.
 func NewReader(r io.Reader, stream string) *Reader {
-	return &Reader{stream: stream, dec: json.NewDecoder(r)}
+	return &Reader{stream: stream, dec: json.NewDecoder(r), ids: make(map[string]bool)}
 }
 
 // An InvalidError says that a product of a catalog cannot be trusted: a name in it
 // is none, or a path leads elsewhere. The rest of the catalog can still be read.
 type InvalidError struct {
-	Product string
-	Err     error
+	Product  string
+	Versions int // so many that could be told
+	Err      error
 }
 
 func (e *InvalidError) Error() string { return fmt.Sprintf("product %q: %v", e.Product, e.Err) }
@@ -52,15 +54,20 @@ func (r *Reader) Next() (string, *Product, error) {
 	if err != nil {
 		return "", nil, decodeError(err)
 	}
+	if r.ids[id] { // which of them counts differs from reader to reader
+		r.closed = true
+		return "", nil, decodeError(fmt.Errorf("the product %q is there twice", id))
+	}
+	r.ids[id] = true
 	p := new(Product)
 	if err := r.dec.Decode(p); err != nil {
 		if wrongType(err) {
-			return id, nil, &InvalidError{id, err}
+			return id, nil, &InvalidError{id, len(p.Versions), err}
 		}
 		return "", nil, decodeError(err)
 	}
 	if err := p.check(r.stream, id); err != nil {
-		return id, nil, &InvalidError{id, err}
+		return id, nil, &InvalidError{id, len(p.Versions), err}
 	}
 	return id, p, nil
 }
@@ -102,7 +109,11 @@ func (r *Reader) close() error {
 	if err := r.delim('}'); err != nil {
 		return decodeError(err)
 	}
-	if _, err := r.skipTo(""); err != nil {
+	again, err := r.skipTo("products")
+	if err == nil && again {
+		err = errors.New("there is a second products key")
+	}
+	if err != nil {
 		return decodeError(err)
 	}
 	if err := r.delim('}'); err != nil {
