@@ -39,6 +39,7 @@ const (
 	FaultCombined  FaultKind = "combined"  // a fingerprint is wrong or missing
 	FaultDelta     FaultKind = "delta"     // does not make its file, or is one too many
 	FaultDuplicate FaultKind = "duplicate" // a fingerprint is there twice
+	FaultUnchecked FaultKind = "unchecked" // nobody knows: it could not be looked at
 )
 
 // A Fault is one thing that is wrong.
@@ -142,6 +143,8 @@ type verifier struct {
 	xdelta *xdelta
 	prints map[string]string // fingerprint to the directory of its version
 	report Report
+
+	unchecked []string // deltas that were not decoded for want of xdelta3
 }
 
 func verify(ctx context.Context, w *work, signer *Signer) (*verifier, error) {
@@ -157,6 +160,7 @@ func verify(ctx context.Context, w *work, signer *Signer) (*verifier, error) {
 	}
 	v.index(ids)
 	v.derived(path.Join(w.metaDir(), indexName))
+	v.sayUnchecked(ctx)
 	slices.SortStableFunc(v.report.Faults, func(a, b Fault) int {
 		return cmp.Or(strings.Compare(a.Path, b.Path), strings.Compare(string(a.Kind), string(b.Kind)))
 	})
@@ -199,6 +203,13 @@ func (v *verifier) stream(ctx context.Context, stream string) ([]string, error) 
 		v.collect(c)
 	}
 	return ids, nil
+}
+
+// sayUnchecked says once that xdelta3 is missing, however many deltas there are.
+func (v *verifier) sayUnchecked(ctx context.Context) {
+	if n := len(v.unchecked); n > 0 {
+		v.fault(FaultUnchecked, v.unchecked[0], "%s cannot be checked: %v; install it", plural(n, "delta"), v.xdelta.available(ctx))
+	}
 }
 
 // cause returns an error without the path, where that is said otherwise.

@@ -20,6 +20,8 @@ type versionCheck struct {
 	faults []Fault
 	prints []string // fingerprints
 
+	unchecked []string // deltas that were not decoded for want of xdelta3
+
 	items    map[string]catalog.Item
 	siblings map[string]catalog.Version // all versions of the product
 }
@@ -31,6 +33,7 @@ func (v *verifier) collect(c *versionCheck) {
 	v.report.Items += c.count
 	v.report.Bytes += c.read
 	v.report.Faults = append(v.report.Faults, c.faults...)
+	v.unchecked = append(v.unchecked, c.unchecked...)
 	for _, print := range c.prints {
 		other, taken := v.prints[print]
 		if taken && other != c.path() {
@@ -147,7 +150,8 @@ func (c *versionCheck) combined(key string, item catalog.Item, meta *file, files
 	}
 }
 
-// delta checks a delta by decoding it.
+// delta checks a delta by decoding it. That it could not be decoded here says nothing
+// about it.
 func (v *verifier) delta(ctx context.Context, c *versionCheck, item catalog.Item) {
 	target := c.target(item)
 	base, ok := c.siblings[item.DeltaBase].Items[path.Base(target.Path)]
@@ -161,9 +165,17 @@ func (v *verifier) delta(ctx context.Context, c *versionCheck, item catalog.Item
 	case c.countOf(item.FType) > 1:
 		c.fault(FaultDelta, item.Path, "there is another one for the same file")
 	}
+	if v.xdelta.available(ctx) != nil {
+		c.unchecked = append(c.unchecked, item.Path)
+		return
+	}
 	want, _ := parseDigest(target.SHA256)
-	if err := v.xdelta.check(ctx, base.Path, item.Path, want); err != nil && ctx.Err() == nil {
+	switch err := v.xdelta.check(ctx, base.Path, item.Path, want); {
+	case err == nil || ctx.Err() != nil:
+	case errors.Is(err, errDecode):
 		c.fault(FaultDelta, item.Path, err.Error())
+	default:
+		c.fault(FaultUnchecked, item.Path, "it cannot be checked: "+err.Error())
 	}
 }
 
