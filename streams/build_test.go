@@ -155,7 +155,12 @@ func TestBuildVersions(t *testing.T) {
 		summary: "a checksum file that is a directory",
 		image:   imagetree.Image{},
 		edit:    func(f *fixture) { f.write(dir(v2)+"SHA256SUMS/x", "") },
-		listed:  true,
+		message: "Failed to get version", text: "SHA256SUMS is not a regular file", trouble: true,
+	}, {
+		summary: "a checksum file that is a link",
+		image:   imagetree.Image{Extra: map[string]string{"sums": ""}},
+		edit:    func(f *fixture) { f.symlink("sums", dir(v2)+"SHA256SUMS") },
+		message: "Failed to get version", text: "SHA256SUMS is not a regular file", trouble: true,
 	}, {
 		summary: "a link to a file elsewhere",
 		image:   imagetree.Image{Files: []string{meta}},

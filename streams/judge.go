@@ -19,6 +19,10 @@ func judge(ctx context.Context, s *site, dir string, v *version, upstream bool) 
 	if !v.isComplete(upstream) {
 		return j
 	}
+	if f := v.find(sumsName); f != nil && f.stamp == unusable {
+		v.verdict, v.item, v.trouble = failed, sumsName, sumsName+" is not a regular file"
+		return j
+	}
 	sums, err := readSums(s, dir, v)
 	if err != nil {
 		v.verdict = unjudged
