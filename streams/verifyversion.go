@@ -66,18 +66,17 @@ func (v *verifier) version(ctx context.Context, c *versionCheck, siblings map[st
 	}
 	files := c.files(v.site)
 	var err error
-	c.read, err = hashVersion(ctx, v.site, c.path(), files)
-	if ctx.Err() != nil {
+	c.read, err = hashFiles(ctx, v.site, c.path(), files, func(f *file, err error) error {
+		c.fault(FaultContent, path.Join(c.path(), f.name), "it cannot be read: "+cause(err).Error())
 		return context.Cause(ctx)
-	}
+	})
 	if err != nil {
-		c.fault(FaultContent, c.path(), err.Error())
-		return nil
+		return err
 	}
 	for key, item := range sorted(c.items) {
 		f := files.find(path.Base(item.Path))
 		switch {
-		case f == nil: // which was said
+		case f == nil || !f.hashed: // which was said
 		case f.stamp.size != item.Size:
 			c.fault(FaultContent, item.Path, "its size is not that in the catalog")
 		case f.sum.String() != item.SHA256:
