@@ -360,4 +360,10 @@ func TestWindow(t *testing.T) {
 			t.Errorf("%d: %d", base, got)
 		}
 	}
+	large := &xdelta{budget: 1 << 50}
+	for _, base := range []int64{1 << 31, 1<<31 + 1, 1 << 40} {
+		if got := large.window(base); got != 1<<31 {
+			t.Errorf("%d, with all memory: %d, which xdelta3 does not take", base, got)
+		}
+	}
 }
