@@ -177,7 +177,7 @@ func (v *verifier) stream(ctx context.Context, stream string) ([]string, error) 
 	var checks []*versionCheck
 	group, inner := errgroup.WithContext(ctx)
 	group.SetLimit(v.Workers)
-	err := v.eachProduct(stream, func(id string, c *catalog.Product) error {
+	err := v.products(stream, func(id string, c *catalog.Product) error {
 		ids = append(ids, id)
 		v.report.Products++
 		for _, name := range c.VersionNames() {
@@ -186,8 +186,6 @@ func (v *verifier) stream(ctx context.Context, stream string) ([]string, error) 
 			group.Go(func() error { return v.version(inner, check, c.Versions) })
 		}
 		return context.Cause(inner)
-	}, func(bad *catalog.InvalidError) {
-		v.fault(FaultCatalog, v.catalogPath(stream), "%v", bad)
 	})
 	if end := group.Wait(); end != nil || ctx.Err() != nil {
 		return nil, cmp.Or(end, context.Cause(ctx))
@@ -203,6 +201,23 @@ func (v *verifier) stream(ctx context.Context, stream string) ([]string, error) 
 		v.collect(c)
 	}
 	return ids, nil
+}
+
+// products reads a catalog as eachProduct does, and checks all of it that is not in a
+// product's files.
+func (v *verifier) products(stream string, fn func(string, *catalog.Product) error) error {
+	name := v.catalogPath(stream)
+	f, err := v.site.open(name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	r := catalog.NewReader(f, stream)
+	err = readProducts(r, name, fn, func(bad *catalog.InvalidError) { v.fault(FaultCatalog, name, "%v", bad) })
+	if err == nil {
+		err = r.CheckHeader()
+	}
+	return err
 }
 
 // sayUnchecked says once that xdelta3 is missing, however many deltas there are.
@@ -250,6 +265,11 @@ func (v *verifier) index(ids map[string][]string) {
 	if err != nil {
 		v.fault(FaultIndex, name, "%v", err)
 		return
+	}
+	for entry := range sorted(index.Entries) {
+		if err := catalog.CheckStream(entry); err != nil {
+			v.fault(FaultIndex, name, "an entry of it is not that of a stream: %v", err)
+		}
 	}
 	for _, stream := range v.Streams {
 		entry, ok := index.Entries[stream]

@@ -138,6 +138,18 @@ func TestVerify(t *testing.T) {
 		faults:  []string{"index streams/v1/index.json", "gzip streams/v1/index.json.gz"},
 		after:   []string{v1, v2},
 	}, {
+		summary: "the index lists what cannot be a stream",
+		edit: func(f *fixture) {
+			f.replace("streams/v1/index.json", `"index":{`, `"index":{"../evil":{"path":"../evil.json"},`)
+		},
+		faults: []string{"index streams/v1/index.json", "gzip streams/v1/index.json.gz"},
+		after:  []string{v1, v2},
+	}, {
+		summary: "the catalog says that it is something else",
+		edit:    func(f *fixture) { f.replace("streams/v1/images.json", "products:1.0", "products:2.0") },
+		faults:  []string{"catalog streams/v1/images.json", "gzip streams/v1/images.json.gz"},
+		after:   []string{v1, v2},
+	}, {
 		summary: "the index is gone",
 		edit:    func(f *fixture) { f.remove("streams/v1/index.json") },
 		faults:  []string{"index streams/v1/index.json"},

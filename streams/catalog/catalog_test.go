@@ -151,6 +151,32 @@ func TestWriteAndRead(t *testing.T) {
 	}
 }
 
+// TestCheckHeader holds that a catalog has to say what it is, before its products or behind.
+func TestCheckHeader(t *testing.T) {
+	tests := []struct{ before, after, err string }{
+		{`"content_id":"images","format":"products:1.0","datatype":"image-downloads",`, ``, ""},
+		{``, `,"datatype":"image-downloads","x":[1],"content_id":"images","format":"products:1.0"`, ""},
+		{`"content_id":"daily","format":"products:1.0","datatype":"image-downloads",`, ``, `content_id is "daily", not "images"`},
+		{`"content_id":"images","format":"index:1.0","datatype":"image-downloads",`, ``, `format is "index:1.0", not "products:1.0"`},
+		{`"content_id":"images","format":"products:1.0","datatype":["image-downloads"],`, ``, `datatype is "", not "image-downloads"`},
+		{``, ``, `content_id is "", not "images"`},
+	}
+	for _, test := range tests {
+		text := `{` + test.before + `"products":{}` + test.after + `}`
+		r := catalog.NewReader(strings.NewReader(text), "images")
+		if _, _, err := r.Next(); err != io.EOF {
+			t.Fatalf("%s: %v", text, err)
+		}
+		got := ""
+		if err := r.CheckHeader(); err != nil {
+			got = err.Error()
+		}
+		if got != test.err {
+			t.Errorf("%s: got %q, want %q", text, got, test.err)
+		}
+	}
+}
+
 func TestEmptyCatalog(t *testing.T) {
 	var buf bytes.Buffer
 	if err := catalog.NewWriter(&buf, "images").Close(); err != nil {
