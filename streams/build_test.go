@@ -364,6 +364,12 @@ func TestBuildLocked(t *testing.T) {
 	if _, err := f.tryPrune(); !errors.Is(err, streams.ErrLocked) {
 		t.Errorf("prune: %v", err)
 	}
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_SH); err != nil {
+		t.Fatal(err)
+	}
+	if _, err = f.tryBuild(noDeltas); !errors.Is(err, streams.ErrLocked) || strings.Contains(err.Error(), "process") {
+		t.Errorf("a reader has it, not the process that built before: %v", err)
+	}
 }
 
 // TestBuildCancelled holds that a build that is told to end does, and publishes nothing.
