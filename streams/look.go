@@ -170,7 +170,7 @@ func (sc *scanner) files(v *version, dir *os.File, dirName string, l *look) erro
 			v.files = append(v.files, file{name: name, stamp: unusable, class: c, settled: true})
 		}
 		if err == nil {
-			if bad := catalog.CheckVersion(name); bad != nil {
+			if bad := catalog.CheckFile(name); bad != nil {
 				err = fmt.Errorf("%w: %w", errSkip, bad)
 			}
 		}

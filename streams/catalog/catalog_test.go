@@ -106,6 +106,13 @@ func TestCheckNames(t *testing.T) {
 	if err := catalog.CheckVersion("20240101_00:00"); err != nil {
 		t.Error(err)
 	}
+	long := strings.Repeat("1", 200)
+	if err := errors.Join(catalog.CheckVersion(long), catalog.CheckFile(long+".squashfs")); err != nil {
+		t.Error(err)
+	}
+	if catalog.CheckVersion(long+"1") == nil {
+		t.Error("a version passes whose hidden names would be too long")
+	}
 	if _, err := catalog.ParseName("a:b:c"); err == nil {
 		t.Error("an id of three parts passes")
 	}

@@ -204,7 +204,7 @@ func (i Item) check(dir string) error {
 	if !ok {
 		return fmt.Errorf("the path %q is not in %s", i.Path, dir)
 	}
-	if err := CheckVersion(file); err != nil {
+	if err := CheckFile(file); err != nil {
 		return err
 	}
 	if !isDigest(i.SHA256) {
