@@ -330,6 +330,7 @@ func TestBuildErrors(t *testing.T) {
 		{"the index as a stream", func(o *streams.BuildOptions) { o.Streams = []string{"index"} }, `the name "index" is reserved`},
 		{"a hidden stream", func(o *streams.BuildOptions) { o.Streams = []string{".x"} }, `the name ".x" is hidden`},
 		{"a stream version outside", func(o *streams.BuildOptions) { o.StreamVersion = "../../x" }, `stream version: the name "../../x" has '/' in it`},
+		{"less than nothing to keep", func(o *streams.BuildOptions) { o.Deltas.Retain.Builds = -1 }, "the number of builds or days to keep is negative"},
 	}
 	for _, test := range tests {
 		t.Run(test.summary, func(t *testing.T) {
