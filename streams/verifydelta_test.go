@@ -38,3 +38,21 @@ func TestVerifyNoXdelta(t *testing.T) {
 		})
 	}
 }
+
+// TestVerifyLinks holds that what was listed through links is checked through them.
+func TestVerifyLinks(t *testing.T) {
+	f := newFixture(t, versions(ubuntu, v1)...)
+	f.make(versions("shared/x/amd64/y", v2)...)
+	f.write(dir(v3)+"lxd.tar.xz", "metadata")
+	f.symlink("../../../../../shared/x/amd64/y/"+v2+"/rootfs.squashfs", dir(v3)+"rootfs.squashfs")
+	f.build(noDeltas, func(o *streams.BuildOptions) { o.Links = true })
+	if got := f.items(v3); !slices.Contains(got, "rootfs.squashfs") {
+		t.Fatalf("items: %v", got)
+	}
+	tree := f.tree()
+	tree.Links = true
+	report, err := streams.Verify(context.Background(), streams.VerifyOptions{Tree: tree})
+	if err != nil || !report.OK() {
+		t.Errorf("%+v %v", report, err)
+	}
+}

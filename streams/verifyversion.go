@@ -98,7 +98,7 @@ func (c *versionCheck) files(s *site) *version {
 		if v.find(name) != nil {
 			continue // one tarball may serve both clients
 		}
-		st, err := s.stat(item.Path)
+		st, err := s.statFile(item.Path)
 		if err != nil {
 			problem := cause(err).Error()
 			if errors.Is(err, fs.ErrNotExist) {
