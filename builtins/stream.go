@@ -49,6 +49,9 @@ func (b *Build) streamBuild(thread *starlark.Thread, fn *starlark.Builtin, args 
 	if err != nil {
 		return nil, err
 	}
+	if d.Retain.Builds < 0 || d.Retain.Days < 0 {
+		return nil, fmt.Errorf("%s: retain_builds and retain_days are not negative", fn.Name())
+	}
 	if d.Disks, err = streams.ParseDiskDeltas(disks); err != nil {
 		return nil, fmt.Errorf("%s: disk_deltas: %w", fn.Name(), err)
 	}

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -139,7 +141,8 @@ func (a *adder) collect(ctx context.Context) error {
 	return nil
 }
 
-// itemsIn returns the files of a directory that can be part of a version.
+// itemsIn returns the files of a directory that can be part of a version: by their
+// names there, or as tarballs of any name, as builders leave them.
 func itemsIn(dir string) ([]string, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -148,11 +151,28 @@ func itemsIn(dir string) ([]string, error) {
 	var names []string
 	for _, e := range entries {
 		c := classify(e.Name(), false)
-		if e.Type().IsRegular() && c != other && c != delta && c != sumsFile {
-			names = append(names, filepath.Join(dir, e.Name()))
+		name := filepath.Join(dir, e.Name())
+		switch {
+		case !e.Type().IsRegular() || c == delta || c == sumsFile || strings.HasPrefix(e.Name(), "."):
+		case c != other || strings.Contains(e.Name(), ".tar") && isTarball(name):
+			names = append(names, name)
 		}
 	}
 	return names, nil
+}
+
+// isTarball tells by its beginning whether a file is an archive, perhaps compressed, and
+// not something about one, such as its signature. One that cannot be read is taken, so
+// that it is not passed over silently.
+func isTarball(name string) bool {
+	f, err := os.OpenFile(name, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return true
+	}
+	defer f.Close()
+	head := make([]byte, 512)
+	n, _ := io.ReadFull(f, head) // a shorter file has a shorter beginning
+	return formOf(head[:n]) != "" || n == len(head) && string(head[257:262]) == "ustar"
 }
 
 func (a *adder) collectFile(ctx context.Context, name string) error {

@@ -45,6 +45,9 @@ type Safety struct {
 // disks of other names are not known, and requirement files are not read: that is
 // for comparison with the old tool, since Incus then sees no image at all.
 func Build(ctx context.Context, opts BuildOptions) (BuildSummary, error) {
+	if err := opts.Deltas.Retain.check(); err != nil {
+		return BuildSummary{}, err
+	}
 	w, err := opts.Tree.open()
 	if err != nil {
 		return BuildSummary{}, err

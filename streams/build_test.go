@@ -155,7 +155,12 @@ func TestBuildVersions(t *testing.T) {
 		summary: "a checksum file that is a directory",
 		image:   imagetree.Image{},
 		edit:    func(f *fixture) { f.write(dir(v2)+"SHA256SUMS/x", "") },
-		listed:  true,
+		message: "Failed to get version", text: "SHA256SUMS is not a regular file", trouble: true,
+	}, {
+		summary: "a checksum file that is a link",
+		image:   imagetree.Image{Extra: map[string]string{"sums": ""}},
+		edit:    func(f *fixture) { f.symlink("sums", dir(v2)+"SHA256SUMS") },
+		message: "Failed to get version", text: "SHA256SUMS is not a regular file", trouble: true,
 	}, {
 		summary: "a link to a file elsewhere",
 		image:   imagetree.Image{Files: []string{meta}},
@@ -325,6 +330,7 @@ func TestBuildErrors(t *testing.T) {
 		{"the index as a stream", func(o *streams.BuildOptions) { o.Streams = []string{"index"} }, `the name "index" is reserved`},
 		{"a hidden stream", func(o *streams.BuildOptions) { o.Streams = []string{".x"} }, `the name ".x" is hidden`},
 		{"a stream version outside", func(o *streams.BuildOptions) { o.StreamVersion = "../../x" }, `stream version: the name "../../x" has '/' in it`},
+		{"less than nothing to keep", func(o *streams.BuildOptions) { o.Deltas.Retain.Builds = -1 }, "the number of builds or days to keep is negative"},
 	}
 	for _, test := range tests {
 		t.Run(test.summary, func(t *testing.T) {
@@ -358,6 +364,12 @@ func TestBuildLocked(t *testing.T) {
 	}
 	if _, err := f.tryPrune(); !errors.Is(err, streams.ErrLocked) {
 		t.Errorf("prune: %v", err)
+	}
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_SH); err != nil {
+		t.Fatal(err)
+	}
+	if _, err = f.tryBuild(noDeltas); !errors.Is(err, streams.ErrLocked) || strings.Contains(err.Error(), "process") {
+		t.Errorf("a reader has it, not the process that built before: %v", err)
 	}
 }
 

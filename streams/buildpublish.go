@@ -168,11 +168,28 @@ func (w *work) entry(stream string, old catalog.Entry, changed bool, ids []strin
 	return e
 }
 
+// foresee counts what a product would have in the catalog, if all is well with what has
+// not been read yet.
+func (b *builder) foresee(p *product) {
+	counts := false
+	for _, v := range p.versions {
+		unread := v.verdict == unjudged && v.isComplete(b.opts.Upstream)
+		counts = counts || unread || v.verdict > incomplete
+		if unread || v.verdict == good {
+			b.sum.Versions++
+		}
+	}
+	if counts {
+		b.sum.Products++
+	}
+}
+
 // preview says what a build would do, as far as can be told without reading files.
 func (b *builder) preview() error {
 	for _, s := range b.streams {
 		now := make(listing)
 		for _, p := range s.found.products {
+			b.foresee(p)
 			for _, v := range p.versions {
 				now.add(p.name, v.name)
 				if v.verdict == unjudged && v.isComplete(b.opts.Upstream) {

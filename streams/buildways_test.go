@@ -17,15 +17,16 @@ import (
 func TestBuildDryRun(t *testing.T) {
 	f := newFixture(t, versions(ubuntu, v1)...)
 	dry := func(o *streams.BuildOptions) { o.DryRun = true }
-	if sum := f.build(dry); sum.Added != 1 || f.exists("streams") {
+	if sum := f.build(dry); sum.Added != 1 || sum.Products != 1 || sum.Versions != 1 || f.exists("streams") {
 		t.Errorf("%+v", sum)
 	}
 	f.build()
-	f.make(versions(ubuntu, v2)...)
+	f.make(append(versions(ubuntu, v2), versions("other/x/amd64/y", v1)...)...)
+	f.make(imagetree.Image{Product: "incomplete/x/amd64/y", Version: v1, Files: []string{"lxd.tar.xz"}})
 	f.remove(dir(v1))
 	before := f.published()
 	sum := f.build(dry)
-	if sum.Added != 1 || sum.Dropped != 1 || !f.said("Version would be read", v2) || !f.said("Version would be dropped", v1) {
+	if sum.Added != 2 || sum.Dropped != 1 || sum.Products != 2 || sum.Versions != 2 || !f.said("Version would be read", v2) || !f.said("Version would be dropped", v1) {
 		t.Errorf("%+v\n%s", sum, &f.log)
 	}
 	if after := f.published(); after["images.json"] != before["images.json"] {

@@ -147,17 +147,49 @@ func passes(filter []string, name string) bool {
 	return len(filter) == 0 || slices.Contains(filter, name)
 }
 
-// eachKey calls fn with the pairs of a mapping.
+// eachKey calls fn with the pairs of a mapping, those it merges from others included.
 func eachKey(node *yaml.Node, fn func(key string, value *yaml.Node) error) error {
-	node = resolve(node)
-	if isNull(node) {
+	if isNull(resolve(node)) {
 		return nil
 	}
+	m := merger{fn: fn, keys: make(map[string]bool), nodes: make(map[*yaml.Node]bool)}
+	return m.merge(node)
+}
+
+// A merger goes through a mapping and those that it merges ("<<"). A key counts where
+// it is met first.
+type merger struct {
+	fn    func(key string, value *yaml.Node) error
+	keys  map[string]bool
+	nodes map[*yaml.Node]bool // each counts once, also if it merges itself
+}
+
+func (m *merger) merge(node *yaml.Node) error {
+	node = resolve(node)
 	if node.Kind != yaml.MappingNode {
 		return fmt.Errorf("line %d: not a map", node.Line)
 	}
+	if m.nodes[node] {
+		return nil
+	}
+	m.nodes[node] = true
+	var merged []*yaml.Node
 	for i := 0; i+1 < len(node.Content); i += 2 {
-		if err := fn(node.Content[i].Value, resolve(node.Content[i+1])); err != nil {
+		key, value := node.Content[i], resolve(node.Content[i+1])
+		switch {
+		case key.ShortTag() == "!!merge" && value.Kind == yaml.SequenceNode:
+			merged = append(merged, value.Content...)
+		case key.ShortTag() == "!!merge":
+			merged = append(merged, value)
+		case !m.keys[key.Value]:
+			m.keys[key.Value] = true
+			if err := m.fn(key.Value, value); err != nil {
+				return err
+			}
+		}
+	}
+	for _, other := range merged {
+		if err := m.merge(other); err != nil {
 			return err
 		}
 	}

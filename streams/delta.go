@@ -49,11 +49,15 @@ type wish struct {
 	name         string // of the delta file
 	item         string // of the file it makes, and of the one it is made from
 	target, base *version
+	signed       *digest // what signed checksums say the delta file is; nil: nothing
 }
 
 func (w wish) from() *file { return w.base.find(w.item) }
 func (w wish) to() *file   { return w.target.find(w.item) }
 func (w wish) file() *file { return w.target.find(w.name) }
+
+// agrees tells whether a delta file of this hash can be there beside the checksums.
+func (w wish) agrees(sum digest) bool { return w.signed == nil || *w.signed == sum }
 
 func (w wish) fromPath() string { return path.Join(w.dir, w.base.name, w.item) }
 func (w wish) toPath() string   { return path.Join(w.dir, w.target.name, w.item) }
@@ -75,7 +79,7 @@ func wishes(stream string, p *product, list []*version, disks DiskDeltas) []wish
 			if c == diskQcow2 && (disks == DiskDeltasNever || disks == DiskDeltasSafe && base.first(squashfs) != nil) {
 				continue
 			}
-			all = append(all, wish{id, dir, deltaNameOf(to.name, base.name), to.name, target, base})
+			all = append(all, wish{id, dir, deltaNameOf(to.name, base.name), to.name, target, base, nil})
 		}
 	}
 	return all

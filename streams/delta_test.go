@@ -243,12 +243,12 @@ func TestNoXdelta(t *testing.T) {
 // TestFailingXdelta holds that whatever xdelta3 does, no bad delta is published and
 // nothing is left of it.
 func TestFailingXdelta(t *testing.T) {
-	tests := []struct{ summary, script string }{
-		{"it fails", "echo no >&2; exit 1"},
-		{"it fails after it has written", "echo half > /dev/fd/5; exit 1"},
-		{"it writes nonsense and says nothing", `case "$*" in *-V*) ;; *) echo nonsense > /dev/fd/5;; esac`},
-		{"it writes nothing", "exit 0"},
-		{"it is killed", "kill -9 $$"},
+	tests := []struct{ summary, script, said string }{
+		{"it fails", "echo no >&2; echo really >&2; exit 1", "exit status 1: no; really"},
+		{"it fails after it has written", "echo half > /dev/fd/5; exit 1", "exit status 1"},
+		{"it writes nonsense and says nothing", `case "$*" in *-V*) ;; *) echo nonsense > /dev/fd/5;; esac`, ""},
+		{"it writes nothing", "exit 0", ""},
+		{"it is killed", "kill -9 $$", "signal: killed"},
 	}
 	for _, test := range tests {
 		t.Run(test.summary, func(t *testing.T) {
@@ -261,6 +261,9 @@ func TestFailingXdelta(t *testing.T) {
 			t.Setenv("PATH", bin+":"+path)
 			f := newFixture(t, versions(ubuntu, v1, v2)...)
 			sum := f.build()
+			if test.said != "" && !f.said("Failed creating delta file", test.said) {
+				t.Errorf("what xdelta3 said is lost:\n%s", &f.log)
+			}
 			if sum.DeltaFails != 1 || len(f.items(v2)) != 4 || !f.said("Failed creating delta file", "item="+rootDelta) {
 				t.Errorf("%+v\n%s", sum, &f.log)
 			}

@@ -3,6 +3,8 @@ package streams
 import (
 	"bufio"
 	"context"
+	"errors"
+	"io/fs"
 	"log/slog"
 	"path"
 	"time"
@@ -153,6 +155,26 @@ func updateSums(s *site, dir string, edits map[string]digest) (stamp, error) {
 	}
 	st, err := s.stat(name)
 	return stampOf(&st), err
+}
+
+// signedSum returns what the SHA256SUMS of a version say of a file, nil if they say
+// nothing or nobody has signed them, so that they can be changed.
+func (s *site) signedSum(dir, name string) (*digest, error) {
+	sums := path.Join(dir, sumsName)
+	if !s.signed(sums) {
+		return nil, nil
+	}
+	data, err := s.readFile(sums)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if sum, ok := parseSums(data)[name]; ok {
+		return &sum, nil
+	}
+	return nil, nil
 }
 
 // signed tells whether there is a detached signature beside a file.

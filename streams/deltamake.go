@@ -7,10 +7,21 @@ import (
 	"path"
 )
 
+// errContradicts says that a delta cannot be listed although it may well be a good one.
+var errContradicts = errors.New("it differs from its entry in " + sumsName + ", which is signed")
+
 // fulfil sees to a wish: a delta file that is there is taken if it can be decoded,
-// and otherwise made. One that is too large is not worth having.
+// and otherwise made. One that is too large is not worth having, and one that
+// contradicts checksums which cannot be changed is not taken.
 func (x *xdelta) fulfil(ctx context.Context, w wish, share float64) *deltaResult {
 	r := &deltaResult{wish: w, file: w.file()}
+	if r.signed, r.err = x.site.signedSum(path.Join(w.dir, w.target.name), w.name); r.err != nil {
+		return r
+	}
+	if w = r.wish; r.file != nil && !w.agrees(r.file.sum) {
+		r.err = errContradicts
+		return r
+	}
 	limit := int64(share * float64(w.to().stamp.size))
 	if r.file != nil {
 		r.err = x.check(ctx, w.fromPath(), w.filePath(), w.to().sum)
@@ -30,7 +41,8 @@ func (x *xdelta) fulfil(ctx context.Context, w wish, share float64) *deltaResult
 }
 
 // make makes a delta under a temporary name, checks it and gives it its own. If it
-// is larger than limit it is removed again and the result is nil.
+// is larger than limit, or not the one that was signed, it is removed again and the
+// result is nil.
 func (x *xdelta) make(ctx context.Context, w wish, limit int64) (f *file, err error) {
 	temp := tempName(w.filePath())
 	if err := x.site.remove(temp); err != nil {
@@ -56,11 +68,12 @@ func (x *xdelta) make(ctx context.Context, w wish, limit int64) (f *file, err er
 	if err := x.check(ctx, w.fromPath(), temp, w.to().sum); err != nil {
 		return nil, err
 	}
-	return x.finish(ctx, out, temp, w.filePath())
+	return x.finish(ctx, out, temp, w)
 }
 
 // finish makes a delta durable and visible.
-func (x *xdelta) finish(ctx context.Context, out *output, temp, name string) (*file, error) {
+func (x *xdelta) finish(ctx context.Context, out *output, temp string, w wish) (*file, error) {
+	name := w.filePath()
 	if err := out.sync(); err != nil {
 		return nil, err
 	}
@@ -74,7 +87,9 @@ func (x *xdelta) finish(ctx context.Context, out *output, temp, name string) (*f
 	if err := hashFile(ctx, x.site, temp, f, h); err != nil {
 		return nil, err
 	}
-	f.sum = sumOf(h)
+	if f.sum = sumOf(h); !w.agrees(f.sum) {
+		return nil, nil
+	}
 	if err := x.site.rename(temp, name); err != nil {
 		return nil, err
 	}

@@ -35,8 +35,14 @@ func (v *version) done(f *file) bool {
 // hashVersion computes what is missing of a version's hashes. Each file is read
 // once: what is read of a root file system feeds its own hash and, from the state
 // that each metadata tarball left behind, its joint ones. It returns the number of
-// bytes read.
+// bytes read. The first file that cannot be read ends it.
 func hashVersion(ctx context.Context, s *site, dir string, v *version) (read int64, err error) {
+	return hashFiles(ctx, s, dir, v, func(_ *file, err error) error { return err })
+}
+
+// hashFiles is hashVersion, except that failed decides what a file that cannot be read
+// means: if it returns no error, the file stays without hashes and the rest is read.
+func hashFiles(ctx context.Context, s *site, dir string, v *version, failed func(*file, error) error) (read int64, err error) {
 	if !v.needsHash() {
 		return 0, nil
 	}
@@ -46,20 +52,26 @@ func hashVersion(ctx context.Context, s *site, dir string, v *version) (read int
 		if f == nil {
 			continue
 		}
-		heads[i] = sha256.New()
-		if err := hashFile(ctx, s, path.Join(dir, f.name), f, heads[i]); err != nil {
-			return read, err
+		head := sha256.New()
+		if err := hashFile(ctx, s, path.Join(dir, f.name), f, head); err != nil {
+			if err := failed(f, err); err != nil {
+				return read, err
+			}
+			continue
 		}
 		read += f.stamp.size
-		f.sum, f.hashed = sumOf(heads[i]), true
+		f.sum, f.hashed, heads[i] = sumOf(head), true, head
 	}
 	for i := range v.files {
 		f := &v.files[i]
-		if !f.class.isItem() || v.done(f) {
+		if !f.class.isItem() || v.done(f) || f.class.isMeta() && f == v.first(f.class) {
 			continue
 		}
 		if err := hashItem(ctx, s, path.Join(dir, f.name), f, heads); err != nil {
-			return read, err
+			if err := failed(f, err); err != nil {
+				return read, err
+			}
+			continue
 		}
 		read += f.stamp.size
 	}

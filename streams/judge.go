@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"path"
+	"slices"
 )
 
 // A judgement is what came of judging a version, besides its verdict.
@@ -17,6 +18,10 @@ type judgement struct {
 func judge(ctx context.Context, s *site, dir string, v *version, upstream bool) (j judgement) {
 	v.verdict, v.item, v.trouble = incomplete, "", ""
 	if !v.isComplete(upstream) {
+		return j
+	}
+	if f := v.find(sumsName); f != nil && f.stamp == unusable {
+		v.verdict, v.item, v.trouble = failed, sumsName, sumsName+" is not a regular file"
 		return j
 	}
 	sums, err := readSums(s, dir, v)
@@ -45,6 +50,7 @@ func judge(ctx context.Context, s *site, dir string, v *version, upstream bool) 
 		v.verdict, v.item = rejected, name
 		v.trouble = "it differs from its entry in " + sumsName + ", or has none"
 	}
+	v.doubtDeltas(sums)
 	return j
 }
 
@@ -95,6 +101,16 @@ func (v *version) mismatch(sums map[string]digest) string {
 		}
 	}
 	return ""
+}
+
+// doubtDeltas forgets what is known of deltas that the sums, which are others now,
+// contradict: either file may have to go by the other.
+func (v *version) doubtDeltas(sums map[string]digest) {
+	v.deltas = slices.DeleteFunc(slices.Clone(v.deltas), func(d decision) bool {
+		want, ok := sums[d.name]
+		f := v.find(d.name)
+		return ok && f != nil && f.sum != want
+	})
 }
 
 // A configError says that a configuration can be read but not understood.

@@ -84,7 +84,11 @@ func (w *work) eachProductIn(file, stream string, fn func(string, *catalog.Produ
 		return err
 	}
 	defer f.Close()
-	r := catalog.NewReader(f, stream)
+	return readProducts(catalog.NewReader(f, stream), file, fn, bad)
+}
+
+// readProducts reads a catalog to its end.
+func readProducts(r *catalog.Reader, file string, fn func(string, *catalog.Product) error, bad func(*catalog.InvalidError)) error {
 	for {
 		id, p, err := r.Next()
 		var invalid *catalog.InvalidError

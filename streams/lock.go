@@ -82,10 +82,14 @@ func flock(f *os.File, how int) error {
 	return ignoreEINTR(func() error { return unix.Flock(int(f.Fd()), how|unix.LOCK_NB) })
 }
 
-// lockError names the process that holds the lock, if it has said which it is.
+// lockError names the process that holds the lock, if it has said which it is. Those
+// that only read do not: what is in the file then is of an earlier one.
 func lockError(f *os.File, err error) error {
 	if err != unix.EWOULDBLOCK {
 		return err
+	}
+	if flock(f, unix.LOCK_SH) == nil { // closing the file gives it back
+		return fmt.Errorf("%w: it only checks or lists, and will be done", ErrLocked)
 	}
 	text, _ := readRegular(f, maxSmall)
 	if pid := strings.TrimSpace(string(text)); pid != "" {

@@ -165,8 +165,12 @@ func (sc *scanner) files(v *version, dir *os.File, dirName string, l *look) erro
 			continue
 		}
 		st, ok, err := sc.stampAt(dir, dirName, name)
+		if c == sumsFile && !ok && (err == nil || errors.Is(err, errSkip)) {
+			// As good as none would mean that nothing is checked.
+			v.files = append(v.files, file{name: name, stamp: unusable, class: c, settled: true})
+		}
 		if err == nil {
-			if bad := catalog.CheckVersion(name); bad != nil {
+			if bad := catalog.CheckFile(name); bad != nil {
 				err = fmt.Errorf("%w: %w", errSkip, bad)
 			}
 		}
@@ -181,6 +185,9 @@ func (sc *scanner) files(v *version, dir *os.File, dirName string, l *look) erro
 	}
 	return nil
 }
+
+// unusable is the stamp of checksums that are there but not as a regular file.
+var unusable = stamp{size: -1}
 
 // stampAt returns the stamp of a regular file in an open directory; ok is false for
 // anything else.

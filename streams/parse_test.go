@@ -132,6 +132,15 @@ simplestream:
 }, {
 	summary: "anchors", text: "x: &a {noble: 24}\nsimplestream: {release_aliases: *a}", aliases: "24",
 }, {
+	summary: "merged maps",
+	text:    "x: &x {a: 1, b: 1}\ny: &y {b: 2, c: 2}\nsimplestream: {requirements: [{requirements: {<<: [*x, *y], a: 3}}]}", needs: "a=3 b=1 c=2",
+}, {
+	summary: "a merged section", text: "x: &x {release_aliases: {noble: 24}}\nsimplestream: {<<: *x, distro_name: x}", aliases: "24", os: "x",
+}, {
+	summary: "a map that merges itself", text: "simplestream: {release_aliases: &a {noble: 24, <<: [*a, *a]}}", aliases: "24",
+}, {
+	summary: "a merge of no map", text: "simplestream: {release_aliases: {<<: 7}}", err: "line 1: not a map",
+}, {
 	summary: "unknown keys", text: "simplestream: {typo: 1, requirements: [{colour: red}]}", unknown: "typo requirements.colour",
 }, {
 	summary: "empty", text: " \n", err: "the file is empty",
@@ -358,6 +367,12 @@ func TestWindow(t *testing.T) {
 	} {
 		if got := x.window(base); got != want {
 			t.Errorf("%d: %d", base, got)
+		}
+	}
+	large := &xdelta{budget: 1 << 50}
+	for _, base := range []int64{1 << 31, 1<<31 + 1, 1 << 40} {
+		if got := large.window(base); got != 1<<31 {
+			t.Errorf("%d, with all memory: %d, which xdelta3 does not take", base, got)
 		}
 	}
 }

@@ -159,7 +159,7 @@ func (p *pruner) planDeltas(s *streamPrune, dir string, v catalog.Version, plan 
 		if unfinished(e.Name()) {
 			s.temps = append(s.temps, name)
 		}
-		if _, known := listed[e.Name()]; !known && classify(e.Name(), false) == delta && catalog.CheckVersion(e.Name()) == nil {
+		if _, known := listed[e.Name()]; !known && classify(e.Name(), false) == delta && catalog.CheckFile(e.Name()) == nil {
 			s.strays = append(s.strays, name)
 		}
 	}

@@ -16,7 +16,9 @@ func repair(ctx context.Context, w *work, l *lock, found *verifier, opts VerifyO
 	b.record = record{} // whatever it says, there is something to do
 	b.suspect = make(map[string]FaultKind)
 	for _, f := range found.report.Faults {
-		b.suspect[f.Path] = f.Kind
+		if f.Kind != FaultUnchecked { // which speaks against nothing
+			b.suspect[f.Path] = f.Kind
+		}
 	}
 	if err := b.run(ctx); err != nil {
 		return found.report, err
@@ -24,7 +26,7 @@ func repair(ctx context.Context, w *work, l *lock, found *verifier, opts VerifyO
 	again, err := verify(ctx, w, opts.Signer)
 	report := again.report
 	for _, f := range found.report.Faults {
-		if !slices.Contains(again.report.Faults, f) {
+		if f.Kind != FaultUnchecked && !slices.Contains(again.report.Faults, f) {
 			f.Repaired = true
 			report.Faults = append(report.Faults, f)
 		}

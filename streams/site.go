@@ -347,6 +347,15 @@ func pathError(op, name string, err error) error {
 	return &fs.PathError{Op: op, Path: name, Err: err}
 }
 
+// statFile describes a file as open opens it: what a link stands for, where links are
+// followed.
+func (s *site) statFile(name string) (unix.Stat_t, error) {
+	if s.links {
+		return s.follow(name)
+	}
+	return s.stat(name)
+}
+
 // follow describes what a link stands for, as long as that is inside the site.
 func (s *site) follow(name string) (unix.Stat_t, error) {
 	var st unix.Stat_t

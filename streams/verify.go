@@ -39,6 +39,7 @@ const (
 	FaultCombined  FaultKind = "combined"  // a fingerprint is wrong or missing
 	FaultDelta     FaultKind = "delta"     // does not make its file, or is one too many
 	FaultDuplicate FaultKind = "duplicate" // a fingerprint is there twice
+	FaultUnchecked FaultKind = "unchecked" // nobody knows: it could not be looked at
 )
 
 // A Fault is one thing that is wrong.
@@ -142,6 +143,8 @@ type verifier struct {
 	xdelta *xdelta
 	prints map[string]string // fingerprint to the directory of its version
 	report Report
+
+	unchecked []string // deltas that were not decoded for want of xdelta3
 }
 
 func verify(ctx context.Context, w *work, signer *Signer) (*verifier, error) {
@@ -157,6 +160,7 @@ func verify(ctx context.Context, w *work, signer *Signer) (*verifier, error) {
 	}
 	v.index(ids)
 	v.derived(path.Join(w.metaDir(), indexName))
+	v.sayUnchecked(ctx)
 	slices.SortStableFunc(v.report.Faults, func(a, b Fault) int {
 		return cmp.Or(strings.Compare(a.Path, b.Path), strings.Compare(string(a.Kind), string(b.Kind)))
 	})
@@ -173,7 +177,7 @@ func (v *verifier) stream(ctx context.Context, stream string) ([]string, error) 
 	var checks []*versionCheck
 	group, inner := errgroup.WithContext(ctx)
 	group.SetLimit(v.Workers)
-	err := v.eachProduct(stream, func(id string, c *catalog.Product) error {
+	err := v.products(stream, func(id string, c *catalog.Product) error {
 		ids = append(ids, id)
 		v.report.Products++
 		for _, name := range c.VersionNames() {
@@ -182,8 +186,6 @@ func (v *verifier) stream(ctx context.Context, stream string) ([]string, error) 
 			group.Go(func() error { return v.version(inner, check, c.Versions) })
 		}
 		return context.Cause(inner)
-	}, func(bad *catalog.InvalidError) {
-		v.fault(FaultCatalog, v.catalogPath(stream), "%v", bad)
 	})
 	if end := group.Wait(); end != nil || ctx.Err() != nil {
 		return nil, cmp.Or(end, context.Cause(ctx))
@@ -199,6 +201,30 @@ func (v *verifier) stream(ctx context.Context, stream string) ([]string, error) 
 		v.collect(c)
 	}
 	return ids, nil
+}
+
+// products reads a catalog as eachProduct does, and checks all of it that is not in a
+// product's files.
+func (v *verifier) products(stream string, fn func(string, *catalog.Product) error) error {
+	name := v.catalogPath(stream)
+	f, err := v.site.open(name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	r := catalog.NewReader(f, stream)
+	err = readProducts(r, name, fn, func(bad *catalog.InvalidError) { v.fault(FaultCatalog, name, "%v", bad) })
+	if err == nil {
+		err = r.CheckHeader()
+	}
+	return err
+}
+
+// sayUnchecked says once that xdelta3 is missing, however many deltas there are.
+func (v *verifier) sayUnchecked(ctx context.Context) {
+	if n := len(v.unchecked); n > 0 {
+		v.fault(FaultUnchecked, v.unchecked[0], "%s cannot be checked: %v; install it", plural(n, "delta"), v.xdelta.available(ctx))
+	}
 }
 
 // cause returns an error without the path, where that is said otherwise.
@@ -239,6 +265,11 @@ func (v *verifier) index(ids map[string][]string) {
 	if err != nil {
 		v.fault(FaultIndex, name, "%v", err)
 		return
+	}
+	for entry := range sorted(index.Entries) {
+		if err := catalog.CheckStream(entry); err != nil {
+			v.fault(FaultIndex, name, "an entry of it is not that of a stream: %v", err)
+		}
 	}
 	for _, stream := range v.Streams {
 		entry, ok := index.Entries[stream]

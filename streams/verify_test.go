@@ -63,6 +63,26 @@ func TestVerify(t *testing.T) {
 		faults:  []string{"missing " + dir(v1) + "disk.qcow2"},
 		after:   []string{v1, v2},
 	}, {
+		summary: "a file cannot be read, and others are damaged",
+		edit: func(f *fixture) {
+			f.remove(dir(v2) + "disk.qcow2")
+			f.symlink("rootfs.squashfs", dir(v2)+"disk.qcow2")
+			keepTime(f, dir(v2)+"rootfs.squashfs", flip)
+			keepTime(f, dir(v2)+rootDelta, flip)
+		},
+		faults: []string{"combined " + dir(v2) + "lxd.tar.xz", "combined " + dir(v2) + "lxd.tar.xz", "content " + dir(v2) + "disk.qcow2",
+			"content " + dir(v2) + "rootfs.squashfs", "content " + dir(v2) + rootDelta},
+		after: []string{v1},
+	}, {
+		summary: "metadata cannot be read",
+		edit: func(f *fixture) {
+			f.remove(dir(v2) + "lxd.tar.xz")
+			f.symlink("rootfs.squashfs", dir(v2)+"lxd.tar.xz")
+			keepTime(f, dir(v2)+rootDelta, flip)
+		},
+		faults: []string{"content " + dir(v2) + "lxd.tar.xz", "content " + dir(v2) + rootDelta},
+		after:  []string{v1},
+	}, {
 		summary: "a version is gone",
 		edit:    func(f *fixture) { f.remove(dir(v2)) },
 		faults: []string{"missing " + dir(v2) + "disk.qcow2", "missing " + dir(v2) + "lxd.tar.xz",
@@ -116,6 +136,18 @@ func TestVerify(t *testing.T) {
 		summary: "the index lists something else",
 		edit:    func(f *fixture) { f.replace("streams/v1/index.json", "v1/images.json", "v2/images.json") },
 		faults:  []string{"index streams/v1/index.json", "gzip streams/v1/index.json.gz"},
+		after:   []string{v1, v2},
+	}, {
+		summary: "the index lists what cannot be a stream",
+		edit: func(f *fixture) {
+			f.replace("streams/v1/index.json", `"index":{`, `"index":{"../evil":{"path":"../evil.json"},`)
+		},
+		faults: []string{"index streams/v1/index.json", "gzip streams/v1/index.json.gz"},
+		after:  []string{v1, v2},
+	}, {
+		summary: "the catalog says that it is something else",
+		edit:    func(f *fixture) { f.replace("streams/v1/images.json", "products:1.0", "products:2.0") },
+		faults:  []string{"catalog streams/v1/images.json", "gzip streams/v1/images.json.gz"},
 		after:   []string{v1, v2},
 	}, {
 		summary: "the index is gone",

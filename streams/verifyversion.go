@@ -20,6 +20,8 @@ type versionCheck struct {
 	faults []Fault
 	prints []string // fingerprints
 
+	unchecked []string // deltas that were not decoded for want of xdelta3
+
 	items    map[string]catalog.Item
 	siblings map[string]catalog.Version // all versions of the product
 }
@@ -31,6 +33,7 @@ func (v *verifier) collect(c *versionCheck) {
 	v.report.Items += c.count
 	v.report.Bytes += c.read
 	v.report.Faults = append(v.report.Faults, c.faults...)
+	v.unchecked = append(v.unchecked, c.unchecked...)
 	for _, print := range c.prints {
 		other, taken := v.prints[print]
 		if taken && other != c.path() {
@@ -63,18 +66,17 @@ func (v *verifier) version(ctx context.Context, c *versionCheck, siblings map[st
 	}
 	files := c.files(v.site)
 	var err error
-	c.read, err = hashVersion(ctx, v.site, c.path(), files)
-	if ctx.Err() != nil {
+	c.read, err = hashFiles(ctx, v.site, c.path(), files, func(f *file, err error) error {
+		c.fault(FaultContent, path.Join(c.path(), f.name), "it cannot be read: "+cause(err).Error())
 		return context.Cause(ctx)
-	}
+	})
 	if err != nil {
-		c.fault(FaultContent, c.path(), err.Error())
-		return nil
+		return err
 	}
 	for key, item := range sorted(c.items) {
 		f := files.find(path.Base(item.Path))
 		switch {
-		case f == nil: // which was said
+		case f == nil || !f.hashed: // which was said
 		case f.stamp.size != item.Size:
 			c.fault(FaultContent, item.Path, "its size is not that in the catalog")
 		case f.sum.String() != item.SHA256:
@@ -96,7 +98,7 @@ func (c *versionCheck) files(s *site) *version {
 		if v.find(name) != nil {
 			continue // one tarball may serve both clients
 		}
-		st, err := s.stat(item.Path)
+		st, err := s.statFile(item.Path)
 		if err != nil {
 			problem := cause(err).Error()
 			if errors.Is(err, fs.ErrNotExist) {
@@ -147,7 +149,8 @@ func (c *versionCheck) combined(key string, item catalog.Item, meta *file, files
 	}
 }
 
-// delta checks a delta by decoding it.
+// delta checks a delta by decoding it. That it could not be decoded here says nothing
+// about it.
 func (v *verifier) delta(ctx context.Context, c *versionCheck, item catalog.Item) {
 	target := c.target(item)
 	base, ok := c.siblings[item.DeltaBase].Items[path.Base(target.Path)]
@@ -161,9 +164,17 @@ func (v *verifier) delta(ctx context.Context, c *versionCheck, item catalog.Item
 	case c.countOf(item.FType) > 1:
 		c.fault(FaultDelta, item.Path, "there is another one for the same file")
 	}
+	if v.xdelta.available(ctx) != nil {
+		c.unchecked = append(c.unchecked, item.Path)
+		return
+	}
 	want, _ := parseDigest(target.SHA256)
-	if err := v.xdelta.check(ctx, base.Path, item.Path, want); err != nil && ctx.Err() == nil {
+	switch err := v.xdelta.check(ctx, base.Path, item.Path, want); {
+	case err == nil || ctx.Err() != nil:
+	case errors.Is(err, errDecode):
 		c.fault(FaultDelta, item.Path, err.Error())
+	default:
+		c.fault(FaultUnchecked, item.Path, "it cannot be checked: "+err.Error())
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"math/bits"
 	"os"
 	"path"
+	"strings"
 	"sync"
 
 	"golang.org/x/sync/semaphore"
@@ -46,6 +47,7 @@ func newXdelta(s *site, budget int64) *xdelta {
 
 const (
 	minWindow  = 512 << 10 // the smallest that xdelta3 takes
+	maxWindow  = 2 << 30   // and the largest
 	fixedCost  = 32 << 20  // of one process, besides the window
 	windowFold = 3         // bytes it takes for each byte of the window, as measured
 )
@@ -66,7 +68,7 @@ func (x *xdelta) available(ctx context.Context) error {
 func (x *xdelta) window(base int64) int64 {
 	window := int64(minWindow)
 	if base > window {
-		window = 1 << bits.Len64(uint64(base-1))
+		window = min(int64(1)<<bits.Len64(uint64(base-1)), maxWindow)
 	}
 	for window > minWindow && windowCost(window) > x.budget {
 		window /= 2
@@ -91,7 +93,7 @@ func (x *xdelta) encode(ctx context.Context, base, target string, out *os.File) 
 		return context.Cause(ctx)
 	}
 	defer x.memory.Release(cost)
-	return host.Command{
+	return said(host.Command{
 		Args: []string{
 			"xdelta3", "-e", "-9", "-f",
 			"-D", // the files are what they are, whatever compression they look like
@@ -101,7 +103,16 @@ func (x *xdelta) encode(ctx context.Context, base, target string, out *os.File) 
 		},
 		Env:   xdeltaEnv,
 		Files: append(files, out),
-	}.Run(ctx)
+	}.Run(ctx))
+}
+
+// said adds to the error of a program what it said itself.
+func said(err error) error {
+	var exit *host.ExitError
+	if !errors.As(err, &exit) || exit.Output == "" {
+		return err
+	}
+	return fmt.Errorf("%w: %s", err, strings.ReplaceAll(exit.Output, "\n", "; "))
 }
 
 // errDecode says that a delta does not make what it should.

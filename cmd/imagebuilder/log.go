@@ -6,9 +6,12 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 	"github.com/vbauerster/mpb/v8"
@@ -204,17 +207,35 @@ func fieldsOf(r slog.Record) map[string]string {
 	return f
 }
 
-// rest prints the attributes behind the message.
+// rest prints the attributes behind the message, which may be names of files that
+// others made.
 func rest(r slog.Record) string {
 	var parts []string
 	r.Attrs(func(a slog.Attr) bool {
-		parts = append(parts, a.Key+"="+a.Value.String())
+		parts = append(parts, a.Key+"="+visible(a.Value.String()))
 		return true
 	})
 	if len(parts) == 0 {
 		return ""
 	}
 	return " (" + strings.Join(parts, ", ") + ")"
+}
+
+// visible escapes what could move the cursor, colour the screen or pass for a further
+// line.
+func visible(s string) string {
+	var out strings.Builder
+	for len(s) > 0 {
+		r, n := utf8.DecodeRuneInString(s)
+		if unicode.IsPrint(r) && (r != utf8.RuneError || n > 1) {
+			out.WriteString(s[:n])
+		} else {
+			quoted := strconv.Quote(s[:n])
+			out.WriteString(quoted[1 : len(quoted)-1])
+		}
+		s = s[n:]
+	}
+	return out.String()
 }
 
 func shorten(s string, max int) string {

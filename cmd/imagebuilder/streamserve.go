@@ -44,6 +44,7 @@ trust. Where all may, on Debian and Ubuntu:
 	f.StringSliceVar(&o.Names, "name", nil, "further `name` or address for the own certificate when it is made; may be repeated")
 	f.StringVar(&o.StateDir, "state-dir", "", "`directory` to keep the own certificate in (default "+defaultServeState+" or that of the user)")
 	f.BoolVar(&o.Plain, "http", false, "serve http; LXD and Incus refuse a remote without https")
+	f.BoolVar(&o.Links, "follow-links", false, "follow symbolic links that stay inside ROOT, as build has listed them")
 	f.DurationVar(&o.Grace, "grace", 10*time.Second, "`duration` that requests under way get at the end")
 	return cmd
 }

@@ -71,7 +71,7 @@ func printFaults(w io.Writer, r streams.Report, asJSON bool) error {
 		if f.Repaired {
 			repaired = " (repaired)"
 		}
-		fmt.Fprintf(w, "%-9s  %s%s\n", f.Kind, f, repaired)
+		fmt.Fprintf(w, "%-9s  %s%s\n", f.Kind, visible(f.String()), repaired)
 	}
 	_, err := fmt.Fprintln(w, &r)
 	return err

@@ -106,6 +106,13 @@ func TestCheckNames(t *testing.T) {
 	if err := catalog.CheckVersion("20240101_00:00"); err != nil {
 		t.Error(err)
 	}
+	long := strings.Repeat("1", 200)
+	if err := errors.Join(catalog.CheckVersion(long), catalog.CheckFile(long+".squashfs")); err != nil {
+		t.Error(err)
+	}
+	if catalog.CheckVersion(long+"1") == nil {
+		t.Error("a version passes whose hidden names would be too long")
+	}
 	if _, err := catalog.ParseName("a:b:c"); err == nil {
 		t.Error("an id of three parts passes")
 	}
@@ -148,6 +155,32 @@ func TestWriteAndRead(t *testing.T) {
 	}
 	if _, _, err := r.Next(); err != io.EOF {
 		t.Fatal(err)
+	}
+}
+
+// TestCheckHeader holds that a catalog has to say what it is, before its products or behind.
+func TestCheckHeader(t *testing.T) {
+	tests := []struct{ before, after, err string }{
+		{`"content_id":"images","format":"products:1.0","datatype":"image-downloads",`, ``, ""},
+		{``, `,"datatype":"image-downloads","x":[1],"content_id":"images","format":"products:1.0"`, ""},
+		{`"content_id":"daily","format":"products:1.0","datatype":"image-downloads",`, ``, `content_id is "daily", not "images"`},
+		{`"content_id":"images","format":"index:1.0","datatype":"image-downloads",`, ``, `format is "index:1.0", not "products:1.0"`},
+		{`"content_id":"images","format":"products:1.0","datatype":["image-downloads"],`, ``, `datatype is "", not "image-downloads"`},
+		{``, ``, `content_id is "", not "images"`},
+	}
+	for _, test := range tests {
+		text := `{` + test.before + `"products":{}` + test.after + `}`
+		r := catalog.NewReader(strings.NewReader(text), "images")
+		if _, _, err := r.Next(); err != io.EOF {
+			t.Fatalf("%s: %v", text, err)
+		}
+		got := ""
+		if err := r.CheckHeader(); err != nil {
+			got = err.Error()
+		}
+		if got != test.err {
+			t.Errorf("%s: got %q, want %q", text, got, test.err)
+		}
 	}
 }
 

@@ -52,8 +52,20 @@ const (
 // taken for an option.
 func CheckPart(s string) error { return checkName(s, partChars) }
 
-// CheckVersion tells whether s can name a version or one of its files.
-func CheckVersion(s string) error { return checkName(s, versionChars) }
+// maxVersion leaves room for what is made of a version's name: hidden ones while it
+// comes and goes, and those of deltas.
+const maxVersion = 200
+
+// CheckVersion tells whether s can name a version.
+func CheckVersion(s string) error {
+	if len(s) > maxVersion {
+		return fmt.Errorf("the name %.40q… is longer than %d bytes", s, maxVersion)
+	}
+	return CheckFile(s)
+}
+
+// CheckFile tells whether s can name a file of a version.
+func CheckFile(s string) error { return checkName(s, versionChars) }
 
 // CheckStream tells whether s can name a stream. The names of the metadata
 // directory and of the index are taken.

@@ -17,11 +17,12 @@ type Reader struct {
 	ids    map[string]bool // that were read
 	opened bool
 	closed bool
+	header map[string]string // what stands beside the products
 }
 
 // NewReader returns a Reader for the catalog of a stream.
 func NewReader(r io.Reader, stream string) *Reader {
-	return &Reader{stream: stream, dec: json.NewDecoder(r), ids: make(map[string]bool)}
+	return &Reader{stream: stream, dec: json.NewDecoder(r), ids: make(map[string]bool), header: make(map[string]string)}
 }
 
 // An InvalidError says that a product of a catalog cannot be trusted: a name in it
@@ -89,6 +90,29 @@ func (r *Reader) open() error {
 	return r.delim('{')
 }
 
+// CheckHeader tells whether the catalog says that it is one, and of which stream. It
+// can be asked when all of it has been read.
+func (r *Reader) CheckHeader() error {
+	for _, want := range []struct{ key, value string }{
+		{"content_id", r.stream}, {"format", FormatProducts}, {"datatype", Datatype},
+	} {
+		if got := r.header[want.key]; got != want.value {
+			return fmt.Errorf("%s is %q, not %q", want.key, got, want.value)
+		}
+	}
+	return nil
+}
+
+// note remembers a value that CheckHeader looks at.
+func (r *Reader) note(key string, value json.RawMessage) {
+	switch key {
+	case "content_id", "format", "datatype":
+		var text string
+		json.Unmarshal(value, &text) // what is no text is wrong, whatever it is
+		r.header[key] = text
+	}
+}
+
 // skipTo passes over keys and their values until the given key has been read.
 func (r *Reader) skipTo(want string) (bool, error) {
 	for r.dec.More() {
@@ -96,9 +120,11 @@ func (r *Reader) skipTo(want string) (bool, error) {
 		if err != nil || key == want {
 			return err == nil, err
 		}
-		if err := r.dec.Decode(new(json.RawMessage)); err != nil {
+		var value json.RawMessage
+		if err := r.dec.Decode(&value); err != nil {
 			return false, err
 		}
+		r.note(key, value)
 	}
 	return false, nil
 }
@@ -189,7 +215,7 @@ func (i Item) check(dir string) error {
 	if !ok {
 		return fmt.Errorf("the path %q is not in %s", i.Path, dir)
 	}
-	if err := CheckVersion(file); err != nil {
+	if err := CheckFile(file); err != nil {
 		return err
 	}
 	if !isDigest(i.SHA256) {

@@ -38,7 +38,8 @@ var types = map[string]string{
 }
 
 // Handler returns the server's answers as a handler. Directories are not listed,
-// names that start with a dot are not there, and no link is followed.
+// names that start with a dot are not there, and no link is followed unless Links is
+// set.
 func (s *Server) Handler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.log.Debug("Request", "method", r.Method, "path", r.URL.Path, "from", r.RemoteAddr)
@@ -122,11 +123,14 @@ func clean(urlPath string) (string, bool) {
 
 var errNotFile = errors.New("not a regular file")
 
-// open opens a regular file below the root, through no link.
+// open opens a regular file below the root, through no link that is not wanted.
 func (s *Server) open(name string) (*os.File, fs.FileInfo, error) {
 	how := unix.OpenHow{
 		Flags:   unix.O_RDONLY | unix.O_NONBLOCK | unix.O_CLOEXEC,
-		Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_MAGICLINKS,
+		Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_MAGICLINKS,
+	}
+	if !s.opts.Links {
+		how.Resolve |= unix.RESOLVE_NO_SYMLINKS
 	}
 	fd, err := unix.Openat2(int(s.root.Fd()), name, &how)
 	for err == unix.EAGAIN || err == unix.EINTR { // something was renamed meanwhile

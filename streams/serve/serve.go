@@ -33,6 +33,7 @@ type Options struct {
 	StateDir string        // where a certificate of our own is kept; made on first use
 	Names    []string      // further names and addresses for that certificate
 	Plain    bool          // http instead of https
+	Links    bool          // follow symbolic links that stay inside Root; else they are not there
 	Grace    time.Duration // for requests under way when the server ends; 0: 10 seconds
 	Log      *slog.Logger  // nil: nothing is logged
 	Clock    host.Clock    // nil: the system's

@@ -203,6 +203,30 @@ func TestHandler(t *testing.T) {
 	}
 }
 
+// TestHandlerLinks holds that links are followed where that is wanted, and never out of
+// the tree.
+func TestHandlerLinks(t *testing.T) {
+	root := site(t)
+	write(t, filepath.Join(root, "images/real/file"), "x")
+	if err := os.Symlink("real", filepath.Join(root, "images/linked")); err != nil {
+		t.Fatal(err)
+	}
+	for _, links := range []bool{false, true} {
+		h := listen(t, serve.Options{Root: root, Plain: true, Links: links}).Handler()
+		for path, followed := range map[string]bool{"/images/linked/file": true, "/link": false, "/streams/v1/link.json": false} {
+			want := http.StatusNotFound
+			if followed && links {
+				want = http.StatusOK
+			}
+			w := httptest.NewRecorder()
+			h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
+			if w.Code != want {
+				t.Errorf("links %v: %s: %d", links, path, w.Code)
+			}
+		}
+	}
+}
+
 // TestETag holds that a client which has a file need not get it again, that the
 // compressed form is another one, and that a replaced file is.
 func TestETag(t *testing.T) {
