@@ -196,6 +196,84 @@ func TestFetch(t *testing.T) {
 	}
 }
 
+// What comes after a cut is taken for the rest only if the server says that it is.
+func TestRanges(t *testing.T) {
+	size := len(content)
+	tests := []struct {
+		summary     string
+		first, last int    // of the bytes that answer a range request
+		header      string // Content-Range, if it is not what is sent
+		requests    string
+	}{
+		{"from the start on", 0, size, "", "GET, GET Range, GET"},
+		{"from elsewhere", size / 4, size, "", "GET, GET Range, GET"},
+		{"another length than said", size / 2, size - 1, fmt.Sprintf("bytes %d-%d/%d", size/2, size-1, size), "GET, GET Range, GET"},
+		{"no range", size / 2, size, "none", "GET, GET Range, GET"},
+		{"a piece", size / 2, size/2 + 100, "", "GET, GET Range, GET Range"},
+		{"of a size that is not known", size / 2, size, fmt.Sprintf("bytes %d-%d/*", size/2, size-1), "GET, GET Range"},
+	}
+	for _, test := range tests {
+		t.Run(test.summary, func(t *testing.T) {
+			var log []string
+			s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				w.Header().Set("ETag", `"x"`)
+				ranged := r.Header.Get("Range") != ""
+				log = append(log, strings.TrimSpace("GET "+map[bool]string{true: "Range"}[ranged]))
+				switch {
+				case len(log) == 1:
+					w.Header().Set("Content-Length", fmt.Sprint(size))
+					w.Write(content[:size/2])
+					w.(http.Flusher).Flush()
+					panic(http.ErrAbortHandler)
+				case len(log) == 2 && ranged:
+					header := test.header
+					if header == "" {
+						header = fmt.Sprintf("bytes %d-%d/%d", test.first, test.last-1, size)
+					}
+					w.Header().Set("Content-Range", header)
+					w.Header().Set("Content-Length", fmt.Sprint(test.last-test.first))
+					w.WriteHeader(http.StatusPartialContent)
+					w.Write(content[test.first:test.last])
+				default:
+					http.ServeContent(w, r, "file", time.Time{}, bytes.NewReader(content))
+				}
+			}))
+			defer s.Close()
+			f, err := newClient(t, t.TempDir()).Fetch(ctx, fetch.Request{URL: s.URL + "/file"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if data, _ := os.ReadFile(f.Path); !bytes.Equal(data, content) {
+				t.Errorf("%d bytes, want %d", len(data), size)
+			}
+			if got := strings.Join(log, ", "); got != test.requests {
+				t.Errorf("requests: %s; want: %s", got, test.requests)
+			}
+		})
+	}
+}
+
+// A server that cuts every time and has no ranges does not keep a run busy for ever.
+func TestNoRangesAndNoEnd(t *testing.T) {
+	requests := 0
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		requests++
+		w.Header().Set("ETag", `"x"`)
+		if r.Header.Get("Range") != "" {
+			w.WriteHeader(http.StatusRequestedRangeNotSatisfiable)
+			return
+		}
+		w.Header().Set("Content-Length", fmt.Sprint(len(content)))
+		w.Write(content[:100])
+		w.(http.Flusher).Flush()
+		panic(http.ErrAbortHandler)
+	}))
+	defer s.Close()
+	if _, err := newClient(t, t.TempDir()).Fetch(ctx, fetch.Request{URL: s.URL + "/file"}); err == nil || requests > 10 {
+		t.Errorf("%d requests, then %v", requests, err)
+	}
+}
+
 func TestFetchAgain(t *testing.T) {
 	s := newServer(t)
 	dir := t.TempDir()
