@@ -2,6 +2,7 @@ package fetch_test
 
 import (
 	"bytes"
+	"compress/gzip"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -250,6 +251,26 @@ func TestRanges(t *testing.T) {
 				t.Errorf("requests: %s; want: %s", got, test.requests)
 			}
 		})
+	}
+}
+
+// Many servers label a .tar.gz as compressed on the way, which it is not.
+func TestContentEncoding(t *testing.T) {
+	var packed bytes.Buffer
+	w := gzip.NewWriter(&packed)
+	w.Write(content)
+	w.Close()
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if got := r.Header.Get("Accept-Encoding"); got != "identity" {
+			t.Errorf("asked for the encoding %q", got)
+		}
+		w.Header().Set("Content-Encoding", "gzip")
+		w.Write(packed.Bytes())
+	}))
+	defer s.Close()
+	_, err := newClient(t, t.TempDir()).Fetch(ctx, fetch.Request{URL: s.URL + "/file.tar.gz", SHA256: digest(packed.Bytes())})
+	if err != nil {
+		t.Error(err)
 	}
 }
 
