@@ -134,8 +134,9 @@ func (c *Client) fetch(ctx context.Context, r Request) (File, error) {
 		if old == nil {
 			return false, c.download(ctx, r, response{}, dir)
 		}
-		known, err := readResponse(old.Data())
-		if err != nil {
+		known, err := readKnown(old.Data())
+		if err != nil || r.SHA256 != "" && known.SHA256 != r.SHA256 {
+			c.Log.Warn("a cached download is damaged: downloading it again", "url", r.URL, "cause", err)
 			return false, c.download(ctx, r, response{}, dir)
 		}
 		if r.SHA256 != "" {
@@ -161,6 +162,15 @@ func readResponse(dir string) (response, error) {
 		return known, err
 	}
 	return known, json.Unmarshal(data, &known)
+}
+
+// readKnown is readResponse for a file that must still be as it was stored.
+func readKnown(dir string) (response, error) {
+	known, err := readResponse(dir)
+	if err != nil {
+		return known, err
+	}
+	return known, layer.Intact(filepath.Join(dir, "file"), filepath.Join(dir, "response.json"), known.Size, known.SHA256)
 }
 
 // Read returns the content of a small file, at most max bytes.

@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -251,6 +252,42 @@ func TestRanges(t *testing.T) {
 				t.Errorf("requests: %s; want: %s", got, test.requests)
 			}
 		})
+	}
+}
+
+// A file in the store that is no longer what was downloaded is downloaded again.
+func TestADamagedDownload(t *testing.T) {
+	damages := map[string]func(string) error{
+		"removed":     os.Remove,
+		"truncated":   func(file string) error { return os.Truncate(file, 100) },
+		"overwritten": func(file string) error { return os.WriteFile(file, bytes.ToUpper(content), 0o600) },
+		"no response": func(file string) error {
+			return os.WriteFile(filepath.Join(filepath.Dir(file), "response.json"), []byte("{}"), 0o600)
+		},
+	}
+	for name, damage := range damages {
+		for _, sum := range []string{"", digest(content)} {
+			s := newServer(t)
+			dir := t.TempDir()
+			for range 2 {
+				c := newClient(t, dir)
+				f, err := c.Fetch(ctx, fetch.Request{URL: s.URL + "/file", SHA256: sum})
+				if err != nil {
+					t.Fatalf("%s: %v", name, err)
+				}
+				if data, _ := os.ReadFile(f.Path); !bytes.Equal(data, content) {
+					t.Errorf("%s: got %d other bytes", name, len(data))
+				}
+				c.Store.Close()
+				time.Sleep(10 * time.Millisecond) // the clock of files is coarse
+				if err := damage(f.Path); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if got := s.requests(); got != "GET, GET" {
+				t.Errorf("%s: requests %s", name, got)
+			}
+		}
 	}
 }
 
