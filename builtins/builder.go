@@ -104,7 +104,10 @@ func (w *Builder) Change(ctx context.Context, s *Step) error {
 		spec.Rootfs = rootfs
 		w.Log.Debug("running", "step", s.Label(), "at", s.At(), "what", s.Summary(), "log", out.path)
 		_, err := sandbox.Run(ctx, spec, out)
-		return err
+		if spec.Host == nil { // edits check what they copy
+			return err
+		}
+		return s.unchanged(ctx, err)
 	})
 	if err = w.close(ctx, out, err); err != nil {
 		return err

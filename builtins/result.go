@@ -1,6 +1,7 @@
 package builtins
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -69,6 +70,21 @@ func (f *File) intact() error {
 	now, err := openFile(f.path, f.name)
 	if err == nil && now.sha256 != f.sha256 {
 		err = fmt.Errorf("%s has changed: it has the SHA-256 %s, not %s", f.name, now.sha256, f.sha256)
+	}
+	return err
+}
+
+// unchanged finds out whether the files that a step has read are those of its key,
+// after it has, since they may change while it does. That they do explains any error.
+func (s *Step) unchanged(ctx context.Context, err error) error {
+	for _, arg := range s.Args {
+		f, ok := arg.Value.(*File)
+		if !ok || context.Cause(ctx) != nil {
+			continue
+		}
+		if changed := f.intact(); changed != nil {
+			return fmt.Errorf("%w; run again", changed)
+		}
 	}
 	return err
 }
