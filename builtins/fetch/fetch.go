@@ -41,6 +41,7 @@ type Client struct {
 	Log      *slog.Logger
 	Progress Progress      // nil: none is shown
 	Wait     time.Duration // before the first retry, doubled for each; 0: half a second
+	MaxWait  time.Duration // the longest that a server may ask for by Retry-After; 0: a minute
 
 	mu    sync.Mutex
 	hosts map[string]chan struct{}
@@ -208,6 +209,7 @@ func (c *Client) client() *retryablehttp.Client {
 		c.retry.RetryMax = retries
 		c.retry.RetryWaitMin = c.wait()
 		c.retry.CheckRetry = worthRetrying
+		c.retry.Backoff = c.backoff
 		c.retry.ErrorHandler = retryablehttp.PassthroughErrorHandler
 	}
 	return c.retry
@@ -221,6 +223,25 @@ func (c *Client) wait() time.Duration {
 		return c.Wait
 	}
 	return time.Second / 2
+}
+
+// backoff is how long to wait before the next try. What the server asks for is heard,
+// within bounds, and said.
+func (c *Client) backoff(min, max time.Duration, try int, resp *http.Response) time.Duration {
+	wait := retryablehttp.DefaultBackoff(min, max, try, resp)
+	if resp == nil || resp.Header.Get("Retry-After") == "" {
+		return wait
+	}
+	longest := c.MaxWait
+	if longest == 0 {
+		longest = time.Minute
+	}
+	if wait > longest {
+		wait = longest
+	}
+	c.Log.Warn("the server asks to wait", "url", resp.Request.URL.String(), "status", resp.Status,
+		"retry_after", resp.Header.Get("Retry-After"), "waiting", wait)
+	return wait
 }
 
 func worthRetrying(ctx context.Context, resp *http.Response, err error) (bool, error) {

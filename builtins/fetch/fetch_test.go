@@ -426,3 +426,28 @@ func TestUnreachable(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// A server may ask for patience, but not for an hour of it, and not in silence.
+func TestRetryAfter(t *testing.T) {
+	requests := 0
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if requests++; requests == 1 {
+			w.Header().Set("Retry-After", "3600")
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
+		w.Write(content)
+	}))
+	defer s.Close()
+	var log bytes.Buffer
+	c := newClient(t, t.TempDir())
+	c.MaxWait, c.Log = time.Millisecond, slog.New(slog.NewTextHandler(&log, nil))
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	if _, err := c.Fetch(ctx, fetch.Request{URL: s.URL + "/file"}); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(log.String(), "retry_after=3600") {
+		t.Errorf("logged: %s", log.String())
+	}
+}
