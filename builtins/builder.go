@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -106,7 +105,10 @@ func (w *Builder) Change(ctx context.Context, s *Step) error {
 		spec.Rootfs = rootfs
 		w.Log.Debug("running", "step", s.Label(), "at", s.At(), "what", s.Summary(), "log", out.path)
 		_, err := sandbox.Run(ctx, spec, out)
-		return err
+		if spec.Host == nil { // edits check what they copy
+			return err
+		}
+		return s.unchanged(ctx, err)
 	})
 	if err = w.close(ctx, out, err); err != nil {
 		return err
@@ -171,7 +173,8 @@ func (w *Builder) Look(ctx context.Context, root *Rootfs, q sandbox.Look) (sandb
 
 var errEmpty = errors.New("cannot pack the rootfs: it is empty; put files into it first")
 
-// Pack implements Worker.
+// Pack implements Worker. A file of the store that turns out to be damaged when it is
+// copied is made anew, once.
 func (w *Builder) Pack(ctx context.Context, s *Step, dir string, parts []Part) ([]*File, error) {
 	if s.Root.tree.Empty() {
 		return nil, errEmpty
@@ -180,21 +183,14 @@ func (w *Builder) Pack(ctx context.Context, s *Step, dir string, parts []Part) (
 		return nil, err
 	}
 	start := time.Now()
-	var set []pack.Result
-	var files []*File
-	outcome, why := layer.Outcome{Hit: true}, ""
-	for _, p := range parts {
-		file, o, because, err := w.part(ctx, s, p)
-		if err != nil {
-			return nil, err
+	files, outcome, why, err := w.parts(ctx, s, dir, parts)
+	if errors.Is(err, pack.ErrDamaged) {
+		w.Log.Warn("the cache is damaged: packing again", "step", s.Label(), "cause", err)
+		if err = forget(files); err == nil {
+			files, outcome, why, err = w.parts(ctx, s, dir, parts)
 		}
-		if !o.Hit {
-			outcome, why = o, because
-		}
-		files = append(files, file)
-		set = append(set, pack.Result{Path: file.path, Name: file.name, Size: file.size, SHA256: file.sha256})
 	}
-	if err := pack.Publish(filepath.Join(w.Target, dir), set); err != nil {
+	if err != nil {
 		return nil, err
 	}
 	w.done(s, outcome, why, start)
@@ -204,13 +200,33 @@ func (w *Builder) Pack(ctx context.Context, s *Step, dir string, parts []Part) (
 	return files, nil
 }
 
+// parts makes or finds the files of an image and puts them into the target directory.
+func (w *Builder) parts(ctx context.Context, s *Step, dir string, parts []Part) ([]*File, layer.Outcome, string, error) {
+	var set []pack.Result
+	var files []*File
+	outcome, why := layer.Outcome{Hit: true}, ""
+	for _, p := range parts {
+		file, o, because, err := w.part(ctx, s, p)
+		if err != nil {
+			return nil, o, "", err
+		}
+		if !o.Hit {
+			outcome, why = o, because
+		}
+		files = append(files, file)
+		set = append(set, pack.Result{Path: file.path, Name: file.name, Size: file.size, SHA256: file.sha256})
+	}
+	return files, outcome, why, pack.Publish(filepath.Join(w.Target, dir), set)
+}
+
 // part makes one file of an image, or finds it in the store.
 func (w *Builder) part(ctx context.Context, s *Step, p Part) (*File, layer.Outcome, string, error) {
 	inputs, err := (&Step{Builtin: s.Builtin, Args: p.Args}).inputs()
 	if err != nil {
 		return nil, layer.Outcome{}, "", err
 	}
-	st := layer.Step{Name: s.Builtin, Inputs: append(inputs, layer.Input{Name: "result", Value: p.File}), Summary: p.File}
+	st := layer.Step{Name: s.Builtin, Inputs: append(inputs, layer.Input{Name: "result", Value: p.File}), Summary: p.File,
+		Intact: func(dir string) error { return intact(dir, p.File) }}
 	why := w.History.Explain(s.Root.tree.Key(), st)
 	out := w.output(s)
 	dir, outcome, err := s.Root.tree.Result(ctx, st, func(ctx context.Context, rootfs sandbox.Rootfs, dir string) error {
@@ -224,47 +240,6 @@ func (w *Builder) part(ctx context.Context, s *Step, p Part) (*File, layer.Outco
 	}
 	file, err := described(dir, p.File)
 	return file, outcome, why, err
-}
-
-// describe keeps size and digest of a result beside it.
-func describe(dir, name string) error {
-	file, err := openFile(filepath.Join(dir, name), name)
-	if err != nil {
-		return err
-	}
-	data, err := json.Marshal(result{file.size, file.sha256})
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(filepath.Join(dir, "result.json"), data, 0o600)
-}
-
-type result struct {
-	Size   int64  `json:"size"`
-	SHA256 string `json:"sha256"`
-}
-
-func described(dir, name string) (*File, error) {
-	var r result
-	data, err := os.ReadFile(filepath.Join(dir, "result.json"))
-	if err == nil {
-		err = json.Unmarshal(data, &r)
-	}
-	return &File{name: name, path: filepath.Join(dir, name), size: r.Size, sha256: r.SHA256}, err
-}
-
-func openFile(path, name string) (*File, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	h := sha256.New()
-	size, err := io.Copy(h, f)
-	if err != nil {
-		return nil, fmt.Errorf("cannot read %s: %w", name, err)
-	}
-	return &File{name: name, path: path, size: size, sha256: hex.EncodeToString(h.Sum(nil))}, nil
 }
 
 // Import implements Worker.
@@ -327,7 +302,10 @@ func (w *Builder) Keyring(ctx context.Context, keys []string, keyserver string, 
 		return nil, err
 	}
 	sum := sha256.Sum256(ring)
-	st := layer.Step{Name: "keyring", Inputs: []layer.Input{{Name: "sha256", Value: hex.EncodeToString(sum[:])}}}
+	digest := hex.EncodeToString(sum[:])
+	st := layer.Step{Name: "keyring", Inputs: []layer.Input{{Name: "sha256", Value: digest}}, Intact: func(dir string) error {
+		return (&File{path: filepath.Join(dir, "keyring.gpg"), name: "keyring.gpg", sha256: digest}).intact()
+	}}
 	e, _, err := w.Store.Get(ctx, layer.Base{}, st, func(dir string) error {
 		return os.WriteFile(filepath.Join(dir, "keyring.gpg"), ring, 0o644)
 	})

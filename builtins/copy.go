@@ -32,7 +32,7 @@ func rootfsCopy(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tup
 	r := receiver(fn)
 	switch source := source.(type) {
 	case *File:
-		edit := tree.Edit{Op: "copy", Path: path, Source: source.path}
+		edit := tree.Edit{Op: "copy", Path: path, Source: source.path, SHA256: source.sha256}
 		return r.change(thread, fn, edit, a.apply(&edit, []Arg{{"file", source}, {"path", path}})...)
 	case starlark.String:
 		if source == "" {
@@ -143,17 +143,18 @@ func (e *expander) item(source, to string) error {
 }
 
 func (e *expander) file(source, to string) error {
-	link, err := os.Readlink(source)
-	if err == nil {
+	// The edits hold what was seen here, so that nothing else is copied later.
+	if link, err := os.Readlink(source); err == nil {
 		e.content = append(e.content, to+" -> "+link)
-	} else {
-		f, err := openFile(source, filepath.Base(source))
-		if err != nil {
-			return err
-		}
-		e.content = append(e.content, to+" "+f.sha256)
+		e.edits = append(e.edits, tree.Edit{Op: "symlink", Path: to, To: link})
+		return nil
 	}
-	e.edits = append(e.edits, tree.Edit{Op: "copy", Path: to, Source: source})
+	f, err := openFile(source, filepath.Base(source))
+	if err != nil {
+		return err
+	}
+	e.content = append(e.content, to+" "+f.sha256)
+	e.edits = append(e.edits, tree.Edit{Op: "copy", Path: to, Source: source, SHA256: f.sha256})
 	return nil
 }
 

@@ -15,6 +15,7 @@ import (
 	"path"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/hashicorp/go-retryablehttp"
@@ -72,6 +73,7 @@ type part struct {
 	size     int64
 	hash     hash.Hash
 	response response // of the answer it came from
+	whole    bool     // the server cannot be asked for a rest: it answers with something else
 }
 
 // openPart opens what an earlier run left of the same URL, or an empty file. The key
@@ -122,8 +124,11 @@ func (c *Client) receive(ctx context.Context, r Request, known response, p *part
 		return err
 	}
 	req.Header.Set("User-Agent", "imagebuilder")
+	// A digest is of the file as it lies on the server. Unless told otherwise, the
+	// transport asks for gzip and unpacks what comes, a .tar.gz among it.
+	req.Header.Set("Accept-Encoding", "identity")
 	switch {
-	case p.size > 0 && p.validator() != "":
+	case p.size > 0 && p.validator() != "" && !p.whole:
 		req.Header.Set("Range", "bytes="+strconv.FormatInt(p.size, 10)+"-")
 		req.Header.Set("If-Range", p.validator())
 	case known.ETag != "":
@@ -136,10 +141,14 @@ func (c *Client) receive(ctx context.Context, r Request, known response, p *part
 		return unreachable(ctx, err)
 	}
 	defer resp.Body.Close()
+	total := resp.ContentLength // -1 if it is not known
 	switch {
 	case resp.StatusCode == http.StatusNotModified:
 		return errNotModified
 	case resp.StatusCode == http.StatusPartialContent && p.size > 0:
+		if total, err = p.follows(resp); err != nil {
+			return p.distrust(err)
+		}
 	case resp.StatusCode == http.StatusOK:
 		if err := p.restart(); err != nil {
 			return err
@@ -148,14 +157,45 @@ func (c *Client) receive(ctx context.Context, r Request, known response, p *part
 			return err
 		}
 	case resp.StatusCode == http.StatusRequestedRangeNotSatisfiable && p.size > 0:
-		if err := p.restart(); err != nil {
-			return err
-		}
-		return &cutError{errors.New(resp.Status)}
+		return p.distrust(errors.New(resp.Status))
 	default:
 		return statusError{resp.Status, resp.StatusCode}
 	}
-	return c.store(ctx, r, p, resp)
+	return c.store(ctx, r, p, resp, total)
+}
+
+// follows tells whether an answer to a range request begins where the part ends, and
+// returns the size of the whole file, -1 if the server does not say it.
+func (p *part) follows(resp *http.Response) (total int64, err error) {
+	text := resp.Header.Get("Content-Range")
+	wrong := fmt.Errorf("asked for the bytes from %d on, the server has sent %q", p.size, text)
+	span, size, _ := strings.Cut(strings.TrimPrefix(text, "bytes "), "/")
+	first, last, _ := strings.Cut(span, "-")
+	start, err1 := strconv.ParseInt(first, 10, 64)
+	end, err2 := strconv.ParseInt(last, 10, 64)
+	if err1 != nil || err2 != nil || start != p.size || end < start {
+		return 0, wrong
+	}
+	if resp.ContentLength >= 0 && resp.ContentLength != end-start+1 {
+		return 0, wrong
+	}
+	if size == "*" {
+		return -1, nil
+	}
+	if total, err = strconv.ParseInt(size, 10, 64); err != nil || total <= end {
+		return 0, wrong
+	}
+	return total, nil
+}
+
+// distrust begins anew after an answer that is not the rest asked for, and asks for no
+// rest again: else such a server and this client would never come to an end.
+func (p *part) distrust(cause error) error {
+	p.whole = true
+	if err := p.restart(); err != nil {
+		return err
+	}
+	return &cutError{cause}
 }
 
 // unreachable strips the URL, which the caller names, from a transport error.
@@ -180,11 +220,9 @@ func (p *part) remember(h http.Header) error {
 	return os.WriteFile(p.file.Name()+".json", data, 0o600)
 }
 
-func (c *Client) store(ctx context.Context, r Request, p *part, resp *http.Response) error {
-	total := int64(-1)
-	if resp.ContentLength >= 0 {
-		total = p.size + resp.ContentLength
-	}
+// store appends an answer to the part, which is whole at total bytes, -1 if that is not
+// known.
+func (c *Client) store(ctx context.Context, r Request, p *part, resp *http.Response, total int64) error {
 	if total > r.MaxSize {
 		return fmt.Errorf("it is larger than %d bytes", r.MaxSize)
 	}
@@ -206,6 +244,10 @@ func (c *Client) store(ctx context.Context, r Request, p *part, resp *http.Respo
 		return err
 	case p.size > r.MaxSize:
 		return fmt.Errorf("it is larger than %d bytes", r.MaxSize)
+	case total >= 0 && p.size > total:
+		return p.distrust(fmt.Errorf("%d bytes of %d have come", p.size, total))
+	case p.size < total:
+		return &cutError{fmt.Errorf("%d bytes of %d have come: %w", p.size, total, io.ErrUnexpectedEOF)}
 	}
 	return nil
 }

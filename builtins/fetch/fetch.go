@@ -41,6 +41,7 @@ type Client struct {
 	Log      *slog.Logger
 	Progress Progress      // nil: none is shown
 	Wait     time.Duration // before the first retry, doubled for each; 0: half a second
+	MaxWait  time.Duration // the longest that a server may ask for by Retry-After; 0: a minute
 
 	mu    sync.Mutex
 	hosts map[string]chan struct{}
@@ -134,8 +135,9 @@ func (c *Client) fetch(ctx context.Context, r Request) (File, error) {
 		if old == nil {
 			return false, c.download(ctx, r, response{}, dir)
 		}
-		known, err := readResponse(old.Data())
-		if err != nil {
+		known, err := readKnown(old.Data())
+		if err != nil || r.SHA256 != "" && known.SHA256 != r.SHA256 {
+			c.Log.Warn("a cached download is damaged: downloading it again", "url", r.URL, "cause", err)
 			return false, c.download(ctx, r, response{}, dir)
 		}
 		if r.SHA256 != "" {
@@ -161,6 +163,15 @@ func readResponse(dir string) (response, error) {
 		return known, err
 	}
 	return known, json.Unmarshal(data, &known)
+}
+
+// readKnown is readResponse for a file that must still be as it was stored.
+func readKnown(dir string) (response, error) {
+	known, err := readResponse(dir)
+	if err != nil {
+		return known, err
+	}
+	return known, layer.Intact(filepath.Join(dir, "file"), filepath.Join(dir, "response.json"), known.Size, known.SHA256)
 }
 
 // Read returns the content of a small file, at most max bytes.
@@ -198,6 +209,7 @@ func (c *Client) client() *retryablehttp.Client {
 		c.retry.RetryMax = retries
 		c.retry.RetryWaitMin = c.wait()
 		c.retry.CheckRetry = worthRetrying
+		c.retry.Backoff = c.backoff
 		c.retry.ErrorHandler = retryablehttp.PassthroughErrorHandler
 	}
 	return c.retry
@@ -211,6 +223,25 @@ func (c *Client) wait() time.Duration {
 		return c.Wait
 	}
 	return time.Second / 2
+}
+
+// backoff is how long to wait before the next try. What the server asks for is heard,
+// within bounds, and said.
+func (c *Client) backoff(min, max time.Duration, try int, resp *http.Response) time.Duration {
+	wait := retryablehttp.DefaultBackoff(min, max, try, resp)
+	if resp == nil || resp.Header.Get("Retry-After") == "" {
+		return wait
+	}
+	longest := c.MaxWait
+	if longest == 0 {
+		longest = time.Minute
+	}
+	if wait > longest {
+		wait = longest
+	}
+	c.Log.Warn("the server asks to wait", "url", resp.Request.URL.String(), "status", resp.Status,
+		"retry_after", resp.Header.Get("Retry-After"), "waiting", wait)
+	return wait
 }
 
 func worthRetrying(ctx context.Context, resp *http.Response, err error) (bool, error) {

@@ -2,6 +2,7 @@ package fetch_test
 
 import (
 	"bytes"
+	"compress/gzip"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -12,6 +13,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -196,6 +198,140 @@ func TestFetch(t *testing.T) {
 	}
 }
 
+// What comes after a cut is taken for the rest only if the server says that it is.
+func TestRanges(t *testing.T) {
+	size := len(content)
+	tests := []struct {
+		summary     string
+		first, last int    // of the bytes that answer a range request
+		header      string // Content-Range, if it is not what is sent
+		requests    string
+	}{
+		{"from the start on", 0, size, "", "GET, GET Range, GET"},
+		{"from elsewhere", size / 4, size, "", "GET, GET Range, GET"},
+		{"another length than said", size / 2, size - 1, fmt.Sprintf("bytes %d-%d/%d", size/2, size-1, size), "GET, GET Range, GET"},
+		{"no range", size / 2, size, "none", "GET, GET Range, GET"},
+		{"a piece", size / 2, size/2 + 100, "", "GET, GET Range, GET Range"},
+		{"of a size that is not known", size / 2, size, fmt.Sprintf("bytes %d-%d/*", size/2, size-1), "GET, GET Range"},
+	}
+	for _, test := range tests {
+		t.Run(test.summary, func(t *testing.T) {
+			var log []string
+			s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				w.Header().Set("ETag", `"x"`)
+				ranged := r.Header.Get("Range") != ""
+				log = append(log, strings.TrimSpace("GET "+map[bool]string{true: "Range"}[ranged]))
+				switch {
+				case len(log) == 1:
+					w.Header().Set("Content-Length", fmt.Sprint(size))
+					w.Write(content[:size/2])
+					w.(http.Flusher).Flush()
+					panic(http.ErrAbortHandler)
+				case len(log) == 2 && ranged:
+					header := test.header
+					if header == "" {
+						header = fmt.Sprintf("bytes %d-%d/%d", test.first, test.last-1, size)
+					}
+					w.Header().Set("Content-Range", header)
+					w.Header().Set("Content-Length", fmt.Sprint(test.last-test.first))
+					w.WriteHeader(http.StatusPartialContent)
+					w.Write(content[test.first:test.last])
+				default:
+					http.ServeContent(w, r, "file", time.Time{}, bytes.NewReader(content))
+				}
+			}))
+			defer s.Close()
+			f, err := newClient(t, t.TempDir()).Fetch(ctx, fetch.Request{URL: s.URL + "/file"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if data, _ := os.ReadFile(f.Path); !bytes.Equal(data, content) {
+				t.Errorf("%d bytes, want %d", len(data), size)
+			}
+			if got := strings.Join(log, ", "); got != test.requests {
+				t.Errorf("requests: %s; want: %s", got, test.requests)
+			}
+		})
+	}
+}
+
+// A file in the store that is no longer what was downloaded is downloaded again.
+func TestADamagedDownload(t *testing.T) {
+	damages := map[string]func(string) error{
+		"removed":     os.Remove,
+		"truncated":   func(file string) error { return os.Truncate(file, 100) },
+		"overwritten": func(file string) error { return os.WriteFile(file, bytes.ToUpper(content), 0o600) },
+		"no response": func(file string) error {
+			return os.WriteFile(filepath.Join(filepath.Dir(file), "response.json"), []byte("{}"), 0o600)
+		},
+	}
+	for name, damage := range damages {
+		for _, sum := range []string{"", digest(content)} {
+			s := newServer(t)
+			dir := t.TempDir()
+			for range 2 {
+				c := newClient(t, dir)
+				f, err := c.Fetch(ctx, fetch.Request{URL: s.URL + "/file", SHA256: sum})
+				if err != nil {
+					t.Fatalf("%s: %v", name, err)
+				}
+				if data, _ := os.ReadFile(f.Path); !bytes.Equal(data, content) {
+					t.Errorf("%s: got %d other bytes", name, len(data))
+				}
+				c.Store.Close()
+				time.Sleep(10 * time.Millisecond) // the clock of files is coarse
+				if err := damage(f.Path); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if got := s.requests(); got != "GET, GET" {
+				t.Errorf("%s: requests %s", name, got)
+			}
+		}
+	}
+}
+
+// Many servers label a .tar.gz as compressed on the way, which it is not.
+func TestContentEncoding(t *testing.T) {
+	var packed bytes.Buffer
+	w := gzip.NewWriter(&packed)
+	w.Write(content)
+	w.Close()
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if got := r.Header.Get("Accept-Encoding"); got != "identity" {
+			t.Errorf("asked for the encoding %q", got)
+		}
+		w.Header().Set("Content-Encoding", "gzip")
+		w.Write(packed.Bytes())
+	}))
+	defer s.Close()
+	_, err := newClient(t, t.TempDir()).Fetch(ctx, fetch.Request{URL: s.URL + "/file.tar.gz", SHA256: digest(packed.Bytes())})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// A server that cuts every time and has no ranges does not keep a run busy for ever.
+func TestNoRangesAndNoEnd(t *testing.T) {
+	requests := 0
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		requests++
+		w.Header().Set("ETag", `"x"`)
+		if r.Header.Get("Range") != "" {
+			w.WriteHeader(http.StatusRequestedRangeNotSatisfiable)
+			return
+		}
+		w.Header().Set("Content-Length", fmt.Sprint(len(content)))
+		w.Write(content[:100])
+		w.(http.Flusher).Flush()
+		panic(http.ErrAbortHandler)
+	}))
+	defer s.Close()
+	if _, err := newClient(t, t.TempDir()).Fetch(ctx, fetch.Request{URL: s.URL + "/file"}); err == nil || requests > 10 {
+		t.Errorf("%d requests, then %v", requests, err)
+	}
+}
+
 func TestFetchAgain(t *testing.T) {
 	s := newServer(t)
 	dir := t.TempDir()
@@ -288,5 +424,30 @@ func TestUnreachable(t *testing.T) {
 	_, err := newClient(t, t.TempDir()).Fetch(ctx, fetch.Request{URL: url})
 	if err == nil || !strings.HasPrefix(err.Error(), "cannot download "+url+": the server cannot be reached: dial tcp ") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// A server may ask for patience, but not for an hour of it, and not in silence.
+func TestRetryAfter(t *testing.T) {
+	requests := 0
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if requests++; requests == 1 {
+			w.Header().Set("Retry-After", "3600")
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
+		w.Write(content)
+	}))
+	defer s.Close()
+	var log bytes.Buffer
+	c := newClient(t, t.TempDir())
+	c.MaxWait, c.Log = time.Millisecond, slog.New(slog.NewTextHandler(&log, nil))
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	if _, err := c.Fetch(ctx, fetch.Request{URL: s.URL + "/file"}); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(log.String(), "retry_after=3600") {
+		t.Errorf("logged: %s", log.String())
 	}
 }

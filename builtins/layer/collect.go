@@ -2,6 +2,7 @@ package layer
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"sort"
@@ -27,7 +28,8 @@ func (s *Store) List() ([]Meta, error) {
 }
 
 // Collect removes the entries that were used least recently until the others take
-// no more than max bytes. What a process uses stays. It returns what it removed.
+// no more than max bytes, and those that nobody can use since their description is
+// damaged. What a process uses stays. It returns what it removed.
 func (s *Store) Collect(max int64) ([]Meta, error) {
 	list, err := s.List()
 	if err != nil {
@@ -46,8 +48,8 @@ func (s *Store) Collect(max int64) ([]Meta, error) {
 // remove takes entries out of the store. They are moved aside first, so that none is
 // ever seen half removed.
 func (s *Store) remove(old []Meta) (removed []Meta, err error) {
-	if len(old) == 0 {
-		return nil, nil
+	if damaged, err := s.damaged(); err != nil || len(old)+len(damaged) == 0 {
+		return nil, err
 	}
 	trash, err := s.stage()
 	if err != nil {
@@ -59,7 +61,11 @@ func (s *Store) remove(old []Meta) (removed []Meta, err error) {
 		return nil, err
 	}
 	defer guard.Close()
-	for _, meta := range old {
+	damaged, err := s.damaged() // again: one that was just being replaced looked like it
+	if err != nil {
+		return nil, err
+	}
+	for _, meta := range append(old, damaged...) {
 		moved, err := moveUnlocked(s.path("entries", meta.Key), filepath.Join(trash.Name(), meta.Key))
 		if err != nil {
 			return removed, err
@@ -71,8 +77,29 @@ func (s *Store) remove(old []Meta) (removed []Meta, err error) {
 	return removed, nil
 }
 
+// damaged returns the entries without a description that can be read.
+func (s *Store) damaged() ([]Meta, error) {
+	names, err := os.ReadDir(s.path("entries"))
+	if err != nil {
+		return nil, err
+	}
+	var list []Meta
+	for _, d := range names {
+		place := s.path("entries", d.Name())
+		if _, err := readMeta(place); err == nil {
+			continue
+		}
+		size, _ := diskUsage(place) // as far as it can be read
+		list = append(list, Meta{Key: d.Name(), Size: size})
+	}
+	return list, nil
+}
+
 func moveUnlocked(from, to string) (bool, error) {
 	dir, err := os.Open(from)
+	if errors.Is(err, fs.ErrNotExist) { // another process was faster
+		return false, nil
+	}
 	if err != nil {
 		return false, err
 	}

@@ -26,6 +26,10 @@ type Step struct {
 	Inputs  []Input // in a fixed order
 	Network bool    // it reads the network, so that Options.Refresh concerns it
 	Summary string  // for people
+
+	// Intact finds out whether a result found in the store still is what was put there;
+	// nil: it is if it is there at all.
+	Intact func(data string) error
 }
 
 // An Input is one thing that a step's result depends on.
@@ -81,7 +85,7 @@ type errMiss string
 func (e errMiss) Error() string { return string(e) }
 
 // find returns the entry of a key, held, or an errMiss.
-func (s *Store) find(key, baseID string) (*Entry, error) {
+func (s *Store) find(key, baseID string, step Step) (*Entry, error) {
 	place := s.path("entries", key)
 	dir, err := os.Open(place)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -91,14 +95,14 @@ func (s *Store) find(key, baseID string) (*Entry, error) {
 		return nil, err
 	}
 	e := &Entry{path: place, dir: dir}
-	if err := e.hold(baseID); err != nil {
+	if err := e.hold(baseID, step); err != nil {
 		dir.Close()
 		return nil, err
 	}
 	return e, nil
 }
 
-func (e *Entry) hold(baseID string) error {
+func (e *Entry) hold(baseID string, step Step) error {
 	if err := unix.Flock(int(e.dir.Fd()), unix.LOCK_SH|unix.LOCK_NB); err != nil || !sameFile(e.dir, e.path) {
 		return errMiss("it was just removed")
 	}
@@ -108,6 +112,9 @@ func (e *Entry) hold(baseID string) error {
 	}
 	if meta.BaseID != baseID {
 		return errMiss("its base was built anew")
+	}
+	if err := e.intact(step); err != nil {
+		return errMiss("it is damaged: " + err.Error())
 	}
 	e.Meta = meta
 	now := time.Now() // not the build's clock: this orders uses on this machine
@@ -123,6 +130,9 @@ func readMeta(dir string) (Meta, error) {
 	}
 	if err := json.Unmarshal(data, &meta); err != nil {
 		return meta, err
+	}
+	if meta.Key != filepath.Base(dir) {
+		return meta, fmt.Errorf("%s is not of this entry", name)
 	}
 	st, err := os.Stat(name)
 	if err == nil {
@@ -149,7 +159,7 @@ func (s *Store) get(ctx context.Context, base Base, step Step, build func(dir st
 	out := Outcome{Key: step.key(base.Key)}
 	force := (s.options.NoCache || s.options.Refresh && step.Network) && !s.built[out.Key]
 	if !force {
-		e, err := s.find(out.Key, base.ID)
+		e, err := s.find(out.Key, base.ID, step)
 		if out.Hit = err == nil; out.Hit {
 			return e, out, nil
 		}
@@ -162,7 +172,7 @@ func (s *Store) get(ctx context.Context, base Base, step Step, build func(dir st
 	if force {
 		out.Why = "asked for"
 	} else {
-		e, err := s.find(out.Key, base.ID)
+		e, err := s.find(out.Key, base.ID, step)
 		if out.Hit = err == nil; out.Hit {
 			return e, out, nil
 		}
@@ -186,7 +196,7 @@ func (s *Store) Revise(ctx context.Context, step Step, revise func(old *Entry, d
 		return nil, err
 	}
 	defer s.unlockKey(lock)
-	old, err := s.find(key, "")
+	old, err := s.find(key, "", step)
 	var miss errMiss
 	if err != nil && !errors.As(err, &miss) {
 		return nil, err

@@ -40,7 +40,7 @@ const DefaultMaxSize = 20 << 30
 
 // Options say how a run uses a store. The zero value is the usual way.
 type Options struct {
-	MaxSize   int64        // bytes; 0: DefaultMaxSize
+	MaxSize   int64        // bytes; 0: DefaultMaxSize, negative: keep nothing
 	NoOverlay bool         // work on plain copies, without reuse
 	NoCache   bool         // build every step anew
 	Refresh   bool         // build every step anew that reads the network

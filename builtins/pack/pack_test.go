@@ -229,6 +229,16 @@ func TestPublish(t *testing.T) {
 	if got := list(); got != "x 644 two\ny 644 same\n" {
 		t.Errorf("after a failure:\n%s", got)
 	}
+	damaged := result("x", "four")
+	if err := os.WriteFile(damaged.Path, []byte("FOUR"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := pack.Publish(dir, []pack.Result{damaged}); !errors.Is(err, pack.ErrDamaged) {
+		t.Errorf("a file with another digest: %v", err)
+	}
+	if got := list(); got != "x 644 two\ny 644 same\n" {
+		t.Errorf("after a damaged file:\n%s", got)
+	}
 }
 
 // A named pipe that has the name of a result gives way to it: to open it takes a writer.

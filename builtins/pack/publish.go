@@ -71,13 +71,31 @@ func (r Result) stage(dir string) (*stagedFile, error) {
 	if err != nil {
 		return nil, err
 	}
-	if unix.IoctlFileClone(int(out.Fd()), int(in.Fd())) != nil {
-		_, err = io.Copy(out, in)
-	}
-	if err = errors.Join(err, out.Chmod(0o644), out.Sync()); err != nil {
+	if err = errors.Join(r.copy(out.File, in), out.Chmod(0o644), out.Sync()); err != nil {
 		return nil, errors.Join(err, out.discard())
 	}
 	return out, nil
+}
+
+// ErrDamaged is the cause where a kept file is no longer what it was.
+var ErrDamaged = errors.New("the kept file is damaged")
+
+// copy copies the bytes and sees to it that they are those of the digest.
+func (r Result) copy(out, in *os.File) error {
+	h := sha256.New()
+	var err error
+	if unix.IoctlFileClone(int(out.Fd()), int(in.Fd())) == nil {
+		_, err = io.Copy(h, out)
+	} else {
+		_, err = io.Copy(io.MultiWriter(out, h), in)
+	}
+	if err != nil {
+		return err
+	}
+	if got := hex.EncodeToString(h.Sum(nil)); got != r.SHA256 {
+		return fmt.Errorf("%w: it has the SHA-256 %s, not %s", ErrDamaged, got, r.SHA256)
+	}
+	return nil
 }
 
 func newStaged(dir, name string) (*stagedFile, error) {

@@ -2,8 +2,11 @@ package tree
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path"
@@ -19,7 +22,8 @@ type Edit struct {
 	Path    string  `json:"path"`              // in the image
 	To      string  `json:"to,omitempty"`      // rename: new path; symlink: text; link: existing file
 	Content []byte  `json:"content,omitempty"` // write, append; replace: the new text
-	Source  string  `json:"source,omitempty"`  // copy: file or directory of the host
+	Source  string  `json:"source,omitempty"`  // copy: file of the host
+	SHA256  string  `json:"sha256,omitempty"`  // copy: what the file must have; a link is followed then
 	Pattern string  `json:"pattern,omitempty"` // replace: RE2, for each line
 	Mode    *uint32 `json:"mode,omitempty"`    // twelve bits
 	Owner   string  `json:"owner,omitempty"`   // name in the image's /etc/passwd, or number
@@ -153,7 +157,11 @@ func (r *Root) replace(e Edit) error {
 // copyIn copies a regular file or symbolic link of the host. Only the bytes (or the
 // link's text) are taken: a new file is 0644 and root's unless the edit says more.
 func (r *Root) copyIn(e Edit) error {
-	st, err := os.Lstat(e.Source)
+	look := os.Lstat
+	if e.SHA256 != "" {
+		look = os.Stat
+	}
+	st, err := look(e.Source)
 	if err != nil {
 		return err
 	}
@@ -184,9 +192,25 @@ func (r *Root) copyFile(e Edit) error {
 	if err != nil {
 		return err
 	}
-	_, err = f.ReadFrom(src) // copy_file_range where the file systems allow
-	if err := errors.Join(err, f.Close()); err != nil {
+	if err := errors.Join(e.copyBytes(f, src), f.Close()); err != nil {
 		return fmt.Errorf("copy to %s: %w", clean(e.Path), pathCause(err))
 	}
 	return r.own(e)
+}
+
+// copyBytes copies the bytes and sees to it that they are those of the digest: the file
+// may have changed since it was hashed, and while it is read.
+func (e Edit) copyBytes(f, src *os.File) error {
+	if e.SHA256 == "" {
+		_, err := f.ReadFrom(src) // copy_file_range where the file systems allow
+		return err
+	}
+	h := sha256.New()
+	if _, err := io.Copy(io.MultiWriter(f, h), src); err != nil {
+		return err
+	}
+	if got := hex.EncodeToString(h.Sum(nil)); got != e.SHA256 {
+		return fmt.Errorf("%s has changed: it had the SHA-256 %s, now it has %s; run again", e.Source, e.SHA256, got)
+	}
+	return nil
 }

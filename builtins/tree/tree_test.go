@@ -3,6 +3,7 @@ package tree_test
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -309,5 +310,35 @@ func TestCopyKeepsEverything(t *testing.T) {
 	copier.Merge = true
 	if err := copier.Copy(context.Background(), dst, src); err != nil {
 		t.Errorf("merging: %v", err)
+	}
+}
+
+// A copy with a digest is of the file that has it, whatever became of the file since.
+func TestCopyWithDigest(t *testing.T) {
+	host := t.TempDir()
+	for name, text := range map[string]string{"file": "text", "changed": "TEXT"} {
+		if err := os.WriteFile(filepath.Join(host, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Symlink("file", host+"/link"); err != nil {
+		t.Fatal(err)
+	}
+	sum := fmt.Sprintf("%x", sha256.Sum256([]byte("text")))
+	for source, want := range map[string]string{"file": "", "link": "", "changed": " has changed: it had the SHA-256 " + sum} {
+		root, base := newRoot(t)
+		err := root.Apply(tree.Edit{Op: "copy", Source: filepath.Join(host, source), Path: "/x", SHA256: sum})
+		if want != "" {
+			if err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("%s: got %v, want %s", source, err, want)
+			}
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if st, err := os.Lstat(base + "/x"); err != nil || !st.Mode().IsRegular() {
+			t.Errorf("%s: %v, %v", source, st, err)
+		}
 	}
 }

@@ -48,6 +48,9 @@ func (o *cacheOptions) open(options layer.Options) (*layer.Store, error) {
 		return nil, err
 	}
 	options.MaxSize = int64(o.max)
+	if o.max == 0 { // said by the user: to the store, 0 is nothing said
+		options.MaxSize = -1
+	}
 	return layer.Open(dir, options)
 }
 

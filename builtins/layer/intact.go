@@ -1,0 +1,58 @@
+package layer
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+)
+
+// Intact finds out whether a file of an entry still is what was stored. It is if it has
+// its size and was last written before its description was; a file that was written to
+// since is read, as a copy of a store is right, too.
+func Intact(file, description string, size int64, digest string) error {
+	f, err := os.Open(file)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	told, err := os.Stat(description)
+	if err != nil {
+		return err
+	}
+	if !st.Mode().IsRegular() || st.Size() != size || digest == "" {
+		return fmt.Errorf("%s is not as it was stored", file)
+	}
+	if !st.ModTime().After(told.ModTime()) {
+		return nil
+	}
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return err
+	}
+	if hex.EncodeToString(h.Sum(nil)) != digest {
+		return fmt.Errorf("%s was changed after it was stored", file)
+	}
+	return nil
+}
+
+// intact finds out whether the result of a step can be used.
+func (e *Entry) intact(step Step) error {
+	st, err := os.Lstat(e.Data())
+	if err != nil {
+		return err
+	}
+	if !st.IsDir() {
+		return errors.New("its data is no directory")
+	}
+	if step.Intact == nil {
+		return nil
+	}
+	return step.Intact(e.Data())
+}
