@@ -249,7 +249,8 @@ func TestPublishOverPipe(t *testing.T) {
 		t.Fatal(err)
 	}
 	done := make(chan error, 1)
-	go func() { done <- pack.Publish(dir, []pack.Result{{Path: kept, Name: "x"}}) }()
+	empty := fmt.Sprintf("%x", sha256.Sum256(nil))
+	go func() { done <- pack.Publish(dir, []pack.Result{{Path: kept, Name: "x", SHA256: empty}}) }()
 	select {
 	case err := <-done:
 		if st, _ := os.Lstat(name); err != nil || !st.Mode().IsRegular() {
