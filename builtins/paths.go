@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path"
 	"strings"
+	"unicode/utf8"
 
 	"go.starlark.net/starlark"
 )
@@ -18,7 +19,7 @@ func (p *optionalPath) Unpack(v starlark.Value) error {
 		return fmt.Errorf("got %s, want a path", v.Type())
 	}
 	*p = optionalPath(text)
-	return checkZero(text)
+	return checkText(text)
 }
 
 // anyPath is an argument that is a path in a rootfs, that of the whole too.
@@ -51,10 +52,13 @@ func (p *filePath) Unpack(v starlark.Value) error {
 	return nil
 }
 
-// checkZero refuses what no system call takes.
-func checkZero(text string) error {
-	if strings.Contains(text, "\x00") {
+// checkText refuses what no system call takes, and what would not reach one as it is.
+func checkText(text string) error {
+	switch {
+	case strings.Contains(text, "\x00"):
 		return fmt.Errorf("%q has a zero byte", text)
+	case !utf8.ValidString(text):
+		return fmt.Errorf("%q is not UTF-8", text)
 	}
 	return nil
 }

@@ -213,7 +213,7 @@ func (r *Rootfs) environ(extra map[string]string) ([]string, error) {
 	}
 	list := make([]string, 0, len(vars))
 	for key, value := range vars {
-		if key == "" || strings.ContainsAny(key, "=\x00") || strings.Contains(value, "\x00") {
+		if key == "" || strings.Contains(key, "=") || checkText(key+value) != nil {
 			return nil, fmt.Errorf("env: %q: %q is not a variable and its value", key, value)
 		}
 		list = append(list, key+"="+value)

@@ -6,6 +6,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"go.starlark.net/starlark"
 
@@ -25,6 +26,9 @@ func (p *programs) Unpack(v starlark.Value) error {
 			return errors.New(`the script does not begin with "#!"; a command is a list of strings`)
 		}
 		*p = programs{{Script: script}}
+		if !utf8.ValidString(script) {
+			return errors.New("the script is not UTF-8")
+		}
 		return checkInterpreter(interpreter)
 	}
 	list, ok := v.(starlark.Sequence)
@@ -64,14 +68,14 @@ func checkInterpreter(text string) error {
 	case strings.HasSuffix(text, "\r"): // the kernel takes it for a part of the name
 		return errors.New("the first line of the script ends in a carriage return; save it with the line ends of Unix")
 	}
-	return checkZero(text)
+	return checkText(text)
 }
 
 func checkCommand(args []string) error {
 	if args[0] == "" {
 		return errors.New("the command has an empty name")
 	}
-	return checkZero(strings.Join(args, " "))
+	return checkText(strings.Join(args, " "))
 }
 
 // plain shows the programs as they were given.
