@@ -52,7 +52,8 @@ func (f *File) MarshalJSON() ([]byte, error) {
 	}{f.name, f.sha256})
 }
 
-// download(url, sha256="", name="") returns the file that an http or https URL serves.
+// download(url, sha256="", name="") returns the file that an http or https URL serves, or
+// the file of this machine that file:///PATH is.
 // With sha256, 64 hex digits, the file must have that digest and is downloaded once
 // for good; without, every run asks whether it has changed. name is what the file is
 // called, else the last element of the URL.
@@ -62,20 +63,28 @@ func (b *Build) download(thread *starlark.Thread, fn *starlark.Builtin, args sta
 	if err := unpackArgs(fn, args, kwargs, "url", &r.URL, "sha256?", &r.SHA256, "name?", &name); err != nil {
 		return nil, err
 	}
-	if err := r.Check(); err != nil {
-		return nil, fmt.Errorf("download: %w", err)
+	path, here := strings.CutPrefix(r.URL, "file://")
+	here = here && strings.HasPrefix(path, "/")
+	err := fetch.CheckDigest(r.SHA256)
+	if !here {
+		err = r.Check()
 	}
 	if name == "" {
 		name = fileName(r.URL)
 	}
-	if err := checkName(name); err != nil {
+	if err = errors.Join(err, checkName(name)); err != nil {
 		return nil, fmt.Errorf("download: %w", err)
 	}
 	s := b.newStep(thread, fn, nil, Arg{"url", r.URL})
-	if r.SHA256 != "" {
-		s.Args = append(s.Args, Arg{"sha256", r.SHA256})
+	var file *File
+	if here {
+		file, err = b.localFile(thread, s, path, path, r.SHA256)
+	} else {
+		if r.SHA256 != "" {
+			s.Args = append(s.Args, Arg{"sha256", r.SHA256})
+		}
+		file, err = b.Worker.Download(Context(thread), s, r)
 	}
-	file, err := b.Worker.Download(Context(thread), s, r)
 	if err != nil {
 		return nil, err
 	}
@@ -116,7 +125,11 @@ func (b *Build) local(thread *starlark.Thread, fn *starlark.Builtin, args starla
 	if err != nil {
 		return nil, err
 	}
-	s := b.newStep(thread, fn, nil, Arg{"path", name})
+	return b.localFile(thread, b.newStep(thread, fn, nil, Arg{"path", name}), name, host, digest)
+}
+
+// localFile returns a file of the host, called name, that has the digest if one is given.
+func (b *Build) localFile(thread *starlark.Thread, s *Step, name, host, digest string) (*File, error) {
 	if digest != "" {
 		s.Args = append(s.Args, Arg{"sha256", digest})
 	}
