@@ -10,7 +10,6 @@ package builtins
 import (
 	"context"
 	"fmt"
-	"sort"
 
 	"go.starlark.net/lib/json"
 	"go.starlark.net/lib/math"
@@ -68,16 +67,6 @@ var vocabulary = map[string]builtin{
 	"stream_verify": {do: (*Build).streamVerify},
 	"struct":        {do: (*Build).makeStruct, pure: true},
 	"unpack":        {do: (*Build).unpack},
-}
-
-// Names returns the sorted names of the builtins.
-func Names() []string {
-	names := make([]string, 0, len(vocabulary))
-	for name := range vocabulary {
-		names = append(names, name)
-	}
-	sort.Strings(names)
-	return names
 }
 
 // Predeclared returns the names that a recipe file can use without loading them.

@@ -86,13 +86,6 @@ func recovered(err *error) {
 	}
 }
 
-// Check finds what is wrong with a template without rendering it.
-func Check(text string) (err error) {
-	defer recovered(&err)
-	_, err = parse(text)
-	return err
-}
-
 func parse(text string) (*pongo2.Template, error) {
 	set := pongo2.NewSet("definition", noFiles{})
 	for _, tag := range readers {
