@@ -19,6 +19,9 @@ type Document struct {
 	Definition
 	source *source
 	set    []Override
+
+	replaces   bool // the source removes what is in the directory of build-dir
+	takesEarly bool // it installs the early packages
 }
 
 // Load reads a definition, applies overrides, fills in defaults and checks all that can
@@ -172,7 +175,7 @@ func (c *checker) disk(key string, vm VM) {
 
 // facts asks the standard library about names that only it knows.
 func (c *checker) facts(ctx context.Context, d *Document) {
-	problems, err := runtime.CallLibrary(ctx, "definition.star", "problems", map[string]string{
+	facts, err := runtime.CallLibrary(ctx, "definition.star", "facts", map[string]string{
 		"source.downloader":         d.Source.Downloader,
 		"packages.manager":          d.Packages.Manager,
 		"mappings.architecture_map": d.Mappings.ArchitectureMap,
@@ -182,8 +185,10 @@ func (c *checker) facts(ctx context.Context, d *Document) {
 		c.errs = append(c.errs, err)
 		return
 	}
+	_, d.replaces = facts["replaces"]
+	_, d.takesEarly = facts["takes early"]
 	for _, key := range []string{"source.downloader", "packages.manager", "mappings.architecture_map", "image.architecture"} {
-		if text, ok := problems[key]; ok {
+		if text, ok := facts[key]; ok {
 			c.ok(key, errors.New(text))
 		}
 	}

@@ -1,17 +1,11 @@
 package compat
 
 import (
-	"slices"
 	"strconv"
 	"strings"
 
 	"imagebuilder/builtins/template"
 )
-
-// replacing are the sources that begin by removing what is in the directory of
-// build-dir; the others unpack into it.
-var replacing = []string{"almalinux-http", "centos-http", "debootstrap", "openeuler-http", "oraclelinux-http", "rockylinux-http",
-	"rpmbootstrap", "springdalelinux-http", "ubuntu-http", "vyos-http"}
 
 // mainFunction prints main: the phases, in their order.
 func (t *translator) mainFunction(calls phaseCalls) *code {
@@ -243,7 +237,7 @@ func (t *translator) endDir(c *code, calls phaseCalls) {
 		c.add("", 2, "if with_post_files:")
 		c.add("", 3, "post_files(root)")
 	}
-	if slices.Contains(replacing, t.Source.Downloader) {
+	if t.replaces {
 		c.add("", 2, "export(root, replace = True)")
 	} else {
 		c.add("", 2, "export(root)")

@@ -241,8 +241,7 @@ func (t *translator) packageSets() []statement {
 // isEarly tells a set that the source installs with the base system. One with types
 // never is; with other sources the key means nothing.
 func (t *translator) isEarly(s PackageSet) bool {
-	early := t.Source.Downloader == "debootstrap" || t.Source.Downloader == "rpmbootstrap"
-	return s.Early && early && len(s.Types) == 0 && !t.Pack
+	return s.Early && t.takesEarly && len(s.Types) == 0 && !t.Pack
 }
 
 // early prints statements that collect the early sets of an action in a list.
