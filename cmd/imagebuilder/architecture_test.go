@@ -14,7 +14,8 @@ import (
 // layers are the packages from the lowest to the highest: each may import only what
 // stands in a line above its own.
 var layers = [][]string{
-	{"builtins/host", "builtins/tree", "stdlib", "recipes", "streams/catalog", "streams/page"},
+	{"builtins/digest", "builtins/dirfd", "builtins/host", "stdlib", "recipes", "streams/catalog", "streams/page"},
+	{"builtins/tree"},
 	{"builtins/sandbox", "streams/imagetree", "streams/serve"},
 	{"builtins/layer"},
 	{"builtins/fetch", "builtins/lxd", "builtins/pack", "builtins/template", "builtins/unpack", "streams"},
