@@ -5,11 +5,12 @@ import (
 	"math"
 	"regexp"
 	"slices"
-	"sort"
 	"strconv"
 	"strings"
 
 	"go.starlark.net/starlark"
+
+	"imagebuilder/builtins/build"
 )
 
 // maxPositional is how many arguments a call may pass without their names: a recipe
@@ -150,12 +151,7 @@ func (o *owner) Unpack(v starlark.Value) error {
 var ownerName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.-]*[$]?$`)
 
 // fileMap is an argument that maps names to files, in their order.
-type fileMap []namedFile
-
-type namedFile struct {
-	name string
-	file *File
-}
+type fileMap []build.NamedFile
 
 func (m *fileMap) Unpack(v starlark.Value) error {
 	dict, ok := v.(*starlark.Dict)
@@ -164,23 +160,14 @@ func (m *fileMap) Unpack(v starlark.Value) error {
 	}
 	for _, item := range dict.Items() {
 		name, ok1 := starlark.AsString(item[0])
-		file, ok2 := item[1].(*File)
+		f, ok2 := item[1].(*file)
 		if !ok1 || !ok2 {
 			return fmt.Errorf("%s: %s is not a name: a file", item[0], item[1])
 		}
-		if err := checkName(name); err != nil {
+		if err := build.CheckFileName(name); err != nil {
 			return err
 		}
-		*m = append(*m, namedFile{name, file})
+		*m = append(*m, build.NamedFile{Name: name, File: f.File})
 	}
 	return nil
-}
-
-func sortedKeys(m map[string]string) []string {
-	keys := make([]string, 0, len(m))
-	for key := range m {
-		keys = append(keys, key)
-	}
-	sort.Strings(keys)
-	return keys
 }

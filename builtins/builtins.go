@@ -1,15 +1,18 @@
-// Package builtins is the vocabulary of recipes: the Starlark faces of the engines
-// below it, one file for each family of words. A builtin unpacks its arguments, asks
-// a [Worker] for one thing and converts the answer; what is made of the words in
-// Starlark itself is in package stdlib.
+// Package builtins is the vocabulary of recipes: the Starlark faces of what package build
+// can do, one file for each family of words. A builtin unpacks its arguments, asks a
+// [build.Worker] for an effect, seldom for two, and converts the answer. How things are
+// done is no concern of this package, and neither is what words are made of these in
+// Starlark itself: that is in package stdlib.
 //
 // The comment of each function that carries a builtin opens with the signature as a
-// recipe writes it.
+// recipe writes it. A new word is such a function and its row in the vocabulary.
 package builtins
 
 import (
 	"context"
 	"fmt"
+	"log/slog"
+	"time"
 
 	"go.starlark.net/lib/json"
 	"go.starlark.net/lib/math"
@@ -17,14 +20,15 @@ import (
 	"go.starlark.net/starlarkstruct"
 	"go.starlark.net/syntax"
 
-	"imagebuilder/builtins/host"
+	"imagebuilder/builtins/build"
 )
 
-// A Build is what the builtins of one run of a recipe act on.
-type Build struct {
-	Worker  Worker     // carries out what recipes ask for, or records it
-	Clock   host.Clock // for serials
-	Machine string     // machine name of uname(2), the default architecture
+// Words are the builtins of one run of a recipe, with what they act on.
+type Words struct {
+	Worker  build.Worker // carries out what recipes ask for, or records it
+	Now     time.Time    // when the run happens, for all that it makes
+	Machine string       // machine name of uname(2), the default architecture
+	Log     *slog.Logger // gets what the user should know
 
 	// Locate returns the file of the host that a path means which is said in a recipe
 	// file, for local. It is the runtime that knows where recipes come from.
@@ -38,39 +42,41 @@ type Build struct {
 
 // A builtin is one row of the vocabulary.
 type builtin struct {
-	do   func(*Build, *starlark.Thread, *starlark.Builtin, starlark.Tuple, []starlark.Tuple) (starlark.Value, error)
+	do   func(*Words, *starlark.Thread, *starlark.Builtin, starlark.Tuple, []starlark.Tuple) (starlark.Value, error)
 	pure bool // may be called while files are loaded
 }
 
 var vocabulary = map[string]builtin{
-	"chroot_run":    {do: (*Build).chrootRun},
-	"download":      {do: (*Build).download},
-	"export":        {do: (*Build).export},
-	"fork":          {do: (*Build).fork},
-	"host_run":      {do: (*Build).hostRun},
-	"import_lxd":    {do: (*Build).importLXD},
-	"installed":     {do: (*Build).installed},
-	"keyring":       {do: (*Build).keyring},
-	"lacking":       {do: (*Build).lacking},
-	"local":         {do: (*Build).local},
-	"make_image":    {do: (*Build).makeImage, pure: true},
-	"render":        {do: (*Build).render, pure: true},
-	"misuse":        {do: (*Build).misuse, pure: true},
-	"notice":        {do: (*Build).notice},
-	"pack_lxc":      {do: (*Build).packLXC},
-	"pack_lxd":      {do: (*Build).packLXD},
-	"rootfs":        {do: (*Build).rootfs},
-	"stream_add":    {do: (*Build).streamAdd},
-	"stream_build":  {do: (*Build).streamBuild},
-	"stream_list":   {do: (*Build).streamList},
-	"stream_prune":  {do: (*Build).streamPrune},
-	"stream_verify": {do: (*Build).streamVerify},
-	"struct":        {do: (*Build).makeStruct, pure: true},
-	"unpack":        {do: (*Build).unpack},
+	"chroot_run":    {do: (*Words).chrootRun},
+	"download":      {do: (*Words).download},
+	"export":        {do: (*Words).export},
+	"fork":          {do: (*Words).fork},
+	"host_run":      {do: (*Words).hostRun},
+	"import_lxd":    {do: (*Words).importLXD},
+	"installed":     {do: (*Words).installed},
+	"keyring":       {do: (*Words).keyring},
+	"lacking":       {do: (*Words).lacking},
+	"local":         {do: (*Words).local},
+	"make_image":    {do: (*Words).makeImage, pure: true},
+	"render":        {do: (*Words).render, pure: true},
+	"misuse":        {do: (*Words).misuse, pure: true},
+	"notice":        {do: (*Words).notice},
+	"pack_lxc":      {do: (*Words).packLXC},
+	"pack_lxd":      {do: (*Words).packLXD},
+	"rootfs":        {do: (*Words).rootfs},
+	"stream_add":    {do: (*Words).streamAdd},
+	"stream_build":  {do: (*Words).streamBuild},
+	"stream_list":   {do: (*Words).streamList},
+	"stream_prune":  {do: (*Words).streamPrune},
+	"stream_verify": {do: (*Words).streamVerify},
+	"struct":        {do: (*Words).makeStruct, pure: true},
+	"unpack":        {do: (*Words).unpack},
 }
 
 // Predeclared returns the names that a recipe file can use without loading them.
-func (b *Build) Predeclared() starlark.StringDict {
+func (b *Words) Predeclared() starlark.StringDict { return b.predeclared(vocabulary) }
+
+func (b *Words) predeclared(vocabulary map[string]builtin) starlark.StringDict {
 	names := starlark.StringDict{
 		"json":    json.Module,
 		"math":    math.Module,
@@ -87,8 +93,11 @@ func (b *Build) Predeclared() starlark.StringDict {
 	return names
 }
 
+// clock stands still at the moment of the run.
+func (b *Words) clock() time.Time { return b.Now }
+
 // Run calls main, the function of a recipe in which effects happen.
-func (b *Build) Run(thread *starlark.Thread, main starlark.Value) error {
+func (b *Words) Run(thread *starlark.Thread, main starlark.Value) error {
 	b.running = true
 	defer func() { b.running = false }()
 	_, err := starlark.Call(thread, main, nil, nil)
@@ -96,18 +105,18 @@ func (b *Build) Run(thread *starlark.Thread, main starlark.Value) error {
 }
 
 // struct(**kwargs) returns an immutable value with the arguments as its attributes.
-func (b *Build) makeStruct(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
+func (b *Words) makeStruct(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	return starlarkstruct.Make(thread, fn, args, kwargs)
 }
 
 // notice(text) says something on the progress log: what a user of the recipe should
 // know and can do nothing wrong about.
-func (b *Build) notice(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
+func (b *Words) notice(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	var text string
 	if err := unpackArgs(fn, args, kwargs, "text", &text); err != nil {
 		return nil, err
 	}
-	b.Worker.Notice(text)
+	b.Log.Warn(text)
 	return starlark.None, nil
 }
 

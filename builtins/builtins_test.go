@@ -1,6 +1,7 @@
 package builtins
 
 import (
+	"context"
 	"go/ast"
 	"go/parser"
 	"go/token"
@@ -8,9 +9,11 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"go.starlark.net/starlark"
+	"go.starlark.net/syntax"
+
+	"imagebuilder/builtins/build"
 )
 
 // The comment of each function that carries a builtin is what users read of it: it
@@ -49,6 +52,25 @@ func TestBuiltinsAreDocumented(t *testing.T) {
 	}
 }
 
+// A word is a function and its row; that is all there is to one.
+func TestNewWord(t *testing.T) {
+	noop := func(b *Words, thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
+		return starlark.None, b.Worker.Act(Context(thread), b.newStep(thread, fn, nil), build.Action{})
+	}
+	planner := new(build.Planner)
+	words := &Words{Worker: planner}
+	thread := new(starlark.Thread)
+	SetContext(thread, context.Background())
+	globals, err := starlark.ExecFileOptions(&syntax.FileOptions{}, thread, "x.star", "def main():\n    noop()\n",
+		words.predeclared(map[string]builtin{"noop": {do: noop}}))
+	if err == nil {
+		err = words.Run(thread, globals["main"])
+	}
+	if err != nil || len(planner.Steps) != 1 || planner.Steps[0].Builtin != "noop" || planner.Steps[0].At != "x.star:2:9" {
+		t.Errorf("%+v, %v", planner.Steps, err)
+	}
+}
+
 // tableRow reads a row of vocabulary or rootfsMethods.
 func tableRow(kv *ast.KeyValueExpr) (word, fn string) {
 	key, ok := kv.Key.(*ast.BasicLit)
@@ -75,98 +97,6 @@ func tableRow(kv *ast.KeyValueExpr) (word, fn string) {
 	return "", ""
 }
 
-func TestParseExpiry(t *testing.T) {
-	tests := []struct {
-		text string
-		want time.Duration
-		err  bool
-	}{
-		{"30d", 720 * time.Hour, false},
-		{"1h30m10s", 5410 * time.Second, false},
-		{" 1w 2d ", 216 * time.Hour, false},
-		{"0s", 0, false},
-		{"", 0, true},
-		{"5", 0, true},
-		{"1D", 0, true},
-		{"1d,2d", 0, true},
-		{"1.5h", 0, true},
-		{"99999999999d", 0, true},
-		{"20000w", 0, true},
-		{"15000w 15000w", 0, true},
-		{"9223372036s", 9223372036 * time.Second, false},
-	}
-	for _, test := range tests {
-		got, err := ParseExpiry(test.text)
-		if got != test.want && err == nil || (err != nil) != test.err {
-			t.Errorf("%q: %v, %v", test.text, got, err)
-		}
-	}
-}
-
-func FuzzParseExpiry(f *testing.F) {
-	f.Add("1w 2d3h")
-	f.Add("20000w")
-	f.Fuzz(func(t *testing.T, text string) {
-		if d, err := ParseExpiry(text); err == nil && d < 0 {
-			t.Errorf("%q is %v", text, d)
-		}
-	})
-}
-
-func TestImage(t *testing.T) {
-	now := time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)
-	base := Image{Distribution: "debian", Release: "trixie", Variant: "default", Mapped: "amd64"}
-	tests := []struct {
-		summary           string
-		change            func(*Image)
-		name, description string
-		err               string
-	}{{
-		summary:     "the defaults",
-		change:      func(*Image) {},
-		name:        "debian-trixie-amd64-default-20260304_0506",
-		description: "Debian trixie amd64 (20260304_0506)",
-	}, {
-		summary:     "another variant",
-		change:      func(i *Image) { i.Variant = "cloud" },
-		name:        "debian-trixie-amd64-cloud-20260304_0506",
-		description: "Debian trixie amd64 (cloud) (20260304_0506)",
-	}, {
-		summary:     "no release",
-		change:      func(i *Image) { i.Release, i.Serial = "", "1" },
-		name:        "debian--amd64-default-1",
-		description: "Debian  amd64 (1)",
-	}, {
-		summary: "templates, one in the other",
-		change: func(i *Image) {
-			i.Name, i.Description = "{{ image.distribution }}-{{ source.suite }}", "{{ image.name|capfirst }} {{ nope }}"
-			i.Context = map[string]any{"source": map[string]any{"suite": "x"}}
-		},
-		name:        "debian-x",
-		description: "debian-x ", // the filter sees the template
-	}, {
-		summary: "a broken template",
-		change:  func(i *Image) { i.Description = "{% nope %}" },
-		err:     "the description of the image: line 1 of the template: Tag 'nope' not found (or beginning tag not provided)",
-	}}
-	for _, test := range tests {
-		t.Run(test.summary, func(t *testing.T) {
-			img := base
-			test.change(&img)
-			at, err := img.at(now)
-			if test.err != "" {
-				if err == nil || err.Error() != test.err {
-					t.Errorf("got %v", err)
-				}
-				return
-			}
-			if err != nil || at.Name != test.name || at.Description != test.description {
-				t.Errorf("%q, %q, %v", at.Name, at.Description, err)
-			}
-		})
-	}
-}
-
 func TestArguments(t *testing.T) {
 	list := starlark.NewList([]starlark.Value{starlark.String("a"), starlark.MakeInt(1)})
 	tests := []struct {
@@ -185,14 +115,14 @@ func TestArguments(t *testing.T) {
 		{"a negative mode", new(fileMode), starlark.MakeInt(-1), "-1 is not a mode: it has more than twelve bits"},
 		{"an empty command", new(programs), starlark.NewList(nil), "the command is empty"},
 		{"a list of commands", new(programs), starlark.NewList([]starlark.Value{list}), "element 0: element 1 is a int, not a string"},
-		{"freshness", new(Freshness), starlark.String("hourly"), `got "hourly", want "daily", "never" or a list of URLs`},
+		{"freshness", new(freshness), starlark.String("hourly"), `got "hourly", want "daily", "never" or a list of URLs`},
 		{"a share", new(share), starlark.MakeInt(0), ""},
 		{"too large a share", new(share), starlark.Float(1.5), "got 1.5, want a share from 0 to 1"},
 		{"a share that is a text", new(share), starlark.String("1"), `got "1", want a share from 0 to 1`},
 		{"a length of time", new(duration), starlark.String("2h"), ""},
 		{"a page", new(pageOf), starlark.True, ""},
 		{"a page that is a list", new(pageOf), list, "got list, want True or a dict"},
-		{"no URL", new(Freshness), starlark.NewList([]starlark.Value{starlark.String("x")}), `not an http or https URL: "x"`},
+		{"no URL", new(freshness), starlark.NewList([]starlark.Value{starlark.String("x")}), `not an http or https URL: "x"`},
 	}
 	for _, test := range tests {
 		t.Run(test.summary, func(t *testing.T) {

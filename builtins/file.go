@@ -1,55 +1,50 @@
 package builtins
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
-	"path"
 	"strings"
 
 	"go.starlark.net/starlark"
 
+	"imagebuilder/builtins/build"
 	"imagebuilder/builtins/fetch"
 )
 
-// A File is an immutable file that is known by its digest. Its attributes are name,
+// A file is an immutable file that is known by its digest. Its attributes are name,
 // size and sha256; where it lies on the host is nobody's business.
-type File struct {
-	name   string
-	path   string // empty in a plan
-	size   int64
-	sha256 string // empty in a plan, where it is not known
-}
+type file struct{ *build.File }
 
-var _ starlark.HasAttrs = (*File)(nil)
+var _ starlark.HasAttrs = (*file)(nil)
 
-func (f *File) String() string       { return "<file " + f.name + ">" }
-func (f *File) Type() string         { return "file" }
-func (f *File) Freeze()              {}
-func (f *File) Truth() starlark.Bool { return true }
+func (f *file) String() string       { return "<file " + f.Name + ">" }
+func (f *file) Type() string         { return "file" }
+func (f *file) Freeze()              {}
+func (f *file) Truth() starlark.Bool { return true }
 
-func (f *File) Hash() (uint32, error) { return starlark.String(f.name + f.sha256).Hash() }
+func (f *file) Hash() (uint32, error) { return starlark.String(f.Name + f.SHA256).Hash() }
 
-func (f *File) Attr(name string) (starlark.Value, error) {
+func (f *file) Attr(name string) (starlark.Value, error) {
 	switch name {
 	case "name":
-		return starlark.String(f.name), nil
+		return starlark.String(f.Name), nil
 	case "sha256":
-		return starlark.String(f.sha256), nil
+		return starlark.String(f.SHA256), nil
 	case "size":
-		return starlark.MakeInt64(f.size), nil
+		return starlark.MakeInt64(f.Size), nil
 	}
 	return nil, nil
 }
 
-func (f *File) AttrNames() []string { return []string{"name", "sha256", "size"} }
+func (f *file) AttrNames() []string { return []string{"name", "sha256", "size"} }
 
-// MarshalJSON shows a file in plans and keys by what is the same everywhere.
-func (f *File) MarshalJSON() ([]byte, error) {
-	return json.Marshal(struct {
-		File   string `json:"file"`
-		SHA256 string `json:"sha256,omitempty"`
-	}{f.name, f.sha256})
+// make asks for a product of one file.
+func (b *Words) make(thread *starlark.Thread, s *build.Step, p build.Product) (*build.File, error) {
+	files, err := b.Worker.Make(Context(thread), s, p)
+	if err != nil {
+		return nil, err
+	}
+	return files[0], nil
 }
 
 // download(url, sha256="", name="") returns the file that an http or https URL serves, or
@@ -57,7 +52,7 @@ func (f *File) MarshalJSON() ([]byte, error) {
 // With sha256, 64 hex digits, the file must have that digest and is downloaded once
 // for good; without, every run asks whether it has changed. name is what the file is
 // called, else the last element of the URL.
-func (b *Build) download(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
+func (b *Words) download(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	var r fetch.Request
 	var name string
 	if err := unpackArgs(fn, args, kwargs, "url", &r.URL, "sha256?", &r.SHA256, "name?", &name); err != nil {
@@ -70,47 +65,30 @@ func (b *Build) download(thread *starlark.Thread, fn *starlark.Builtin, args sta
 		err = r.Check()
 	}
 	if name == "" {
-		name = fileName(r.URL)
+		name = build.URLName(r.URL)
 	}
-	if err = errors.Join(err, checkName(name)); err != nil {
+	if err = errors.Join(err, build.CheckFileName(name)); err != nil {
 		return nil, fmt.Errorf("download: %w", err)
 	}
-	s := b.newStep(thread, fn, nil, Arg{"url", r.URL})
-	var file *File
+	s := b.newStep(thread, fn, nil, arg("url", r.URL))
+	var f *build.File
 	if here {
-		file, err = b.localFile(thread, s, path, path, r.SHA256)
+		f, err = b.localFile(thread, s, path, path, r.SHA256)
 	} else {
 		if r.SHA256 != "" {
-			s.Args = append(s.Args, Arg{"sha256", r.SHA256})
+			s.Args = append(s.Args, arg("sha256", r.SHA256))
 		}
-		file, err = b.Worker.Download(Context(thread), s, r)
+		f, err = b.make(thread, s, build.Download(s, r))
 	}
 	if err != nil {
 		return nil, err
 	}
-	file.name = name
-	return file, nil
-}
-
-// fileName is the last element of a URL's path.
-func fileName(url string) string {
-	url, _, _ = strings.Cut(url, "?")
-	return path.Base(url)
-}
-
-func checkName(name string) error {
-	if name == "" || name == "." || name == ".." || strings.ContainsAny(name, "/\x00") {
-		return fmt.Errorf("not a file name: %q", name)
-	}
-	if len(name) > 240 { // of 255, as a suffix may come, or a temporary name
-		return fmt.Errorf("too long for a file name: %.40s… (%d bytes)", name, len(name))
-	}
-	return nil
+	return &file{f.Renamed(name)}, nil
 }
 
 // local(path, sha256="") returns a file of this machine. A relative path is relative to
 // the recipe file that says it. With sha256, 64 hex digits, the file must have that digest.
-func (b *Build) local(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
+func (b *Words) local(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	var name, digest string
 	if err := unpackArgs(fn, args, kwargs, "path", &name, "sha256?", &digest); err != nil {
 		return nil, err
@@ -125,19 +103,27 @@ func (b *Build) local(thread *starlark.Thread, fn *starlark.Builtin, args starla
 	if err != nil {
 		return nil, err
 	}
-	return b.localFile(thread, b.newStep(thread, fn, nil, Arg{"path", name}), name, host, digest)
+	f, err := b.localFile(thread, b.newStep(thread, fn, nil, arg("path", name)), name, host, digest)
+	if err != nil {
+		return nil, err
+	}
+	return &file{f}, nil
 }
 
 // localFile returns a file of the host, called name, that has the digest if one is given.
-func (b *Build) localFile(thread *starlark.Thread, s *Step, name, host, digest string) (*File, error) {
+func (b *Words) localFile(thread *starlark.Thread, s *build.Step, name, host, digest string) (*build.File, error) {
 	if digest != "" {
-		s.Args = append(s.Args, Arg{"sha256", digest})
+		s.Args = append(s.Args, arg("sha256", digest))
 	}
-	file, err := b.Worker.Local(Context(thread), s, host)
-	if err == nil && digest != "" && file.sha256 != "" && !strings.EqualFold(digest, file.sha256) {
-		err = fmt.Errorf("%s has the SHA-256 %s, want %s", name, file.sha256, digest)
+	path, err := build.HostPath(host)
+	if err != nil {
+		return nil, err
 	}
-	return file, err
+	f, err := b.make(thread, s, build.Local(s, path))
+	if err == nil && digest != "" && f.SHA256 != "" && !strings.EqualFold(digest, f.SHA256) {
+		err = fmt.Errorf("%s has the SHA-256 %s, want %s", name, f.SHA256, digest)
+	}
+	return f, err
 }
 
 // callerFile is the recipe file whose paths a builtin was given: that of the first

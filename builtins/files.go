@@ -7,7 +7,7 @@ import (
 
 	"go.starlark.net/starlark"
 
-	"imagebuilder/builtins/sandbox"
+	"imagebuilder/builtins/build"
 	"imagebuilder/builtins/tree"
 )
 
@@ -31,14 +31,18 @@ var rootfsMethods = map[string]*starlark.Builtin{
 	"write":       starlark.NewBuiltin("write", rootfsWrite),
 }
 
-// change applies one edit as a step of its own.
-func (r *Rootfs) change(thread *starlark.Thread, fn *starlark.Builtin, edit tree.Edit, args ...Arg) (starlark.Value, error) {
+// change makes a change as a step of its own.
+func (r *rootfs) change(thread *starlark.Thread, fn *starlark.Builtin, c build.Change, args build.Args) (starlark.Value, error) {
 	if err := r.checkMutable("change"); err != nil {
 		return nil, err
 	}
-	s := r.build.newStep(thread, fn, r, args...)
-	s.Spec = sandbox.Spec{Edits: []tree.Edit{edit}}
-	return starlark.None, r.build.Worker.Change(Context(thread), s)
+	return starlark.None, r.words.Worker.Change(Context(thread), r.words.newStep(thread, fn, r, args...), c)
+}
+
+// look asks about a path in the image.
+func (r *rootfs) look(thread *starlark.Thread, fn *starlark.Builtin, op, path string) (tree.Answer, error) {
+	s := r.words.newStep(thread, fn, r, arg("path", path))
+	return build.Ask(Context(thread), r.words.Worker, s, build.Look(r.root, tree.Look{Op: op, Path: path}))
 }
 
 // attributes are the arguments that all methods take which make or change a file.
@@ -54,25 +58,26 @@ func (a *attributes) pairs(pairs ...any) []any {
 }
 
 // apply adds them to an edit and to the arguments of its step.
-func (a *attributes) apply(edit *tree.Edit, args []Arg) []Arg {
-	edit.Mode, edit.Owner, edit.Group = a.mode.bits, string(a.owner), string(a.group)
-	if edit.Mode != nil {
-		args = append(args, Arg{"mode", fmt.Sprintf("%04o", *edit.Mode)})
+func (a *attributes) apply(edit *tree.Edit, args build.Args) build.Args {
+	edit.Owner, edit.Group = string(a.owner), string(a.group)
+	if a.mode.bits != nil {
+		edit.SetMode, edit.Mode = true, *a.mode.bits
+		args = append(args, arg("mode", fmt.Sprintf("%04o", edit.Mode)))
 	}
 	if edit.Owner != "" {
-		args = append(args, Arg{"owner", edit.Owner})
+		args = append(args, arg("owner", edit.Owner))
 	}
 	if edit.Group != "" {
-		args = append(args, Arg{"group", edit.Group})
+		args = append(args, arg("group", edit.Group))
 	}
 	if a.ifExists != "" {
 		edit.If = string(a.ifExists)
-		args = append(args, Arg{"if_exists", edit.If})
+		args = append(args, arg("if_exists", edit.If))
 	}
 	return args
 }
 
-func receiver(fn *starlark.Builtin) *Rootfs { return fn.Receiver().(*Rootfs) }
+func receiver(fn *starlark.Builtin) *rootfs { return fn.Receiver().(*rootfs) }
 
 // root.write(path, content, mode=None, owner=None, group=None, if_exists="")
 // creates or truncates a file and writes the text content, byte for byte. Missing
@@ -97,7 +102,8 @@ func writeText(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tupl
 		return nil, err
 	}
 	edit := tree.Edit{Op: op, Path: string(path), Content: []byte(content)}
-	return receiver(fn).change(thread, fn, edit, a.apply(&edit, []Arg{{"path", string(path)}, {"content", content}})...)
+	shown := a.apply(&edit, build.Args{arg("path", string(path)), arg("content", content)})
+	return receiver(fn).change(thread, fn, build.Edit(edit), shown)
 }
 
 // root.replace(path, pattern, text="") puts text in place of all that matches the RE2
@@ -111,8 +117,8 @@ func rootfsReplace(thread *starlark.Thread, fn *starlark.Builtin, args starlark.
 	if _, err := regexp.Compile(pattern); err != nil {
 		return nil, fmt.Errorf("replace: %w", err)
 	}
-	return receiver(fn).change(thread, fn, tree.Edit{Op: "replace", Path: string(path), Pattern: pattern, Content: []byte(text)},
-		Arg{"path", string(path)}, Arg{"pattern", pattern}, Arg{"text", text})
+	edit := tree.Edit{Op: "replace", Path: string(path), Pattern: pattern, Content: []byte(text)}
+	return receiver(fn).change(thread, fn, build.Edit(edit), build.Args{arg("path", string(path)), arg("pattern", pattern), arg("text", text)})
 }
 
 // root.mkdir(path, mode=None, owner=None, group=None) makes a directory and its
@@ -134,7 +140,8 @@ func setAttributes(thread *starlark.Thread, fn *starlark.Builtin, args starlark.
 		return nil, err
 	}
 	edit := tree.Edit{Op: op, Path: string(path)}
-	return receiver(fn).change(thread, fn, edit, a.apply(&edit, []Arg{{"path", edit.Path}})...)
+	shown := a.apply(&edit, build.Args{arg("path", edit.Path)})
+	return receiver(fn).change(thread, fn, build.Edit(edit), shown)
 }
 
 // root.link(path, target) makes path a symbolic link with the text target. A file or
@@ -145,8 +152,8 @@ func rootfsLink(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tup
 	if err := unpackArgs(fn, args, kwargs, "path", &path, "target", &target); err != nil {
 		return nil, err
 	}
-	return receiver(fn).change(thread, fn, tree.Edit{Op: "symlink", Path: string(path), To: string(target)},
-		Arg{"path", string(path)}, Arg{"target", string(target)})
+	edit := tree.Edit{Op: "symlink", Path: string(path), To: string(target)}
+	return receiver(fn).change(thread, fn, build.Edit(edit), build.Args{arg("path", edit.Path), arg("target", edit.To)})
 }
 
 // root.hardlink(path, target) gives the file target the second name path.
@@ -164,8 +171,8 @@ func twoPaths(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple
 	if err := unpackArgs(fn, args, kwargs, "path", &path, second, &to); err != nil {
 		return nil, err
 	}
-	return receiver(fn).change(thread, fn, tree.Edit{Op: op, Path: string(path), To: string(to)},
-		Arg{"path", string(path)}, Arg{second, string(to)})
+	edit := tree.Edit{Op: op, Path: string(path), To: string(to)}
+	return receiver(fn).change(thread, fn, build.Edit(edit), build.Args{arg("path", edit.Path), arg(second, edit.To)})
 }
 
 // root.remove(path) removes a file, or a directory with all below it. It is no error
@@ -185,7 +192,7 @@ func onePath(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple,
 	if err := unpackArgs(fn, args, kwargs, "path", &name); err != nil {
 		return nil, err
 	}
-	return receiver(fn).change(thread, fn, tree.Edit{Op: op, Path: string(name)}, Arg{"path", string(name)})
+	return receiver(fn).change(thread, fn, build.Edit(tree.Edit{Op: op, Path: string(name)}), build.Args{arg("path", string(name))})
 }
 
 // root.read(path, default=None) returns the text of a file. Where there is none it
@@ -206,8 +213,7 @@ func text(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kw
 	if err := unpackArgs(fn, args, kwargs, "path", &path, "default?", &missing); err != nil {
 		return nil, err
 	}
-	r := receiver(fn)
-	answer, err := r.build.Worker.Look(Context(thread), r, sandbox.Look{Op: op, Path: string(path)})
+	answer, err := receiver(fn).look(thread, fn, op, string(path))
 	switch {
 	case err != nil:
 		return nil, err
@@ -227,8 +233,7 @@ func rootfsExists(thread *starlark.Thread, fn *starlark.Builtin, args starlark.T
 	if err := unpackArgs(fn, args, kwargs, "path", &path); err != nil {
 		return nil, err
 	}
-	r := receiver(fn)
-	answer, err := r.build.Worker.Look(Context(thread), r, sandbox.Look{Op: "exists", Path: string(path)})
+	answer, err := receiver(fn).look(thread, fn, "exists", string(path))
 	return starlark.Bool(answer.Found), err
 }
 
@@ -242,8 +247,7 @@ func rootfsGlob(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tup
 	if _, err := path.Match(string(pattern), ""); err != nil {
 		return nil, fmt.Errorf("glob: %w: %s", err, pattern)
 	}
-	r := receiver(fn)
-	answer, err := r.build.Worker.Look(Context(thread), r, sandbox.Look{Op: "glob", Path: string(pattern)})
+	answer, err := receiver(fn).look(thread, fn, "glob", string(pattern))
 	if err != nil {
 		return nil, err
 	}

@@ -4,12 +4,14 @@ import (
 	"fmt"
 
 	"go.starlark.net/starlark"
+
+	"imagebuilder/builtins/build"
 )
 
 // import_lxd(image, alias="", description="") hands an image that pack_lxd has made to
 // the LXD daemon of this machine and gives it an alias, if there is to be one. An image
 // that LXD has already is not sent again; an alias of another image is an error.
-func (b *Build) importLXD(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
+func (b *Words) importLXD(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	var image starlark.Value
 	var alias, description string
 	if err := unpackArgs(fn, args, kwargs, "image", &image, "alias?", &alias, "description?", &description); err != nil {
@@ -19,20 +21,20 @@ func (b *Build) importLXD(thread *starlark.Thread, fn *starlark.Builtin, args st
 	if err != nil {
 		return nil, fmt.Errorf("import_lxd: %w", err)
 	}
-	s := b.newStep(thread, fn, nil, Arg{"files", files}, Arg{"alias", alias})
-	return starlark.None, b.Worker.Import(Context(thread), s, files, fingerprint, alias, description)
+	s := b.newStep(thread, fn, nil, arg("files", files), arg("alias", alias))
+	return starlark.None, b.Worker.Act(Context(thread), s, build.ImportLXD(s, files, fingerprint, alias, description))
 }
 
 // imageFiles takes apart what pack_lxd returns.
-func imageFiles(v starlark.Value) (files []*File, fingerprint string, err error) {
+func imageFiles(v starlark.Value) (files []*build.File, fingerprint string, err error) {
 	fields, ok := v.(starlark.HasAttrs)
 	if !ok {
 		return nil, "", fmt.Errorf("got %s, want what pack_lxd returns", v.Type())
 	}
 	for _, name := range []string{"unified", "metadata", "rootfs", "disk"} {
-		if file, _ := fields.Attr(name); file != nil {
-			if f, ok := file.(*File); ok {
-				files = append(files, f)
+		if v, _ := fields.Attr(name); v != nil {
+			if f, ok := v.(*file); ok {
+				files = append(files, f.File)
 			}
 		}
 	}

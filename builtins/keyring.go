@@ -5,6 +5,7 @@ import (
 
 	"go.starlark.net/starlark"
 
+	"imagebuilder/builtins/build"
 	"imagebuilder/builtins/fetch"
 )
 
@@ -12,7 +13,7 @@ import (
 // the binary form that gpgv takes, or armored. Each key is an armored block or a full fingerprint,
 // which is looked up at the key server, by default keys.openpgp.org and then
 // keyserver.ubuntu.com.
-func (b *Build) keyring(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
+func (b *Words) keyring(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	var keys stringList
 	var keyserver string
 	var armor bool
@@ -24,5 +25,9 @@ func (b *Build) keyring(thread *starlark.Thread, fn *starlark.Builtin, args star
 			return nil, fmt.Errorf("keyring: %w", err)
 		}
 	}
-	return b.Worker.Keyring(Context(thread), keys, keyserver, armor)
+	f, err := b.make(thread, b.newStep(thread, fn, nil), build.Keyring(keys, keyserver, armor))
+	if err != nil {
+		return nil, err
+	}
+	return &file{f}, nil
 }

@@ -17,7 +17,7 @@ func (m Misuse) Unwrap() error { return m.error }
 
 // misuse(text) ends the recipe as fail does, for what is wrong with the arguments of a
 // function: it is said before a run, even after an answer of the image was assumed.
-func (b *Build) misuse(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
+func (b *Words) misuse(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	var text string
 	if err := unpackArgs(fn, args, kwargs, "text", &text); err != nil {
 		return nil, err

@@ -1,12 +1,12 @@
 package builtins
 
 import (
-	"context"
 	"errors"
 	"fmt"
 
 	"go.starlark.net/starlark"
 
+	"imagebuilder/builtins/build"
 	"imagebuilder/builtins/pack"
 )
 
@@ -57,9 +57,9 @@ func newLXCConfig(v starlark.Value) (pack.LXCConfig, error) {
 // {"type": "all" | "system" | "user", "content": TEXT, "before": N, "after": N}: for all
 // containers, for privileged or for unprivileged ones, at the compat levels between
 // after and before. It returns a struct with the files metadata and rootfs.
-func (b *Build) packLXC(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
-	var root *Rootfs
-	var img *Image
+func (b *Words) packLXC(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
+	var root *rootfs
+	var img *image
 	var message, dir string
 	var config lxcConfig
 	how := compression{Method: "xz", Level: -1}
@@ -67,46 +67,18 @@ func (b *Build) packLXC(thread *starlark.Thread, fn *starlark.Builtin, args star
 		"config?", &config, "dir?", &dir); err != nil {
 		return nil, err
 	}
-	c := pack.Compression(how)
-	if err := errors.Join(c.CheckTar(), checkDir(dir)); err != nil {
+	s := b.newStep(thread, fn, root, arg("image", img.Image), arg("compression", pack.Compression(how).String()),
+		arg("create_message", message), arg("config", config))
+	product, err := build.LXCImage{
+		Image: img.Image, Compression: pack.Compression(how), CreateMessage: message, Config: config, Placeholders: root.placeholders, Now: b.Now,
+	}.Pack(s, dir)
+	if err = errors.Join(err, checkDir(dir)); err != nil {
 		return nil, fmt.Errorf("%s: %w", fn.Name(), err)
 	}
 	root.freeze("it is packed")
-	s := b.newStep(thread, fn, root, Arg{"image", img}, Arg{"compression", c.String()}, Arg{"create_message", message}, Arg{"config", config})
-	s.Needs = []Need{{Name: "tar"}, {Name: "xz"}}
-	if c.Program() != "" {
-		s.Needs = append(s.Needs, Need{Name: c.Program()})
-	}
-	meta := Part{
-		File: "meta.tar.xz",
-		Args: []Arg{{"image", img}, {"create_message", message}, {"config", config}, {"templates", root.placeholders},
-			epoch(), validity(img, b.Clock())},
-		Make: func(ctx context.Context, job pack.Job) error {
-			now := b.Clock()
-			return job.LXCMeta(ctx, pack.LXCMetadata{
-				CreateMessage: message,
-				Created:       now,
-				Expires:       now.Add(img.Expiry.Duration),
-				Config:        config,
-				Templates:     root.placeholders,
-			})
-		},
-	}
-	files, err := b.Worker.Pack(Context(thread), s, dir, []Part{meta, tarPart(c)})
+	files, err := b.Worker.Make(Context(thread), s, product)
 	if err != nil {
 		return nil, err
 	}
-	return packedLXC(files), nil
-}
-
-func tarPart(c pack.Compression) Part {
-	return Part{
-		File: "rootfs.tar" + c.Suffix(),
-		Args: []Arg{{"compression", c.String()}, epoch()},
-		Make: func(ctx context.Context, job pack.Job) error { return job.Tar(ctx, c) },
-	}
-}
-
-func packedLXC(files []*File) starlark.Value {
-	return newStruct(starlark.StringDict{"metadata": files[0], "rootfs": files[1]})
+	return newStruct(starlark.StringDict{"metadata": &file{files[0]}, "rootfs": &file{files[1]}}), nil
 }

@@ -1,17 +1,14 @@
 package builtins
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
-	"time"
 
 	"go.starlark.net/starlark"
 	"go.starlark.net/starlarkstruct"
 
-	"imagebuilder/builtins/lxd"
+	"imagebuilder/builtins/build"
 	"imagebuilder/builtins/pack"
 )
 
@@ -39,70 +36,37 @@ func (c *compression) Unpack(v starlark.Value) error {
 // image's fingerprint. An image that has not changed is handed out as it was packed
 // before, with the serial and the dates of then, until half of the time after which it
 // expires has passed, or the image says another serial.
-func (b *Build) packLXD(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
-	p := lxdPack{build: b, compression: compression{Method: "xz", Level: -1}, kind: "split"}
-	if err := unpackArgs(fn, args, kwargs, "root", &p.root, "image", &p.image, "type?", &p.kind, "compression?", &p.compression,
-		"properties?", &p.properties, "dir?", &p.dir); err != nil {
+func (b *Words) packLXD(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
+	var root *rootfs
+	var img *image
+	var properties stringMap
+	kind, dir, how := "split", "", compression{Method: "xz", Level: -1}
+	if err := unpackArgs(fn, args, kwargs, "root", &root, "image", &img, "type?", &kind, "compression?", &how,
+		"properties?", &properties, "dir?", &dir); err != nil {
 		return nil, err
 	}
-	parts, err := p.parts()
-	if err != nil {
+	s := b.newStep(thread, fn, root, arg("image", img.Image), arg("type", kind), arg("compression", pack.Compression(how).String()))
+	if len(properties) > 0 {
+		s.Args = append(s.Args, arg("properties", map[string]string(properties)))
+	}
+	product, err := build.LXDImage{
+		Image: img.Image, Unified: kind == "unified", Compression: pack.Compression(how), Properties: properties, Templates: root.templates, Now: b.Now,
+	}.Pack(s, dir)
+	if kind != "split" && kind != "unified" {
+		err = Misuse{fmt.Errorf(`type is %q, want "split" or "unified"`, kind)}
+	}
+	if err = errors.Join(err, checkDir(dir)); err != nil {
 		return nil, fmt.Errorf("%s: %w", fn.Name(), err)
 	}
-	p.root.freeze("it is packed")
-	s := b.newStep(thread, fn, p.root, Arg{"image", p.image}, Arg{"type", p.kind}, Arg{"compression", pack.Compression(p.compression).String()})
-	if len(p.properties) > 0 {
-		s.Args = append(s.Args, Arg{"properties", map[string]string(p.properties)})
-	}
-	s.Needs = p.needs()
-	files, err := b.Worker.Pack(Context(thread), s, p.dir, parts)
+	root.freeze("it is packed")
+	files, err := b.Worker.Make(Context(thread), s, product)
 	if err != nil {
 		return nil, err
 	}
 	return packed(files)
 }
 
-// lxdPack are the arguments of one pack_lxd.
-type lxdPack struct {
-	build       *Build
-	root        *Rootfs
-	image       *Image
-	kind        string
-	compression compression
-	properties  stringMap
-	dir         string
-}
-
-func (p *lxdPack) parts() ([]Part, error) {
-	c := pack.Compression(p.compression)
-	if err := errors.Join(c.CheckTar(), checkDir(p.dir)); err != nil {
-		return nil, err
-	}
-	switch p.kind {
-	case "split":
-		_, err := c.Squashfs()
-		return []Part{p.metadata(c), squashfsPart(c)}, err
-	case "unified":
-		at, err := p.image.at(p.image.now)
-		if err == nil {
-			err = checkName(at.Name)
-		}
-		return []Part{p.unified(at.Name+".tar"+c.Suffix(), c)}, err
-	}
-	return nil, Misuse{fmt.Errorf(`type is %q, want "split" or "unified"`, p.kind)}
-}
-
-func (p *lxdPack) needs() []Need {
-	needs := []Need{{Name: "mksquashfs"}}
-	if p.kind == "unified" {
-		needs = []Need{{Name: "tar"}}
-	}
-	if program := pack.Compression(p.compression).Program(); program != "" {
-		needs = append(needs, Need{Name: program})
-	}
-	return needs
-}
-
+// checkDir finds what is wrong with a directory below the target directory.
 func checkDir(dir string) error {
 	if dir != "" && !filepath.IsLocal(dir) {
 		return fmt.Errorf("dir is not below the target directory: %q", dir)
@@ -110,102 +74,17 @@ func checkDir(dir string) error {
 	return nil
 }
 
-func squashfsPart(c pack.Compression) Part {
-	return Part{
-		File: "rootfs.squashfs",
-		Args: []Arg{{"compression", c.String()}, epoch()},
-		Make: func(ctx context.Context, job pack.Job) error { return job.Squashfs(ctx, c) },
-	}
-}
-
-// epoch is what the times in a packed file depend on besides those in the tree.
-func epoch() Arg { return Arg{"epoch", os.Getenv("SOURCE_DATE_EPOCH")} }
-
-func (p *lxdPack) metadata(c pack.Compression) Part {
-	return Part{
-		File: "lxd.tar" + c.Suffix(),
-		Args: p.args(c),
-		Make: func(ctx context.Context, job pack.Job) error {
-			m, err := p.describe()
-			if err != nil {
-				return err
-			}
-			return m.Write(ctx, job.Dir, job.Name, c)
-		},
-	}
-}
-
-func (p *lxdPack) unified(name string, c pack.Compression) Part {
-	return Part{
-		File: name,
-		Args: p.args(c),
-		Make: func(ctx context.Context, job pack.Job) error {
-			m, err := p.describe()
-			if err != nil {
-				return err
-			}
-			return job.Unified(ctx, m, c)
-		},
-	}
-}
-
-// args are what the metadata depend on.
-func (p *lxdPack) args(c pack.Compression) []Arg {
-	return []Arg{{"image", p.image}, {"properties", p.properties}, {"templates", p.root.templates}, {"compression", c.String()},
-		epoch(), validity(p.image, p.build.Clock())}
-}
-
-// validity makes metadata anew before it is older than half of the time after which it
-// expires.
-func validity(img *Image, now time.Time) Arg {
-	half := max(int64(img.Expiry.Duration/time.Second)/2, 1)
-	return Arg{"validity", now.Unix() / half}
-}
-
-func (p *lxdPack) describe() (pack.Metadata, error) {
-	now := p.build.Clock()
-	at, err := p.image.at(now)
-	m := pack.Metadata{
-		Architecture: at.Architecture,
-		Created:      now,
-		Expires:      now.Add(at.Expiry.Duration),
-		Templates:    p.root.templates,
-		Properties: map[string]string{
-			"architecture": at.Mapped,
-			"description":  at.Description,
-			"name":         at.Name,
-			"os":           at.Distribution,
-			"release":      at.Release,
-			"serial":       at.Serial,
-			"variant":      at.Variant,
-		},
-	}
-	for key, value := range p.properties {
-		m.Properties[key] = value
-	}
-	return m, err
-}
-
 // packed is what a recipe gets of an LXD image.
-func packed(files []*File) (starlark.Value, error) {
-	fields := starlark.StringDict{"fingerprint": starlark.String("")}
+func packed(files []*build.File) (starlark.Value, error) {
+	fields := make(starlark.StringDict)
 	if len(files) == 1 {
-		fields["unified"] = files[0]
+		fields["unified"] = &file{files[0]}
 	} else {
-		fields["metadata"], fields["rootfs"] = files[0], files[1]
+		fields["metadata"], fields["rootfs"] = &file{files[0]}, &file{files[1]}
 	}
-	if files[0].path != "" { // not in a plan
-		paths := make([]string, len(files))
-		for i, f := range files {
-			paths[i] = f.path
-		}
-		fingerprint, err := lxd.Fingerprint(paths)
-		if err != nil {
-			return nil, err
-		}
-		fields["fingerprint"] = starlark.String(fingerprint)
-	}
-	return newStruct(fields), nil
+	fingerprint, err := build.ImageFingerprint(files)
+	fields["fingerprint"] = starlark.String(fingerprint)
+	return newStruct(fields), err
 }
 
 func newStruct(fields starlark.StringDict) starlark.Value {

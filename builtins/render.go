@@ -13,9 +13,9 @@ import (
 // image. Nothing is escaped, unknown names are blank, and a result that is itself a
 // template is rendered again; with keep_verbatim, what stands within {% verbatim %} is
 // left for somebody else to render.
-func (b *Build) render(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
+func (b *Words) render(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	var text string
-	var img *Image
+	var img *image
 	var keep bool
 	context := make(map[string]any)
 	var named []starlark.Tuple
@@ -31,9 +31,7 @@ func (b *Build) render(thread *starlark.Thread, fn *starlark.Builtin, args starl
 		return nil, err
 	}
 	if img != nil {
-		filled := *img
-		filled.fill(img.now)
-		context = filled.context(context)
+		context = img.Names(img.now, context)
 	}
 	render := template.Render
 	if keep {

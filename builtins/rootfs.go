@@ -1,48 +1,48 @@
 package builtins
 
 import (
+	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sort"
 	"strings"
 
 	"go.starlark.net/starlark"
 
-	"imagebuilder/builtins/layer"
+	"imagebuilder/builtins/build"
 	"imagebuilder/builtins/pack"
+	"imagebuilder/builtins/sandbox"
 )
 
-// A Rootfs is a mutable handle on a root file system. It prints without any path of
+// A rootfs is a mutable handle on a root file system. It prints without any path of
 // the host, and is frozen when it is packed.
-type Rootfs struct {
-	build   *Build
-	name    string
+type rootfs struct {
+	words   *Words
+	root    *build.Root
 	image   starlark.Value
-	target  string
 	manager starlark.Value
 	env     *starlark.Dict
 	memo    *starlark.Dict
-	source  string      // directory of the host that it began as, if it did
-	tree    *layer.Tree // nil in a plan
-	frozen  string      // why it cannot be changed; empty: it can
-	filled  bool        // something was done to it; only a plan knows
+	source  string // as the recipe has it
+	frozen  string // why it cannot be changed; empty: it can
 
 	templates    []pack.Template // for LXD
 	placeholders []string        // for LXC
 }
 
 var (
-	_ starlark.HasAttrs    = (*Rootfs)(nil)
-	_ starlark.HasSetField = (*Rootfs)(nil)
+	_ starlark.HasAttrs    = (*rootfs)(nil)
+	_ starlark.HasSetField = (*rootfs)(nil)
 )
 
-func (r *Rootfs) String() string        { return "<rootfs " + r.name + ">" }
-func (r *Rootfs) Type() string          { return "rootfs" }
-func (r *Rootfs) Truth() starlark.Bool  { return true }
-func (r *Rootfs) Hash() (uint32, error) { return 0, fmt.Errorf("unhashable: %s", r.Type()) }
-func (r *Rootfs) Freeze()               { r.freeze("it is frozen") }
+func (r *rootfs) String() string        { return "<rootfs " + r.root.Name + ">" }
+func (r *rootfs) Type() string          { return "rootfs" }
+func (r *rootfs) Truth() starlark.Bool  { return true }
+func (r *rootfs) Hash() (uint32, error) { return 0, fmt.Errorf("unhashable: %s", r.Type()) }
+func (r *rootfs) Freeze()               { r.freeze("it is frozen") }
 
-func (r *Rootfs) freeze(why string) {
+func (r *rootfs) freeze(why string) {
 	if r.frozen == "" {
 		r.frozen = why
 	}
@@ -50,14 +50,14 @@ func (r *Rootfs) freeze(why string) {
 	r.memo.Freeze()
 }
 
-func (r *Rootfs) checkMutable(verb string) error {
+func (r *rootfs) checkMutable(verb string) error {
 	if r.frozen != "" {
 		return fmt.Errorf("cannot %s the rootfs: %s; fork it first", verb, r.frozen)
 	}
 	return nil
 }
 
-func (r *Rootfs) Attr(name string) (starlark.Value, error) {
+func (r *rootfs) Attr(name string) (starlark.Value, error) {
 	switch name {
 	case "env":
 		return r.env, nil
@@ -70,7 +70,7 @@ func (r *Rootfs) Attr(name string) (starlark.Value, error) {
 	case "source":
 		return starlark.String(r.source), nil
 	case "target":
-		return starlark.String(r.target), nil
+		return starlark.String(r.root.Target), nil
 	}
 	method, ok := rootfsMethods[name]
 	if !ok {
@@ -79,7 +79,7 @@ func (r *Rootfs) Attr(name string) (starlark.Value, error) {
 	return method.BindReceiver(r), nil
 }
 
-func (r *Rootfs) AttrNames() []string {
+func (r *rootfs) AttrNames() []string {
 	names := []string{"env", "image", "manager", "memo", "source", "target"}
 	for name := range rootfsMethods {
 		names = append(names, name)
@@ -89,7 +89,7 @@ func (r *Rootfs) AttrNames() []string {
 }
 
 // SetField lets a source say how packages are managed in what it made.
-func (r *Rootfs) SetField(name string, v starlark.Value) error {
+func (r *rootfs) SetField(name string, v starlark.Value) error {
 	switch {
 	case name == "env" || name == "memo":
 		return fmt.Errorf("cannot set .%s of a rootfs: it is always the same dict; change its items", name)
@@ -101,14 +101,79 @@ func (r *Rootfs) SetField(name string, v starlark.Value) error {
 	if err := r.checkMutable("set the manager of"); err != nil {
 		return err
 	}
-	r.manager = v
+	return r.manageBy(v)
+}
+
+// manageBy gives the rootfs a package manager: its programs find the variables of the
+// manager, unless there is one of the name already.
+func (r *rootfs) manageBy(manager starlark.Value) error {
+	r.manager = manager
+	var env stringMap
+	if err := managerField(manager, "env", &env); err != nil {
+		return err
+	}
+	for _, key := range slices.Sorted(maps.Keys(env)) {
+		if _, ok, _ := r.env.Get(starlark.String(key)); !ok {
+			r.env.SetKey(starlark.String(key), starlark.String(env[key]))
+		}
+	}
 	return nil
 }
 
-// defaultEnviron is the environment of programs inside a rootfs, sorted, unless the
-// recipe changes root.env.
+// managerField reads a field of a package manager, which need not have it.
+func managerField(manager starlark.Value, name string, into starlark.Unpacker) error {
+	fields, ok := manager.(starlark.HasAttrs)
+	if !ok {
+		return nil
+	}
+	v, err := fields.Attr(name)
+	if v == nil || v == starlark.None {
+		return nil // whatever the error: there is no such field
+	}
+	if err = into.Unpack(v); err != nil {
+		return fmt.Errorf("%s of the package manager: %w", name, err)
+	}
+	return nil
+}
+
+// guestMap is a dict of files, by their paths in an image: (content, mode).
+type guestMap []sandbox.Guest
+
+func (m *guestMap) Unpack(v starlark.Value) error {
+	dict, ok := v.(*starlark.Dict)
+	if !ok {
+		return fmt.Errorf("got %s, want a dict of (content, mode)", v.Type())
+	}
+	for _, item := range dict.Items() {
+		var path filePath
+		var content string
+		var mode fileMode
+		pair, ok := item[1].(starlark.Tuple)
+		if !ok || len(pair) != 2 {
+			return fmt.Errorf("%s: got %s, want (content, mode)", item[0], item[1].Type())
+		}
+		err := errors.Join(path.Unpack(item[0]), mode.Unpack(pair[1]))
+		if content, ok = starlark.AsString(pair[0]); err == nil && (!ok || mode.bits == nil) {
+			err = fmt.Errorf("got %s, want (content, mode)", pair)
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", item[0], err)
+		}
+		*m = append(*m, sandbox.Guest{Path: string(path), Content: []byte(content), Mode: *mode.bits})
+	}
+	return nil
+}
+
+// guests are the files that are in the image while its programs run.
+func (r *rootfs) guests() ([]sandbox.Guest, error) {
+	var guests guestMap
+	err := managerField(r.manager, "guests", &guests)
+	return guests, err
+}
+
+// defaultEnviron is the environment of programs inside a rootfs, sorted, unless its package
+// manager or the recipe changes root.env.
 var defaultEnviron = []string{
-	"DEBIAN_FRONTEND=noninteractive",
 	"PATH=/sbin:/bin:/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin",
 	"SHELL=/bin/sh",
 	"TERM=xterm",
@@ -117,57 +182,75 @@ var defaultEnviron = []string{
 // rootfs(image, manager=None, target="", source="") returns a root file system, empty or
 // with the content of source, a directory of this machine, which is not changed.
 // Attributes: image, manager (may be set), target, source; env, a dict with the environment of
-// programs inside; memo, a dict in which libraries keep what they have done to it.
-func (b *Build) rootfs(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
-	r := &Rootfs{build: b, manager: starlark.None, env: new(starlark.Dict), memo: new(starlark.Dict)}
-	var img *Image
-	if err := unpackArgs(fn, args, kwargs, "image", &img, "manager?", &r.manager, "target?", &r.target, "source?", &r.source); err != nil {
+// programs inside; memo, a dict in which libraries keep what they have done to it. A manager
+// may have the fields env, a dict of variables that are added to that environment, and
+// guests, a dict of (content, mode) by path: files that are in the image while programs run
+// there, if their directory is and they are not.
+func (b *Words) rootfs(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
+	r := &rootfs{words: b, env: new(starlark.Dict), memo: new(starlark.Dict)}
+	var img *image
+	var manager starlark.Value = starlark.None
+	var target string
+	if err := unpackArgs(fn, args, kwargs, "image", &img, "manager?", &manager, "target?", &target, "source?", &r.source); err != nil {
 		return nil, err
 	}
-	if !knownTarget(r.target) {
-		return nil, errTarget(starlark.String(r.target))
+	if !knownTarget(target) {
+		return nil, errTarget(starlark.String(target))
 	}
 	for _, kv := range defaultEnviron {
 		key, value, _ := strings.Cut(kv, "=")
 		r.env.SetKey(starlark.String(key), starlark.String(value))
 	}
-	r.image, r.name = img, img.Distribution
-	if r.source == "" {
-		r.tree = b.Worker.NewTree()
-		return r, nil
-	}
-	dir, err := b.Locate(callerFile(thread), r.source)
-	if err != nil {
+	r.image = img
+	if err := r.manageBy(manager); err != nil {
 		return nil, err
 	}
-	s := r.build.newStep(thread, fn, r, Arg{"source", r.source})
-	r.tree, err = b.Worker.TreeOf(Context(thread), s, dir)
-	return r, err
+	r.root = build.NewRoot(img.Distribution, target, "", "")
+	if r.source == "" {
+		return r, nil
+	}
+	return r, r.begin(thread, fn)
+}
+
+// begin begins with the content of a directory of this machine.
+func (r *rootfs) begin(thread *starlark.Thread, fn *starlark.Builtin) error {
+	dir, err := r.words.Locate(callerFile(thread), r.source)
+	if err == nil {
+		dir, err = build.HostPath(dir)
+	}
+	if err != nil {
+		return err
+	}
+	s := r.words.newStep(thread, fn, r, arg("source", r.source))
+	s.Needs = []build.Need{{Name: dir, At: s.At}}
+	if err := r.words.Worker.Act(Context(thread), s, build.Action{}); err != nil { // a plan shows it
+		return err
+	}
+	print, err := build.Ask(Context(thread), r.words.Worker, s, build.Fingerprint(dir))
+	r.root = build.NewRoot(r.root.Name, r.root.Target, dir, print)
+	return err
 }
 
 // fork(root, target="") returns a second rootfs with the same content, for the image
 // kind target: "lxd", "lxc", "vm", or "" for a plain tree. Changes of one are not
 // seen in the other. It costs nothing: content is shared until it is changed.
-func (b *Build) fork(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
-	var root *Rootfs
+func (b *Words) fork(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
+	var root *rootfs
 	var target starlark.Value = starlark.None
 	if err := unpackArgs(fn, args, kwargs, "root", &root, "target?", &target); err != nil {
 		return nil, err
 	}
 	fork := *root
-	fork.frozen = ""
+	fork.frozen, fork.root = "", root.root.Fork()
 	if target != starlark.None {
 		text, ok := starlark.AsString(target)
 		if !ok || !knownTarget(text) {
 			return nil, errTarget(target)
 		}
-		fork.target = text
+		fork.root.Target = text
 	}
 	copies := make(map[starlark.Value]starlark.Value)
 	fork.env, fork.memo = copyDeep(root.env, copies).(*starlark.Dict), copyDeep(root.memo, copies).(*starlark.Dict)
-	if root.tree != nil {
-		fork.tree = root.tree.Fork()
-	}
 	return &fork, nil
 }
 
@@ -175,8 +258,8 @@ func (b *Build) fork(thread *starlark.Thread, fn *starlark.Builtin, args starlar
 // directory below the target directory of the run, or into that itself. What is there
 // is kept, except where the rootfs has a file of the same name; with replace, a root
 // file system that is there is replaced, and anything else is an error.
-func (b *Build) export(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
-	var root *Rootfs
+func (b *Words) export(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
+	var root *rootfs
 	var dir string
 	var replace bool
 	if err := unpackArgs(fn, args, kwargs, "root", &root, "dir?", &dir, "replace?", &replace); err != nil {
@@ -185,8 +268,8 @@ func (b *Build) export(thread *starlark.Thread, fn *starlark.Builtin, args starl
 	if err := checkDir(dir); err != nil {
 		return nil, fmt.Errorf("export: %w", err)
 	}
-	s := b.newStep(thread, fn, root, Arg{"path", dir}, Arg{"replace", replace})
-	return starlark.None, b.Worker.Export(Context(thread), s, dir, replace)
+	s := b.newStep(thread, fn, root, arg("path", dir), arg("replace", replace))
+	return starlark.None, b.Worker.Act(Context(thread), s, build.Export(s, dir, replace))
 }
 
 func errTarget(target starlark.Value) error {
@@ -197,8 +280,20 @@ func knownTarget(target string) bool {
 	return target == "" || target == "lxd" || target == "lxc" || target == "vm"
 }
 
+// usualEnviron is the environment that nobody has changed.
+func (r *rootfs) usualEnviron() []string {
+	var env stringMap
+	managerField(r.manager, "env", &env) // which was read before
+	list := slices.Clone(defaultEnviron)
+	for key, value := range env {
+		list = append(list, key+"="+value)
+	}
+	slices.Sort(list)
+	return list
+}
+
 // environ returns the environment of programs inside, with further variables.
-func (r *Rootfs) environ(extra map[string]string) ([]string, error) {
+func (r *rootfs) environ(extra map[string]string) ([]string, error) {
 	vars := make(map[string]string)
 	for _, item := range r.env.Items() {
 		key, ok1 := starlark.AsString(item[0])

@@ -3,14 +3,14 @@ package builtins
 import (
 	"errors"
 	"fmt"
-	"os"
+	"maps"
 	"slices"
 	"strings"
 	"unicode/utf8"
 
 	"go.starlark.net/starlark"
 
-	"imagebuilder/builtins/host"
+	"imagebuilder/builtins/build"
 	"imagebuilder/builtins/sandbox"
 )
 
@@ -105,8 +105,8 @@ func (p programs) plain() any {
 // URLs (done again when one of them serves something else), "daily" or "never".
 //
 // A program that fails ends the build with its status and last lines.
-func (b *Build) chrootRun(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
-	var root *Rootfs
+func (b *Words) chrootRun(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
+	var root *rootfs
 	var script programs
 	var env stringMap
 	network, fresh := true, freshness{}
@@ -120,53 +120,24 @@ func (b *Build) chrootRun(thread *starlark.Thread, fn *starlark.Builtin, args st
 	if err != nil {
 		return nil, err
 	}
-	s := b.newStep(thread, fn, root, Arg{"script", script.plain()})
-	if !slices.Equal(environ, defaultEnviron) {
-		s.Args = append(s.Args, Arg{"env", environ})
+	guests, err := root.guests()
+	if err != nil {
+		return nil, err
+	}
+	s := b.newStep(thread, fn, root, arg("script", script.plain()))
+	if slices.Equal(environ, root.usualEnviron()) {
+		s.Also = build.Args{arg("env", environ)}
+	} else {
+		s.Args = append(s.Args, arg("env", environ))
+	}
+	if len(guests) > 0 {
+		s.Also = append(s.Also, arg("guests", guests))
 	}
 	s.Fresh = fresh.or(network)
 	if !network {
-		s.Args = append(s.Args, Arg{"network", false})
+		s.Args = append(s.Args, arg("network", false))
 	}
-	s.Spec = sandbox.Spec{
-		Chroot: &sandbox.Chroot{Programs: script, Env: withProxies(environ, network)},
-		NoSync: true,
-		NoNet:  !network,
-	}
-	return starlark.None, b.Worker.Change(Context(thread), s)
-}
-
-// freshness is the argument fresh, which may be left out.
-type freshness struct{ *Freshness }
-
-func (f *freshness) Unpack(v starlark.Value) error {
-	f.Freshness = new(Freshness)
-	return f.Freshness.Unpack(v)
-}
-
-func (f freshness) or(network bool) Freshness {
-	if f.Freshness == nil {
-		return Freshness{Daily: network}
-	}
-	return *f.Freshness
-}
-
-// withProxies adds the variables that tell programs the way out, unless the environment
-// says them itself. They are no part of a step's key: they are this machine's business.
-func withProxies(environ []string, network bool) []string {
-	var list []string
-	for _, name := range []string{"http_proxy", "https_proxy", "ftp_proxy", "no_proxy"} {
-		said := slices.ContainsFunc(environ, func(v string) bool {
-			key, _, _ := strings.Cut(v, "=")
-			return strings.EqualFold(key, name)
-		})
-		for _, key := range []string{name, strings.ToUpper(name)} {
-			if value := os.Getenv(key); network && !said && value != "" {
-				list = append(list, key+"="+value)
-			}
-		}
-	}
-	return append(list, environ...)
+	return starlark.None, b.Worker.Change(Context(thread), s, build.RunInside(script, environ, guests, network))
 }
 
 // host_run(root, command, files={}, env={}, network=True, fresh=None, needs={}) runs
@@ -175,8 +146,8 @@ func withProxies(environ []string, network bool) []string {
 // chroot_run, and so are network and fresh. needs maps programs and absolute paths
 // that this machine must have to the Debian packages that bring them; they are looked
 // for before the build starts.
-func (b *Build) hostRun(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
-	var root *Rootfs
+func (b *Words) hostRun(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
+	var root *rootfs
 	var command programs
 	var env, needs stringMap
 	var files fileMap
@@ -188,36 +159,35 @@ func (b *Build) hostRun(thread *starlark.Thread, fn *starlark.Builtin, args star
 	if err := root.checkMutable("run anything on"); err != nil {
 		return nil, err
 	}
-	s := b.newStep(thread, fn, root, Arg{"command", command.plain()})
+	s := b.newStep(thread, fn, root, arg("command", command.plain()))
 	if len(env) > 0 {
-		s.Args = append(s.Args, Arg{"env", map[string]string(env)})
+		s.Args = append(s.Args, arg("env", map[string]string(env)))
 	}
-	spec := &sandbox.Host{Programs: command, Env: withProxies(host.Environ(env), network)}
 	for _, f := range files {
-		s.Args = append(s.Args, Arg{f.name, f.file})
-		spec.Files = append(spec.Files, sandbox.File{Name: f.name, Source: f.file.path})
+		s.Args = append(s.Args, build.Arg{Name: f.Name, Value: f.File})
 	}
-	for _, name := range sortedKeys(needs) {
-		s.Needs = append(s.Needs, Need{Name: name, Package: needs[name]})
+	for _, name := range slices.Sorted(maps.Keys(needs)) {
+		s.Needs = append(s.Needs, build.Need{Name: name, Package: needs[name]})
 	}
 	for _, p := range command {
 		if p.Script == "" {
-			s.Needs = append(s.Needs, Need{Name: p.Args[0]})
+			s.Needs = append(s.Needs, build.Need{Name: p.Args[0]})
 		}
 	}
 	s.Fresh = fresh.or(network)
 	if !network {
-		s.Args = append(s.Args, Arg{"network", false})
+		s.Args = append(s.Args, arg("network", false))
 	}
-	s.Spec = sandbox.Spec{Host: spec, NoSync: true, NoNet: !network}
-	return starlark.None, b.Worker.Change(Context(thread), s)
+	return starlark.None, b.Worker.Change(Context(thread), s, build.RunBeside(command, env, files, network))
 }
 
 // installed(program) tells whether this machine has a program.
-func (b *Build) installed(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
+func (b *Words) installed(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	var program string
 	if err := unpackArgs(fn, args, kwargs, "program", &program); err != nil {
 		return nil, err
 	}
-	return starlark.Bool(b.Worker.Installed(program)), nil
+	s := b.newStep(thread, fn, nil, arg("program", program))
+	there, err := build.Ask(Context(thread), b.Worker, s, build.Installed(program))
+	return starlark.Bool(there), err
 }

@@ -35,7 +35,7 @@ import (
 // deltas_not_worth and deltas_failed; with published, the list of files that are new,
 // unchanged, whether there was nothing to do, and trouble, a text that is empty if all
 // went well.
-func (b *Build) streamBuild(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
+func (b *Words) streamBuild(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	c := b.newStreamCall(thread, fn)
 	var opts streams.BuildOptions
 	var page pageOf
@@ -91,7 +91,7 @@ func built(sum *streams.BuildSummary) starlark.StringDict {
 //
 // It returns a struct of numbers: dropped, vanished, removed, deltas, dangling, empty,
 // waiting and failed; with published and trouble as of stream_build.
-func (b *Build) streamPrune(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
+func (b *Words) streamPrune(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	c := b.newStreamCall(thread, fn)
 	const notGiven = math.MinInt
 	opts := streams.PruneOptions{Retain: streams.Retention{Builds: notGiven}}
@@ -141,7 +141,7 @@ func pruned(sum *streams.PruneSummary) starlark.StringDict {
 //
 // It returns a struct of numbers: products, versions, items and bytes; with faults, a
 // list of structs with kind, path, problem and repaired, and trouble as of stream_build.
-func (b *Build) streamVerify(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
+func (b *Words) streamVerify(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	c := b.newStreamCall(thread, fn)
 	var opts streams.VerifyOptions
 	err := c.unpack(args, kwargs, append([]any{

@@ -5,15 +5,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"math"
-	"os"
 	"strings"
 	"time"
 
 	"go.starlark.net/starlark"
 
-	"imagebuilder/builtins/layer"
+	"imagebuilder/builtins/build"
 	"imagebuilder/streams"
 	"imagebuilder/streams/catalog"
 	"imagebuilder/streams/page"
@@ -22,10 +20,10 @@ import (
 // A streamCall is one call of a word on an image server: the arguments that several of
 // these words have, and what they do with them.
 type streamCall struct {
-	build  *Build
+	words  *Words
 	thread *starlark.Thread
 	fn     *starlark.Builtin
-	step   *Step
+	step   *build.Step
 
 	tree       string // as the recipe says it
 	names      stringList
@@ -33,15 +31,15 @@ type streamCall struct {
 	workers    int
 	links      bool
 	natural    bool
-	key        *File
-	passphrase *File
+	key        *file
+	passphrase *file
 	maxDrop    share
 	force      bool
 	strict     bool
 }
 
-func (b *Build) newStreamCall(thread *starlark.Thread, fn *starlark.Builtin) *streamCall {
-	return &streamCall{build: b, thread: thread, fn: fn, maxDrop: 0.75}
+func (b *Words) newStreamCall(thread *starlark.Thread, fn *starlark.Builtin) *streamCall {
+	return &streamCall{words: b, thread: thread, fn: fn, maxDrop: 0.75}
 }
 
 // common are the arguments of all words on a tree, to stand behind the others.
@@ -63,23 +61,23 @@ func (c *streamCall) unpack(args starlark.Tuple, kwargs []starlark.Tuple, pairs 
 	if err := unpackArgs(c.fn, args, kwargs, pairs...); err != nil {
 		return err
 	}
-	var given []Arg
+	var given build.Args
 	for i, v := range args {
-		given = append(given, Arg{strings.TrimRight(pairs[2*i].(string), "?"), plainArg(v)})
+		given = append(given, arg(strings.TrimRight(pairs[2*i].(string), "?"), plainArg(v)))
 	}
 	for _, kwarg := range kwargs {
 		name, _ := starlark.AsString(kwarg[0])
-		given = append(given, Arg{name, plainArg(kwarg[1])})
+		given = append(given, arg(name, plainArg(kwarg[1])))
 	}
-	c.step = c.build.newStep(c.thread, c.fn, nil, given...)
+	c.step = c.words.newStep(c.thread, c.fn, nil, given...)
 	return nil
 }
 
 // plainArg is an argument as a plan shows it.
 func plainArg(v starlark.Value) any {
 	switch v := v.(type) {
-	case *File:
-		return v
+	case *file:
+		return v.File
 	case starlark.Bool:
 		return bool(v)
 	case *starlark.List:
@@ -101,27 +99,29 @@ func (c *streamCall) do(work func(context.Context, streams.Tree, *streams.Signer
 	if err := c.check(); err != nil {
 		return err
 	}
-	root, err := c.build.Locate(callerFile(c.thread), c.tree)
+	root, err := c.words.Locate(callerFile(c.thread), c.tree)
 	if err != nil {
 		return err
 	}
 	t := streams.Tree{
 		Root: root, Streams: c.names, StreamVersion: c.version, Workers: c.workers, Links: c.links, NaturalOrder: c.natural,
-		Clock: c.build.Clock,
+		Clock: c.words.clock,
 	}
-	return c.build.Worker.Maintain(c.step, func(log *slog.Logger) error {
-		t.Log = log
+	// What is in the tree is no part of any layer: this is done every time, and a plan goes
+	// on as if the server were empty.
+	return c.words.Worker.Act(Context(c.thread), c.step, build.Action{Assumed: true, Do: func(ctx context.Context, b *build.Builder) error {
+		t.Log = b.Log
 		signer, err := c.signer()
 		if err != nil {
 			return err
 		}
-		return work(Context(c.thread), t, signer)
-	})
+		return work(ctx, t, signer)
+	}})
 }
 
 // check finds what is wrong with the arguments that all calls have, so that a plan does.
 func (c *streamCall) check() error {
-	if c.build.Locate == nil {
+	if c.words.Locate == nil {
 		return errors.New("internal error: recipes cannot name local files")
 	}
 	for _, name := range c.names {
@@ -147,17 +147,17 @@ func (c *streamCall) signer() (*streams.Signer, error) {
 	if c.key == nil {
 		return nil, nil
 	}
-	key, err := os.ReadFile(c.key.path)
+	key, err := c.key.Read()
 	if err != nil {
 		return nil, err
 	}
 	var passphrase []byte
 	if c.passphrase != nil {
-		if passphrase, err = os.ReadFile(c.passphrase.path); err != nil {
+		if passphrase, err = c.passphrase.Read(); err != nil {
 			return nil, err
 		}
 	}
-	return streams.NewSigner(key, bytes.TrimRight(passphrase, "\r\n"), c.build.Clock)
+	return streams.NewSigner(key, bytes.TrimRight(passphrase, "\r\n"), c.words.clock)
 }
 
 // finish returns what a recipe gets of a run, with the trouble as text; if the call is
@@ -171,24 +171,6 @@ func (c *streamCall) finish(fields starlark.StringDict, trouble, err error) (sta
 		fields["trouble"] = starlark.String(trouble.Error())
 	}
 	return newStruct(fields), err
-}
-
-// Maintain implements Worker.
-func (w *Builder) Maintain(s *Step, work func(*slog.Logger) error) error {
-	start := time.Now()
-	w.Log.Debug("running", "step", s.Label(), "at", s.At(), "what", s.Summary())
-	if err := work(w.Log); err != nil {
-		return err
-	}
-	w.done(s, layer.Outcome{}, "it is done every time", start)
-	return nil
-}
-
-// Maintain implements Worker.
-func (p *Planner) Maintain(s *Step, _ func(*slog.Logger) error) error {
-	p.Record(s)
-	p.Assumed = true // that it was as if the server were empty
-	return nil
 }
 
 // share is an argument that is a number from 0 to 1. Zero becomes as little as there is:

@@ -10,6 +10,7 @@ import (
 
 	"go.starlark.net/starlark"
 
+	"imagebuilder/builtins/build"
 	"imagebuilder/streams"
 )
 
@@ -20,7 +21,7 @@ import (
 // size in bytes, stream, product, version, aliases, requirements, clients (of "incus" and
 // "lxd") and path, the directory of the version in the tree. Without streams it is all
 // that the index lists.
-func (b *Build) streamList(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
+func (b *Words) streamList(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	c := b.newStreamCall(thread, fn)
 	err := c.unpack(args, kwargs, "tree", &c.tree, "streams?", &c.names, "stream_version?", &c.version, "natural_order?", &c.natural)
 	if err != nil {
@@ -70,7 +71,7 @@ func imageValue(i streams.Image) starlark.Value {
 // It returns a struct with path, the directory of the version in the tree, product,
 // version, fingerprints, a list, and existed: whether the tree had the image already and
 // nothing was added.
-func (b *Build) streamAdd(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
+func (b *Words) streamAdd(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	c := b.newStreamCall(thread, fn)
 	var image starlark.Value
 	var opts streams.AddOptions
@@ -89,9 +90,7 @@ func (b *Build) streamAdd(thread *starlark.Thread, fn *starlark.Builtin, args st
 	var added streams.Added
 	err = c.do(func(ctx context.Context, t streams.Tree, _ *streams.Signer) (err error) {
 		opts.Tree = t
-		for _, f := range files {
-			opts.Files = append(opts.Files, f.path)
-		}
+		opts.Files = build.Paths(files)
 		if added, err = streams.Add(ctx, opts); err != nil {
 			return fmt.Errorf("cannot add the image: %w", err)
 		}
@@ -104,7 +103,7 @@ func (b *Build) streamAdd(thread *starlark.Thread, fn *starlark.Builtin, args st
 }
 
 // addedFiles returns the files of what pack_lxd returns, or of a list.
-func addedFiles(v starlark.Value) ([]*File, error) {
+func addedFiles(v starlark.Value) ([]*build.File, error) {
 	list, ok := v.(starlark.Iterable)
 	if !ok {
 		files, _, err := imageFiles(v)
@@ -112,14 +111,14 @@ func addedFiles(v starlark.Value) ([]*File, error) {
 	}
 	iter := list.Iterate()
 	defer iter.Done()
-	var files []*File
+	var files []*build.File
 	var x starlark.Value
 	for iter.Next(&x) {
-		f, ok := x.(*File)
+		f, ok := x.(*file)
 		if !ok {
 			return nil, fmt.Errorf("got a list with a %s, want files", x.Type())
 		}
-		files = append(files, f)
+		files = append(files, f.File)
 	}
 	if len(files) == 0 {
 		return nil, errors.New("got no files")

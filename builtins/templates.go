@@ -8,8 +8,8 @@ import (
 
 	"go.starlark.net/starlark"
 
+	"imagebuilder/builtins/build"
 	"imagebuilder/builtins/pack"
-	"imagebuilder/builtins/sandbox"
 )
 
 // root.template(path, content, name="", when=["create", "copy"], properties={},
@@ -41,21 +41,20 @@ func rootfsTemplate(thread *starlark.Thread, fn *starlark.Builtin, args starlark
 	if err := r.checkTemplate(t); err != nil {
 		return nil, fmt.Errorf("template: %w", err)
 	}
-	if there, err := r.isThere(thread, ifExists); err != nil || !there {
+	if there, err := r.isThere(thread, fn, ifExists); err != nil || !there {
 		return starlark.None, err
 	}
 	r.templates = append(r.templates[:len(r.templates):len(r.templates)], t)
-	r.build.Worker.Record(r.build.newStep(thread, fn, r, Arg{"template", t}))
-	return starlark.None, nil
+	return starlark.None, r.words.Worker.Act(Context(thread), r.words.newStep(thread, fn, r, arg("template", t)), build.Action{})
 }
 
 // checkTemplate refuses what LXD would refuse, and a name that another path's
 // template has with another content: the later would silently win for both.
-func (r *Rootfs) checkTemplate(t pack.Template) error {
+func (r *rootfs) checkTemplate(t pack.Template) error {
 	if strings.Trim(t.Path, "/") == "" {
 		return errors.New("the path is empty")
 	}
-	if err := checkName(t.Name); err != nil {
+	if err := build.CheckFileName(t.Name); err != nil {
 		return err
 	}
 	for _, event := range t.When {
@@ -86,20 +85,19 @@ func rootfsPlaceholder(thread *starlark.Thread, fn *starlark.Builtin, args starl
 	if strings.Trim(path, "/") == "" || strings.Contains(path, "\n") {
 		return nil, fmt.Errorf("placeholder: not the path of a file: %q", path)
 	}
-	if there, err := r.isThere(thread, ifExists); err != nil || !there {
+	if there, err := r.isThere(thread, fn, ifExists); err != nil || !there {
 		return starlark.None, err
 	}
 	r.placeholders = append(r.placeholders[:len(r.placeholders):len(r.placeholders)], path)
-	r.build.Worker.Record(r.build.newStep(thread, fn, r, Arg{"path", path}))
-	return starlark.None, nil
+	return starlark.None, r.words.Worker.Act(Context(thread), r.words.newStep(thread, fn, r, arg("path", path)), build.Action{})
 }
 
 // isThere tells whether the image has a file of that path; an empty path stands for no
 // condition.
-func (r *Rootfs) isThere(thread *starlark.Thread, path string) (bool, error) {
+func (r *rootfs) isThere(thread *starlark.Thread, fn *starlark.Builtin, path string) (bool, error) {
 	if path == "" {
 		return true, nil
 	}
-	answer, err := r.build.Worker.Look(Context(thread), r, sandbox.Look{Op: "exists", Path: path})
+	answer, err := r.look(thread, fn, "exists", path)
 	return answer.Found, err
 }

@@ -2,8 +2,8 @@ package compat
 
 import (
 	"context"
-	"errors"
 
+	"imagebuilder/builtins/problems"
 	"imagebuilder/runtime"
 )
 
@@ -14,7 +14,6 @@ func (d *Document) CheckAll(ctx context.Context, config runtime.Config) error {
 	recipe := d.Translate(Mode{All: true})
 	config.Place = recipe.Place
 	var errs []error
-	seen := make(map[string]bool)
 	for _, target := range []string{"dir", "lxd", "vm", "lxc"} {
 		config.Options = map[string]string{"target": target}
 		if d.Image.Release == "" { // most definitions leave it to those who build
@@ -27,10 +26,7 @@ func (d *Document) CheckAll(ctx context.Context, config runtime.Config) error {
 		if err == nil {
 			_, err = r.Check()
 		}
-		if err != nil && !seen[err.Error()] {
-			seen[err.Error()] = true
-			errs = append(errs, err)
-		}
+		errs = append(errs, err)
 	}
-	return errors.Join(errs...)
+	return problems.Join(errs...)
 }

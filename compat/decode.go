@@ -12,6 +12,8 @@ import (
 	"strings"
 
 	"gopkg.in/yaml.v3"
+
+	"imagebuilder/builtins/problems"
 )
 
 // A source remembers where each value of a definition stands.
@@ -98,7 +100,7 @@ func (s *source) decode(node *yaml.Node) (*Definition, error) {
 	d := &decoder{source: s}
 	def := new(Definition)
 	d.value(node, reflect.ValueOf(def).Elem(), "")
-	return def, errors.Join(d.errs...)
+	return def, problems.Join(d.errs...)
 }
 
 func (d *decoder) fail(node *yaml.Node, key, format string, args ...any) {

@@ -10,7 +10,8 @@ import (
 	"strconv"
 	"strings"
 
-	"imagebuilder/builtins"
+	"imagebuilder/builtins/build"
+	"imagebuilder/builtins/problems"
 	"imagebuilder/runtime"
 )
 
@@ -114,7 +115,7 @@ var (
 func (d *Document) check(ctx context.Context) error {
 	c := &checker{source: d.source}
 	c.that(strings.TrimSpace(d.Image.Distribution) != "", "image.distribution", "may not be empty")
-	_, err := builtins.ParseExpiry(d.Image.Expiry)
+	_, err := build.ParseExpiry(d.Image.Expiry)
 	c.ok("image.expiry", err)
 	c.facts(ctx, d)
 	c.managers(&d.Packages)
@@ -138,7 +139,7 @@ func (d *Document) check(ctx context.Context) error {
 		c.disk("targets.lxd.vm", d.Targets.LXD.VM)
 	}
 	c.filters(&d.Definition)
-	return errors.Join(c.errs...)
+	return problems.Join(c.errs...)
 }
 
 // A checker collects what is wrong.

@@ -9,33 +9,35 @@ import (
 	"testing"
 	"time"
 
-	"imagebuilder/builtins"
+	"imagebuilder/builtins/build"
 	"imagebuilder/builtins/sandbox"
 	"imagebuilder/runtime"
 )
 
 func TestMain(m *testing.M) {
-	sandbox.Main()
+	if code, ok := sandbox.Main(); ok {
+		os.Exit(code)
+	}
 	os.Exit(m.Run())
 }
 
 // planRecipe plans a recipe on a machine that has all programs.
-func planRecipe(text string, place runtime.Place, options map[string]string) (*builtins.Planner, error) {
+func planRecipe(text string, place runtime.Place, options map[string]string) (*build.Planner, error) {
 	recipe, err := runtime.LoadText(context.Background(), "x.star", text, runtime.Config{
 		Options: options,
-		Clock:   func() time.Time { return time.Unix(1700000000, 0).UTC() },
+		Now:     time.Unix(1700000000, 0).UTC(),
 		Machine: "x86_64",
 		Place:   place,
 	})
 	if err != nil {
 		return nil, err
 	}
-	planner := &builtins.Planner{Has: func(string) bool { return true }}
-	return planner, recipe.Run(planner, nil)
+	planner := &build.Planner{Has: func(string) bool { return true }}
+	return planner, recipe.PlanOn(planner)
 }
 
 // steps prints what a plan does, one step a line, without where that is asked for.
-func steps(t *testing.T, p *builtins.Planner) []string {
+func steps(t *testing.T, p *build.Planner) []string {
 	t.Helper()
 	var lines []string
 	for _, s := range p.Steps {

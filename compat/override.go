@@ -14,6 +14,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"imagebuilder/builtins"
+	"imagebuilder/runtime"
 )
 
 // An Override is one -o KEY=VALUE.
@@ -27,10 +28,10 @@ func ParseOverrides(flags []string) ([]Override, error) {
 		for _, item := range splitOverrides(flag) {
 			key, value, ok := strings.Cut(item, "=")
 			if !ok || key == "" {
-				return nil, fmt.Errorf("-o %s: want key=value", flag)
+				return nil, runtime.Misspelt{Err: fmt.Errorf("-o %s: want key=value", flag)}
 			}
 			if !utf8.ValidString(item) {
-				return nil, fmt.Errorf("-o %q: not UTF-8", item)
+				return nil, runtime.Misspelt{Err: fmt.Errorf("-o %q: not UTF-8", item)}
 			}
 			all = append(all, Override{key, value})
 		}

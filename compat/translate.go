@@ -2,7 +2,6 @@ package compat
 
 import (
 	"fmt"
-	"maps"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -52,19 +51,19 @@ type translator struct {
 	keys  *constants      // OpenPGP keys, which come last since they are long
 }
 
-// reserved are names that texts cannot have: those of what is loaded, and of the
+// reserved returns the names that texts cannot have: those of what is loaded, and of the
 // sections of a definition.
-var reserved = map[string]bool{"MANAGERS": true, "SOURCES": true, "IMAGE": true}
-
-func init() {
+func reserved() map[string]bool {
+	names := map[string]bool{"MANAGERS": true, "SOURCES": true, "IMAGE": true}
 	for _, root := range roots {
-		reserved[strings.ToUpper(root)] = true
+		names[strings.ToUpper(root)] = true
 	}
+	return names
 }
 
 // Translate returns the recipe that does what the definition says.
 func (d *Document) Translate(mode Mode) *Recipe {
-	taken := maps.Clone(reserved)
+	taken := reserved()
 	t := &translator{
 		Document: d,
 		values:   &values{constants: newConstants(taken)},

@@ -20,6 +20,12 @@ type Error struct {
 	Err    error   // the cause, without positions
 }
 
+// Misspelt is an error of what was said on the command line, before anything was read.
+type Misspelt struct{ Err error }
+
+func (m Misspelt) Error() string { return m.Err.Error() }
+func (m Misspelt) Unwrap() error { return m.Err }
+
 // A Frame is one place on the way to an error.
 type Frame struct {
 	Pos    string // file:line:column, or file:line: part of what a recipe was made from

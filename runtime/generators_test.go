@@ -13,18 +13,20 @@ import (
 
 	"github.com/flosch/pongo2/v6"
 
-	"imagebuilder/builtins"
+	"imagebuilder/builtins/build"
 	"imagebuilder/builtins/pack"
 	"imagebuilder/builtins/sandbox"
 )
 
 func TestMain(m *testing.M) {
-	sandbox.Main()
+	if code, ok := sandbox.Main(build.Tasks()...); ok {
+		os.Exit(code)
+	}
 	os.Exit(m.Run())
 }
 
 // planText plans the text of a recipe.
-func planText(t *testing.T, text string) *builtins.Planner {
+func planText(t *testing.T, text string) *build.Planner {
 	t.Helper()
 	config := testConfig()
 	config.Stdin = strings.NewReader(text)
@@ -266,11 +268,9 @@ func TestSystemGenerator(t *testing.T) {
 			text := "#!/bin/sh\nset -e\nPATH=/bin\nprintf 'a=b\\0container=lxc\\0' >/fake/environ\necho '         0          0 4294967295' >/fake/uid_map\n" +
 				test.setup + "\n/generator\n" + test.show + "\n"
 			var out bytes.Buffer
-			spec := sandbox.Spec{
-				Rootfs: sandbox.Rootfs{Dir: dir + "/root", Point: dir + "/point"},
-				Chroot: &sandbox.Chroot{Programs: []sandbox.Program{{Script: text}}},
-			}
-			if _, err := sandbox.Run(context.Background(), spec, &out); err != nil {
+			spec := sandbox.Spec{Root: &sandbox.Stack{Dir: dir + "/root", Point: dir + "/point"}}
+			programs := sandbox.Programs{List: []sandbox.Program{{Script: text}}}
+			if err := sandbox.Run(context.Background(), spec, programs, &out); err != nil {
 				t.Fatalf("%v\n%s", err, &out)
 			}
 			if out.String() != test.want {

@@ -3,7 +3,6 @@ package runtime
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"go.starlark.net/starlark"
 
@@ -13,7 +12,7 @@ import (
 // CallLibrary calls a function of the standard library that takes one dict of strings
 // and returns another. It is how Go asks for facts, which are kept in Starlark.
 func CallLibrary(ctx context.Context, file, function string, args map[string]string) (map[string]string, error) {
-	r := newRecipe(ctx, file, Config{Clock: time.Now})
+	r := newRecipe(ctx, file, Config{})
 	if err := r.loadPrelude(); err != nil {
 		return nil, err
 	}

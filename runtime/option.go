@@ -3,6 +3,7 @@ package runtime
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"go.starlark.net/starlark"
 
 	"imagebuilder/builtins"
+	"imagebuilder/builtins/problems"
 )
 
 // An Option is a parameter of a recipe.
@@ -176,7 +178,7 @@ func (o *options) unknown() error {
 	for _, opt := range o.declared {
 		names = append(names, opt.Name)
 	}
-	for name := range o.given {
+	for _, name := range slices.Sorted(maps.Keys(o.given)) {
 		if slices.Contains(names, name) {
 			continue
 		}
@@ -188,5 +190,5 @@ func (o *options) unknown() error {
 		}
 		errs = append(errs, fmt.Errorf("unknown option %s: %s", name, hint))
 	}
-	return errors.Join(errs...)
+	return problems.Join(errs...)
 }

@@ -6,21 +6,22 @@ import (
 	"io"
 	"log/slog"
 	"path/filepath"
+	"time"
 
 	"go.starlark.net/starlark"
 
 	"imagebuilder/builtins"
-	"imagebuilder/builtins/host"
+	"imagebuilder/builtins/build"
 )
 
 // Config says how recipes are evaluated.
 type Config struct {
 	Options map[string]string // -o NAME=VALUE
-	Clock   host.Clock
-	Machine string       // machine name of uname(2)
-	Stdin   io.Reader    // where the recipe "-" is read
-	Log     *slog.Logger // gets what recipes print; nil: nothing does
-	Place   Place        // where the lines of a text come from; nil: from itself
+	Now     time.Time         // when the run happens, for all that it makes
+	Machine string            // machine name of uname(2)
+	Stdin   io.Reader         // where the recipe "-" is read
+	Log     *slog.Logger      // gets what recipes print; nil: nothing does
+	Place   Place             // where the lines of a text come from; nil: from itself
 }
 
 // A Place tells for a line of a recipe that was made from something else the file, the
@@ -33,7 +34,7 @@ type Recipe struct {
 	Doc  string // its first string
 
 	loader  *loader
-	build   *builtins.Build
+	words   *builtins.Words
 	options *options
 	entry   starlark.Value
 	log     *slog.Logger // gets what the recipe prints
@@ -99,13 +100,13 @@ func newRecipe(ctx context.Context, name string, config Config) *Recipe {
 		places:    make(map[string]Place),
 		print:     func(pos, text string) { r.log.Info(text, "at", pos) },
 	}
-	r.build = &builtins.Build{Clock: config.Clock, Machine: config.Machine, Locate: r.loader.locate, Where: r.loader.where}
+	r.words = &builtins.Words{Now: config.Now, Machine: config.Machine, Log: config.Log, Locate: r.loader.locate, Where: r.loader.where}
 	return r
 }
 
 func (r *Recipe) loadPrelude() error {
 	l := r.loader
-	l.core = r.build.Predeclared()
+	l.core = r.words.Predeclared()
 	l.core["option"] = starlark.NewBuiltin("option", r.options.option)
 	words, err := l.load(module{l.libraries["@stdlib"], prelude})
 	if cause := context.Cause(l.ctx); cause != nil {
@@ -146,36 +147,37 @@ func (r *Recipe) finish(m module, globals starlark.StringDict) error {
 // Options returns the recipe's parameters in the order of their declaration.
 func (r *Recipe) Options() []Option { return r.options.declared }
 
-// Plan runs main without any effect and returns what it would do.
-func (r *Recipe) Plan() (*builtins.Planner, error) {
-	planner := new(builtins.Planner)
-	return planner, r.run(planner)
+// Plan runs main without any effect and returns what it would do. What the recipe says is
+// left for the run.
+func (r *Recipe) Plan() (*build.Planner, error) {
+	planner := new(build.Planner)
+	return planner, r.PlanOn(planner)
+}
+
+// PlanOn is Plan for a machine that the planner knows.
+func (r *Recipe) PlanOn(planner *build.Planner) error {
+	r.words.Log = slog.New(slog.DiscardHandler)
+	return r.run(planner)
 }
 
 // Check plans the recipe and reports what is wrong with it as far as that can be known
-// before it runs. The planner knows what the recipe needs of this machine. What the
-// recipe prints is left for the run.
-func (r *Recipe) Check() (*builtins.Planner, error) {
+// before it runs. The planner knows what the recipe needs of this machine.
+func (r *Recipe) Check() (*build.Planner, error) {
 	log := r.log
 	defer func() { r.log = log }()
 	r.log = slog.New(slog.DiscardHandler)
 	planner, err := r.Plan()
 	// What goes wrong after an answer was assumed may be the assumption's fault.
-	if planner.Assumed && r.loader.ctx.Err() == nil && !isCertain(err) {
+	if planner.Assumed() && r.loader.ctx.Err() == nil && !isCertain(err) {
 		err = nil
 	}
 	return planner, err
 }
 
-// Run runs main; the worker does what it asks for, the log gets what it prints.
-func (r *Recipe) Run(worker builtins.Worker, log *slog.Logger) error {
-	r.log = log
-	return r.run(worker)
-}
-
-func (r *Recipe) run(worker builtins.Worker) error {
-	r.build.Worker = worker
+// run runs main; the worker does what it asks for.
+func (r *Recipe) run(worker build.Worker) error {
+	r.words.Worker = worker
 	thread, done := r.loader.thread("main")
 	defer done()
-	return r.explain(ended(r.loader.ctx, r.build.Run(thread, r.entry)))
+	return r.explain(ended(r.loader.ctx, r.words.Run(thread, r.entry)))
 }

@@ -11,12 +11,12 @@ import (
 	"go.starlark.net/starlark"
 	"go.starlark.net/starlarktest"
 
-	"imagebuilder/builtins"
+	"imagebuilder/builtins/build"
 )
 
 func testConfig() Config {
 	return Config{
-		Clock:   func() time.Time { return time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC) },
+		Now:     time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC),
 		Machine: "x86_64",
 		Stdin:   strings.NewReader(""),
 	}
@@ -47,7 +47,7 @@ func TestStarlark(t *testing.T) {
 }
 
 // planWith plans a recipe that has further words.
-func planWith(file string, words starlark.StringDict, t *testing.T) (*builtins.Planner, error) {
+func planWith(file string, words starlark.StringDict, t *testing.T) (*build.Planner, error) {
 	r := newRecipe(context.Background(), file, testConfig())
 	m, _, err := r.loader.main(file, io.LimitReader(nil, 0))
 	if err != nil {
@@ -69,18 +69,18 @@ func planWith(file string, words starlark.StringDict, t *testing.T) (*builtins.P
 	if err := r.finish(m, globals); err != nil {
 		return nil, err
 	}
-	planner := new(builtins.Planner)
-	r.build.Worker = planner
+	planner := new(build.Planner)
+	r.words.Worker = planner
 	thread, done := r.loader.thread("main")
 	defer done()
 	starlarktest.SetReporter(thread, t)
-	return planner, r.explain(r.build.Run(thread, r.entry))
+	return planner, r.explain(r.words.Run(thread, r.entry))
 }
 
 // planned returns what was planned so far as strings, one a step.
 func (r *Recipe) planned() starlark.Value {
 	var list []starlark.Value
-	for _, s := range r.build.Worker.(*builtins.Planner).Steps {
+	for _, s := range r.words.Worker.(*build.Planner).Steps {
 		args, err := s.Args.MarshalJSON()
 		if err != nil {
 			args = []byte(err.Error())

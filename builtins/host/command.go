@@ -1,6 +1,7 @@
-// Package host is the only package that starts processes and reads the clock.
-// It knows nothing of images: what runs inside one is the business of package
-// sandbox, which starts its child through here.
+// Package host is this machine as builds use it: the only package that starts processes,
+// the clock that what is made is dated by, and the programs that parts of the work are left
+// to. What a program does to an image is its callers' business; what it may see and touch
+// there is that of package sandbox, which starts its child through here.
 package host
 
 import (

@@ -88,7 +88,7 @@ func Environ(extra map[string]string) []string {
 		"TMPDIR": "/tmp",
 		"LC_ALL": "C.UTF-8",
 	}
-	if epoch := os.Getenv("SOURCE_DATE_EPOCH"); epoch != "" {
+	if epoch := Epoch(); epoch != "" {
 		vars["SOURCE_DATE_EPOCH"] = epoch
 	}
 	for key, value := range extra {

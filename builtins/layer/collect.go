@@ -4,33 +4,43 @@ import (
 	"errors"
 	"io/fs"
 	"os"
-	"path/filepath"
-	"sort"
+	"path"
+	"slices"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
 
 // List describes all entries, the most recently used first.
 func (s *Store) List() ([]Meta, error) {
-	names, err := os.ReadDir(s.path("entries"))
+	keys, err := s.keys()
 	if err != nil {
 		return nil, err
 	}
 	var list []Meta
-	for _, d := range names {
-		// An entry without a description is one that is just being replaced.
-		if meta, err := readMeta(s.path("entries", d.Name())); err == nil {
+	for _, key := range keys {
+		place, err := s.place(key)
+		if err != nil {
+			continue // it has just gone, or is damaged
+		}
+		if meta, err := s.readMeta(key, place); err == nil {
 			list = append(list, meta)
 		}
 	}
-	sort.Slice(list, func(i, j int) bool { return list[i].Used.After(list[j].Used) })
+	slices.SortFunc(list, func(a, b Meta) int { return b.Used.Compare(a.Used) })
 	return list, nil
 }
 
+// keys returns the keys that have an entry, and what else is there.
+func (s *Store) keys() ([]string, error) {
+	names, err := s.root.ReadDir("entries")
+	return slices.DeleteFunc(names, func(name string) bool { return strings.HasPrefix(name, ".") }), err
+}
+
 // Collect removes the entries that were used least recently until the others take
-// no more than max bytes, and those that nobody can use since their description is
-// damaged. What a process uses stays. It returns what it removed.
-func (s *Store) Collect(max int64) ([]Meta, error) {
+// no more than max bytes, and what nobody can use: damaged ones, and results whose key
+// was given to another. What a process uses stays. It returns what it removed.
+func (s *Store) Collect(max int64) (removed []Meta, err error) {
 	list, err := s.List()
 	if err != nil {
 		return nil, err
@@ -42,70 +52,121 @@ func (s *Store) Collect(max int64) ([]Meta, error) {
 			old = append(old, meta)
 		}
 	}
-	return s.remove(old)
-}
-
-// remove takes entries out of the store. They are moved aside first, so that none is
-// ever seen half removed.
-func (s *Store) remove(old []Meta) (removed []Meta, err error) {
-	if damaged, err := s.damaged(); err != nil || len(old)+len(damaged) == 0 {
-		return nil, err
-	}
-	trash, err := s.stage()
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(trash.Name()), trash.Close()) }()
 	guard, err := s.guard(unix.LOCK_EX)
 	if err != nil {
 		return nil, err
 	}
 	defer guard.Close()
-	damaged, err := s.damaged() // again: one that was just being replaced looked like it
+	damaged, err := s.damaged()
 	if err != nil {
 		return nil, err
 	}
+	g := &garbage{store: s}
+	defer func() { err = errors.Join(err, g.close()) }()
 	for _, meta := range append(old, damaged...) {
-		moved, err := moveUnlocked(s.path("entries", meta.Key), filepath.Join(trash.Name(), meta.Key))
+		gone, err := g.take(meta.Key)
 		if err != nil {
 			return removed, err
 		}
-		if moved {
+		if gone {
 			removed = append(removed, meta)
 		}
 	}
-	return removed, nil
+	if err := g.takeOrphans(); err != nil {
+		return removed, err
+	}
+	return removed, s.erase(g.names...)
 }
 
 // damaged returns the entries without a description that can be read.
 func (s *Store) damaged() ([]Meta, error) {
-	names, err := os.ReadDir(s.path("entries"))
+	keys, err := s.keys()
 	if err != nil {
 		return nil, err
 	}
 	var list []Meta
-	for _, d := range names {
-		place := s.path("entries", d.Name())
-		if _, err := readMeta(place); err == nil {
+	for _, key := range keys {
+		place, err := s.place(key)
+		if err == nil {
+			_, err = s.readMeta(key, place)
+		}
+		if err == nil {
 			continue
 		}
-		size, _ := diskUsage(place) // as far as it can be read
-		list = append(list, Meta{Key: d.Name(), Size: size})
+		size, _ := diskUsage(s.path(place)) // as far as it can be read
+		list = append(list, Meta{Key: key, Size: size})
 	}
 	return list, nil
 }
 
-func moveUnlocked(from, to string) (bool, error) {
-	dir, err := os.Open(from)
-	if errors.Is(err, fs.ErrNotExist) { // another process was faster
-		return false, nil
+// garbage is what is about to be removed, locked until it is.
+type garbage struct {
+	store *Store
+	names []string
+	locks []*os.File
+}
+
+func (g *garbage) close() error {
+	var errs []error
+	for _, f := range g.locks {
+		errs = append(errs, f.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// take takes the entry of a key out of the store, unless a process uses it.
+func (g *garbage) take(key string) (bool, error) {
+	entry := path.Join("entries", key)
+	if place, err := g.store.place(key); err == nil {
+		if free, err := g.lock(place); !free || err != nil {
+			return false, err
+		}
+	}
+	if err := g.store.root.Remove(entry); err != nil {
+		g.names = append(g.names, entry) // it is no link
+	}
+	return true, nil
+}
+
+// lock locks a result that is to be removed, and tells whether nobody uses it.
+func (g *garbage) lock(place string) (free bool, err error) {
+	dir, err := os.Open(g.store.path(place))
+	if errors.Is(err, fs.ErrNotExist) {
+		return true, nil
 	}
 	if err != nil {
 		return false, err
 	}
-	defer dir.Close()
-	if unix.Flock(int(dir.Fd()), unix.LOCK_EX|unix.LOCK_NB) != nil {
-		return false, nil // in use
+	if flock(dir, unix.LOCK_EX|unix.LOCK_NB) != nil {
+		return false, dir.Close()
 	}
-	return true, os.Rename(from, to)
+	g.locks = append(g.locks, dir)
+	g.names = append(g.names, place)
+	return true, nil
+}
+
+// takeOrphans takes the results that no key leads to: a process was killed before it
+// could give one its key, or still used one when another took its key.
+func (g *garbage) takeOrphans() error {
+	keys, err := g.store.keys()
+	if err != nil {
+		return err
+	}
+	led := make(map[string]bool)
+	for _, key := range keys {
+		if place, err := g.store.place(key); err == nil {
+			led[place] = true
+		}
+	}
+	names, err := g.store.root.ReadDir("results")
+	for _, name := range names {
+		place := path.Join("results", name)
+		if led[place] || slices.Contains(g.names, place) {
+			continue
+		}
+		if _, err := g.lock(place); err != nil {
+			return err
+		}
+	}
+	return err
 }

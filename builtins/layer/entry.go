@@ -1,8 +1,8 @@
 package layer
 
 import (
+	"bufio"
 	"context"
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -10,12 +10,13 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"imagebuilder/builtins/dirfd"
 	"imagebuilder/builtins/host"
 )
 
@@ -30,6 +31,8 @@ type Step struct {
 	// Intact finds out whether a result found in the store still is what was put there;
 	// nil: it is if it is there at all.
 	Intact func(data string) error
+
+	layer bool // its result is a layer, known by its content
 }
 
 // An Input is one thing that a step's result depends on.
@@ -39,7 +42,7 @@ type Input struct {
 }
 
 // format is part of every key: it changes when the same inputs give another result.
-const format = "imagebuilder layer 1"
+const format = "imagebuilder layer 2"
 
 func (st Step) key(base string) string {
 	h := sha256.New()
@@ -50,7 +53,7 @@ func (st Step) key(base string) string {
 // Meta describes an entry.
 type Meta struct {
 	Key     string    `json:"key"`
-	ID      string    `json:"id"` // of this very result: building a step anew gives it another one
+	ID      string    `json:"id,omitempty"` // of a layer: the SHA-256 of its archive (see tree.WriteArchive)
 	Base    string    `json:"base,omitempty"`
 	BaseID  string    `json:"base_id,omitempty"`
 	Step    string    `json:"step"`
@@ -61,11 +64,11 @@ type Meta struct {
 	Used    time.Time `json:"-"`
 }
 
-// An Entry is a result in the store. It is held, so that it is not removed, until
-// the store is closed.
+// An Entry is a result in the store. It is held, so that it neither goes nor changes,
+// until the store is closed.
 type Entry struct {
 	Meta
-	path string
+	path string   // of its own: whatever takes its key later has another
 	dir  *os.File // open, and locked
 }
 
@@ -84,29 +87,44 @@ type errMiss string
 
 func (e errMiss) Error() string { return string(e) }
 
+// place returns where the result of a key is, relative to the store.
+func (s *Store) place(key string) (string, error) {
+	text, err := s.root.Readlink(path.Join("entries", key))
+	if err != nil {
+		return "", err
+	}
+	return path.Join("results", path.Base(text)), nil
+}
+
 // find returns the entry of a key, held, or an errMiss.
 func (s *Store) find(key, baseID string, step Step) (*Entry, error) {
-	place := s.path("entries", key)
-	dir, err := os.Open(place)
+	place, err := s.place(key)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, errMiss("")
 	}
 	if err != nil {
-		return nil, err
+		return nil, errMiss("its place cannot be read")
 	}
-	e := &Entry{path: place, dir: dir}
-	if err := e.hold(baseID, step); err != nil {
+	dir, err := s.root.OpenFile(place, unix.O_RDONLY|unix.O_DIRECTORY, 0)
+	if err != nil {
+		return nil, errMiss("it is not in its place")
+	}
+	e := &Entry{path: s.path(place), dir: dir}
+	if err := s.hold(e, key, place, baseID, step); err != nil {
 		dir.Close()
 		return nil, err
 	}
 	return e, nil
 }
 
-func (e *Entry) hold(baseID string, step Step) error {
-	if err := unix.Flock(int(e.dir.Fd()), unix.LOCK_SH|unix.LOCK_NB); err != nil || !sameFile(e.dir, e.path) {
+func (s *Store) hold(e *Entry, key, place, baseID string, step Step) error {
+	if err := flock(e.dir, unix.LOCK_SH|unix.LOCK_NB); err != nil {
 		return errMiss("it was just removed")
 	}
-	meta, err := readMeta(e.path)
+	if now, err := s.place(key); err != nil || now != place {
+		return errMiss("it was just replaced")
+	}
+	meta, err := s.readMeta(key, place)
 	if err != nil {
 		return errMiss("its description cannot be read")
 	}
@@ -121,27 +139,31 @@ func (e *Entry) hold(baseID string, step Step) error {
 	return os.Chtimes(filepath.Join(e.path, "meta.json"), now, now)
 }
 
-func readMeta(dir string) (Meta, error) {
+// maxMeta bounds the size of a description.
+const maxMeta = 64 << 20
+
+// readMeta reads the description of a result.
+func (s *Store) readMeta(key, place string) (Meta, error) {
 	var meta Meta
-	name := filepath.Join(dir, "meta.json")
-	data, err := os.ReadFile(name)
+	name := path.Join(place, "meta.json")
+	data, err := s.root.ReadFile(name, maxMeta)
 	if err != nil {
 		return meta, err
 	}
 	if err := json.Unmarshal(data, &meta); err != nil {
 		return meta, err
 	}
-	if meta.Key != filepath.Base(dir) {
+	if meta.Key != key {
 		return meta, fmt.Errorf("%s is not of this entry", name)
 	}
-	st, err := os.Stat(name)
+	st, err := s.root.Lstat(name)
 	if err == nil {
-		meta.Used = st.ModTime()
+		meta.Used = time.Unix(st.Mtim.Unix())
 	}
 	return meta, err
 }
 
-// A Base is what a step is applied to: the key and the identity of a result.
+// A Base is what a step is applied to: the key and the identity of a layer.
 type Base struct{ Key, ID string }
 
 // Get returns the entry of a step and makes it with build if the store has none.
@@ -150,15 +172,28 @@ type Base struct{ Key, ID string }
 func (s *Store) Get(ctx context.Context, base Base, step Step, build func(dir string) error) (*Entry, Outcome, error) {
 	e, out, err := s.get(ctx, base, step, build)
 	if err == nil {
-		s.held = append(s.held, e)
+		s.keep(e)
 	}
 	return e, out, err
 }
 
+// keep holds an entry until the store is closed.
+func (s *Store) keep(e *Entry) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.held = append(s.held, e)
+}
+
+// anew tells whether a key is to be built whatever the store has.
+func (s *Store) anew(key string, step Step) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return (s.options.NoCache || s.options.Refresh && step.Network) && !s.built[key]
+}
+
 func (s *Store) get(ctx context.Context, base Base, step Step, build func(dir string) error) (*Entry, Outcome, error) {
 	out := Outcome{Key: step.key(base.Key)}
-	force := (s.options.NoCache || s.options.Refresh && step.Network) && !s.built[out.Key]
-	if !force {
+	if !s.anew(out.Key, step) {
 		e, err := s.find(out.Key, base.ID, step)
 		if out.Hit = err == nil; out.Hit {
 			return e, out, nil
@@ -169,6 +204,7 @@ func (s *Store) get(ctx context.Context, base Base, step Step, build func(dir st
 		return nil, out, err
 	}
 	defer s.unlockKey(lock)
+	force := s.anew(out.Key, step) // another goroutine may have built it meanwhile
 	if force {
 		out.Why = "asked for"
 	} else {
@@ -181,8 +217,15 @@ func (s *Store) get(ctx context.Context, base Base, step Step, build func(dir st
 			return nil, out, err
 		}
 		out.Why = string(miss)
+		if e := s.pull(ctx, base, step, out.Key); e != nil {
+			out.Hit = true
+			return e, out, nil
+		}
 	}
-	e, err := s.make(base, step, out.Key, build)
+	e, err := s.make(base, step, out.Key, build, "")
+	if err == nil {
+		s.push(ctx, e)
+	}
 	return e, out, err
 }
 
@@ -202,7 +245,7 @@ func (s *Store) Revise(ctx context.Context, step Step, revise func(old *Entry, d
 		return nil, err
 	}
 	if old != nil {
-		s.held = append(s.held, old)
+		s.keep(old)
 	}
 	e, err := s.make(Base{}, step, key, func(dir string) error {
 		keep, err := revise(old, dir)
@@ -210,113 +253,109 @@ func (s *Store) Revise(ctx context.Context, step Step, revise func(old *Entry, d
 			return errKept
 		}
 		return err
-	})
+	}, "")
 	switch {
 	case errors.Is(err, errKept):
 		return old, nil
 	case err == nil:
-		s.held = append(s.held, e)
+		s.keep(e)
 	}
 	return e, err
 }
 
 var errKept = errors.New("internal error: nothing is kept")
 
-// make builds an entry in a staging directory and moves it to its place.
-func (s *Store) make(base Base, step Step, key string, build func(dir string) error) (*Entry, error) {
+// make builds an entry in a staging directory and moves it to its place. One that is to
+// have an identity, and has another, is an error.
+func (s *Store) make(base Base, step Step, key string, build func(dir string) error, id string) (*Entry, error) {
 	dir, err := s.stage()
 	if err != nil {
 		return nil, err
 	}
 	e := &Entry{path: dir.Name(), dir: dir}
-	e.Meta = Meta{Key: key, ID: rand.Text(), Base: base.Key, BaseID: base.ID, Step: step.Name, Summary: step.Summary,
+	e.Meta = Meta{Key: key, Base: base.Key, BaseID: base.ID, Step: step.Name, Summary: step.Summary,
 		Inputs: shortened(step.Inputs), Created: s.options.Clock()}
 	err = host.Mkdir(e.Data())
 	if err == nil {
 		err = build(e.Data())
 	}
 	if err == nil {
-		err = s.commit(e)
+		err = s.commit(e, step.layer, id)
 	}
 	if err != nil {
-		return nil, errors.Join(err, s.full(), os.RemoveAll(dir.Name()), dir.Close())
+		return nil, errors.Join(err, s.full(), s.discard(dir))
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.built[key] = true
 	return e, nil
 }
 
-// commit makes a finished entry durable, then visible, in one rename.
-func (s *Store) commit(e *Entry) error {
-	if err := os.RemoveAll(filepath.Join(e.path, "work")); err != nil {
-		return err
+// commit seals a finished entry, makes it durable and then visible.
+func (s *Store) commit(e *Entry, isLayer bool, id string) error {
+	staged := path.Join("staging", filepath.Base(e.path))
+	sealed, err := sealing.Run(context.Background(), nil, isLayer, e.dir)
+	if err != nil {
+		return fmt.Errorf("cannot seal the result: %w", err)
 	}
-	var err error
-	if e.Size, err = diskUsage(e.Data()); err != nil {
-		return err
+	if e.Size, e.ID = sealed.Size, sealed.ID; id != "" && id != e.ID {
+		return fmt.Errorf("it is another layer than the one that was asked for: its content has the SHA-256 %s, not %s", e.ID, id)
 	}
-	data, err := json.Marshal(e.Meta)
+	text, err := json.Marshal(e.Meta)
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(filepath.Join(e.path, "meta.json"), data, 0o600); err != nil {
+	err = s.root.WriteFile(path.Join(staged, "meta.json"), 0o600, func(w *bufio.Writer) error { _, err := w.Write(text); return err })
+	if err != nil {
 		return err
 	}
 	if err := unix.Syncfs(int(e.dir.Fd())); err != nil {
 		return fmt.Errorf("cannot sync the result: %w", err)
 	}
-	return s.publish(e)
+	return s.publish(e, staged)
 }
 
-// publish puts a durable entry in its place and lets other processes use it.
-func (s *Store) publish(e *Entry) error {
+// publish puts a durable entry in its place and gives it its key. What had that before
+// is removed, unless a process uses it.
+func (s *Store) publish(e *Entry, staged string) error {
 	guard, err := s.guard(unix.LOCK_SH)
 	if err != nil {
 		return err
 	}
 	defer guard.Close()
-	place := s.path("entries", e.Key)
-	if err := s.retire(place); err != nil {
+	place, entry := path.Join("results", path.Base(staged)), path.Join("entries", e.Key)
+	before, err := s.place(e.Key)
+	if err != nil { // there is none, or something that is no link
+		if err := s.erase(entry); err != nil {
+			return err
+		}
+	}
+	if err := s.root.RenameNew(staged, place); err != nil {
 		return err
 	}
-	if err := os.Rename(e.path, place); err != nil {
+	e.path = s.path(place)
+	if err := s.root.Sync("results"); err != nil {
 		return err
 	}
-	e.path = place
-	if err := unix.Flock(int(e.dir.Fd()), unix.LOCK_SH); err != nil {
+	if err := s.root.Remove(dirfd.TempName(entry)); err != nil {
 		return err
 	}
-	return syncDir(s.path("entries"))
-}
-
-// retire moves an entry that is about to be replaced out of the way. Processes that
-// use it keep it; it is removed when none does.
-func (s *Store) retire(place string) error {
-	dir, err := os.MkdirTemp(s.path("staging"), "old-")
-	if err != nil {
+	if err := s.root.Symlink(path.Join("..", place), dirfd.TempName(entry), false); err != nil {
 		return err
 	}
-	err = unix.Renameat2(unix.AT_FDCWD, place, unix.AT_FDCWD, dir, unix.RENAME_EXCHANGE)
-	if errors.Is(err, fs.ErrNotExist) {
-		return os.Remove(dir)
-	}
-	if err != nil {
+	if err := s.root.Rename(dirfd.TempName(entry), entry); err != nil {
 		return err
 	}
-	if err := os.Remove(place); err != nil { // the empty directory that took its place
+	if err := flock(e.dir, unix.LOCK_SH); err != nil {
 		return err
 	}
-	if err := removeUnlocked(dir); err != nil && !errors.Is(err, errInUse) {
+	if err := s.root.Sync("entries"); err != nil || before == "" {
 		return err
+	}
+	if err := s.eraseUnused([]string{before}); err != nil {
+		s.options.Log.Warn("cannot remove what was built anew", "cause", err)
 	}
 	return nil
-}
-
-func syncDir(name string) error {
-	dir, err := os.Open(name)
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
 }
 
 // shortened keeps descriptions small: what is long is kept as its digest.
@@ -329,27 +368,4 @@ func shortened(inputs []Input) []Input {
 		short[i] = in
 	}
 	return short
-}
-
-// diskUsage adds up the blocks of a tree, those of a hard-linked file once.
-func diskUsage(dir string) (int64, error) {
-	var total int64
-	type inode struct{ dev, ino uint64 }
-	seen := make(map[inode]bool)
-	err := filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		info, err := d.Info()
-		if err != nil {
-			return err
-		}
-		st := info.Sys().(*syscall.Stat_t)
-		if key := (inode{uint64(st.Dev), st.Ino}); st.Nlink == 1 || d.IsDir() || !seen[key] {
-			seen[key] = true
-			total += st.Blocks * 512
-		}
-		return nil
-	})
-	return total, err
 }

@@ -1,18 +1,17 @@
 package layer
 
 import (
+	"bufio"
 	"encoding/json"
-	"fmt"
-	"os"
+	"path"
 	"strings"
-
-	"golang.org/x/sys/unix"
 )
 
 // A History remembers what the steps of a recipe depended on when it last ran, to
 // tell what has changed since.
 type History struct {
-	file   string
+	store  *Store
+	file   string // below the store
 	before []record
 	now    []record
 }
@@ -26,8 +25,8 @@ type record struct {
 
 // History opens the history kept under a name, which is a digest or a plain word.
 func (s *Store) History(name string) *History {
-	h := &History{file: s.path("history", name+".json")}
-	if data, err := os.ReadFile(h.file); err == nil {
+	h := &History{store: s, file: path.Join("history", name+".json")}
+	if data, err := s.root.ReadFile(h.file, maxMeta); err == nil {
 		// What cannot be read explains nothing, and is overwritten at the end.
 		json.Unmarshal(data, &h.before)
 	}
@@ -87,9 +86,5 @@ func (h *History) Save() error {
 	if err != nil {
 		return err
 	}
-	tmp := fmt.Sprintf("%s.%d", h.file, os.Getpid())
-	if err := os.WriteFile(tmp, data, 0o600); err != nil {
-		return err
-	}
-	return unix.Rename(tmp, h.file)
+	return h.store.root.Replace(h.file, 0o600, func(w *bufio.Writer) error { _, err := w.Write(data); return err })
 }

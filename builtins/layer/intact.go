@@ -1,45 +1,36 @@
 package layer
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"os"
+
+	"imagebuilder/builtins/digest"
 )
 
 // Intact finds out whether a file of an entry still is what was stored. It is if it has
 // its size and was last written before its description was; a file that was written to
 // since is read, as a copy of a store is right, too.
-func Intact(file, description string, size int64, digest string) error {
-	f, err := os.Open(file)
+func Intact(file, description string, size int64, sum string) error {
+	st, err := os.Lstat(file)
 	if err != nil {
 		return err
 	}
-	defer f.Close()
-	st, err := f.Stat()
+	told, err := os.Lstat(description)
 	if err != nil {
 		return err
 	}
-	told, err := os.Stat(description)
-	if err != nil {
-		return err
-	}
-	if !st.Mode().IsRegular() || st.Size() != size || digest == "" {
+	if !st.Mode().IsRegular() || st.Size() != size || sum == "" {
 		return fmt.Errorf("%s is not as it was stored", file)
 	}
 	if !st.ModTime().After(told.ModTime()) {
 		return nil
 	}
-	h := sha256.New()
-	if _, err := io.Copy(h, f); err != nil {
-		return err
+	now, _, err := digest.File(file)
+	if err == nil && now.String() != sum {
+		err = fmt.Errorf("%s was changed after it was stored", file)
 	}
-	if hex.EncodeToString(h.Sum(nil)) != digest {
-		return fmt.Errorf("%s was changed after it was stored", file)
-	}
-	return nil
+	return err
 }
 
 // intact finds out whether the result of a step can be used.

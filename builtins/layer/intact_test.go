@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"imagebuilder/builtins/layer"
 )
 
@@ -28,7 +30,12 @@ func TestADamagedEntryIsBuiltAnew(t *testing.T) {
 		{"no file", func(place string) error { return os.Remove(place + "/data/file") }, "it is damaged: "},
 		{"an empty description", func(place string) error { return os.Truncate(place+"/meta.json", 0) }, "its description cannot be read"},
 		{"a description of nothing", func(place string) error { return os.WriteFile(place+"/meta.json", []byte("{}"), 0o600) }, "its description cannot be read"},
+		{"a description that waits for its other end", func(place string) error {
+			os.Remove(place + "/meta.json")
+			return unix.Mkfifo(place+"/meta.json", 0o600)
+		}, "its description cannot be read"},
 		{"nothing", func(place string) error { os.RemoveAll(place); return os.Mkdir(place, 0o700) }, "its description cannot be read"},
+		{"not there", func(place string) error { return os.RemoveAll(place) }, "it is not in its place"},
 	}
 	for _, test := range tests {
 		t.Run(test.summary, func(t *testing.T) {
@@ -49,7 +56,11 @@ func TestADamagedEntryIsBuiltAnew(t *testing.T) {
 				return out
 			}
 			key := get().Key
-			if err := test.damage(filepath.Join(dir, "entries", key)); err != nil {
+			place, err := filepath.EvalSymlinks(filepath.Join(dir, "entries", key))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := test.damage(place); err != nil {
 				t.Fatal(err)
 			}
 			if out := get(); out.Hit || !strings.HasPrefix(out.Why, test.why) {
@@ -70,6 +81,7 @@ func TestCollectRemovesWhatHasNoDescription(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.Close()
+	s = open(t, dir, layer.Options{})
 	for name, text := range map[string]string{"empty": "", "braces": "{}"} {
 		place := filepath.Join(dir, "entries", name)
 		if err := os.Mkdir(place, 0o700); err != nil {

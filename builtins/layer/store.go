@@ -1,36 +1,43 @@
-// Package layer keeps what build steps made: each result is an entry of a store,
-// found again by a key made of everything it depends on. A root file system is a
-// chain of such entries. The package decides what is reused, built, waited for and
-// thrown away; what a step does is its caller's business.
+// Package layer keeps what build steps made: each result is found again by a key made of
+// everything it depends on. A root file system is a chain of such results. The package
+// decides what is reused, built, waited for and thrown away; what a step does, and what a
+// result is good for, is its callers' business.
 //
-// A store may be used by any number of processes at once. On disk it is
+// A store may be used by any number of processes at once, and by the goroutines of each.
+// On disk it is
 //
-//	entries/<key>/       one result: meta.json and data/, the layer or the files
-//	staging/<random>/    results in the making, and old ones on their way out
+//	entries/<key>        a link to the result of a key
+//	results/<random>/    meta.json and data/, the layer or the files
+//	staging/<random>/    results in the making
 //	locks/<key>          held by the one builder of a key
 //	partial/             downloads that were cut
 //	logs/<run>/          what steps have printed
 //	history/<recipe>     what the steps of a recipe depended on when it last ran
 //	mnt/                 empty; where children mount, each in its own namespace
 //
-// An entry that is in use is held by a shared lock on its directory, one in the
-// making by an exclusive lock: so whatever a killed process leaves is known by its
+// A result never changes and never moves: whoever uses one holds it by a shared lock on
+// its directory, and what is built anew takes its key, but not its place. What is in the
+// making has an exclusive lock. So whatever a killed process leaves is known by its
 // missing lock and removed by the next.
 package layer
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
 	"os"
+	"path"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"imagebuilder/builtins/dirfd"
 	"imagebuilder/builtins/host"
 	"imagebuilder/builtins/sandbox"
 )
@@ -44,21 +51,25 @@ type Options struct {
 	NoOverlay bool         // work on plain copies, without reuse
 	NoCache   bool         // build every step anew
 	Refresh   bool         // build every step anew that reads the network
+	Remote    Remote       // a store elsewhere; nil: there is none
 	Clock     host.Clock   // nil: the system's
 	Log       *slog.Logger // nil: none
 }
 
-// A Store is an open store.
+// A Store is an open store. Its methods may be called by several goroutines.
 type Store struct {
-	dir     string
-	options Options
-	plain   bool            // overlayfs is not used
-	built   map[string]bool // keys built by this run
-	held    []*Entry        // entries used by this run
-	run     *os.File        // staging directory of this run, for plain trees; nil until needed
+	dir       string
+	root      *dirfd.Dir
+	options   Options
+	noOverlay bool // overlayfs is not used
+
+	mu    sync.Mutex
+	built map[string]bool // keys built by this run
+	held  []*Entry        // entries used by this run
+	run   *os.File        // staging directory of this run, for plain directories; nil until needed
 }
 
-var subdirectories = []string{"entries", "staging", "locks", "partial", "logs", "history", "mnt"}
+var subdirectories = []string{"entries", "results", "staging", "locks", "partial", "logs", "history", "mnt"}
 
 // Open opens the store in dir, which it makes if needed, and removes what killed
 // processes have left there.
@@ -70,7 +81,7 @@ func Open(dir string, options Options) (*Store, error) {
 		options.Log = slog.New(slog.DiscardHandler)
 	}
 	if options.Clock == nil {
-		options.Clock = time.Now
+		options.Clock = host.SystemClock
 	}
 	dir, err := filepath.Abs(dir)
 	if err != nil {
@@ -81,9 +92,14 @@ func Open(dir string, options Options) (*Store, error) {
 			return nil, fmt.Errorf("cannot make the cache: %w", err)
 		}
 	}
-	s := &Store{dir: dir, options: options, plain: options.NoOverlay, built: make(map[string]bool)}
-	if err := errors.Join(s.sweep(), s.sweepOld()); err != nil {
-		return nil, fmt.Errorf("cannot clean the cache %s: %w", dir, err)
+	root, err := dirfd.Open(dir, dirfd.Refuse)
+	if err != nil {
+		return nil, fmt.Errorf("cannot open the cache: %w", err)
+	}
+	s := &Store{dir: dir, root: root, options: options, noOverlay: options.NoOverlay, built: make(map[string]bool)}
+	if err := errors.Join(s.sweepStaging(), s.sweepOld()); err != nil {
+		// Whatever it is, it is in nobody's way but that of the disk's size.
+		options.Log.Warn("cannot clean the cache", "cache", dir, "cause", err)
 	}
 	return s, nil
 }
@@ -91,19 +107,22 @@ func Open(dir string, options Options) (*Store, error) {
 // Close lets go of all that the run used, removes what it does not leave behind and,
 // if it has built something, shrinks the store to its size.
 func (s *Store) Close() error {
+	s.mu.Lock()
+	held, run, built := s.held, s.run, len(s.built) > 0
+	s.held, s.run, s.built = nil, nil, make(map[string]bool)
+	s.mu.Unlock()
 	var errs []error
-	defer func() { s.held, s.run, s.built = nil, nil, make(map[string]bool) }()
-	for _, e := range s.held {
+	for _, e := range held {
 		errs = append(errs, e.dir.Close())
 	}
-	if s.run != nil {
-		errs = append(errs, os.RemoveAll(s.run.Name()), s.run.Close())
+	if run != nil {
+		errs = append(errs, s.erase(path.Join("staging", filepath.Base(run.Name()))), run.Close())
 	}
-	if len(s.built) > 0 {
+	if built {
 		_, err := s.Collect(s.options.MaxSize)
 		errs = append(errs, err)
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, s.root.Close())...)
 }
 
 func (s *Store) path(elem ...string) string {
@@ -117,35 +136,29 @@ func (s *Store) Point() string { return s.path("mnt") }
 func (s *Store) Dir() string { return s.dir }
 
 // CheckOverlay finds out whether overlayfs can serve here and falls back to plain
-// copies if not. It must be called before the first tree is made.
+// copies if not. It must be called before the first state is made.
 func (s *Store) CheckOverlay(ctx context.Context) error {
-	if s.plain {
+	if s.noOverlay {
 		return nil
 	}
 	dir, err := s.stage()
 	if err != nil {
 		return err
 	}
-	defer dir.Close()
-	defer os.RemoveAll(dir.Name())
+	defer s.discard(dir)
 	sub := func(name string) string { return filepath.Join(dir.Name(), name) }
 	if err := errors.Join(os.Mkdir(sub("lower"), 0o755), os.Mkdir(sub("upper"), 0o755), os.Mkdir(sub("work"), 0o755)); err != nil {
 		return err
 	}
-	rootfs := sandbox.Rootfs{Lower: []string{sub("lower")}, Upper: sub("upper"), Work: sub("work"), Point: s.Point()}
-	_, err = sandbox.Run(ctx, sandbox.Spec{Rootfs: rootfs}, discard{})
+	_, err = nothing.Run(ctx, []sandbox.Stack{{Lower: []string{sub("lower")}, Upper: sub("upper"), Work: sub("work"), Point: s.Point()}}, false)
 	if errors.Is(err, sandbox.ErrOverlay) {
 		s.options.Log.Warn("overlayfs cannot be used in the cache: working on plain copies, nothing will be reused",
 			"cache", s.dir, "cause", err)
-		s.plain = true
+		s.noOverlay = true
 		return nil
 	}
 	return err
 }
-
-type discard struct{}
-
-func (discard) Write(p []byte) (int, error) { return len(p), nil }
 
 // stage makes a directory for something in the making and locks it.
 func (s *Store) stage() (*os.File, error) {
@@ -154,15 +167,20 @@ func (s *Store) stage() (*os.File, error) {
 		return nil, err
 	}
 	defer guard.Close()
-	name, err := os.MkdirTemp(s.path("staging"), "")
-	if err != nil {
+	name := s.path("staging", rand.Text())
+	if err := os.Mkdir(name, 0o700); err != nil {
 		return nil, err
 	}
 	dir, err := os.Open(name)
 	if err != nil {
 		return nil, err
 	}
-	return dir, unix.Flock(int(dir.Fd()), unix.LOCK_EX)
+	return dir, flock(dir, unix.LOCK_EX)
+}
+
+// discard removes what was staged.
+func (s *Store) discard(dir *os.File) error {
+	return errors.Join(s.erase(path.Join("staging", filepath.Base(dir.Name()))), dir.Close())
 }
 
 // guard keeps those who make, publish or use directories (shared) apart from those
@@ -172,20 +190,23 @@ func (s *Store) guard(how int) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	for {
-		if err = unix.Flock(int(f.Fd()), how); err != unix.EINTR {
-			break
-		}
-	}
-	if err != nil {
+	if err := flock(f, how); err != nil {
 		f.Close()
 		return nil, err
 	}
 	return f, nil
 }
 
-// sweep removes staging directories that no process holds.
-func (s *Store) sweep() error {
+func flock(f *os.File, how int) error {
+	for {
+		if err := unix.Flock(int(f.Fd()), how); err != unix.EINTR {
+			return err
+		}
+	}
+}
+
+// sweepStaging removes staging directories that no process holds.
+func (s *Store) sweepStaging() error {
 	guard, err := s.guard(unix.LOCK_EX)
 	if err != nil {
 		return err
@@ -195,30 +216,29 @@ func (s *Store) sweep() error {
 	if err != nil {
 		return err
 	}
-	for _, name := range names {
-		if err := removeUnlocked(s.path("staging", name)); err != nil && !errors.Is(err, errInUse) {
-			return err
-		}
+	for i, name := range names {
+		names[i] = path.Join("staging", name)
 	}
-	return nil
+	return s.eraseUnused(names)
 }
 
-var errInUse = errors.New("in use")
-
-// removeUnlocked removes a directory unless a process holds a lock on it.
-func removeUnlocked(name string) error {
-	dir, err := os.Open(name)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+// eraseUnused removes those directories that no process holds a lock on.
+func (s *Store) eraseUnused(names []string) error {
+	var unused []string
+	for _, name := range names {
+		dir, err := os.Open(s.path(name))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		defer dir.Close() // it stays locked until it is gone
+		if flock(dir, unix.LOCK_EX|unix.LOCK_NB) == nil {
+			unused = append(unused, name)
+		}
 	}
-	if err != nil {
-		return err
-	}
-	defer dir.Close()
-	if err := unix.Flock(int(dir.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		return errInUse
-	}
-	return os.RemoveAll(name)
+	return s.erase(unused...)
 }
 
 // lockKey makes this process the one builder of a key. It waits for another one
@@ -230,12 +250,12 @@ func (s *Store) lockKey(ctx context.Context, key string) (*os.File, error) {
 		if err != nil {
 			return nil, err
 		}
-		err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		err = flock(f, unix.LOCK_EX|unix.LOCK_NB)
 		if err == nil && sameFile(f, name) {
 			return f, nil
 		}
 		f.Close()
-		if err != nil && err != unix.EWOULDBLOCK && err != unix.EINTR {
+		if err != nil && err != unix.EWOULDBLOCK {
 			return nil, err
 		}
 		if wait == 160*time.Millisecond {
@@ -294,7 +314,7 @@ func (s *Store) sweepOld() error {
 		errs = append(errs, err)
 		for _, f := range files {
 			if info, err := f.Info(); err == nil && time.Since(info.ModTime()) > 7*24*time.Hour {
-				errs = append(errs, os.RemoveAll(s.path(sub, f.Name())))
+				errs = append(errs, s.root.RemoveAll(path.Join(sub, f.Name())))
 			}
 		}
 	}

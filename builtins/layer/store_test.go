@@ -10,13 +10,17 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"imagebuilder/builtins/layer"
 	"imagebuilder/builtins/sandbox"
+	"imagebuilder/builtins/tree"
 )
 
 func TestMain(m *testing.M) {
-	sandbox.Main()
+	if code, ok := sandbox.Main(append(layer.Tasks, tree.Editing)...); ok {
+		os.Exit(code)
+	}
 	os.Exit(m.Run())
 }
 
@@ -176,15 +180,11 @@ func TestReplacedWhileUsed(t *testing.T) {
 	if text, _ := os.ReadFile(e.Data() + "/file"); string(text) != "new" {
 		t.Errorf("the new entry holds %q", text)
 	}
-	if e.ID == old.ID {
-		t.Error("the new entry has the identity of the old one")
-	}
-	if names, _ := os.ReadDir(dir + "/staging"); len(names) != 1 {
-		t.Errorf("the old entry, still in use, is not kept: %v", names)
+	if text, _ := os.ReadFile(old.Data() + "/file"); string(text) != "old" {
+		t.Errorf("what is used has become %q", text)
 	}
 	user.Close()
-	open(t, dir, layer.Options{})
-	if names, _ := os.ReadDir(dir + "/staging"); len(names) != 0 {
+	if names, _ := os.ReadDir(dir + "/results"); len(names) != 1 {
 		t.Errorf("the old entry is kept for ever: %v", names)
 	}
 }
@@ -206,20 +206,30 @@ func TestCollect(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, dir, layer.Options{})
 	big := func(dir string) error { return os.WriteFile(dir+"/file", make([]byte, 1<<20), 0o644) }
+	var keys []string
 	for i := range 4 {
-		if _, _, err := s.Get(ctx, layer.Base{}, step(fmt.Sprint("step", i)), big); err != nil {
+		e, _, err := s.Get(ctx, layer.Base{}, step(fmt.Sprint("step", i)), big)
+		if err != nil {
 			t.Fatal(err)
 		}
+		keys = append(keys, e.Key)
 	}
 	if removed, err := s.Collect(0); err != nil || len(removed) != 0 {
 		t.Fatalf("removed %v, which is in use: %v", removed, err)
 	}
 	s.Close()
+	for i, key := range keys {
+		used := time.Now().Add(time.Duration(i-10) * time.Hour)
+		if err := os.Chtimes(filepath.Join(dir, "entries", key, "meta.json"), used, used); err != nil {
+			t.Fatal(err)
+		}
+	}
 	s = open(t, dir, layer.Options{})
 	if _, _, err := s.Get(ctx, layer.Base{}, step("step0"), nil); err != nil { // the oldest, used again
 		t.Fatal(err)
 	}
 	s.Close()
+	s = open(t, dir, layer.Options{})
 	removed, err := s.Collect(5 << 19) // two and a half
 	if err != nil {
 		t.Fatal(err)
@@ -234,6 +244,99 @@ func TestCollect(t *testing.T) {
 	list, err := s.List()
 	if err != nil || len(list) != 2 || list[0].Step != "step0" {
 		t.Errorf("left %v: %v", list, err)
+	}
+	if names, _ := os.ReadDir(dir + "/results"); len(names) != 2 {
+		t.Errorf("results left: %v", names)
+	}
+}
+
+// Goroutines of one process share a store, as downloads do.
+func TestConcurrentGoroutines(t *testing.T) {
+	s := open(t, t.TempDir(), layer.Options{})
+	var calls atomic.Int32
+	var group sync.WaitGroup
+	for i := range 40 {
+		group.Go(func() {
+			if _, _, err := s.Get(ctx, layer.Base{}, step("a", fmt.Sprint(i%10)), write(&calls, "text")); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	group.Wait()
+	if calls.Load() != 10 {
+		t.Errorf("built %d times, want 10", calls.Load())
+	}
+}
+
+// A shelf is a store elsewhere that is in memory. With rot, what comes back is damaged.
+type shelf struct {
+	mu    sync.Mutex
+	metas map[string]layer.Meta
+	texts map[string]string
+	rot   bool
+	down  bool
+}
+
+func (f *shelf) Look(_ context.Context, address string) (*layer.Meta, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.down {
+		return nil, errors.New("nobody answers")
+	}
+	if meta, ok := f.metas[address]; ok {
+		return &meta, nil
+	}
+	return nil, nil
+}
+
+func (f *shelf) Pull(_ context.Context, address, dir string) error {
+	text := f.texts[address]
+	if f.rot {
+		text += "rot"
+	}
+	name := filepath.Join(dir, "file")
+	then := time.Unix(1e9, 0)
+	return errors.Join(os.WriteFile(name, []byte(text), 0o644), os.Chtimes(name, then, then), os.Chtimes(dir, then, then))
+}
+
+func (f *shelf) Push(_ context.Context, address string, meta layer.Meta, dir string) error {
+	text, err := os.ReadFile(filepath.Join(dir, "file"))
+	f.metas[address], f.texts[address] = meta, string(text)
+	return err
+}
+
+func TestRemote(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root: mounts")
+	}
+	f := &shelf{metas: make(map[string]layer.Meta), texts: make(map[string]string)}
+	tests := []struct {
+		summary   string
+		rot, down bool
+		hit       bool
+	}{
+		{"what nobody has is built", false, false, false},
+		{"what somebody has is taken", false, false, true},
+		{"what is not what it should be is built", true, false, false},
+		{"and so it is when nobody answers", false, true, false},
+	}
+	for _, test := range tests {
+		t.Run(test.summary, func(t *testing.T) {
+			f.rot, f.down = test.rot, test.down
+			s := open(t, t.TempDir(), layer.Options{Remote: f})
+			state := s.NewState()
+			out, err := state.Change(ctx, step("a"), func(_ context.Context, stack sandbox.Stack) error {
+				name := filepath.Join(stack.Upper, "file")
+				then := time.Unix(1e9, 0)
+				return errors.Join(os.WriteFile(name, []byte("text"), 0o644), os.Chtimes(name, then, then), os.Chtimes(stack.Upper, then, then))
+			})
+			if err != nil || out.Hit != test.hit {
+				t.Errorf("hit %v, %v", out.Hit, err)
+			}
+			if text, _ := os.ReadFile(filepath.Join(state.Stack().Lower[0], "file")); string(text) != "text" {
+				t.Errorf("the layer holds %q", text)
+			}
+		})
 	}
 }
 

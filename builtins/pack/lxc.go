@@ -1,7 +1,6 @@
 package pack
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"path/filepath"
@@ -9,6 +8,7 @@ import (
 	"time"
 
 	"imagebuilder/builtins/sandbox"
+	"imagebuilder/builtins/tree"
 )
 
 // LXCMetadata is what LXC is told of an image: the content of meta.tar.xz, as
@@ -112,7 +112,7 @@ func (m LXCMetadata) Write(ctx context.Context, dir, name string) error {
 
 // LXCMeta makes meta.tar.xz for the root file system of the job.
 func (j Job) LXCMeta(ctx context.Context, m LXCMetadata) error {
-	answer, err := sandbox.Run(ctx, sandbox.Spec{Rootfs: j.Rootfs, Look: &sandbox.Look{Op: "devices", Path: "/dev"}}, new(bytes.Buffer))
+	answer, err := tree.Looking.Run(ctx, []sandbox.Stack{j.Stack}, tree.Look{Op: "devices", Path: "/dev"})
 	if err != nil {
 		return err
 	}

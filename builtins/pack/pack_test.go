@@ -205,14 +205,14 @@ func TestPublish(t *testing.T) {
 		}
 		return b.String()
 	}
-	if err := pack.Publish(dir, []pack.Result{result("x", "one"), result("y", "same")}); err != nil {
+	if err := pack.Publish(context.Background(), dir, []pack.Result{result("x", "one"), result("y", "same")}); err != nil {
 		t.Fatal(err)
 	}
 	if got := list(); got != "x 644 one\ny 644 same\n" {
 		t.Errorf("the first set:\n%s", got)
 	}
 	before, _ := os.Stat(filepath.Join(dir, "y"))
-	if err := pack.Publish(dir, []pack.Result{result("x", "two"), result("y", "same")}); err != nil {
+	if err := pack.Publish(context.Background(), dir, []pack.Result{result("x", "two"), result("y", "same")}); err != nil {
 		t.Fatal(err)
 	}
 	if got := list(); got != "x 644 two\ny 644 same\n" {
@@ -223,7 +223,7 @@ func TestPublish(t *testing.T) {
 	}
 	broken := result("z", "three")
 	os.Remove(broken.Path)
-	if err := pack.Publish(dir, []pack.Result{result("x", "three"), broken}); err == nil {
+	if err := pack.Publish(context.Background(), dir, []pack.Result{result("x", "three"), broken}); err == nil {
 		t.Error("a missing file is no error")
 	}
 	if got := list(); got != "x 644 two\ny 644 same\n" {
@@ -233,11 +233,20 @@ func TestPublish(t *testing.T) {
 	if err := os.WriteFile(damaged.Path, []byte("FOUR"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := pack.Publish(dir, []pack.Result{damaged}); !errors.Is(err, pack.ErrDamaged) {
+	if err := pack.Publish(context.Background(), dir, []pack.Result{damaged}); !errors.Is(err, pack.ErrDamaged) {
 		t.Errorf("a file with another digest: %v", err)
 	}
 	if got := list(); got != "x 644 two\ny 644 same\n" {
 		t.Errorf("after a damaged file:\n%s", got)
+	}
+	if err := os.Mkdir(filepath.Join(dir, "z"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := pack.Publish(context.Background(), dir, []pack.Result{result("x", "five"), result("z", "six")}); !errors.Is(err, syscall.EISDIR) {
+		t.Errorf("a directory in the way: %v", err)
+	}
+	if got := list(); !strings.HasPrefix(got, "x 644 two\ny 644 same\n") {
+		t.Errorf("after a directory in the way:\n%s", got)
 	}
 }
 
@@ -250,7 +259,9 @@ func TestPublishOverPipe(t *testing.T) {
 	}
 	done := make(chan error, 1)
 	empty := fmt.Sprintf("%x", sha256.Sum256(nil))
-	go func() { done <- pack.Publish(dir, []pack.Result{{Path: kept, Name: "x", SHA256: empty}}) }()
+	go func() {
+		done <- pack.Publish(context.Background(), dir, []pack.Result{{Path: kept, Name: "x", SHA256: empty}})
+	}()
 	select {
 	case err := <-done:
 		if st, _ := os.Lstat(name); err != nil || !st.Mode().IsRegular() {

@@ -1,16 +1,18 @@
 package pack
 
 import (
+	"context"
 	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
+
+	"imagebuilder/builtins/digest"
+	"imagebuilder/builtins/dirfd"
 )
 
 // A Result is a finished file that is to appear in a directory.
@@ -21,64 +23,76 @@ type Result struct {
 	SHA256 string
 }
 
-// Publish puts a set of files into dir, which it makes if needed. All of them are
-// written and synced before the first appears under its name, so that a failure
-// leaves the directory as it was. A file that is there already, byte for byte, stays.
-func Publish(dir string, set []Result) (err error) {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+// ErrDamaged is the cause where a kept file is no longer what it was.
+var ErrDamaged = errors.New("the kept file is damaged")
+
+// Publish puts a set of files into a directory, which it makes if needed. All of them are
+// written and synced before the first appears under its name, and whatever is in the way
+// is found before that, so that what fails until then leaves the directory as it was. A
+// file that is there already, byte for byte, stays.
+func Publish(ctx context.Context, name string, set []Result) (err error) {
+	if err := os.MkdirAll(name, 0o755); err != nil {
 		return err
 	}
-	var staged []*stagedFile
-	defer func() {
-		for _, f := range staged {
-			err = errors.Join(err, f.discard())
-		}
-	}()
+	dir, err := dirfd.Open(name, dirfd.Refuse)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	p := publication{dir: dir, staged: make(map[string]*dirfd.Writer)}
+	defer func() { err = errors.Join(err, p.discard()) }()
 	for _, r := range set {
-		f, err := r.stage(dir)
+		if err = context.Cause(ctx); err == nil {
+			err = p.stage(r)
+		}
 		if err != nil {
-			return fmt.Errorf("cannot write %s: %w", filepath.Join(dir, r.Name), err)
-		}
-		staged = append(staged, f)
-	}
-	for i, f := range staged {
-		if err := f.appear(filepath.Join(dir, set[i].Name)); err != nil {
-			return err
+			return fmt.Errorf("cannot write %s: %w", filepath.Join(name, r.Name), err)
 		}
 	}
-	return syncDir(dir)
+	for _, r := range set {
+		if err := p.appear(r.Name); err != nil {
+			return fmt.Errorf("cannot write %s: %w", filepath.Join(name, r.Name), err)
+		}
+	}
+	return dir.Sync(".")
 }
 
-// A stagedFile is written and synced but not to be seen yet. It has no name, so that
-// it vanishes with this process, or a hidden one where the file system knows no files
-// without. A nil one is there already.
-type stagedFile struct {
-	*os.File
-	hidden string
+// A publication is a set of files that are written and synced but not to be seen yet, by
+// their names.
+type publication struct {
+	dir    *dirfd.Dir
+	staged map[string]*dirfd.Writer
 }
 
-// stage copies the file to a staged one in dir.
-func (r Result) stage(dir string) (*stagedFile, error) {
-	if same, err := r.isThere(dir); same || err != nil {
-		return nil, err
+func (p *publication) discard() error {
+	var errs []error
+	for _, w := range p.staged {
+		errs = append(errs, w.Discard())
+	}
+	return errors.Join(errs...)
+}
+
+// stage copies a file to a staged one, unless it is there already.
+func (p *publication) stage(r Result) error {
+	there, err := p.isThere(r)
+	if there || err != nil {
+		return err
 	}
 	in, err := os.Open(r.Path)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer in.Close()
-	out, err := newStaged(dir, r.Name)
+	out, err := p.dir.Stage(r.Name, 0o644)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if err = errors.Join(r.copy(out.File, in), out.Chmod(0o644), out.Sync()); err != nil {
-		return nil, errors.Join(err, out.discard())
+	p.staged[r.Name] = out
+	if err := r.copy(out.File(), in); err != nil {
+		return err
 	}
-	return out, nil
+	return out.Sync()
 }
-
-// ErrDamaged is the cause where a kept file is no longer what it was.
-var ErrDamaged = errors.New("the kept file is damaged")
 
 // copy copies the bytes and sees to it that they are those of the digest.
 func (r Result) copy(out, in *os.File) error {
@@ -92,100 +106,44 @@ func (r Result) copy(out, in *os.File) error {
 	if err != nil {
 		return err
 	}
-	if got := hex.EncodeToString(h.Sum(nil)); got != r.SHA256 {
+	if got := digest.Of(h).String(); got != r.SHA256 {
 		return fmt.Errorf("%w: it has the SHA-256 %s, not %s", ErrDamaged, got, r.SHA256)
 	}
 	return nil
 }
 
-func newStaged(dir, name string) (*stagedFile, error) {
-	fd, err := unix.Open(dir, unix.O_TMPFILE|unix.O_RDWR|unix.O_CLOEXEC, 0o644)
-	if err == nil {
-		return &stagedFile{os.NewFile(uintptr(fd), name), ""}, nil
-	}
-	if err != unix.EOPNOTSUPP && err != unix.EISDIR && err != unix.ENOENT {
-		return nil, err
-	}
-	hidden := hiddenName(filepath.Join(dir, name))
-	f, err := os.Create(hidden)
-	return &stagedFile{f, hidden}, err
-}
-
-// hiddenName is where a file is for a moment before it has its name. It is always the
-// same, so that what a killed process left there is overwritten.
-func hiddenName(name string) string {
-	return filepath.Join(filepath.Dir(name), "."+filepath.Base(name)+".new")
-}
-
-// isThere tells whether dir has the file. What is no regular file is not opened: a named
+// isThere tells whether the directory has the file; that something else is in its place
+// which a file cannot replace is an error. What is no regular file is not opened: a named
 // pipe would wait for its other end.
-func (r Result) isThere(dir string) (bool, error) {
-	name := filepath.Join(dir, r.Name)
-	if st, err := os.Lstat(name); err != nil || !st.Mode().IsRegular() || st.Size() != r.Size {
+func (p *publication) isThere(r Result) (bool, error) {
+	st, err := p.dir.Lstat(r.Name)
+	if err != nil {
 		return false, nil
 	}
-	f, err := os.Open(name)
+	switch st.Mode & unix.S_IFMT {
+	case unix.S_IFDIR:
+		return false, unix.EISDIR
+	case unix.S_IFREG:
+	default:
+		return false, nil
+	}
+	if st.Size != r.Size {
+		return false, nil
+	}
+	f, err := p.dir.OpenFile(r.Name, unix.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return false, nil
 	}
 	defer f.Close()
-	h := sha256.New()
-	if _, err := io.Copy(h, f); err != nil {
-		return false, err
-	}
-	return hex.EncodeToString(h.Sum(nil)) == r.SHA256, nil
+	sum, _, err := digest.Reader(f)
+	return sum.String() == r.SHA256, err
 }
 
-// appear gives the file its name, in place of what has it.
-func (f *stagedFile) appear(name string) error {
-	if f == nil {
+// appear gives a staged file its name, in place of what has it.
+func (p *publication) appear(name string) error {
+	w := p.staged[name]
+	if w == nil {
 		return nil
 	}
-	if f.hidden == "" {
-		self := fmt.Sprintf("/proc/self/fd/%d", f.Fd())
-		err := unix.Linkat(unix.AT_FDCWD, self, unix.AT_FDCWD, name, unix.AT_SYMLINK_FOLLOW)
-		if !errors.Is(err, fs.ErrExist) {
-			return wrapName(name, err)
-		}
-		// A link cannot replace a file: the new one gets another name first.
-		f.hidden = hiddenName(name)
-		if err := os.RemoveAll(f.hidden); err != nil {
-			return err
-		}
-		if err := unix.Linkat(unix.AT_FDCWD, self, unix.AT_FDCWD, f.hidden, unix.AT_SYMLINK_FOLLOW); err != nil {
-			return wrapName(name, err)
-		}
-	}
-	if err := os.Rename(f.hidden, name); err != nil {
-		return err
-	}
-	f.hidden = ""
-	return nil
-}
-
-// discard closes the file, and removes it if it has not appeared.
-func (f *stagedFile) discard() error {
-	if f == nil {
-		return nil
-	}
-	err := f.Close()
-	if f.hidden != "" {
-		err = errors.Join(err, os.Remove(f.hidden))
-	}
-	return err
-}
-
-func wrapName(name string, err error) error {
-	if err == nil {
-		return nil
-	}
-	return &os.PathError{Op: "link", Path: name, Err: err}
-}
-
-func syncDir(name string) error {
-	dir, err := os.Open(name)
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
+	return w.Appear(name)
 }

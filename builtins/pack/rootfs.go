@@ -15,30 +15,27 @@ import (
 
 // A Job is one file to be made of a root file system.
 type Job struct {
-	Rootfs sandbox.Rootfs
-	Dir    string    // directory of the host that gets the file
-	Name   string    // of the file
-	Out    io.Writer // output of the programs
-	Log    *slog.Logger
+	Stack sandbox.Stack
+	Dir   string    // directory of the host that gets the file
+	Name  string    // of the file
+	Out   io.Writer // output of the programs
+	Log   *slog.Logger
 }
 
 // outDir is where the programs find Job.Dir.
 const outDir = "out"
 
-// run runs a program of the host on the root file system, with further files.
-func (j Job) run(ctx context.Context, out io.Writer, files []sandbox.File, args ...string) error {
+// run runs a program of the host on the root file system, with further mounts.
+func (j Job) run(ctx context.Context, out io.Writer, more []sandbox.Mount, args ...string) error {
 	spec := sandbox.Spec{
-		Rootfs: j.Rootfs,
+		Mounts: append(more,
+			sandbox.Mount{At: sandbox.RootfsDir, Stack: &j.Stack},
+			sandbox.Mount{At: path.Join(sandbox.FilesDir, outDir), Source: j.Dir, Writable: true}),
 		NoSync: true, // the store syncs the result
 		NoNet:  true,
-		Host: &sandbox.Host{
-			Programs: []sandbox.Program{{Args: args}},
-			Env:      host.Environ(nil),
-			Files:    append(files, sandbox.File{Name: outDir, Source: j.Dir, Writable: true}),
-		},
 	}
-	_, err := sandbox.Run(ctx, spec, out)
-	return err
+	programs := sandbox.Programs{List: []sandbox.Program{{Args: args}}, Env: host.Environ(nil)}
+	return sandbox.Run(ctx, spec, programs, out)
 }
 
 // target is what the programs call the file to be made.

@@ -64,19 +64,19 @@ func (j Job) Unified(ctx context.Context, m Metadata, c Compression) error {
 	}
 	args := append([]string{"--directory=" + path.Join(sandbox.FilesDir, metaDir)}, names...)
 	args = append(args, "--transform=flags=rhS;s,^\\.\\(/\\|$\\),rootfs\\1,", "--directory="+sandbox.RootfsDir, ".")
-	return j.tar(ctx, c, []sandbox.File{{Name: metaDir, Source: dir}}, args...)
+	return j.tar(ctx, c, []sandbox.Mount{{At: path.Join(sandbox.FilesDir, metaDir), Source: dir}}, args...)
 }
 
-func (j Job) tar(ctx context.Context, c Compression, files []sandbox.File, args ...string) error {
+func (j Job) tar(ctx context.Context, c Compression, more []sandbox.Mount, args ...string) error {
 	command := append([]string{"tar"}, tarArgs...)
 	if c.Program() != "" {
 		command = append(command, "--use-compress-program="+host.Quote(c.command()))
 	}
-	if epoch := os.Getenv("SOURCE_DATE_EPOCH"); epoch != "" {
+	if epoch := host.Epoch(); epoch != "" {
 		command = append(command, "--mtime=@"+epoch, "--clamp-mtime")
 	}
 	command = append(command, "--file="+j.target())
-	if err := j.run(ctx, j.Out, files, append(command, args...)...); err != nil {
+	if err := j.run(ctx, j.Out, more, append(command, args...)...); err != nil {
 		return fmt.Errorf("cannot make %s: %w", j.Name, err)
 	}
 	return nil

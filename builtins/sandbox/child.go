@@ -2,7 +2,7 @@ package sandbox
 
 import (
 	"context"
-	"encoding/json"
+	"encoding/gob"
 	"errors"
 	"fmt"
 	"io"
@@ -14,99 +14,148 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"imagebuilder/builtins/dirfd"
 	"imagebuilder/builtins/host"
-	"imagebuilder/builtins/tree"
 )
 
 // hostname is what programs inside see. The hosts generator replaces it.
 const hostname = "lxd-imagebuilder"
 
-// Main runs the child and does not return, if this process is one.
-func Main() {
+// firstFile is the descriptor of the first file that a task inherits.
+const firstFile = 5
+
+// Main does the work of the child if this process is one: with isChild, the process is to
+// exit with the code, at once.
+func Main(tasks ...Registered) (code int, isChild bool) {
 	if os.Args[0] != childName {
-		return
+		return 0, false
 	}
 	control, report := os.NewFile(3, "control"), os.NewFile(4, "report")
-	// Programs must not hold the pipes open.
-	unix.CloseOnExec(3)
-	unix.CloseOnExec(4)
-	// Nor what whoever called the tool has left open: it leads to the host.
-	if err := unix.CloseRange(5, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC); err != nil {
-		json.NewEncoder(report).Encode(newReply(Answer{}, fmt.Errorf("cannot close inherited files: %w", err)))
-		os.Exit(0)
+	// Programs must not hold the pipes open, nor what whoever called the tool has left
+	// open: it leads to the host.
+	err := unix.CloseRange(3, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC)
+	if err != nil {
+		err = fmt.Errorf("cannot close inherited files: %w", err)
 	}
-	orders := json.NewDecoder(control)
-	var spec Spec
-	if err := orders.Decode(&spec); err != nil {
-		os.Exit(1) // the parent is gone
+	var o orders
+	if gob.NewDecoder(control).Decode(&o) != nil {
+		return 1, true // the parent is gone
 	}
+	codes := make(chan int, 2)
 	go func() {
-		io.Copy(io.Discard, control)
-		os.Exit(1) // as process 1: the kernel ends all others
+		io.Copy(io.Discard, control) // until the parent ends
+		codes <- 1                   // of process 1: the kernel ends all others
 	}()
-	answer, err := spec.carryOut()
-	json.NewEncoder(report).Encode(newReply(answer, err))
-	os.Exit(0)
+	go func() {
+		var result []byte
+		if err == nil {
+			result, err = o.carryOut(tasks)
+		}
+		gob.NewEncoder(report).Encode(newReply(result, err))
+		codes <- 0
+	}()
+	return <-codes, true
 }
 
-func newReply(answer Answer, err error) reply {
-	r := reply{Answer: answer}
+func newReply(result []byte, err error) reply {
+	r := reply{Result: result}
 	if err == nil {
 		return r
 	}
-	r.Error = err.Error()
+	r.Error, r.Overlay = err.Error(), errors.Is(err, ErrOverlay)
 	errors.As(err, &r.Errno)
 	var exit *host.ExitError
 	if errors.As(err, &exit) {
 		r.Failed = &failure{Args: exit.Args, Status: exit.Err.Error()}
 	}
-	if errors.Is(err, ErrOverlay) {
-		r.Error = ErrOverlay.Error()
-	}
 	return r
 }
 
-func (spec *Spec) carryOut() (answer Answer, err error) {
+func (o *orders) carryOut(tasks []Registered) ([]byte, error) {
 	syscall.Umask(0o022)
+	if o.Programs == nil {
+		return o.do(tasks)
+	}
 	if err := unix.Sethostname([]byte(hostname)); err != nil {
-		return answer, fmt.Errorf("cannot set the host name: %w", err)
+		return nil, fmt.Errorf("cannot set the host name: %w", err)
 	}
-	// Nothing mounted here may reach the host.
-	if err := atNamespaceRoot(func() error { return unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, "") }); err != nil {
-		return answer, fmt.Errorf("cannot make mounts private: %w", err)
+	if err := privateMounts(); err != nil {
+		return nil, err
 	}
-	if spec.Chroot != nil {
-		return answer, spec.chroot()
+	return nil, o.Spec.run(*o.Programs)
+}
+
+// do does a task.
+func (o *orders) do(tasks []Registered) (result []byte, err error) {
+	in := new(Inside)
+	defer func() { err = errors.Join(err, in.close()) }()
+	for fd := firstFile; fd < firstFile+o.Files; fd++ {
+		in.Files = append(in.Files, os.NewFile(uintptr(fd), fmt.Sprintf("/proc/self/fd/%d", fd)))
 	}
-	point := spec.Rootfs.Point
-	if spec.Host != nil {
-		return answer, spec.beside()
+	if err := in.mount(o.Stacks); err != nil {
+		return nil, err
 	}
-	if err := spec.Rootfs.mount(point); err != nil {
-		return answer, err
-	}
-	defer func() { err = errors.Join(err, unmount(point)) }()
-	// A device node of the image leads to a device of the host.
-	if err := restrict(point, unix.MOUNT_ATTR_NODEV); err != nil {
-		return answer, err
-	}
-	root, err := tree.Open(point)
-	if err != nil {
-		return answer, err
-	}
-	defer root.Close()
-	switch {
-	case spec.Look != nil:
-		return spec.Look.answer(root)
-	case spec.Copy != nil:
-		return answer, spec.Copy.do(root)
-	}
-	for _, edit := range spec.Edits {
-		if err := root.Apply(edit); err != nil {
-			return answer, err
+	for _, t := range tasks {
+		if t.Name() == o.Task {
+			return t.carryOut(context.Background(), in, o.Args)
 		}
 	}
-	return answer, nil
+	return nil, fmt.Errorf("internal error: unknown task %q", o.Task)
+}
+
+// mount mounts the root file systems of a task below a mount of its own.
+func (in *Inside) mount(stacks []Stack) error {
+	if err := privateMounts(); err != nil {
+		return err
+	}
+	point := stacks[0].Point
+	if err := unix.Mount("tmpfs", point, "tmpfs", 0, "mode=0700"); err != nil {
+		return fmt.Errorf("cannot mount a tmpfs: %w", err)
+	}
+	for i := range stacks {
+		name := filepath.Join(point, fmt.Sprint(i))
+		if err := os.Mkdir(name, 0o700); err != nil {
+			return err
+		}
+		if err := stacks[i].mount(name); err != nil {
+			return err
+		}
+		// A device node of an image leads to a device of the host.
+		if err := restrict(name, unix.MOUNT_ATTR_NODEV); err != nil {
+			return err
+		}
+		root, err := dirfd.Open(name, dirfd.InRoot)
+		if err != nil {
+			return err
+		}
+		in.Roots = append(in.Roots, root)
+	}
+	return nil
+}
+
+// close lets go of everything at once, not when the child ends, as the parent goes on to
+// use the directories.
+func (in *Inside) close() error {
+	var errs []error
+	for _, f := range in.Files {
+		errs = append(errs, f.Close())
+	}
+	for _, root := range in.Roots {
+		name, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", root.File().Fd()))
+		if err == nil {
+			err = unmount(name)
+		}
+		errs = append(errs, root.Close(), err)
+	}
+	return errors.Join(errs...)
+}
+
+// privateMounts sees to it that nothing mounted here reaches the host.
+func privateMounts() error {
+	if err := atNamespaceRoot(func() error { return unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, "") }); err != nil {
+		return fmt.Errorf("cannot make mounts private: %w", err)
+	}
+	return nil
 }
 
 // atNamespaceRoot calls do where "/" is the root of the mount namespace. The tool may
@@ -132,142 +181,4 @@ func atNamespaceRoot(do func() error) error {
 		}()
 	}()
 	return <-done
-}
-
-func (l *Look) answer(root *tree.Root) (Answer, error) {
-	switch l.Op {
-	case "glob":
-		names, err := root.Glob(l.Path)
-		return Answer{Found: len(names) > 0, Names: names}, err
-	case "devices":
-		names, err := root.Devices(l.Path)
-		return Answer{Found: len(names) > 0, Names: names}, err
-	}
-	if !root.Exists(l.Path) {
-		return Answer{}, nil
-	}
-	switch l.Op {
-	case "exists":
-		return Answer{Found: true}, nil
-	case "read":
-		data, err := root.ReadFile(l.Path)
-		return Answer{Found: true, Data: data}, err
-	case "readlink":
-		text, err := root.Readlink(l.Path)
-		if errors.Is(err, unix.EINVAL) { // it is no link
-			return Answer{}, nil
-		}
-		return Answer{Found: true, Data: []byte(text)}, err
-	}
-	return Answer{}, fmt.Errorf("internal error: unknown question %q", l.Op)
-}
-
-func (c *Copy) do(root *tree.Root) error {
-	dst, err := tree.Open(c.To)
-	if err != nil {
-		return err
-	}
-	defer dst.Close()
-	copier := tree.Copier{Merge: c.Merge}
-	return copier.Copy(context.Background(), dst, root)
-}
-
-// mount puts the rootfs together at point.
-func (r *Rootfs) mount(point string) error {
-	switch {
-	case r.Dir != "":
-		return bind(r.Dir, point, r.ReadOnly)
-	case len(r.Lower) == 0: // nothing below: the first layer is an ordinary directory
-		return bind(r.Upper, point, false)
-	case len(r.Lower) == 1 && r.Upper == "": // overlayfs wants two
-		return bind(r.Lower[0], point, true)
-	}
-	return r.overlay(point)
-}
-
-// overlay mounts the layers. The kernel takes at most a page of mount options, so
-// layers are named by the numbers of open descriptors, from within /proc/self/fd.
-func (r *Rootfs) overlay(point string) error {
-	names := ""
-	for i := len(r.Lower) - 1; i >= 0; i-- {
-		fd, err := openPath(r.Lower[i])
-		if err != nil {
-			return err
-		}
-		defer unix.Close(fd)
-		if names != "" {
-			names += ":"
-		}
-		names += fmt.Sprint(fd)
-	}
-	options := "lowerdir=" + names
-	if r.Upper != "" {
-		upper, err := openPath(r.Upper)
-		if err != nil {
-			return err
-		}
-		defer unix.Close(upper)
-		work, err := openPath(r.Work)
-		if err != nil {
-			return err
-		}
-		defer unix.Close(work)
-		// volatile: a build step that is cut short is thrown away, the store syncs once.
-		// redirect_dir: directories of lower layers can be renamed, as rpm does. The
-		// other two are switched off since layers outlive the mount.
-		options += fmt.Sprintf(",upperdir=%d,workdir=%d,volatile,redirect_dir=on,index=off,metacopy=off", upper, work)
-	}
-	return mountFrom("/proc/self/fd", point, options)
-}
-
-func mountFrom(dir, point, options string) error {
-	if len(options) >= os.Getpagesize() {
-		return fmt.Errorf("internal error: overlay of %d bytes of options", len(options))
-	}
-	if err := unix.Chdir(dir); err != nil {
-		return err
-	}
-	err := unix.Mount("overlay", point, "overlay", 0, options)
-	if cerr := unix.Chdir("/"); err == nil {
-		err = cerr
-	}
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.ENOMEM):
-		return fmt.Errorf("cannot mount the layers: %w", err)
-	}
-	return fmt.Errorf("%w: %v", ErrOverlay, err)
-}
-
-func openPath(name string) (int, error) {
-	fd, err := unix.Open(name, unix.O_PATH|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return -1, &os.PathError{Op: "open", Path: name, Err: err}
-	}
-	return fd, nil
-}
-
-func bind(source, point string, readOnly bool) error {
-	if err := unix.Mount(source, point, "", unix.MS_BIND, ""); err != nil {
-		return fmt.Errorf("cannot bind %s: %w", filepath.Base(source), err)
-	}
-	if !readOnly {
-		return nil
-	}
-	return restrict(point, unix.MOUNT_ATTR_RDONLY)
-}
-
-// restrict gives a mount an attribute such as read-only.
-func restrict(point string, attr uint64) error {
-	return unix.MountSetattr(unix.AT_FDCWD, point, 0, &unix.MountAttr{Attr_set: attr})
-}
-
-// unmount takes a mount and all below it away at once, not when the child ends, as
-// the parent goes on to use the directories.
-func unmount(point string) error {
-	if err := unix.Unmount(point, unix.MNT_DETACH); err != nil {
-		return fmt.Errorf("cannot unmount the rootfs: %w", err)
-	}
-	return nil
 }

@@ -1,15 +1,16 @@
-// Package sandbox carries out one step of a build in a child process with mount,
-// PID, UTS and IPC namespaces of its own. Only the child mounts, changes root or
-// sets a host name; all of it vanishes with the child, however that ends. What a
-// step is for, and where its result is kept, is no concern of this package.
+// Package sandbox isolates: it runs programs, and tasks of other packages, in a child
+// process with mount, PID, UTS and IPC namespaces of its own. Only the child mounts,
+// changes root or sets a host name; all of it vanishes with the child, however that ends.
+// What a step is for, what a task does and where a result is kept are no concern of this
+// package, and neither is what distribution a root file system holds.
 //
-// The child is the tool's own binary: its main function, and TestMain of a test
-// binary that runs sandboxes, call [Main] first.
+// The child is the tool's own binary: its main function, and TestMain of a test binary
+// that uses sandboxes, call [Main] first and give it the tasks there are.
 package sandbox
 
 import (
 	"context"
-	"encoding/json"
+	"encoding/gob"
 	"errors"
 	"fmt"
 	"io"
@@ -18,91 +19,80 @@ import (
 	"time"
 
 	"imagebuilder/builtins/host"
-	"imagebuilder/builtins/tree"
 )
 
-// Rootfs says how the root file system of a step is put together.
-type Rootfs struct {
-	Lower    []string // layers, the lowest first
-	Upper    string   // directory that takes the changes; empty: the step only reads
-	Work     string   // empty directory on the file system of Upper, for overlayfs
-	Dir      string   // a plain directory that is changed in place, instead of all these
-	ReadOnly bool     // Dir is not to be changed
-	Point    string   // empty directory of the host to mount on, in the child's namespace only
-}
-
-// Spec is what one child does: exactly one of Chroot, Host, Edits, Look and Copy.
+// A Spec says what the programs of one child see and may do.
 type Spec struct {
-	Rootfs Rootfs
-	Chroot *Chroot
-	Host   *Host
-	Edits  []tree.Edit
-	Look   *Look
-	Copy   *Copy
+	Root   *Stack        // their "/", with /proc, /dev and so on; nil: the host, read-only
+	Mounts []Mount       // what they see besides
+	Guests []Guest       // files that are laid over Root while they run
 	NoSync bool          // answer fsync and its kin with success, without doing anything
-	NoNet  bool          // give the step an empty network namespace
+	NoNet  bool          // give them an empty network namespace
 	Grace  time.Duration // from SIGTERM to SIGKILL; 0: host.DefaultGrace
 }
 
-// A Program is a script, run from memory by its #! line, or a command line.
-type Program struct {
-	Script string   `json:",omitempty"`
-	Args   []string `json:",omitempty"`
+// A Mount is something that programs see at a path below /tmp: another root file system,
+// or a file or directory of the host. Nothing else of the host is writable to them.
+type Mount struct {
+	At       string
+	Stack    *Stack // either
+	Source   string // or
+	Writable bool   // Source: may be changed
 }
 
-// Chroot runs programs inside the rootfs, one after the other.
-type Chroot struct {
-	Programs []Program
-	Env      []string // all there is
+// A Guest is a file that is in a root file system while programs run there and not
+// afterwards, unless they make it their own. Links in its path are followed.
+type Guest struct {
+	Path    string
+	Content []byte
+	Mode    uint32
+
+	// Over is for a file that hides one of the image: it is mounted over that, so that
+	// programs may unmount it and put another in its place. Another kind of guest gives
+	// way to a file that is there, and stays away where its directory is not there.
+	Over bool
 }
 
-// Host runs programs of the host beside the rootfs: the whole host is read-only to
-// them, /tmp is empty and private, and the rootfs is at RootfsDir.
-type Host struct {
-	Programs []Program
-	Env      []string // all there is
-	Files    []File   // further files and directories they see
-}
-
-// RootfsDir is where programs of the host find the rootfs, FilesDir where they find
-// the files they were given.
+// RootfsDir is where programs of the host usually find a root file system, FilesDir
+// where they find the files they are given.
 const (
 	RootfsDir = "/tmp/rootfs"
 	FilesDir  = "/tmp/files"
 )
 
-// File is something of the host that a program sees as FilesDir/Name.
-type File struct {
-	Name     string
-	Source   string
-	Writable bool
+// Programs are run one after the other, until one fails.
+type Programs struct {
+	List []Program
+	Env  []string // all there is
 }
 
-// Look asks a question about the files of a rootfs.
-type Look struct {
-	Op   string // read, exists, glob, readlink, devices
-	Path string
+// A Program is a script, run from memory by its #! line, or a command line.
+type Program struct {
+	Script string
+	Args   []string
 }
 
-// Answer is the answer to a Look.
-type Answer struct {
-	Found bool     // whether Path is there
-	Data  []byte   // read: the content; readlink: the text
-	Names []string // glob, devices: the paths
+// ErrOverlay is the cause where the kernel does not mount an overlay on the directories
+// it was given.
+var ErrOverlay = errors.New("overlayfs is not supported here")
+
+// orders are what a child is told.
+type orders struct {
+	Spec     Spec
+	Programs *Programs
+	Task     string  // or
+	Stacks   []Stack // of the task
+	Args     []byte  // of the task
+	Files    int     // how many the task inherits
 }
 
-// Copy copies the rootfs to a directory of the host.
-type Copy struct {
-	To    string
-	Merge bool // into what is there
-}
-
-// reply is what the child reports.
+// reply is what a child reports.
 type reply struct {
-	Error  string
-	Errno  syscall.Errno // the cause, where it was one
-	Failed *failure
-	Answer Answer
+	Error   string
+	Errno   syscall.Errno // the cause, where it was one
+	Overlay bool          // the cause is ErrOverlay
+	Failed  *failure
+	Result  []byte // of a task
 }
 
 type failure struct {
@@ -110,65 +100,72 @@ type failure struct {
 	Status string
 }
 
-// ErrOverlay is the cause where the kernel does not mount an overlay on the
-// directories it was given.
-var ErrOverlay = errors.New("overlayfs is not supported here")
-
 // childName is the name under which the binary knows that it is the child.
 const childName = "imagebuilder-sandbox"
 
-// Run carries out spec in a child. The output of its programs goes to out as it
-// comes. A program that fails gives a *host.ExitError; when ctx ends, the programs
-// get SIGTERM and a grace period, and Run returns the context's cause.
-func Run(ctx context.Context, spec Spec, out io.Writer) (Answer, error) {
+// Run runs programs as spec says. Their output goes to out as it comes. One that fails
+// gives a *host.ExitError; when ctx ends they get SIGTERM and a grace period, and Run
+// returns the context's cause.
+func Run(ctx context.Context, spec Spec, programs Programs, out io.Writer) error {
 	if spec.Grace == 0 {
 		spec.Grace = host.DefaultGrace
 	}
+	flags := uintptr(syscall.CLONE_NEWNS | syscall.CLONE_NEWPID | syscall.CLONE_NEWUTS | syscall.CLONE_NEWIPC)
+	if spec.NoNet {
+		flags |= syscall.CLONE_NEWNET
+	}
+	_, err := spawn(ctx, orders{Spec: spec, Programs: &programs}, child{flags: flags, out: out, grace: spec.Grace})
+	return err
+}
+
+// A child is how the process of some orders is started.
+type child struct {
+	flags uintptr // namespaces
+	out   io.Writer
+	grace time.Duration
+	files []*os.File // it inherits, from descriptor 5 on
+}
+
+// spawn has orders carried out in a child and returns what it reports.
+func spawn(ctx context.Context, o orders, c child) ([]byte, error) {
 	control, controlEnd, err := os.Pipe()
 	if err != nil {
-		return Answer{}, err
+		return nil, err
 	}
 	defer control.Close()
 	defer controlEnd.Close()
 	report, reportEnd, err := os.Pipe()
 	if err != nil {
-		return Answer{}, err
+		return nil, err
 	}
 	defer report.Close()
 
 	// The child reads its orders while it starts; the pipe stays open behind them, so
 	// that its end tells the child that this process is gone.
-	go json.NewEncoder(controlEnd).Encode(spec)
+	go gob.NewEncoder(controlEnd).Encode(o)
 	answers := make(chan reply, 1)
 	go func() {
 		var r reply
-		if err := json.NewDecoder(report).Decode(&r); err != nil {
+		if err := gob.NewDecoder(report).Decode(&r); err != nil {
 			r.Error = "it ended without an answer"
 		}
 		answers <- r
 	}()
 	tail := new(host.Tail)
-	err = child(ctx, spec, io.MultiWriter(out, tail), control, reportEnd)
-	reportEnd.Close()
-	r := <-answers
-	return r.Answer, r.err(err, tail)
-}
-
-func child(ctx context.Context, spec Spec, out io.Writer, control, report *os.File) error {
-	flags := uintptr(syscall.CLONE_NEWNS | syscall.CLONE_NEWPID | syscall.CLONE_NEWUTS | syscall.CLONE_NEWIPC)
-	if spec.NoNet {
-		flags |= syscall.CLONE_NEWNET
-	}
-	return host.Command{
+	out := io.MultiWriter(c.out, tail)
+	err = host.Command{
 		Args:   []string{childName},
 		Path:   "/proc/self/exe",
 		Env:    []string{},
 		Stdout: out,
 		Stderr: out,
-		Files:  []*os.File{control, report},
-		Attr:   &syscall.SysProcAttr{Cloneflags: flags},
-		Grace:  spec.Grace + time.Second, // the child's own grace period ends first
+		Files:  append([]*os.File{control, reportEnd}, c.files...),
+		Attr:   &syscall.SysProcAttr{Cloneflags: c.flags},
+		Grace:  c.grace + time.Second, // the child's own grace period ends first
 	}.Run(ctx)
+	reportEnd.Close()
+	r := <-answers
+	return r.Result, r.err(err, tail)
 }
 
 // err makes one error of what the child reported and of how it ended.
@@ -179,8 +176,8 @@ func (r reply) err(ended error, tail *host.Tail) error {
 		return ended // cancelled, or not started
 	case r.Failed != nil:
 		return &host.ExitError{Args: r.Failed.Args, Err: errors.New(r.Failed.Status), Output: tail.String()}
-	case r.Error == ErrOverlay.Error():
-		return ErrOverlay
+	case r.Overlay:
+		return causedBy{r.Error, ErrOverlay}
 	case r.Errno != 0:
 		return causedBy{r.Error, r.Errno}
 	case r.Error != "" && exit != nil:
@@ -191,11 +188,11 @@ func (r reply) err(ended error, tail *host.Tail) error {
 	return nil
 }
 
-// causedBy carries an error number across the process boundary.
+// causedBy carries the cause of an error across the process boundary.
 type causedBy struct {
 	text  string
-	errno syscall.Errno
+	cause error
 }
 
 func (e causedBy) Error() string { return e.text }
-func (e causedBy) Unwrap() error { return e.errno }
+func (e causedBy) Unwrap() error { return e.cause }

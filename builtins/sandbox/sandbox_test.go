@@ -5,30 +5,52 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"imagebuilder/builtins/dirfd"
 	"imagebuilder/builtins/host"
 	"imagebuilder/builtins/sandbox"
 	"imagebuilder/builtins/tree"
 )
 
 func TestMain(m *testing.M) {
-	sandbox.Main()
+	if code, ok := sandbox.Main(touch); ok {
+		os.Exit(code)
+	}
 	if base, marker, ok := strings.Cut(os.Getenv("SANDBOX_TEST_PARENT"), ":"); ok {
 		parent(base, marker)
 	}
 	os.Exit(m.Run())
 }
 
-// newRootfs makes a root file system around busybox and skips the test where
+// touch is a task that uses all that tasks get: it makes a file of the name in each root
+// file system and in each file that is a directory, and says how many these are.
+var touch = sandbox.NewTask("touch", func(_ context.Context, in *sandbox.Inside, name string) (int, error) {
+	roots := slices.Clone(in.Roots)
+	for _, dir := range in.Files {
+		roots = append(roots, dirfd.New(dir, dirfd.InRoot))
+	}
+	for _, root := range roots {
+		w, err := root.Create(name, 0o600)
+		if err != nil {
+			return 0, err
+		}
+		w.Close()
+	}
+	return len(roots), nil
+})
+
+// newStack makes a root file system around busybox and skips the test where
 // there is no busybox or no root.
-func newRootfs(t *testing.T) sandbox.Rootfs {
+func newStack(t *testing.T) *sandbox.Stack {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("needs root: namespaces and mounts")
@@ -52,7 +74,7 @@ func newRootfs(t *testing.T) sandbox.Rootfs {
 			t.Fatal(err)
 		}
 	}
-	return sandbox.Rootfs{
+	return &sandbox.Stack{
 		Lower: []string{base},
 		Upper: filepath.Join(dir, "upper"),
 		Work:  filepath.Join(dir, "work"),
@@ -60,17 +82,37 @@ func newRootfs(t *testing.T) sandbox.Rootfs {
 	}
 }
 
-func script(text string) *sandbox.Chroot {
-	return &sandbox.Chroot{
-		Programs: []sandbox.Program{{Script: "#!/bin/sh\nset -e\n" + text}},
-		Env:      []string{"PATH=/bin", "LANG=C"},
+func script(text string) sandbox.Programs {
+	return sandbox.Programs{
+		List: []sandbox.Program{{Script: "#!/bin/sh\nset -e\n" + text}},
+		Env:  []string{"PATH=/bin", "LANG=C"},
 	}
+}
+
+// guests are files as builds lay them over a root file system.
+var guests = []sandbox.Guest{
+	{Path: "/etc/resolv.conf", Content: []byte("nameserver 192.0.2.1\n"), Mode: 0o644, Over: true},
+	{Path: "/usr/sbin/policy-rc.d", Content: []byte("#!/bin/sh\nexit 101\n"), Mode: 0o755},
+}
+
+// merged copies what a stack shows after a step, and lists it.
+func merged(t *testing.T, stack *sandbox.Stack) string {
+	t.Helper()
+	seen := *stack
+	seen.Lower, seen.Upper = append(seen.Lower[:len(seen.Lower):len(seen.Lower)], seen.Upper), ""
+	to := t.TempDir()
+	script := sandbox.Programs{List: []sandbox.Program{{Args: []string{"cp", "-a", "/tmp/rootfs/.", "/tmp/to"}}}, Env: []string{"PATH=" + os.Getenv("PATH")}}
+	spec := sandbox.Spec{Mounts: []sandbox.Mount{{At: "/tmp/rootfs", Stack: &seen}, {At: "/tmp/to", Source: to, Writable: true}}}
+	if err := sandbox.Run(context.Background(), spec, script, io.Discard); err != nil {
+		t.Fatal(err)
+	}
+	return dump(t, to)
 }
 
 // dump lists what the step left in its layer.
 func dump(t *testing.T, dir string) string {
 	t.Helper()
-	root, err := tree.Open(dir)
+	root, err := dirfd.Open(dir, dirfd.InRoot)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -118,13 +160,13 @@ func TestChroot(t *testing.T) {
 	}, {
 		summary: "the host is nowhere to be seen",
 		script:  "ls -d /proc/1/root/host /proc/1/root/work 2>/dev/null || echo none; ls /proc/1/root",
-		out:     "none\nproc\nresolv.conf\nrootfs\n",
+		out:     "none\nguest0\nproc\nrootfs\n",
 	}}
 	for _, test := range tests {
 		t.Run(test.summary, func(t *testing.T) {
 			var out bytes.Buffer
-			spec := sandbox.Spec{Rootfs: newRootfs(t), Chroot: script(test.script), NoSync: true}
-			if _, err := sandbox.Run(context.Background(), spec, &out); err != nil {
+			spec := sandbox.Spec{Root: newStack(t), Guests: guests, NoSync: true}
+			if err := sandbox.Run(context.Background(), spec, script(test.script), &out); err != nil {
 				t.Fatalf("%v\n%s", err, &out)
 			}
 			if out.String() != test.out {
@@ -134,10 +176,7 @@ func TestChroot(t *testing.T) {
 	}
 }
 
-func TestResolvConf(t *testing.T) {
-	if _, err := os.Stat("/etc/resolv.conf"); err != nil {
-		t.Skip("this host has no /etc/resolv.conf")
-	}
+func TestGuests(t *testing.T) {
 	tests := []struct {
 		summary string
 		image   func(etc string) error
@@ -176,21 +215,15 @@ func TestResolvConf(t *testing.T) {
 	}}
 	for _, test := range tests {
 		t.Run(test.summary, func(t *testing.T) {
-			rootfs := newRootfs(t)
-			if err := test.image(rootfs.Lower[0] + "/etc"); err != nil {
+			stack := newStack(t)
+			if err := test.image(stack.Lower[0] + "/etc"); err != nil {
 				t.Fatal(err)
 			}
 			var out bytes.Buffer
-			spec := sandbox.Spec{Rootfs: rootfs, Chroot: script(test.script)}
-			if _, err := sandbox.Run(context.Background(), spec, &out); err != nil {
+			if err := sandbox.Run(context.Background(), sandbox.Spec{Root: stack, Guests: guests}, script(test.script), &out); err != nil {
 				t.Fatalf("%v\n%s", err, &out)
 			}
-			rootfs.Lower, rootfs.Upper = append(rootfs.Lower, rootfs.Upper), ""
-			to := t.TempDir()
-			if _, err := sandbox.Run(context.Background(), sandbox.Spec{Rootfs: rootfs, Copy: &sandbox.Copy{To: to}}, &out); err != nil {
-				t.Fatal(err)
-			}
-			got := dump(t, to)
+			got := merged(t, stack)
 			_, line, _ := strings.Cut(got, "/etc/resolv.conf ")
 			if line != "" {
 				line, _, _ = strings.Cut("/etc/resolv.conf "+line, "\n")
@@ -207,22 +240,18 @@ func TestResolvConf(t *testing.T) {
 }
 
 func TestPlainDirectoryGivesTheSame(t *testing.T) {
-	rootfs := newRootfs(t)
-	spec := sandbox.Spec{Rootfs: rootfs, Chroot: script("echo a > /etc/a; rm /bin/dd; mkdir -p /d/e; ln /etc/a /d/hard")}
-	if _, err := sandbox.Run(context.Background(), spec, &bytes.Buffer{}); err != nil {
+	stack := newStack(t)
+	programs := script("echo a > /etc/a; rm /bin/dd; mkdir -p /d/e; ln /etc/a /d/hard")
+	if err := sandbox.Run(context.Background(), sandbox.Spec{Root: stack}, programs, io.Discard); err != nil {
 		t.Fatal(err)
 	}
-	rootfs.Lower, rootfs.Upper = append(rootfs.Lower, rootfs.Upper), ""
-	merged := t.TempDir()
-	if _, err := sandbox.Run(context.Background(), sandbox.Spec{Rootfs: rootfs, Copy: &sandbox.Copy{To: merged}}, &bytes.Buffer{}); err != nil {
+	overlay := merged(t, stack)
+	plain := &sandbox.Stack{Dir: stack.Lower[0], Point: stack.Point}
+	if err := sandbox.Run(context.Background(), sandbox.Spec{Root: plain}, programs, io.Discard); err != nil {
 		t.Fatal(err)
 	}
-	spec.Rootfs = sandbox.Rootfs{Dir: rootfs.Lower[0], Point: rootfs.Point}
-	if _, err := sandbox.Run(context.Background(), spec, &bytes.Buffer{}); err != nil {
-		t.Fatal(err)
-	}
-	if got, want := dump(t, merged), dump(t, rootfs.Lower[0]); got != want {
-		t.Errorf("overlay:\n%s\nplain:\n%s", got, want)
+	if want := dump(t, stack.Lower[0]); overlay != want {
+		t.Errorf("overlay:\n%s\nplain:\n%s", overlay, want)
 	}
 }
 
@@ -252,9 +281,8 @@ func TestFailure(t *testing.T) {
 	}}
 	for _, test := range tests {
 		t.Run(test.summary, func(t *testing.T) {
-			spec := sandbox.Spec{Rootfs: newRootfs(t), Chroot: &sandbox.Chroot{
-				Programs: []sandbox.Program{test.program}, Env: []string{"PATH=/bin"}}}
-			_, err := sandbox.Run(context.Background(), spec, &bytes.Buffer{})
+			programs := sandbox.Programs{List: []sandbox.Program{test.program}, Env: []string{"PATH=/bin"}}
+			err := sandbox.Run(context.Background(), sandbox.Spec{Root: newStack(t)}, programs, io.Discard)
 			if err == nil || err.Error() != test.err {
 				t.Fatalf("got %v, want %s", err, test.err)
 			}
@@ -268,8 +296,8 @@ func TestFailure(t *testing.T) {
 
 func TestNothingOutlivesAStep(t *testing.T) {
 	marker := fmt.Sprint(100000 + os.Getpid())
-	spec := sandbox.Spec{Rootfs: newRootfs(t), Chroot: script("setsid sleep " + marker + " >/dev/null 2>&1 &")}
-	if _, err := sandbox.Run(context.Background(), spec, &bytes.Buffer{}); err != nil {
+	programs := script("setsid sleep " + marker + " >/dev/null 2>&1 &")
+	if err := sandbox.Run(context.Background(), sandbox.Spec{Root: newStack(t)}, programs, io.Discard); err != nil {
 		t.Fatal(err)
 	}
 	if running(marker) {
@@ -309,8 +337,8 @@ func TestCancel(t *testing.T) {
 			ctx, cancel := context.WithCancelCause(context.Background())
 			defer cancel(nil)
 			out := &notify{want: "ready\n", do: func() { cancel(cause) }}
-			spec := sandbox.Spec{Rootfs: newRootfs(t), Chroot: script(test.script), Grace: test.grace}
-			if _, err := sandbox.Run(ctx, spec, out); err != cause {
+			spec := sandbox.Spec{Root: newStack(t), Grace: test.grace}
+			if err := sandbox.Run(ctx, spec, script(test.script), out); err != cause {
 				t.Errorf("got %v, want the cause of the cancellation", err)
 			}
 			if !strings.HasSuffix(out.String(), test.out) {
@@ -339,8 +367,8 @@ func (n *notify) Write(p []byte) (int, error) {
 
 func TestNetwork(t *testing.T) {
 	var out bytes.Buffer
-	spec := sandbox.Spec{Rootfs: newRootfs(t), Chroot: script("ls /sys/class/net"), NoNet: true}
-	if _, err := sandbox.Run(context.Background(), spec, &out); err != nil {
+	spec := sandbox.Spec{Root: newStack(t), NoNet: true}
+	if err := sandbox.Run(context.Background(), spec, script("ls /sys/class/net"), &out); err != nil {
 		t.Fatal(err)
 	}
 	if out.String() != "lo\n" {
@@ -349,71 +377,86 @@ func TestNetwork(t *testing.T) {
 }
 
 func TestHostTool(t *testing.T) {
-	rootfs := newRootfs(t)
+	stack := newStack(t)
 	in, outDir := t.TempDir(), t.TempDir()
 	if err := os.WriteFile(in+"/key", []byte("secret\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	var out bytes.Buffer
-	spec := sandbox.Spec{Rootfs: rootfs, Host: &sandbox.Host{
-		Env: []string{"PATH=" + os.Getenv("PATH")},
-		Programs: []sandbox.Program{{Script: `#!/bin/sh
+	spec := sandbox.Spec{Mounts: []sandbox.Mount{
+		{At: sandbox.RootfsDir, Stack: stack},
+		{At: sandbox.FilesDir + "/key", Source: in + "/key"},
+		{At: sandbox.FilesDir + "/out", Source: outDir, Writable: true},
+	}}
+	programs := sandbox.Programs{Env: []string{"PATH=" + os.Getenv("PATH")}, List: []sandbox.Program{{Script: `#!/bin/sh
 pwd; ls /tmp /var/tmp
 cat /tmp/files/key
 touch /tmp/rootfs/etc/made /tmp/files/out/result
 touch /tmp/files/key 2>/dev/null || echo key is read-only
 touch /etc/leak /usr/leak /run/leak 2>/dev/null || echo host is read-only
-`}},
-		Files: []sandbox.File{{Name: "key", Source: in + "/key"}, {Name: "out", Source: outDir, Writable: true}},
-	}}
-	if _, err := sandbox.Run(context.Background(), spec, &out); err != nil {
+`}}}
+	if err := sandbox.Run(context.Background(), spec, programs, &out); err != nil {
 		t.Fatalf("%v\n%s", err, &out)
 	}
 	want := "/tmp\n/tmp:\nfiles\nrootfs\n\n/var/tmp:\nsecret\nkey is read-only\nhost is read-only\n"
 	if out.String() != want {
 		t.Errorf("got:\n%s\nwant:\n%s", &out, want)
 	}
-	for _, f := range []string{rootfs.Upper + "/etc/made", outDir + "/result"} {
+	for _, f := range []string{stack.Upper + "/etc/made", outDir + "/result"} {
 		if _, err := os.Stat(f); err != nil {
 			t.Error(err)
 		}
 	}
 }
 
-func TestEditsAndLooks(t *testing.T) {
-	rootfs := newRootfs(t)
-	// An absolute link in the image means the image's own file.
-	if err := os.Symlink("/etc/target", rootfs.Lower[0]+"/etc/link"); err != nil {
+// The programs of one root file system work on another.
+func TestSideBySide(t *testing.T) {
+	tools, target := newStack(t), newStack(t)
+	var out bytes.Buffer
+	spec := sandbox.Spec{Root: tools, Mounts: []sandbox.Mount{{At: sandbox.RootfsDir, Stack: target}}}
+	programs := script("echo by the tools >/tmp/rootfs/etc/made; rm /tmp/rootfs/bin/dd; ls /bin/dd")
+	if err := sandbox.Run(context.Background(), spec, programs, &out); err != nil {
+		t.Fatalf("%v\n%s", err, &out)
+	}
+	got := merged(t, target)
+	if !strings.Contains(got, "/etc/made file") || strings.Contains(got, "/bin/dd") {
+		t.Errorf("the target holds:\n%s", got)
+	}
+	if got := merged(t, tools); strings.Contains(got, "/etc/made") || strings.Contains(got, "/tmp/rootfs") {
+		t.Errorf("the tools hold:\n%s", got)
+	}
+}
+
+// A task is declared in one place and asked for in another; that is all there is to one.
+func TestTask(t *testing.T) {
+	one, two := newStack(t), newStack(t)
+	dir, err := os.Open(t.TempDir())
+	if err != nil {
 		t.Fatal(err)
 	}
-	run := func(spec sandbox.Spec) sandbox.Answer {
-		t.Helper()
-		answer, err := sandbox.Run(context.Background(), spec, &bytes.Buffer{})
-		if err != nil {
-			t.Fatal(err)
+	defer dir.Close()
+	const name = "caf\xe9"
+	n, err := touch.Run(context.Background(), []sandbox.Stack{*one, *two}, name, dir)
+	if n != 3 || err != nil {
+		t.Fatal(n, err)
+	}
+	for _, place := range []string{one.Upper, two.Upper, dir.Name()} {
+		if _, err := os.Lstat(filepath.Join(place, name)); err != nil {
+			t.Error(err)
 		}
-		return answer
 	}
-	run(sandbox.Spec{Rootfs: rootfs, Edits: []tree.Edit{
-		{Op: "write", Path: "/etc/link", Content: []byte("inside\n")},
-		{Op: "remove", Path: "/bin/dd"},
-	}})
-	rootfs.Lower, rootfs.Upper = append(rootfs.Lower, rootfs.Upper), ""
-	if got := run(sandbox.Spec{Rootfs: rootfs, Look: &sandbox.Look{Op: "read", Path: "/etc/target"}}); string(got.Data) != "inside\n" {
-		t.Errorf("read %q through the link", got.Data)
+	if _, err := touch.Run(context.Background(), []sandbox.Stack{{Dir: one.Upper, Point: one.Point}}, name); !errors.Is(err, os.ErrExist) {
+		t.Errorf("the cause has not come through: %v", err)
 	}
-	if got := run(sandbox.Spec{Rootfs: rootfs, Look: &sandbox.Look{Op: "exists", Path: "/bin/dd"}}); got.Found {
-		t.Error("the removed file is still there")
-	}
-	if got := run(sandbox.Spec{Rootfs: rootfs, Look: &sandbox.Look{Op: "glob", Path: "/etc/*"}}); fmt.Sprint(got.Names) != "[/etc/link /etc/target]" {
-		t.Errorf("glob found %v", got.Names)
+	if n, err := touch.Run(context.Background(), nil, name); n != 0 || err != nil {
+		t.Errorf("a task of nothing: %d, %v", n, err)
 	}
 }
 
 func TestDirectoriesOfLowerLayersCanBeRenamed(t *testing.T) {
 	var out bytes.Buffer
-	spec := sandbox.Spec{Rootfs: newRootfs(t), Chroot: script("mv /usr/sbin /usr/moved && ls /usr")}
-	if _, err := sandbox.Run(context.Background(), spec, &out); err != nil {
+	err := sandbox.Run(context.Background(), sandbox.Spec{Root: newStack(t)}, script("mv /usr/sbin /usr/moved && ls /usr"), &out)
+	if err != nil {
 		t.Fatalf("%v\n%s", err, &out)
 	}
 }
@@ -421,21 +464,21 @@ func TestDirectoriesOfLowerLayersCanBeRenamed(t *testing.T) {
 func TestSyncIsIgnored(t *testing.T) {
 	// A file system that cannot sync answers fsync with an error; /proc is one.
 	var out bytes.Buffer
-	spec := sandbox.Spec{Rootfs: newRootfs(t), NoSync: true, Chroot: script("sync /proc/self/status && echo synced")}
-	if _, err := sandbox.Run(context.Background(), spec, &out); err != nil || out.String() != "synced\n" {
+	spec := sandbox.Spec{Root: newStack(t), NoSync: true}
+	if err := sandbox.Run(context.Background(), spec, script("sync /proc/self/status && echo synced"), &out); err != nil || out.String() != "synced\n" {
 		t.Errorf("with the filter: %v\n%s", err, &out)
 	}
-	spec = sandbox.Spec{Rootfs: newRootfs(t), Chroot: script("sync /proc/self/status")}
-	if _, err := sandbox.Run(context.Background(), spec, &out); err == nil {
+	spec = sandbox.Spec{Root: newStack(t)}
+	if err := sandbox.Run(context.Background(), spec, script("sync /proc/self/status"), &out); err == nil {
 		t.Error("without the filter: no error")
 	}
 }
 
 func TestParentDeath(t *testing.T) {
-	rootfs := newRootfs(t)
+	stack := newStack(t)
 	marker := fmt.Sprint(200000 + os.Getpid())
 	cmd := exec.Command("/proc/self/exe")
-	cmd.Env = append(os.Environ(), "SANDBOX_TEST_PARENT="+rootfs.Lower[0]+":"+marker)
+	cmd.Env = append(os.Environ(), "SANDBOX_TEST_PARENT="+stack.Lower[0]+":"+marker)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -447,8 +490,8 @@ func TestParentDeath(t *testing.T) {
 
 // parent runs a step that does not end by itself, until it is killed by TestParentDeath.
 func parent(base, marker string) {
-	rootfs := sandbox.Rootfs{Dir: base, Point: filepath.Join(base, "../mnt")}
-	sandbox.Run(context.Background(), sandbox.Spec{Rootfs: rootfs, Chroot: script("trap '' TERM; sleep " + marker)}, os.Stderr)
+	stack := &sandbox.Stack{Dir: base, Point: filepath.Join(base, "../mnt")}
+	sandbox.Run(context.Background(), sandbox.Spec{Root: stack}, script("trap '' TERM; sleep "+marker), os.Stderr)
 	os.Exit(1)
 }
 

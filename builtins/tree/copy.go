@@ -7,10 +7,12 @@ import (
 	"io"
 	"os"
 	"path"
-	"sort"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"imagebuilder/builtins/dirfd"
 )
 
 // A Copier copies whole trees with all that makes up an image: types, modes,
@@ -27,12 +29,12 @@ type Copier struct {
 type inode struct{ dev, ino uint64 }
 
 // Copy copies the content and the attributes of the root src to the root dst.
-func (c *Copier) Copy(ctx context.Context, dst, src *Root) error {
+func (c *Copier) Copy(ctx context.Context, dst, src *dirfd.Dir) error {
 	c.links = make(map[inode]string)
 	return c.copyDir(ctx, dst, src, "/")
 }
 
-func (c *Copier) copyDir(ctx context.Context, dst, src *Root, dir string) error {
+func (c *Copier) copyDir(ctx context.Context, dst, src *dirfd.Dir, dir string) error {
 	if err := context.Cause(ctx); err != nil {
 		return err
 	}
@@ -49,7 +51,7 @@ func (c *Copier) copyDir(ctx context.Context, dst, src *Root, dir string) error 
 	return copyAttributes(dst, src, dir)
 }
 
-func (c *Copier) copyNode(ctx context.Context, dst, src *Root, name string) error {
+func (c *Copier) copyNode(ctx context.Context, dst, src *dirfd.Dir, name string) error {
 	st, err := src.Lstat(name)
 	if err != nil {
 		return err
@@ -64,7 +66,7 @@ func (c *Copier) copyNode(ctx context.Context, dst, src *Root, name string) erro
 	}
 	switch st.Mode & unix.S_IFMT {
 	case unix.S_IFDIR:
-		if err := dst.makeDir(name); err != nil {
+		if err := makeDir(dst, name); err != nil {
 			return err
 		}
 		return c.copyDir(ctx, dst, src, name)
@@ -76,7 +78,7 @@ func (c *Copier) copyNode(ctx context.Context, dst, src *Root, name string) erro
 			err = dst.Symlink(text, name, false)
 		}
 	default:
-		err = dst.at("mknod", name, func(dirfd int, base string) error {
+		err = dst.Change("mknod", name, func(dirfd int, base string) error {
 			return unix.Mknodat(dirfd, base, st.Mode, int(st.Rdev))
 		})
 	}
@@ -88,8 +90,8 @@ func (c *Copier) copyNode(ctx context.Context, dst, src *Root, name string) erro
 
 // makeDir makes a directory, or keeps one that is there. A symbolic link to a
 // directory is not one: what is below it would land elsewhere.
-func (r *Root) makeDir(name string) error {
-	return r.at("mkdir", name, func(dirfd int, base string) error {
+func makeDir(dst *dirfd.Dir, name string) error {
+	return dst.Change("mkdir", name, func(dirfd int, base string) error {
 		err := unix.Mkdirat(dirfd, base, 0o700)
 		if err != unix.EEXIST {
 			return err
@@ -106,7 +108,7 @@ func (r *Root) makeDir(name string) error {
 }
 
 // link makes name a further name of a file already copied, if it is one.
-func (c *Copier) link(dst *Root, name string, st unix.Stat_t) (bool, error) {
+func (c *Copier) link(dst *dirfd.Dir, name string, st unix.Stat_t) (bool, error) {
 	if st.Nlink < 2 || st.Mode&unix.S_IFMT == unix.S_IFDIR {
 		return false, nil
 	}
@@ -124,7 +126,7 @@ func (c *Copier) link(dst *Root, name string, st unix.Stat_t) (bool, error) {
 	return true, dst.Link(first, name)
 }
 
-func copyRegular(dst, src *Root, name string) error {
+func copyRegular(dst, src *dirfd.Dir, name string) error {
 	in, err := src.OpenFile(name, unix.O_RDONLY|unix.O_NOFOLLOW, 0)
 	if err != nil {
 		return err
@@ -135,7 +137,7 @@ func copyRegular(dst, src *Root, name string) error {
 		return err
 	}
 	if err := errors.Join(copyData(out, in), out.Close()); err != nil {
-		return fmt.Errorf("copy %s: %w", clean(name), pathCause(err))
+		return fmt.Errorf("copy %s: %w", clean(name), dirfd.Cause(err))
 	}
 	return nil
 }
@@ -181,25 +183,14 @@ func copyRange(out, in *os.File, start, length int64) error {
 }
 
 // copyAttributes copies extended attributes, owner, mode and times of one name.
-func copyAttributes(dst, src *Root, name string) error {
+func copyAttributes(dst, src *dirfd.Dir, name string) error {
 	st, err := src.Lstat(name)
 	if err != nil {
 		return err
 	}
-	from, closeFrom, err := src.procPath(name)
-	if err != nil {
-		return err
-	}
-	defer closeFrom()
-	to, closeTo, err := dst.procPath(name)
-	if err != nil {
-		return err
-	}
-	defer closeTo()
-	if err := setAttributes(to, from, &st); err != nil {
-		return fmt.Errorf("copy attributes of %s: %w", clean(name), err)
-	}
-	return nil
+	return src.ProcPath("copy attributes", name, func(from string) error {
+		return dst.ProcPath("copy attributes", name, func(to string) error { return setAttributes(to, from, &st) })
+	})
 }
 
 func setAttributes(to, from string, st *unix.Stat_t) error {
@@ -217,18 +208,6 @@ func setAttributes(to, from string, st *unix.Stat_t) error {
 	}
 	times := []unix.Timespec{st.Mtim, st.Mtim}
 	return unix.UtimesNanoAt(unix.AT_FDCWD, to, times, unix.AT_SYMLINK_NOFOLLOW)
-}
-
-// procPath returns a host path that names exactly name, through an open directory.
-func (r *Root) procPath(name string) (string, func(), error) {
-	if clean(name) == "/" {
-		return fmt.Sprintf("/proc/self/fd/%d/.", r.dir.Fd()), func() {}, nil
-	}
-	dir, base, err := r.parent("open", name)
-	if err != nil {
-		return "", nil, err
-	}
-	return fmt.Sprintf("/proc/self/fd/%d/%s", dir.Fd(), base), func() { dir.Close() }, nil
 }
 
 func copyXattrs(to, from string) error {
@@ -251,6 +230,11 @@ func copyXattrs(to, from string) error {
 // xattrs returns the sorted names of the extended attributes of a file, but not
 // those by which overlayfs keeps its own books.
 func xattrs(file string) ([]string, error) {
+	names, err := allXattrs(file)
+	return slices.DeleteFunc(names, func(name string) bool { return strings.HasPrefix(name, overlayPrefix) }), err
+}
+
+func allXattrs(file string) ([]string, error) {
 	size, err := unix.Llistxattr(file, nil)
 	if err == unix.ENOTSUP || size == 0 {
 		return nil, nil
@@ -264,11 +248,11 @@ func xattrs(file string) ([]string, error) {
 	}
 	var names []string
 	for _, name := range strings.Split(strings.TrimRight(string(buf[:size]), "\x00"), "\x00") {
-		if name != "" && !strings.HasPrefix(name, "trusted.overlay.") {
+		if name != "" {
 			names = append(names, name)
 		}
 	}
-	sort.Strings(names)
+	slices.Sort(names)
 	return names, nil
 }
 
@@ -283,10 +267,4 @@ func xattr(file, name string) ([]byte, error) {
 		return nil, err
 	}
 	return buf[:size], nil
-}
-
-func sortedNames(f *os.File) ([]string, error) {
-	names, err := f.Readdirnames(-1)
-	sort.Strings(names)
-	return names, err
 }

@@ -1,13 +1,14 @@
 package tree
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"io"
 	"path"
 
 	"golang.org/x/sys/unix"
+
+	"imagebuilder/builtins/digest"
+	"imagebuilder/builtins/dirfd"
 )
 
 // Dump writes one line for each file of a root, sorted by path, so that two trees
@@ -21,14 +22,14 @@ import (
 // The fields are path, type, mode, owner and group, then size and the first 12
 // digits of the SHA-256 of a regular file, the text of a link or the numbers of a
 // device, then the extended attributes. Times are left out.
-func Dump(w io.Writer, r *Root) error {
+func Dump(w io.Writer, r *dirfd.Dir) error {
 	d := dumper{w: w, root: r, seen: make(map[inode]string)}
 	return d.node("/")
 }
 
 type dumper struct {
 	w    io.Writer
-	root *Root
+	root *dirfd.Dir
 	seen map[inode]string
 }
 
@@ -101,28 +102,24 @@ func (d *dumper) digest(name string) (string, error) {
 		return "", err
 	}
 	defer f.Close()
-	h := sha256.New()
-	_, err = io.Copy(h, f)
-	return hex.EncodeToString(h.Sum(nil)), err
+	sum, _, err := digest.Reader(f)
+	return sum.String(), err
 }
 
-func (d *dumper) attributes(name string) (string, error) {
-	file, done, err := d.root.procPath(name)
-	if err != nil {
-		return "", err
-	}
-	defer done()
-	names, err := xattrs(file)
-	if err != nil {
-		return "", err
-	}
-	text := ""
-	for _, attr := range names {
-		value, err := xattr(file, attr)
+func (d *dumper) attributes(name string) (text string, err error) {
+	err = d.root.ProcPath("read attributes", name, func(file string) error {
+		names, err := xattrs(file)
 		if err != nil {
-			return "", err
+			return err
 		}
-		text += fmt.Sprintf(" %s=%x", attr, value)
-	}
-	return text, nil
+		for _, attr := range names {
+			value, err := xattr(file, attr)
+			if err != nil {
+				return err
+			}
+			text += fmt.Sprintf(" %s=%x", attr, value)
+		}
+		return nil
+	})
+	return text, err
 }

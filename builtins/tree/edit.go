@@ -3,7 +3,6 @@ package tree
 import (
 	"bytes"
 	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -13,40 +12,49 @@ import (
 	"regexp"
 
 	"golang.org/x/sys/unix"
+
+	"imagebuilder/builtins/digest"
+	"imagebuilder/builtins/dirfd"
 )
 
 // An Edit is one change of files as data, so that it can be shown in a plan, be
 // part of a layer's key and be carried out by another process.
 type Edit struct {
-	Op      string  `json:"op"`                // one of the keys of edits
-	Path    string  `json:"path"`              // in the image
-	To      string  `json:"to,omitempty"`      // rename: new path; symlink: text; link: existing file
-	Content []byte  `json:"content,omitempty"` // write, append; replace: the new text
-	Source  string  `json:"source,omitempty"`  // copy: file of the host
-	SHA256  string  `json:"sha256,omitempty"`  // copy: what the file must have; a link is followed then
-	Pattern string  `json:"pattern,omitempty"` // replace: RE2, for each line
-	Mode    *uint32 `json:"mode,omitempty"`    // twelve bits
-	Owner   string  `json:"owner,omitempty"`   // name in the image's /etc/passwd, or number
-	Group   string  `json:"group,omitempty"`   // name in the image's /etc/group, or number
-	If      string  `json:"if,omitempty"`      // do nothing where this path does not exist
+	Op      string `json:"op"`                // one of the keys of edits
+	Path    string `json:"path"`              // in the image
+	To      string `json:"to,omitempty"`      // rename: new path; symlink: text; link: existing file
+	Content []byte `json:"content,omitempty"` // write, append; replace: the new text
+	Source  string `json:"source,omitempty"`  // copy: file of the host
+	SHA256  string `json:"sha256,omitempty"`  // copy: what the file must have; a link is followed then
+	Pattern string `json:"pattern,omitempty"` // replace: RE2, for each line
+	SetMode bool   `json:"set_mode,omitempty"`
+	Mode    uint32 `json:"mode,omitempty"`  // twelve bits, if SetMode
+	Owner   string `json:"owner,omitempty"` // name in the image's /etc/passwd, or number
+	Group   string `json:"group,omitempty"` // name in the image's /etc/group, or number
+	If      string `json:"if,omitempty"`    // do nothing where this path does not exist
 }
 
-var edits = map[string]func(*Root, Edit) error{
-	"append":  (*Root).appendTo,
-	"chmod":   func(r *Root, e Edit) error { return r.own(e) },
-	"clear":   func(r *Root, e Edit) error { return r.Clear(e.Path) },
-	"copy":    (*Root).copyIn,
-	"link":    func(r *Root, e Edit) error { return r.Link(e.To, e.Path) },
-	"mkdir":   (*Root).mkdir,
-	"remove":  func(r *Root, e Edit) error { return r.RemoveAll(e.Path) },
-	"rename":  func(r *Root, e Edit) error { return r.Rename(e.Path, e.To) },
-	"replace": (*Root).replace,
-	"symlink": (*Root).symlink,
-	"write":   (*Root).write,
+// edits are the kinds of edits there are.
+var edits = map[string]func(editor, Edit) error{
+	"append":  editor.appendTo,
+	"chmod":   func(r editor, e Edit) error { return r.own(e) },
+	"clear":   func(r editor, e Edit) error { return r.Clear(e.Path) },
+	"copy":    editor.copyIn,
+	"link":    func(r editor, e Edit) error { return r.Link(e.To, e.Path) },
+	"mkdir":   editor.mkdir,
+	"remove":  func(r editor, e Edit) error { return r.RemoveAll(e.Path) },
+	"rename":  func(r editor, e Edit) error { return r.Rename(e.Path, e.To) },
+	"replace": editor.replace,
+	"symlink": editor.symlink,
+	"write":   editor.write,
 }
+
+// An editor carries out edits in a root file system.
+type editor struct{ *dirfd.Dir }
 
 // Apply carries out one edit.
-func (r *Root) Apply(e Edit) error {
+func Apply(root *dirfd.Dir, e Edit) error {
+	r := editor{root}
 	do, ok := edits[e.Op]
 	if !ok {
 		return fmt.Errorf("internal error: unknown edit %q", e.Op)
@@ -59,15 +67,15 @@ func (r *Root) Apply(e Edit) error {
 
 // write creates or truncates a file. An existing one is written through, so that
 // it keeps owner, mode and further names; a new one is 0644 and root's.
-func (r *Root) write(e Edit) error {
+func (r editor) write(e Edit) error {
 	return r.fill(e, unix.O_TRUNC, e.Content)
 }
 
-func (r *Root) appendTo(e Edit) error {
+func (r editor) appendTo(e Edit) error {
 	return r.fill(e, unix.O_APPEND, e.Content)
 }
 
-func (r *Root) fill(e Edit, flag int, content []byte) error {
+func (r editor) fill(e Edit, flag int, content []byte) error {
 	if err := r.MkdirAll(path.Dir(clean(e.Path)), 0o755); err != nil {
 		return err
 	}
@@ -77,13 +85,13 @@ func (r *Root) fill(e Edit, flag int, content []byte) error {
 	}
 	_, err = f.Write(content)
 	if err := errors.Join(err, f.Close()); err != nil {
-		return fmt.Errorf("write %s: %w", clean(e.Path), pathCause(err))
+		return fmt.Errorf("write %s: %w", clean(e.Path), dirfd.Cause(err))
 	}
 	return r.own(e)
 }
 
 // create opens a file for writing; a new one gets mode 0644 whatever the umask.
-func (r *Root) create(name string, flag int) (*os.File, error) {
+func (r editor) create(name string, flag int) (*os.File, error) {
 	f, err := r.OpenFile(name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL, 0o644)
 	if err == nil {
 		return f, f.Chmod(0o644)
@@ -93,7 +101,7 @@ func (r *Root) create(name string, flag int) (*os.File, error) {
 }
 
 // own sets owner, then mode: the kernel drops set-id bits when the owner changes.
-func (r *Root) own(e Edit) error {
+func (r editor) own(e Edit) error {
 	uid, gid := -1, -1
 	var err error
 	if e.Owner != "" {
@@ -111,20 +119,20 @@ func (r *Root) own(e Edit) error {
 			return err
 		}
 	}
-	if e.Mode == nil {
+	if !e.SetMode {
 		return nil
 	}
-	return r.Chmod(e.Path, *e.Mode)
+	return r.Chmod(e.Path, e.Mode)
 }
 
-func (r *Root) mkdir(e Edit) error {
+func (r editor) mkdir(e Edit) error {
 	if err := r.MkdirAll(e.Path, 0o755); err != nil {
 		return err
 	}
 	return r.own(e)
 }
 
-func (r *Root) symlink(e Edit) error {
+func (r editor) symlink(e Edit) error {
 	if err := r.MkdirAll(path.Dir(clean(e.Path)), 0o755); err != nil {
 		return err
 	}
@@ -133,12 +141,12 @@ func (r *Root) symlink(e Edit) error {
 
 // replace puts the new text, in which $1 stands for a group, in place of every
 // match, line by line.
-func (r *Root) replace(e Edit) error {
+func (r editor) replace(e Edit) error {
 	re, err := regexp.Compile(e.Pattern)
 	if err != nil {
 		return err
 	}
-	old, err := r.ReadFile(e.Path)
+	old, err := r.ReadFile(e.Path, maxRead)
 	if err != nil {
 		return err
 	}
@@ -156,7 +164,7 @@ func (r *Root) replace(e Edit) error {
 
 // copyIn copies a regular file or symbolic link of the host. Only the bytes (or the
 // link's text) are taken: a new file is 0644 and root's unless the edit says more.
-func (r *Root) copyIn(e Edit) error {
+func (r editor) copyIn(e Edit) error {
 	look := os.Lstat
 	if e.SHA256 != "" {
 		look = os.Stat
@@ -179,7 +187,7 @@ func (r *Root) copyIn(e Edit) error {
 	return fmt.Errorf("copy %s: not a regular file or a symbolic link", e.Source)
 }
 
-func (r *Root) copyFile(e Edit) error {
+func (r editor) copyFile(e Edit) error {
 	src, err := os.Open(e.Source)
 	if err != nil {
 		return err
@@ -193,7 +201,7 @@ func (r *Root) copyFile(e Edit) error {
 		return err
 	}
 	if err := errors.Join(e.copyBytes(f, src), f.Close()); err != nil {
-		return fmt.Errorf("copy to %s: %w", clean(e.Path), pathCause(err))
+		return fmt.Errorf("copy to %s: %w", clean(e.Path), dirfd.Cause(err))
 	}
 	return r.own(e)
 }
@@ -209,7 +217,7 @@ func (e Edit) copyBytes(f, src *os.File) error {
 	if _, err := io.Copy(io.MultiWriter(f, h), src); err != nil {
 		return err
 	}
-	if got := hex.EncodeToString(h.Sum(nil)); got != e.SHA256 {
+	if got := digest.Of(h).String(); got != e.SHA256 {
 		return fmt.Errorf("%s has changed: it had the SHA-256 %s, now it has %s; run again", e.Source, e.SHA256, got)
 	}
 	return nil

@@ -8,12 +8,14 @@ import (
 	"path"
 
 	"golang.org/x/sys/unix"
+
+	"imagebuilder/builtins/dirfd"
 )
 
 // Fingerprint returns a digest that changes whenever something in the tree does. It
 // looks at what the kernel knows of each file, among that the time of its last change,
 // which no program can set: no content has to be read. It means nothing elsewhere.
-func Fingerprint(r *Root) (string, error) {
+func Fingerprint(r *dirfd.Dir) (string, error) {
 	h := sha256.New()
 	if err := fingerprint(h, r, "/"); err != nil {
 		return "", err
@@ -21,7 +23,7 @@ func Fingerprint(r *Root) (string, error) {
 	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
-func fingerprint(h hash.Hash, r *Root, name string) error {
+func fingerprint(h hash.Hash, r *dirfd.Dir, name string) error {
 	st, err := r.Lstat(name)
 	if err != nil {
 		return err

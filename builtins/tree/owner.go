@@ -11,11 +11,11 @@ import (
 // lookup finds the number of a user or group: database is the image's own
 // /etc/passwd or /etc/group, both of which have the name in the first field and
 // the number in the third.
-func (r *Root) lookup(database, name string) (int, error) {
+func (r editor) lookup(database, name string) (int, error) {
 	if n, err := strconv.ParseUint(name, 10, 32); err == nil {
 		return int(n), nil
 	}
-	data, err := r.ReadFile(database)
+	data, err := r.ReadFile(database, maxRead)
 	if err != nil {
 		return 0, err
 	}

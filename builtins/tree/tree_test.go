@@ -12,12 +12,13 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"imagebuilder/builtins/dirfd"
 	"imagebuilder/builtins/tree"
 )
 
 // newRoot makes a root next to a file "outside", which nothing must ever change, and
 // fills it from lines like "etc/x=text", "etc/link->target" and "dir/".
-func newRoot(t *testing.T, lines ...string) (*tree.Root, string) {
+func newRoot(t *testing.T, lines ...string) (*dirfd.Dir, string) {
 	t.Helper()
 	dir := t.TempDir()
 	if err := os.WriteFile(dir+"/outside", []byte("safe"), 0o644); err != nil {
@@ -44,7 +45,7 @@ func newRoot(t *testing.T, lines ...string) (*tree.Root, string) {
 			t.Fatal(err)
 		}
 	}
-	root, err := tree.Open(base)
+	root, err := dirfd.Open(base, dirfd.InRoot)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,7 +53,7 @@ func newRoot(t *testing.T, lines ...string) (*tree.Root, string) {
 	return root, base
 }
 
-func dump(t *testing.T, root *tree.Root) string {
+func dump(t *testing.T, root *dirfd.Dir) string {
 	t.Helper()
 	var b bytes.Buffer
 	if err := tree.Dump(&b, root); err != nil {
@@ -61,8 +62,6 @@ func dump(t *testing.T, root *tree.Root) string {
 	me := fmt.Sprintf(" %d:%d", os.Getuid(), os.Getgid())
 	return strings.ReplaceAll(b.String(), me, "")
 }
-
-func mode(m uint32) *uint32 { return &m }
 
 func TestApply(t *testing.T) {
 	tests := []struct {
@@ -82,7 +81,7 @@ func TestApply(t *testing.T) {
 		after:   "/f file 0644 3 11507a0e2f5e\n",
 	}, {
 		summary: "set-id bits survive",
-		edit:    tree.Edit{Op: "write", Path: "/f", Mode: mode(0o4755)},
+		edit:    tree.Edit{Op: "write", Path: "/f", SetMode: true, Mode: 0o4755},
 		after:   "/f file 4755 0 e3b0c44298fc\n",
 	}, {
 		summary: "an absolute link means the image's own file",
@@ -129,7 +128,7 @@ func TestApply(t *testing.T) {
 	}, {
 		summary: "the root cannot be removed",
 		edit:    tree.Edit{Op: "remove", Path: "/x/.."},
-		err:     "remove /: this is the root itself",
+		err:     "remove /: this is the directory itself",
 	}, {
 		summary: "clear keeps the directory",
 		before:  []string{"d/a=x", "d/b/c=x"},
@@ -152,12 +151,12 @@ func TestApply(t *testing.T) {
 		after:   "/d dir 0755\n/d/g file 0644 1 2d711642b726\n",
 	}, {
 		summary: "mkdir with a mode",
-		edit:    tree.Edit{Op: "mkdir", Path: "/a/b", Mode: mode(0o1777)},
+		edit:    tree.Edit{Op: "mkdir", Path: "/a/b", SetMode: true, Mode: 0o1777},
 		after:   "/a dir 0755\n/a/b dir 1777\n",
 	}, {
 		summary: "chmod through a link",
 		before:  []string{"f=x", "l->/f"},
-		edit:    tree.Edit{Op: "chmod", Path: "/l", Mode: mode(0o600)},
+		edit:    tree.Edit{Op: "chmod", Path: "/l", SetMode: true, Mode: 0o600},
 		after:   "/f file 0600 1 2d711642b726\n/l link 0777 /f\n",
 	}, {
 		summary: "an unknown owner",
@@ -171,7 +170,7 @@ func TestApply(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.summary, func(t *testing.T) {
 			root, _ := newRoot(t, test.before...)
-			err := root.Apply(test.edit)
+			err := tree.Apply(root, test.edit)
 			if test.err != "" {
 				if err == nil || err.Error() != test.err {
 					t.Fatalf("got error %v, want %s", err, test.err)
@@ -198,7 +197,7 @@ func TestCopyIn(t *testing.T) {
 		{"l", "/etc/link", ""},
 		{".", "/d", "copy " + host + ": not a regular file or a symbolic link"},
 	} {
-		err := root.Apply(tree.Edit{Op: "copy", Source: filepath.Join(host, test.source), Path: test.path})
+		err := tree.Apply(root, tree.Edit{Op: "copy", Source: filepath.Join(host, test.source), Path: test.path})
 		if fmt.Sprint(err) != test.err && (err != nil || test.err != "") {
 			t.Errorf("%s: got %v", test.source, err)
 		}
@@ -223,7 +222,7 @@ func TestRead(t *testing.T) {
 		{"/none", "", "open /none: no such file or directory"},
 	}
 	for _, test := range tests {
-		data, err := root.ReadFile(test.name)
+		data, err := root.ReadFile(test.name, 100)
 		if string(data) != test.want || err == nil != (test.err == "") || err != nil && err.Error() != test.err {
 			t.Errorf("%s: %q, %v", test.name, data, err)
 		}
@@ -253,7 +252,7 @@ func TestOwnerNames(t *testing.T) {
 		t.Skip("needs root: chown")
 	}
 	root, _ := newRoot(t, "etc/passwd=root:x:0:0::/:/bin/sh\n_apt:x:42:65534::/:/bin/false\n", "etc/group=adm:x:4:\n")
-	if err := root.Apply(tree.Edit{Op: "write", Path: "/f", Owner: "_apt", Group: "adm", Mode: mode(0o2750)}); err != nil {
+	if err := tree.Apply(root, tree.Edit{Op: "write", Path: "/f", Owner: "_apt", Group: "adm", SetMode: true, Mode: 0o2750}); err != nil {
 		t.Fatal(err)
 	}
 	if got := dump(t, root); !strings.Contains(got, "/f file 2750 42:4 0 ") {
@@ -327,7 +326,7 @@ func TestCopyWithDigest(t *testing.T) {
 	sum := fmt.Sprintf("%x", sha256.Sum256([]byte("text")))
 	for source, want := range map[string]string{"file": "", "link": "", "changed": " has changed: it had the SHA-256 " + sum} {
 		root, base := newRoot(t)
-		err := root.Apply(tree.Edit{Op: "copy", Source: filepath.Join(host, source), Path: "/x", SHA256: sum})
+		err := tree.Apply(root, tree.Edit{Op: "copy", Source: filepath.Join(host, source), Path: "/x", SHA256: sum})
 		if want != "" {
 			if err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("%s: got %v, want %s", source, err, want)

@@ -14,11 +14,12 @@ import (
 // layers are the packages from the lowest to the highest: each may import only what
 // stands in a line above its own.
 var layers = [][]string{
-	{"builtins/digest", "builtins/dirfd", "builtins/host", "stdlib", "recipes", "streams/catalog", "streams/page"},
-	{"builtins/tree"},
+	{"builtins/digest", "builtins/dirfd", "builtins/host", "builtins/problems", "stdlib", "recipes", "streams/catalog", "streams/page"},
 	{"builtins/sandbox", "streams/imagetree", "streams/serve"},
+	{"builtins/tree"},
 	{"builtins/layer"},
 	{"builtins/fetch", "builtins/lxd", "builtins/pack", "builtins/template", "builtins/unpack", "streams"},
+	{"builtins/build"},
 	{"builtins"},
 	{"runtime"},
 	{"compat"},

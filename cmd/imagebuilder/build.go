@@ -1,22 +1,14 @@
 package main
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
-	"errors"
 	"fmt"
 	"io"
 	"math"
-	"os"
-	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"imagebuilder/builtins"
-	"imagebuilder/builtins/fetch"
-	"imagebuilder/builtins/host"
+	"imagebuilder/builtins/build"
 	"imagebuilder/builtins/layer"
 	"imagebuilder/runtime"
 )
@@ -27,7 +19,7 @@ type buildOptions struct {
 	log     logOptions
 	explain bool
 	store   layer.Options
-	sources *builtins.Sources
+	sources *build.Sources
 }
 
 func (o *buildOptions) addFlags(cmd *cobra.Command) {
@@ -44,65 +36,34 @@ func seconds(n uint) timeLimit {
 	return timeLimit(min(n, math.MaxInt64/uint(time.Second))) * timeLimit(time.Second)
 }
 
-// checkAndBuild runs a recipe after all that can be known before is known to be right.
-func (o *buildOptions) checkAndBuild(cmd *cobra.Command, recipe *runtime.Recipe, target string) error {
-	planner, err := recipe.Check()
-	if err != nil {
+// run runs a recipe after all that can be known before is known to be right, and prints
+// the paths of its results.
+func (o *buildOptions) run(cmd *cobra.Command, recipe *runtime.Recipe, target string) error {
+	if err := recipe.Ready(); err != nil {
 		return err
 	}
-	if os.Geteuid() != 0 {
-		return errors.New("a build needs root, for mounts, owners and device nodes: run it with sudo")
-	}
-	if missing := planner.Missing(); len(missing) > 0 {
-		return errors.Join(missing...)
-	}
-	return o.build(cmd, recipe, target)
-}
-
-func (o *buildOptions) build(cmd *cobra.Command, recipe *runtime.Recipe, target string) (err error) {
 	display := o.log.newDisplay(cmd.ErrOrStderr())
 	defer display.Close()
-	clock, err := host.NewClock(os.Getenv("SOURCE_DATE_EPOCH"))
+	dir, err := o.cache.directory()
 	if err != nil {
 		return err
 	}
-	o.store.Clock, o.store.Log = clock, display.log
-	store, err := o.cache.open(o.store)
+	o.store.MaxSize = o.cache.maxSize()
+	results, err := recipe.Build(runtime.BuildOptions{
+		Target:   target,
+		Cache:    dir,
+		Store:    o.store,
+		Sources:  o.sources,
+		Explain:  o.explain,
+		Log:      display.log,
+		Progress: display.progress,
+	})
 	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, o.sources.Close(), store.Close()) }()
-	if err := store.CheckOverlay(cmd.Context()); err != nil {
-		return err
-	}
-	worker := &builtins.Builder{
-		Store:   store,
-		Fetch:   &fetch.Client{Store: store, Log: display.log, Progress: display.progress},
-		Clock:   clock,
-		Log:     display.log,
-		Target:  target,
-		LogDir:  store.Logs(),
-		History: store.History(recipeID(recipe.Name)),
-		Explain: o.explain,
-		Sources: o.sources,
-	}
-	if err := recipe.Run(worker, display.log); err != nil {
 		return err
 	}
 	display.Close()
-	printResults(cmd.OutOrStdout(), worker.Results)
-	return worker.History.Save()
-}
-
-// recipeID names the history of a recipe.
-func recipeID(name string) string {
-	if strings.ContainsAny(name, "/.") {
-		if abs, err := filepath.Abs(name); err == nil {
-			name = abs
-		}
-	}
-	sum := sha256.Sum256([]byte(name))
-	return hex.EncodeToString(sum[:8])
+	printResults(cmd.OutOrStdout(), results)
+	return nil
 }
 
 func printResults(w io.Writer, files []string) {

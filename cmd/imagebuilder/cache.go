@@ -47,11 +47,16 @@ func (o *cacheOptions) open(options layer.Options) (*layer.Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	options.MaxSize = int64(o.max)
-	if o.max == 0 { // said by the user: to the store, 0 is nothing said
-		options.MaxSize = -1
-	}
+	options.MaxSize = o.maxSize()
 	return layer.Open(dir, options)
+}
+
+// maxSize is the size of the cache as the store takes it: to that, 0 is nothing said.
+func (o *cacheOptions) maxSize() int64 {
+	if o.max == 0 {
+		return -1
+	}
+	return int64(o.max)
 }
 
 func newCacheCommand() *cobra.Command {

@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"imagebuilder/compat"
 	"imagebuilder/runtime"
 )
 
@@ -43,20 +44,9 @@ func (o *recipeOptions) checkAll(cmd *cobra.Command, names []string) (failed err
 }
 
 func (o *recipeOptions) check(cmd *cobra.Command, name string) error {
-	r, err := o.load(cmd, name, logOptions{})
-	if err == nil {
-		_, err = r.Check()
-	}
-	if err != nil || !isDefinition(name) {
-		return err
-	}
-	_, overrides, err := o.split(name)
+	config, err := runtimeConfig(cmd, logOptions{})
 	if err != nil {
 		return err
 	}
-	doc, err := loadDefinition(cmd, name, overrides)
-	if err != nil {
-		return err
-	}
-	return checkDefinition(cmd, doc)
+	return compat.Check(cmd.Context(), name, o.set, config)
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/spf13/pflag"
 	"golang.org/x/sys/unix"
 
-	"imagebuilder/builtins"
+	"imagebuilder/builtins/build"
 	"imagebuilder/builtins/pack"
 	"imagebuilder/compat"
 )
@@ -155,11 +155,16 @@ func (c *imageCommand) run(cmd *cobra.Command, name, target string, mode compat.
 	if st, err := os.Lstat(c.scratch); err == nil && !st.IsDir() {
 		return usageError{fmt.Errorf("--cache-dir %s: not a directory", c.scratch)}
 	}
-	doc, err := c.definition.load(cmd, name)
+	config, err := runtimeConfig(cmd, c.build.log)
 	if err != nil {
 		return err
 	}
-	recipe, err := translated(cmd, doc, mode, options, c.build.log)
+	doc, err := c.definition.load(cmd, name, config)
+	if err != nil {
+		return err
+	}
+	config.Options = options
+	recipe, err := doc.Recipe(cmd.Context(), mode, config)
 	if err != nil {
 		return err
 	}
@@ -170,7 +175,7 @@ func (c *imageCommand) run(cmd *cobra.Command, name, target string, mode compat.
 		// Nothing was put into it, and build jobs that make it count on it being gone.
 		defer unix.Rmdir(c.scratch)
 	}
-	return c.build.checkAndBuild(cmd, recipe, target)
+	return c.build.run(cmd, recipe, target)
 }
 
 // setOptions sets the options of the recipe that the flags mean.
@@ -223,7 +228,7 @@ func (c *imageCommand) setSources(cmd *cobra.Command, doc *compat.Document) erro
 		return nil
 	}
 	dir, err := doc.SourcesDir(cmd.Context(), c.sources)
-	c.build.sources = &builtins.Sources{Dir: dir, Keep: c.keep}
+	c.build.sources = &build.Sources{Dir: dir, Keep: c.keep}
 	return err
 }
 

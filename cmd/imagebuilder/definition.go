@@ -1,10 +1,7 @@
 package main
 
 import (
-	"fmt"
 	"io"
-	"os"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -19,55 +16,13 @@ func (o *definitionOptions) addFlags(cmd *cobra.Command) {
 	cmd.Flags().StringArrayVarP(&o.set, "options", "o", nil, "set a value of the definition, as `key=value`; may be repeated")
 }
 
-// load reads a definition.
-func (o *definitionOptions) load(cmd *cobra.Command, name string) (*compat.Document, error) {
+// load reads a definition from a file or, if the name is - or empty, from standard input.
+func (o *definitionOptions) load(cmd *cobra.Command, name string, config runtime.Config) (*compat.Document, error) {
 	overrides, err := compat.ParseOverrides(o.set)
-	if err != nil {
-		return nil, usageError{err}
-	}
-	return loadDefinition(cmd, name, overrides)
-}
-
-// isDefinition tells the name of a YAML definition from that of a recipe.
-func isDefinition(name string) bool {
-	return strings.HasSuffix(name, ".yaml") || strings.HasSuffix(name, ".yml")
-}
-
-// loadDefinition reads a definition from a file or, if the name is - or empty, from
-// standard input.
-func loadDefinition(cmd *cobra.Command, name string, overrides []compat.Override) (*compat.Document, error) {
-	var r io.Reader = cmd.InOrStdin()
-	if name == "-" || name == "" {
-		name = "<stdin>"
-	} else {
-		f, err := os.Open(name)
-		if err != nil {
-			return nil, fmt.Errorf("cannot read the definition: %w", err)
-		}
-		defer f.Close()
-		r = f
-	}
-	return compat.Load(cmd.Context(), r, name, machine(), overrides)
-}
-
-// translated loads the recipe of a definition with its own options.
-func translated(cmd *cobra.Command, doc *compat.Document, mode compat.Mode, options map[string]string, log logOptions) (*runtime.Recipe, error) {
-	config, err := runtimeConfig(cmd, options, log)
 	if err != nil {
 		return nil, err
 	}
-	recipe := doc.Translate(mode)
-	config.Place = recipe.Place
-	return runtime.LoadText(cmd.Context(), doc.Name(), recipe.Text, config)
-}
-
-// checkDefinition checks all entries of a definition, whatever they are for.
-func checkDefinition(cmd *cobra.Command, doc *compat.Document) error {
-	config, err := runtimeConfig(cmd, nil, logOptions{})
-	if err != nil {
-		return err
-	}
-	return doc.CheckAll(cmd.Context(), config)
+	return compat.OpenDefinition(cmd.Context(), name, overrides, config)
 }
 
 func newValidateCommand() *cobra.Command {
@@ -79,11 +34,15 @@ func newValidateCommand() *cobra.Command {
 and key; nothing is printed if all is well. - reads standard input.`,
 		Args: args(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			doc, err := o.load(cmd, args[0])
+			config, err := runtimeConfig(cmd, logOptions{})
 			if err != nil {
 				return err
 			}
-			return checkDefinition(cmd, doc)
+			doc, err := o.load(cmd, args[0], config)
+			if err != nil {
+				return err
+			}
+			return doc.CheckAll(cmd.Context(), config)
 		},
 	}
 	o.addFlags(cmd)
@@ -104,7 +63,11 @@ recipe are relative to it: put it where you run the definition.`,
   imagebuilder run ./debian.star out -o image.release=trixie -o target=lxc`,
 		Args: args(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			doc, err := o.load(cmd, args[0])
+			config, err := runtimeConfig(cmd, logOptions{})
+			if err != nil {
+				return err
+			}
+			doc, err := o.load(cmd, args[0], config)
 			if err != nil {
 				return err
 			}

@@ -20,8 +20,20 @@ import (
 // programs in the sandbox have for it.
 const endGrace = 2 * host.DefaultGrace
 
-// clientGrace is what a server adds to it for the requests under way.
-var clientGrace atomic.Int64
+// An ending is how the process ends where the work cannot be waited for. The context of
+// commands carries it.
+type ending struct {
+	codes chan<- int   // ends the process at once, with an exit code
+	more  atomic.Int64 // what a server adds to endGrace for the requests under way
+}
+
+// endingKey is the key of the ending in a context.
+type endingKey struct{}
+
+func (e *ending) in(ctx context.Context) context.Context { return context.WithValue(ctx, endingKey{}, e) }
+
+// endingOf returns the ending that a command's context carries.
+func endingOf(ctx context.Context) *ending { return ctx.Value(endingKey{}).(*ending) }
 
 // signalError is why a run ended.
 type signalError struct{ signal syscall.Signal }
@@ -38,16 +50,16 @@ var signalNames = map[syscall.Signal]string{
 // if the first has not ended it after a while: nobody waits for a system call or a word
 // of the language that takes forever. What children leave dies with this process, what
 // it leaves the next one removes.
-func watchSignals(cancel context.CancelCauseFunc) {
+func (e *ending) watchSignals(cancel context.CancelCauseFunc) {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	first := (<-signals).(syscall.Signal)
 	cancel(signalError{first})
 	select {
 	case second := <-signals:
-		os.Exit(128 + int(second.(syscall.Signal)))
-	case <-time.After(endGrace + time.Duration(clientGrace.Load())):
-		abandon(signalError{first}, 128+int(first))
+		e.codes <- 128 + int(second.(syscall.Signal))
+	case <-time.After(endGrace + time.Duration(e.more.Load())):
+		e.abandon(signalError{first}, 128+int(first))
 	}
 }
 
@@ -61,9 +73,9 @@ func bound(cmd *cobra.Command, after timeLimit) (release func()) {
 	cause := fmt.Errorf("timed out after %v", limit)
 	ctx, cancel := context.WithTimeoutCause(cmd.Context(), limit, cause)
 	cmd.SetContext(ctx)
-	force := time.AfterFunc(limit+min(endGrace, math.MaxInt64-limit), func() { abandon(cause, exitError) })
+	late := time.AfterFunc(limit+min(endGrace, math.MaxInt64-limit), func() { endingOf(ctx).abandon(cause, exitError) })
 	return func() {
-		force.Stop()
+		late.Stop()
 		cancel()
 	}
 }
@@ -93,7 +105,7 @@ func (l *timeLimit) String() string {
 }
 
 // abandon ends the process, whatever it is doing.
-func abandon(cause error, code int) {
+func (e *ending) abandon(cause error, code int) {
 	fmt.Fprintf(os.Stderr, "error: %v; it did not end in order, and was left as it was\n", cause)
-	os.Exit(code)
+	e.codes <- code
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"imagebuilder/builtins"
+	"imagebuilder/builtins/build"
 	"imagebuilder/builtins/sandbox"
 	"imagebuilder/runtime"
 )
@@ -21,18 +22,27 @@ const (
 	exitUsage = 2
 )
 
-func main() {
-	sandbox.Main()
-	os.Exit(run())
+func main() { os.Exit(start()) }
+
+// start does the work of the process and returns its exit code. That may come from the
+// work itself or, where nobody can wait for that any longer, from what ends it.
+func start() int {
+	if code, ok := sandbox.Main(build.Tasks()...); ok {
+		return code
+	}
+	codes := make(chan int, 4)
+	go func() { codes <- run(&ending{codes: codes}) }()
+	return <-codes
 }
 
-func run() int {
+// run runs the command line.
+func run(e *ending) int {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
-	go watchSignals(cancel)
+	go e.watchSignals(cancel)
 	p := newProgram(filepath.Base(os.Args[0]))
 	p.root.SilenceUsage, p.root.SilenceErrors = true, true
-	if err := p.root.ExecuteContext(ctx); err != nil {
+	if err := p.root.ExecuteContext(e.in(ctx)); err != nil {
 		return p.fail(err)
 	}
 	return 0
@@ -69,9 +79,10 @@ func ownProgram(root *cobra.Command) program {
 // exitCode returns the exit code for an error. The older tools tell no errors apart.
 func exitCode(tool string, err error) int {
 	var usage usageError
+	var misspelt runtime.Misspelt
 	var ended signalError
 	switch {
-	case errors.As(err, &usage) && tool == "imagebuilder":
+	case (errors.As(err, &usage) || errors.As(err, &misspelt)) && tool == "imagebuilder":
 		return exitUsage
 	case errors.As(err, &ended):
 		return 128 + int(ended.signal)

@@ -17,11 +17,14 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"imagebuilder/builtins/build"
 	"imagebuilder/builtins/sandbox"
 )
 
 func TestMain(m *testing.M) {
-	sandbox.Main()
+	if code, ok := sandbox.Main(build.Tasks()...); ok {
+		os.Exit(code)
+	}
 	testscript.Main(m, map[string]func(){
 		"imagebuilder":            main,
 		"lxd-imagebuilder":        main,

@@ -8,7 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"imagebuilder/builtins"
+	"imagebuilder/builtins/build"
 	"imagebuilder/builtins/host"
 )
 
@@ -48,7 +48,7 @@ know is assumed: a file in the image that the recipe asks for exists, and is emp
 	return cmd
 }
 
-func printStep(w io.Writer, n int, step builtins.PlannedStep) {
+func printStep(w io.Writer, n int, step build.PlannedStep) {
 	fmt.Fprintf(w, "%d. %s", n, step.Builtin)
 	if step.Rootfs != "" {
 		fmt.Fprintf(w, " <rootfs %s>", strings.TrimSpace(step.Rootfs+" "+step.Target))

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"imagebuilder/builtins/dirfd"
 	"imagebuilder/builtins/tree"
 )
 
@@ -171,7 +172,7 @@ func baseDump(t *testing.T, dir string) string {
 
 func dump(t *testing.T, dir string) string {
 	t.Helper()
-	root, err := tree.Open(dir)
+	root, err := dirfd.Open(dir, dirfd.InRoot)
 	if err != nil {
 		t.Fatal(err)
 	}

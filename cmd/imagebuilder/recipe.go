@@ -1,10 +1,6 @@
 package main
 
 import (
-	"fmt"
-	"os"
-	"strings"
-
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
@@ -25,56 +21,26 @@ func (o *recipeOptions) addFlags(cmd *cobra.Command) {
 // load loads a recipe, or a definition as one, with the options that the command line
 // sets.
 func (o *recipeOptions) load(cmd *cobra.Command, name string, log logOptions) (*runtime.Recipe, error) {
-	set, overrides, err := o.split(name)
+	config, err := runtimeConfig(cmd, log)
 	if err != nil {
 		return nil, err
 	}
-	if isDefinition(name) {
-		doc, err := loadDefinition(cmd, name, overrides)
-		if err != nil {
-			return nil, err
-		}
-		return translated(cmd, doc, compat.Mode{}, set, log)
-	}
-	config, err := runtimeConfig(cmd, set, log)
+	return compat.Open(cmd.Context(), name, o.set, config)
+}
+
+// runtimeConfig is how recipes are evaluated: the clock is read here, once for all that
+// becomes of one.
+func runtimeConfig(cmd *cobra.Command, log logOptions) (runtime.Config, error) {
+	clock, err := host.NewClock(host.Epoch())
 	if err != nil {
-		return nil, err
+		return runtime.Config{}, err
 	}
-	return runtime.Load(cmd.Context(), name, config)
-}
-
-// split returns the options of the recipe, and those that are keys of a definition.
-func (o *recipeOptions) split(name string) (map[string]string, []compat.Override, error) {
-	set := make(map[string]string)
-	var overrides []compat.Override
-	for _, text := range o.set {
-		key, value, ok := strings.Cut(text, "=")
-		switch {
-		case isDefinition(name) && (!ok || strings.Contains(key, ".")):
-			more, err := compat.ParseOverrides([]string{text})
-			if err != nil {
-				return nil, nil, usageError{err}
-			}
-			overrides = append(overrides, more...)
-		case !ok:
-			return nil, nil, usageError{fmt.Errorf("-o %s: want name=value", text)}
-		default:
-			set[key] = value
-		}
-	}
-	return set, overrides, nil
-}
-
-// runtimeConfig is how recipes are evaluated.
-func runtimeConfig(cmd *cobra.Command, options map[string]string, log logOptions) (runtime.Config, error) {
-	clock, err := host.NewClock(os.Getenv("SOURCE_DATE_EPOCH"))
 	return runtime.Config{
-		Options: options,
-		Clock:   clock,
+		Now:     clock(),
 		Machine: machine(),
 		Stdin:   cmd.InOrStdin(),
 		Log:     log.logger(cmd.ErrOrStderr()),
-	}, err
+	}, nil
 }
 
 // machine is the machine name of uname(2).

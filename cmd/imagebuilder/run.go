@@ -39,7 +39,7 @@ the results are printed.
 			if len(args) == 2 {
 				target = args[1]
 			}
-			return o.build.checkAndBuild(cmd, recipe, target)
+			return o.build.run(cmd, recipe, target)
 		},
 	}
 	o.recipe.addFlags(cmd)

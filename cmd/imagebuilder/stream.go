@@ -80,7 +80,7 @@ func (o *treeOptions) tree(cmd *cobra.Command, root string) (streams.Tree, error
 	if err := catalog.CheckStreamVersion(o.version); err != nil {
 		return streams.Tree{}, usageError{fmt.Errorf("--stream-version: %w", err)}
 	}
-	clock, err := host.NewClock(os.Getenv("SOURCE_DATE_EPOCH"))
+	clock, err := host.NewClock(host.Epoch())
 	return streams.Tree{
 		Root: root, Streams: o.streams, StreamVersion: o.version, Workers: o.workers, Links: o.links, NaturalOrder: o.natural,
 		Log: o.log.logger(cmd.ErrOrStderr()), Clock: clock,

@@ -65,7 +65,7 @@ func (m *oldMaintainer) command(name, short string, run func(context.Context, st
 				return errors.New(`Argument "path" is required and cannot be empty`)
 			}
 			defer bound(cmd, seconds(m.timeout))()
-			clock, err := host.NewClock(os.Getenv("SOURCE_DATE_EPOCH"))
+			clock, err := host.NewClock(host.Epoch())
 			if err != nil {
 				return err
 			}

@@ -31,7 +31,7 @@ trust. Where all may, on Debian and Ubuntu:
 		Args: args(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.Root = args[0]
-			clientGrace.Store(int64(o.Grace))
+			endingOf(cmd.Context()).more.Store(int64(o.Grace))
 			return runStreamServe(cmd, o, log)
 		},
 	}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -23,10 +22,10 @@ func needRoot(t *testing.T) {
 }
 
 // edit applies a step that changes files.
-func edit(t *testing.T, tr *layer.Tree, edits ...tree.Edit) layer.Outcome {
+func edit(t *testing.T, tr layer.State, edits ...tree.Edit) layer.Outcome {
 	t.Helper()
-	out, err := tr.Change(ctx, step("edit", fmt.Sprint(edits)), func(ctx context.Context, rootfs sandbox.Rootfs) error {
-		_, err := sandbox.Run(ctx, sandbox.Spec{Rootfs: rootfs, Edits: edits}, io.Discard)
+	out, err := tr.Change(ctx, step("edit", fmt.Sprint(edits)), func(ctx context.Context, stack sandbox.Stack) error {
+		_, err := tree.Editing.Run(ctx, []sandbox.Stack{stack}, edits)
 		return err
 	})
 	if err != nil {
@@ -39,12 +38,21 @@ func put(name, text string) tree.Edit {
 	return tree.Edit{Op: "write", Path: name, Content: []byte(text)}
 }
 
+func copyInto(dir string, stack sandbox.Stack) error {
+	to, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer to.Close()
+	_, err = tree.Copying.Run(ctx, []sandbox.Stack{stack}, false, to)
+	return err
+}
+
 // list returns the regular files of a tree and their content.
-func list(t *testing.T, tr *layer.Tree) string {
+func list(t *testing.T, tr layer.State) string {
 	t.Helper()
 	to := t.TempDir()
-	_, err := sandbox.Run(ctx, sandbox.Spec{Rootfs: tr.View(), Copy: &sandbox.Copy{To: to}}, io.Discard)
-	if err != nil {
+	if err := copyInto(to, tr.Stack()); err != nil {
 		t.Fatal(err)
 	}
 	var b bytes.Buffer
@@ -56,7 +64,7 @@ func list(t *testing.T, tr *layer.Tree) string {
 	return strings.TrimSpace(b.String())
 }
 
-func TestTree(t *testing.T) {
+func TestState(t *testing.T) {
 	needRoot(t)
 	for _, plain := range []bool{false, true} {
 		t.Run(fmt.Sprint("plain=", plain), func(t *testing.T) {
@@ -64,7 +72,7 @@ func TestTree(t *testing.T) {
 			if err := s.CheckOverlay(ctx); err != nil {
 				t.Fatal(err)
 			}
-			root := s.NewTree()
+			root := s.NewState()
 			edit(t, root, put("a", "1"), put("b", "1"))
 			fork := root.Fork()
 			edit(t, fork, put("a", "2"), tree.Edit{Op: "remove", Path: "b"}, put("c", "2"))
@@ -75,9 +83,8 @@ func TestTree(t *testing.T) {
 			if got := list(t, fork); got != "a=2 c=2" {
 				t.Errorf("the fork holds %s", got)
 			}
-			dir, _, err := fork.Result(ctx, step("pack"), func(ctx context.Context, rootfs sandbox.Rootfs, dir string) error {
-				_, err := sandbox.Run(ctx, sandbox.Spec{Rootfs: rootfs, Copy: &sandbox.Copy{To: dir}}, io.Discard)
-				return err
+			dir, _, err := fork.Result(ctx, step("pack"), func(_ context.Context, stack sandbox.Stack, dir string) error {
+				return copyInto(dir, stack)
 			})
 			if err != nil {
 				t.Fatal(err)
@@ -89,13 +96,13 @@ func TestTree(t *testing.T) {
 	}
 }
 
-func TestTreeIsFoundAgain(t *testing.T) {
+func TestStateIsFoundAgain(t *testing.T) {
 	needRoot(t)
 	dir := t.TempDir()
 	run := func() (hits []bool) {
 		s := open(t, dir, layer.Options{})
 		defer s.Close()
-		root := s.NewTree()
+		root := s.NewState()
 		for _, name := range []string{"a", "b"} {
 			hits = append(hits, edit(t, root, put(name, "1")).Hit)
 		}
@@ -112,17 +119,17 @@ func TestTreeIsFoundAgain(t *testing.T) {
 	}
 }
 
-func TestTreeOfADirectory(t *testing.T) {
+func TestStateOfADirectory(t *testing.T) {
 	needRoot(t)
 	for _, plain := range []bool{false, true} {
 		source := t.TempDir()
 		if err := os.WriteFile(source+"/a", []byte("1"), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		root := open(t, t.TempDir(), layer.Options{NoOverlay: plain}).TreeOf(source, "digest")
+		root := open(t, t.TempDir(), layer.Options{NoOverlay: plain}).StateOf(source, "digest")
 		edit(t, root, put("a", "2"), put("b", "2"))
 		if got := list(t, root); got != "a=2 b=2" {
-			t.Errorf("plain=%v: the tree holds %s", plain, got)
+			t.Errorf("plain=%v: it holds %s", plain, got)
 		}
 		if text, _ := os.ReadFile(source + "/a"); string(text) != "1" {
 			t.Errorf("plain=%v: the directory was changed", plain)
@@ -132,7 +139,7 @@ func TestTreeOfADirectory(t *testing.T) {
 
 func TestLongChain(t *testing.T) {
 	needRoot(t)
-	root := open(t, t.TempDir(), layer.Options{}).NewTree()
+	root := open(t, t.TempDir(), layer.Options{}).NewState()
 	for i := range 300 {
 		edit(t, root, put("count", fmt.Sprint(i)), put(fmt.Sprint("f", i%3), fmt.Sprint(i)))
 	}

@@ -1,0 +1,217 @@
+package build
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"imagebuilder/builtins/fetch"
+	"imagebuilder/builtins/host"
+	"imagebuilder/builtins/layer"
+	"imagebuilder/builtins/sandbox"
+)
+
+// A Builder is the Worker that does what is asked for. Its fields are set before its
+// first use.
+type Builder struct {
+	Store   *layer.Store
+	Fetch   *fetch.Client
+	Log     *slog.Logger
+	Target  string         // directory that gets the results
+	LogDir  string         // directory for the output of steps
+	History *layer.History // what the steps of the last run depended on
+	Explain bool           // say why a step is done
+	Sources *Sources       // nil: downloads are only in the store
+
+	Results []string // files put into the target directory
+
+	steps   int
+	answers map[string]any
+	claims  claims
+}
+
+// Ask implements Worker. What was asked before, of the same state of a root file system,
+// is not looked for again.
+func (b *Builder) Ask(ctx context.Context, s *Step, q Asked) (any, error) {
+	about := ""
+	if s.Root != nil && !s.Root.Empty() {
+		about = b.stateOf(s.Root).Key()
+	}
+	id, err := json.Marshal([]any{q.what(), about, s.Args})
+	if err != nil {
+		return nil, fmt.Errorf("internal error: question %s: %w", q.what(), err)
+	}
+	if answer, ok := b.answers[string(id)]; ok {
+		return answer, nil
+	}
+	answer, err := q.find(ctx, b)
+	if err != nil {
+		return nil, err
+	}
+	if b.answers == nil {
+		b.answers = make(map[string]any)
+	}
+	b.answers[string(id)] = answer
+	return answer, nil
+}
+
+// Change implements Worker.
+func (b *Builder) Change(ctx context.Context, s *Step, c Change) error {
+	start := time.Now()
+	inputs, err := b.inputs(ctx, s)
+	if err != nil {
+		return err
+	}
+	state := b.stateOf(s.Root)
+	st := layer.Step{Name: s.Builtin, Inputs: inputs, Network: s.Fresh.network(), Summary: s.Summary()}
+	why := b.History.Explain(state.Key(), st)
+	out := b.output(s)
+	outcome, err := state.Change(ctx, st, func(ctx context.Context, stack sandbox.Stack) error {
+		b.Log.Debug("running", "step", s.Label, "at", s.At, "what", s.Summary(), "log", out.path)
+		return c.unchanged(ctx, c.Do(ctx, stack, out))
+	})
+	if err = b.close(ctx, out, err); err != nil {
+		return err
+	}
+	s.Root.filled = true
+	b.done(s, outcome, why, start)
+	return nil
+}
+
+// unchanged finds out whether the files that a change has read are those of its key,
+// after it has, since they may change while it does. That they do explains any error.
+func (c Change) unchanged(ctx context.Context, err error) error {
+	for _, f := range c.Reads {
+		if context.Cause(ctx) != nil {
+			break
+		}
+		if changed := f.intact(); changed != nil {
+			return fmt.Errorf("%w; run again", changed)
+		}
+	}
+	return err
+}
+
+// Make implements Worker.
+func (b *Builder) Make(ctx context.Context, s *Step, p Product) ([]*File, error) {
+	if err := b.claims.check(s, p); err != nil {
+		return nil, err
+	}
+	return p.Do(ctx, b)
+}
+
+// Act implements Worker.
+func (b *Builder) Act(ctx context.Context, s *Step, a Action) error {
+	if a.Do == nil {
+		return nil
+	}
+	start := time.Now()
+	b.Log.Debug("running", "step", s.Label, "at", s.At, "what", s.Summary())
+	if err := a.Do(ctx, b); err != nil {
+		return err
+	}
+	b.done(s, layer.Outcome{}, "it is done every time", start)
+	return nil
+}
+
+// done logs a finished step.
+func (b *Builder) done(s *Step, outcome layer.Outcome, why string, start time.Time) {
+	attrs := []any{"step", s.Label, "at", s.At, "what", s.Summary(), "took", time.Since(start), "cached", outcome.Hit}
+	if b.Explain && !outcome.Hit {
+		if outcome.Why != "" {
+			why = outcome.Why
+		}
+		attrs = append(attrs, "because", why)
+	}
+	b.Log.Info("step", attrs...)
+}
+
+// inputs are all that the result of a step depends on, but what is below it.
+func (b *Builder) inputs(ctx context.Context, s *Step) ([]layer.Input, error) {
+	inputs, err := append(s.Args[:len(s.Args):len(s.Args)], s.Also...).inputs()
+	if err != nil {
+		return nil, err
+	}
+	stamps, err := b.stamps(ctx, s.Fresh)
+	return append(inputs, stamps...), err
+}
+
+// stamps are the inputs of a step that lie outside the recipe.
+func (b *Builder) stamps(ctx context.Context, f Freshness) ([]layer.Input, error) {
+	// The real day: SOURCE_DATE_EPOCH says what goes into images, not how old they may be.
+	today := layer.Input{Name: "day", Value: time.Now().UTC().Format(time.DateOnly)}
+	inputs := make([]layer.Input, len(f.URLs))
+	var group errgroup.Group
+	for i, url := range f.URLs {
+		group.Go(func() error {
+			file, err := b.Fetch.Fetch(ctx, fetch.Request{URL: url, MaxSize: 1 << 30})
+			inputs[i] = layer.Input{Name: url, Value: file.SHA256}
+			if errors.Is(err, fetch.ErrNotFound) { // it has no such index: the day must do
+				inputs[i].Value, err = today.Value, nil
+			}
+			return err
+		})
+	}
+	err := group.Wait()
+	if f.Daily {
+		inputs = append(inputs, today)
+	}
+	return inputs, err
+}
+
+// output is where a step's programs write: a file that exists once they do.
+func (b *Builder) output(s *Step) *logFile {
+	b.steps++
+	name := fmt.Sprintf("%03d-%s.log", b.steps, strings.ReplaceAll(s.Label, "/", "_"))
+	return &logFile{path: filepath.Join(b.LogDir, name)}
+}
+
+// close ends the output of a step and completes its error.
+func (b *Builder) close(ctx context.Context, out *logFile, err error) error {
+	log := out.written()
+	if err == nil || context.Cause(ctx) != nil {
+		return err
+	}
+	var exit *host.ExitError
+	if errors.As(err, &exit) {
+		exit.Log = log
+	}
+	return err
+}
+
+// A logFile is made when the first byte is written to it. Where it cannot be written,
+// for example since the disk is full, the step goes on without.
+type logFile struct {
+	path string
+	file *os.File
+	err  error
+}
+
+func (l *logFile) Write(p []byte) (int, error) {
+	if l.file == nil && l.err == nil {
+		if l.err = os.MkdirAll(filepath.Dir(l.path), 0o755); l.err == nil {
+			l.file, l.err = os.Create(l.path)
+		}
+	}
+	if l.err == nil {
+		_, l.err = l.file.Write(p)
+	}
+	return len(p), nil
+}
+
+// written is the path of the log if there is one.
+func (l *logFile) written() string {
+	if l.file == nil {
+		return ""
+	}
+	l.file.Close()
+	return l.path
+}

@@ -1,0 +1,192 @@
+package build
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"imagebuilder/builtins/digest"
+	"imagebuilder/builtins/dirfd"
+	"imagebuilder/builtins/fetch"
+	"imagebuilder/builtins/layer"
+	"imagebuilder/builtins/pack"
+	"imagebuilder/builtins/problems"
+)
+
+// Download makes the file of a request.
+func Download(s *Step, r fetch.Request) Product {
+	name := URLName(r.URL)
+	return Product{
+		Files: []*File{{Name: name, SHA256: r.SHA256}},
+		Do: func(ctx context.Context, b *Builder) ([]*File, error) {
+			start := time.Now()
+			file, err := b.Sources.find(r, name)
+			if err == nil && file == nil {
+				file, err = b.download(ctx, r)
+			}
+			if err != nil {
+				return nil, err
+			}
+			b.Log.Info("step", "step", s.Label, "at", s.At, "what", r.URL, "took", time.Since(start))
+			return []*File{file}, nil
+		},
+	}
+}
+
+// URLName is the last element of a URL's path.
+func URLName(url string) string {
+	url, _, _ = strings.Cut(url, "?")
+	return path.Base(url)
+}
+
+func (b *Builder) download(ctx context.Context, r fetch.Request) (*File, error) {
+	f, err := b.Fetch.Fetch(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	file := &File{Name: URLName(r.URL), path: f.Path, Size: f.Size, SHA256: f.SHA256}
+	return file, b.Sources.add(ctx, file, r.URL)
+}
+
+// Local makes a file of the host one that effects can use. A plan looks no further than
+// whether it is there.
+func Local(s *Step, path string) Product {
+	s.Needs = append(s.Needs, Need{Name: path, At: s.At})
+	name := filepath.Base(path)
+	return Product{
+		Files:   []*File{{Name: name}},
+		Unshown: true,
+		Do: func(context.Context, *Builder) ([]*File, error) {
+			file, err := openFile(path, name)
+			return []*File{file}, err
+		},
+	}
+}
+
+const keyringName = "keyring.gpg"
+
+// Keyring makes a file with OpenPGP keys.
+func Keyring(keys []string, keyserver string, armor bool) Product {
+	return Product{
+		Files:   []*File{{Name: keyringName}},
+		Unshown: true,
+		Do: func(ctx context.Context, b *Builder) ([]*File, error) {
+			ring, err := b.Fetch.Keyring(ctx, keys, keyserver)
+			if err == nil && armor {
+				ring, err = fetch.Armor(ring)
+			}
+			if err != nil {
+				return nil, err
+			}
+			file, err := b.keep(ctx, keyringName, ring)
+			return []*File{file}, err
+		},
+	}
+}
+
+// keep puts bytes into the store as a file.
+func (b *Builder) keep(ctx context.Context, name string, data []byte) (*File, error) {
+	sum := digest.Sum(data).String()
+	file := func(dir string) *File {
+		return &File{Name: name, path: filepath.Join(dir, name), Size: int64(len(data)), SHA256: sum}
+	}
+	st := layer.Step{Name: strings.TrimSuffix(name, path.Ext(name)), Inputs: []layer.Input{{Name: "sha256", Value: sum}},
+		Intact: func(dir string) error { return file(dir).intact() }}
+	e, _, err := b.Store.Get(ctx, layer.Base{}, st, func(dir string) error {
+		return os.WriteFile(filepath.Join(dir, name), data, 0o644)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return file(e.Data()), nil
+}
+
+// Sources is a directory of downloads that users see, beside the store that they do not:
+// a file that is there is taken, others are put there. A hidden file beside each says
+// which URL it is of; one that has none was put there by somebody, and is taken.
+type Sources struct {
+	Dir  string
+	Keep bool // else Close removes what was taken from there or put there
+
+	used []string
+}
+
+// find returns the file of a request if it is there.
+func (s *Sources) find(r fetch.Request, name string) (*File, error) {
+	if s == nil {
+		return nil, nil
+	}
+	if url, err := os.ReadFile(filepath.Join(s.Dir, noteName(name))); err == nil && string(url) != r.URL {
+		return nil, nil
+	}
+	file, err := openFile(filepath.Join(s.Dir, name), name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err == nil && r.SHA256 != "" && !strings.EqualFold(r.SHA256, file.SHA256) {
+		return nil, nil
+	}
+	if err == nil {
+		s.use(name)
+	}
+	return file, err
+}
+
+func (s *Sources) use(name string) { s.used = append(s.used, name, noteName(name)) }
+
+func noteName(name string) string { return "." + name + ".url" }
+
+// add copies a download there. At no time is a file there beside the wrong URL.
+func (s *Sources) add(ctx context.Context, f *File, url string) error {
+	if s == nil {
+		return nil
+	}
+	err := os.MkdirAll(s.Dir, 0o755)
+	if err == nil {
+		err = s.replace(f.Name, url)
+	}
+	if err == nil {
+		err = pack.Publish(ctx, s.Dir, []pack.Result{{Path: f.path, Name: f.Name, Size: f.Size, SHA256: f.SHA256}})
+	}
+	if err != nil {
+		return fmt.Errorf("cannot keep a download: %w", err)
+	}
+	s.use(f.Name)
+	return nil
+}
+
+// replace takes away what has the name of a download, and notes its URL.
+func (s *Sources) replace(name, url string) error {
+	dir, err := dirfd.Open(s.Dir, dirfd.Refuse)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	if err := dir.RemoveAll(name); err != nil {
+		return err
+	}
+	return dir.Replace(noteName(name), 0o644, func(w *bufio.Writer) error { _, err := w.WriteString(url); return err })
+}
+
+// Close removes what the run has used there unless it is to be kept, and the directory
+// if nothing else is in it.
+func (s *Sources) Close() error {
+	if s == nil || s.Keep {
+		return nil
+	}
+	var errs []error
+	for _, name := range s.used {
+		if err := os.Remove(filepath.Join(s.Dir, name)); !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, err)
+		}
+	}
+	os.Remove(s.Dir) // fails if it is of use to others
+	return problems.Join(errs...)
+}

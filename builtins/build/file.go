@@ -1,0 +1,123 @@
+package build
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"imagebuilder/builtins/digest"
+	"imagebuilder/builtins/layer"
+)
+
+// A File is an immutable file that is known by its digest. Where it lies on the host is
+// nobody's business but that of effects.
+type File struct {
+	Name   string
+	Size   int64
+	SHA256 string // "" in a plan, where it is not known
+
+	path string // "" in a plan
+}
+
+// MarshalJSON shows a file in plans and keys by what is the same everywhere.
+func (f *File) MarshalJSON() ([]byte, error) {
+	return json.Marshal(struct {
+		File   string `json:"file"`
+		SHA256 string `json:"sha256,omitempty"`
+	}{f.Name, f.SHA256})
+}
+
+// Planned tells whether the file is one of a plan, which is not there.
+func (f *File) Planned() bool { return f.path == "" }
+
+// Renamed is the file under another name.
+func (f *File) Renamed(name string) *File {
+	renamed := *f
+	renamed.Name = name
+	return &renamed
+}
+
+// Read returns the content of a small file.
+func (f *File) Read() ([]byte, error) { return os.ReadFile(f.path) }
+
+// Paths are the paths of files on the host.
+func Paths(files []*File) []string {
+	paths := make([]string, len(files))
+	for i, f := range files {
+		paths[i] = f.path
+	}
+	return paths
+}
+
+// openFile returns a file of the host.
+func openFile(path, name string) (*File, error) {
+	sum, size, err := digest.File(path)
+	if err != nil {
+		return nil, fmt.Errorf("cannot read %s: %w", name, err)
+	}
+	return &File{Name: name, path: path, Size: size, SHA256: sum.String()}, nil
+}
+
+// intact reads the file to see whether it has the digest that it is known by.
+func (f *File) intact() error {
+	now, err := openFile(f.path, f.Name)
+	if err == nil && now.SHA256 != f.SHA256 {
+		err = fmt.Errorf("%s has changed: it has the SHA-256 %s, not %s", f.Name, now.SHA256, f.SHA256)
+	}
+	return err
+}
+
+// What is kept of a packed file beside it, so that an unchanged one need not be read.
+type description struct {
+	Size   int64  `json:"size"`
+	SHA256 string `json:"sha256"`
+}
+
+func descriptionFile(dir string) string { return filepath.Join(dir, "result.json") }
+
+// describe keeps size and digest of a file beside it.
+func describe(dir, name string) error {
+	file, err := openFile(filepath.Join(dir, name), name)
+	if err != nil {
+		return err
+	}
+	data, err := json.Marshal(description{file.Size, file.SHA256})
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(descriptionFile(dir), data, 0o600)
+}
+
+// described returns a file as it was described.
+func described(dir, name string) (*File, error) {
+	var d description
+	data, err := os.ReadFile(descriptionFile(dir))
+	if err == nil {
+		err = json.Unmarshal(data, &d)
+	}
+	return &File{Name: name, path: filepath.Join(dir, name), Size: d.Size, SHA256: d.SHA256}, err
+}
+
+// stillDescribed finds out whether a file still is what was described.
+func stillDescribed(dir, name string) error {
+	f, err := described(dir, name)
+	if err != nil {
+		return err
+	}
+	return layer.Intact(f.path, descriptionFile(dir), f.Size, f.SHA256)
+}
+
+// forget takes away the descriptions of those files that are damaged, without which they
+// are made anew.
+func forget(files []*File) error {
+	for _, f := range files {
+		if f.intact() == nil {
+			continue
+		}
+		if err := os.Remove(descriptionFile(filepath.Dir(f.path))); err != nil {
+			return err
+		}
+	}
+	return nil
+}

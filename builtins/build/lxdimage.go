@@ -1,0 +1,137 @@
+package build
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"os"
+	"strings"
+	"time"
+
+	"imagebuilder/builtins/lxd"
+	"imagebuilder/builtins/pack"
+)
+
+// An LXDImage is what a root file system is packed as for LXD.
+type LXDImage struct {
+	Image       *Image
+	Unified     bool // one archive instead of metadata and squashfs
+	Compression pack.Compression
+	Properties  map[string]string // added to those of the image
+	Templates   []pack.Template
+	Now         time.Time // of packing
+}
+
+// Pack is the product of the image in a directory below the target directory. It gives the
+// step its needs.
+func (i LXDImage) Pack(s *Step, dir string) (Product, error) {
+	parts, err := i.parts()
+	if err != nil {
+		return Product{}, err
+	}
+	s.Needs = []Need{{Name: "mksquashfs"}}
+	if i.Unified {
+		s.Needs = []Need{{Name: "tar"}}
+	}
+	if program := i.Compression.Program(); program != "" {
+		s.Needs = append(s.Needs, Need{Name: program})
+	}
+	return packed(s, dir, parts), nil
+}
+
+func (i LXDImage) parts() ([]part, error) {
+	if err := i.Compression.CheckTar(); err != nil {
+		return nil, err
+	}
+	if !i.Unified {
+		_, err := i.Compression.Squashfs()
+		return []part{i.metadata(), squashfsPart(i.Compression)}, err
+	}
+	now, err := i.Image.At(i.Now)
+	if err == nil {
+		err = CheckFileName(now.Name)
+	}
+	return []part{i.unified(now.Name + ".tar" + i.Compression.Suffix())}, err
+}
+
+func (i LXDImage) metadata() part {
+	return part{
+		file: "lxd.tar" + i.Compression.Suffix(),
+		args: i.args(),
+		make: func(ctx context.Context, job pack.Job) error {
+			m, err := i.describe()
+			if err != nil {
+				return err
+			}
+			return m.Write(ctx, job.Dir, job.Name, i.Compression)
+		},
+	}
+}
+
+func (i LXDImage) unified(name string) part {
+	return part{
+		file: name,
+		args: i.args(),
+		make: func(ctx context.Context, job pack.Job) error {
+			m, err := i.describe()
+			if err != nil {
+				return err
+			}
+			return job.Unified(ctx, m, i.Compression)
+		},
+	}
+}
+
+// args are what the metadata depend on.
+func (i LXDImage) args() Args {
+	return Args{{"image", i.Image}, {"properties", i.Properties}, {"templates", i.Templates}, {"compression", i.Compression.String()},
+		epoch(), {"validity", i.Image.Expiry.period(i.Now)}}
+}
+
+func (i LXDImage) describe() (pack.Metadata, error) {
+	now, err := i.Image.At(i.Now)
+	m := pack.Metadata{
+		Architecture: now.Architecture,
+		Created:      i.Now,
+		Expires:      i.Now.Add(now.Expiry.Duration),
+		Templates:    i.Templates,
+		Properties: map[string]string{
+			"architecture": now.Mapped,
+			"description":  now.Description,
+			"name":         now.Name,
+			"os":           now.Distribution,
+			"release":      now.Release,
+			"serial":       now.Serial,
+			"variant":      now.Variant,
+		},
+	}
+	maps.Copy(m.Properties, i.Properties)
+	return m, err
+}
+
+// ImportLXD hands the files of an image to the LXD daemon of this machine and gives it an
+// alias, unless that is empty.
+func ImportLXD(s *Step, files []*File, fingerprint, alias, description string) Action {
+	s.Ready = func(ctx context.Context) error {
+		_, err := lxd.Connect(ctx, os.Getenv)
+		return err
+	}
+	return Action{Do: func(ctx context.Context, _ *Builder) error {
+		daemon, err := lxd.Connect(ctx, os.Getenv)
+		if err != nil {
+			return err
+		}
+		return daemon.Import(ctx, lxd.Image{Fingerprint: fingerprint, Files: Paths(files)}, alias, description)
+	}}
+}
+
+// CheckFileName finds what is wrong with a name that a file is to have.
+func CheckFileName(name string) error {
+	if name == "" || name == "." || name == ".." || strings.ContainsAny(name, "/\x00") {
+		return fmt.Errorf("not a file name: %q", name)
+	}
+	if len(name) > 240 { // of 255, as a suffix may come, or a temporary name
+		return fmt.Errorf("too long for a file name: %.40s… (%d bytes)", name, len(name))
+	}
+	return nil
+}

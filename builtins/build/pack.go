@@ -1,0 +1,138 @@
+package build
+
+import (
+	"context"
+	"errors"
+	"path"
+	"path/filepath"
+	"time"
+
+	"imagebuilder/builtins/host"
+	"imagebuilder/builtins/layer"
+	"imagebuilder/builtins/lxd"
+	"imagebuilder/builtins/pack"
+	"imagebuilder/builtins/sandbox"
+)
+
+// A part is one file of a packed image.
+type part struct {
+	file string // its name
+	args Args   // what it depends on besides the root file system
+	make func(context.Context, pack.Job) error
+}
+
+// epoch is what the times in a packed file depend on besides those in the tree.
+func epoch() Arg { return Arg{"epoch", host.Epoch()} }
+
+// packed is the product of the files of an image, which are put into a directory below the
+// target directory. The last of them has the root file system, and its name for itself: of
+// the metadata a container and a virtual machine may share a file.
+func packed(s *Step, dir string, parts []part) Product {
+	p := Product{OfRoot: true, Claim: path.Join(dir, parts[len(parts)-1].file)}
+	for _, one := range parts {
+		p.Files = append(p.Files, &File{Name: one.file})
+	}
+	p.Do = func(ctx context.Context, b *Builder) ([]*File, error) {
+		k := packer{b, s, dir}
+		return k.pack(ctx, parts)
+	}
+	return p
+}
+
+// A packer makes the files of one image.
+type packer struct {
+	*Builder
+	step *Step
+	dir  string
+}
+
+// pack makes or finds the files. One of the store that turns out to be damaged when it is
+// copied is made anew, once.
+func (k packer) pack(ctx context.Context, parts []part) ([]*File, error) {
+	start := time.Now()
+	files, outcome, why, err := k.parts(ctx, parts)
+	if errors.Is(err, pack.ErrDamaged) {
+		k.Log.Warn("the cache is damaged: packing again", "step", k.step.Label, "cause", err)
+		if err = forget(files); err == nil {
+			files, outcome, why, err = k.parts(ctx, parts)
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	k.done(k.step, outcome, why, start)
+	for _, f := range files {
+		k.Results = append(k.Results, filepath.Join(k.Target, k.dir, f.Name))
+	}
+	return files, nil
+}
+
+// parts makes or finds the files and puts them into the target directory.
+func (k packer) parts(ctx context.Context, parts []part) ([]*File, layer.Outcome, string, error) {
+	var set []pack.Result
+	var files []*File
+	outcome, why := layer.Outcome{Hit: true}, ""
+	for _, p := range parts {
+		file, o, because, err := k.part(ctx, p)
+		if err != nil {
+			return nil, o, "", err
+		}
+		if !o.Hit {
+			outcome, why = o, because
+		}
+		files = append(files, file)
+		set = append(set, pack.Result{Path: file.path, Name: file.Name, Size: file.Size, SHA256: file.SHA256})
+	}
+	return files, outcome, why, pack.Publish(ctx, filepath.Join(k.Target, k.dir), set)
+}
+
+// part makes one file, or finds it in the store.
+func (k packer) part(ctx context.Context, p part) (*File, layer.Outcome, string, error) {
+	inputs, err := p.args.inputs()
+	if err != nil {
+		return nil, layer.Outcome{}, "", err
+	}
+	st := layer.Step{Name: k.step.Builtin, Inputs: append(inputs, layer.Input{Name: "result", Value: p.file}), Summary: p.file,
+		Intact: func(dir string) error { return stillDescribed(dir, p.file) }}
+	state := k.stateOf(k.step.Root)
+	why := k.History.Explain(state.Key(), st)
+	out := k.output(k.step)
+	dir, outcome, err := state.Result(ctx, st, func(ctx context.Context, stack sandbox.Stack, dir string) error {
+		k.Log.Debug("running", "step", k.step.Label, "at", k.step.At, "what", p.file, "log", out.path)
+		if err := p.make(ctx, pack.Job{Stack: stack, Dir: dir, Name: p.file, Out: out, Log: k.Log}); err != nil {
+			return err
+		}
+		return describe(dir, p.file)
+	})
+	if err = k.close(ctx, out, err); err != nil {
+		return nil, outcome, why, err
+	}
+	file, err := described(dir, p.file)
+	return file, outcome, why, err
+}
+
+// tarPart is the root file system as an archive.
+func tarPart(c pack.Compression) part {
+	return part{
+		file: "rootfs.tar" + c.Suffix(),
+		args: Args{{"compression", c.String()}, epoch()},
+		make: func(ctx context.Context, job pack.Job) error { return job.Tar(ctx, c) },
+	}
+}
+
+// squashfsPart is the root file system as a squashfs image.
+func squashfsPart(c pack.Compression) part {
+	return part{
+		file: "rootfs.squashfs",
+		args: Args{{"compression", c.String()}, epoch()},
+		make: func(ctx context.Context, job pack.Job) error { return job.Squashfs(ctx, c) },
+	}
+}
+
+// ImageFingerprint is what LXD calls an image of these files by, "" in a plan.
+func ImageFingerprint(files []*File) (string, error) {
+	if len(files) == 0 || files[0].Planned() {
+		return "", nil
+	}
+	return lxd.Fingerprint(Paths(files))
+}

@@ -1,0 +1,135 @@
+package build
+
+import (
+	"context"
+
+	"imagebuilder/builtins/host"
+)
+
+// A Planner is the Worker that does nothing and takes note of everything. What only
+// the build itself can know, such as the content of a file in the image, is assumed.
+type Planner struct {
+	Steps    []PlannedStep
+	Answers  []Answer
+	Problems []error // what stands in the way of a build besides missing needs
+
+	// Has tells whether the host has a program or a file; nil: this machine is asked.
+	Has func(name string) bool
+
+	needs  []Need
+	claims claims
+}
+
+// A PlannedStep is one effect that a run would have.
+type PlannedStep struct {
+	Builtin string `json:"builtin"`
+	Rootfs  string `json:"rootfs,omitempty"`
+	Target  string `json:"target,omitempty"`
+	Args    Args   `json:"args"`
+	Label   string `json:"in,omitempty"` // the function of the standard library that asks for it
+	At      string `json:"at"`           // file:line:column in the recipe
+}
+
+// An Answer is what a plan went on with.
+type Answer struct {
+	Question string
+	At       string
+	Certain  bool // it was found, not assumed
+}
+
+// Assumed tells whether an answer was assumed.
+func (p *Planner) Assumed() bool {
+	for _, a := range p.Answers {
+		if !a.Certain {
+			return true
+		}
+	}
+	return false
+}
+
+// Ask implements Worker.
+func (p *Planner) Ask(ctx context.Context, s *Step, q Asked) (any, error) {
+	p.prepare(ctx, s)
+	answer, certain := q.assume(p)
+	p.Answers = append(p.Answers, Answer{q.what(), s.At, certain})
+	return answer, nil
+}
+
+// Change implements Worker.
+func (p *Planner) Change(ctx context.Context, s *Step, _ Change) error {
+	p.record(ctx, s)
+	s.Root.filled = true
+	return nil
+}
+
+// Make implements Worker.
+func (p *Planner) Make(ctx context.Context, s *Step, product Product) ([]*File, error) {
+	if product.Unshown {
+		p.prepare(ctx, s)
+	} else {
+		p.record(ctx, s)
+	}
+	return product.Files, p.claims.check(s, product)
+}
+
+// Act implements Worker.
+func (p *Planner) Act(ctx context.Context, s *Step, a Action) error {
+	p.record(ctx, s)
+	if a.Assumed {
+		p.Answers = append(p.Answers, Answer{Question: s.Builtin, At: s.At})
+	}
+	return nil
+}
+
+// record takes note of a step.
+func (p *Planner) record(ctx context.Context, s *Step) {
+	p.prepare(ctx, s)
+	planned := PlannedStep{Builtin: s.Builtin, Args: s.Args, At: s.At}
+	if s.Label != s.Builtin {
+		planned.Label = s.Label
+	}
+	if s.Root != nil {
+		planned.Rootfs, planned.Target = s.Root.Name, s.Root.Target
+	}
+	if s.Fresh.network() {
+		planned.Args = append(planned.Args[:len(planned.Args):len(planned.Args)], Arg{"fresh", s.Fresh.plain()})
+	}
+	p.Steps = append(p.Steps, planned)
+}
+
+// prepare takes note of what a step needs, and of what stands in its way.
+func (p *Planner) prepare(ctx context.Context, s *Step) {
+	p.needs = append(p.needs, s.Needs...)
+	if s.Ready == nil {
+		return
+	}
+	if err := s.Ready(ctx); err != nil {
+		p.Problems = append(p.Problems, at(s.At, err))
+	}
+}
+
+// has tells whether the host has a program or a file.
+func (p *Planner) has(name string) bool {
+	if p.Has != nil {
+		return p.Has(name)
+	}
+	return host.Installed(name)
+}
+
+// Missing returns all that stands in the way of a build: what this version lacks, and
+// what the host does.
+func (p *Planner) Missing() []error {
+	errs := p.Problems[:len(p.Problems):len(p.Problems)]
+	packages := make(map[string]string)
+	for _, n := range p.needs {
+		if n.Package != "" {
+			packages[n.Name] = n.Package
+		}
+	}
+	for _, n := range p.needs {
+		if !p.has(n.Name) {
+			errs = append(errs, at(n.At, host.Missing(n.Name, packages[n.Name])))
+		}
+	}
+	return errs
+}

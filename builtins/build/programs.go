@@ -1,0 +1,119 @@
+package build
+
+import (
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"slices"
+	"strings"
+
+	"imagebuilder/builtins/host"
+	"imagebuilder/builtins/sandbox"
+	"imagebuilder/builtins/unpack"
+)
+
+// RunInside runs programs inside the root file system, as root, with the guests of its
+// package manager and this machine's resolv.conf.
+func RunInside(programs []sandbox.Program, environ []string, guests []sandbox.Guest, network bool) Change {
+	return Change{Do: func(ctx context.Context, stack sandbox.Stack, out io.Writer) error {
+		resolver, err := resolvConf()
+		if err != nil {
+			return err
+		}
+		spec := sandbox.Spec{Root: &stack, Guests: append(resolver, guests...), NoSync: true, NoNet: !network}
+		return sandbox.Run(ctx, spec, sandbox.Programs{List: programs, Env: withProxies(environ, network)}, out)
+	}}
+}
+
+// resolvConf lays this machine's resolv.conf over the image's.
+func resolvConf() ([]sandbox.Guest, error) {
+	const name = "/etc/resolv.conf"
+	data, err := os.ReadFile(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil // a host without network
+	}
+	return []sandbox.Guest{{Path: name, Content: data, Mode: 0o644, Over: true}}, err
+}
+
+// A NamedFile is a file under the name that a program finds it by.
+type NamedFile struct {
+	Name string
+	File *File
+}
+
+// RunBeside runs programs of this machine beside the root file system, which they find at
+// sandbox.RootfsDir, with files in sandbox.FilesDir.
+func RunBeside(programs []sandbox.Program, env map[string]string, files []NamedFile, network bool) Change {
+	var reads []*File
+	for _, f := range files {
+		reads = append(reads, f.File)
+	}
+	return Change{Reads: reads, Do: func(ctx context.Context, stack sandbox.Stack, out io.Writer) error {
+		spec := sandbox.Spec{Mounts: beside(stack, files), NoSync: true, NoNet: !network}
+		return sandbox.Run(ctx, spec, sandbox.Programs{List: programs, Env: withProxies(host.Environ(env), network)}, out)
+	}}
+}
+
+// beside is what programs of this machine see of an image.
+func beside(stack sandbox.Stack, files []NamedFile) []sandbox.Mount {
+	mounts := []sandbox.Mount{{At: sandbox.RootfsDir, Stack: &stack}}
+	for _, f := range files {
+		mounts = append(mounts, sandbox.Mount{At: path.Join(sandbox.FilesDir, f.Name), Source: f.File.path})
+	}
+	return mounts
+}
+
+// withProxies adds the variables that tell programs the way out, unless the environment
+// says them itself. They are no part of a step's key: they are this machine's business.
+func withProxies(environ []string, network bool) []string {
+	var list []string
+	for _, name := range []string{"http_proxy", "https_proxy", "ftp_proxy", "no_proxy"} {
+		said := slices.ContainsFunc(environ, func(v string) bool {
+			key, _, _ := strings.Cut(v, "=")
+			return strings.EqualFold(key, name)
+		})
+		for _, key := range []string{name, strings.ToUpper(name)} {
+			if value := os.Getenv(key); network && !said && value != "" {
+				list = append(list, key+"="+value)
+			}
+		}
+	}
+	return append(list, environ...)
+}
+
+// Unpack unpacks an archive into a directory of the root file system. In a plan, what the
+// archive is can only be told by its name.
+func Unpack(file *File, into string, strip int) (Change, []Need, error) {
+	var needs []Need
+	for _, program := range unpack.Guess(file.Name) {
+		needs = append(needs, Need{Name: program})
+	}
+	if file.Planned() {
+		return Change{}, needs, nil
+	}
+	format, err := unpack.Detect(file.path)
+	if err != nil {
+		return Change{}, nil, err
+	}
+	for _, program := range format.Programs() {
+		if !host.Installed(program) {
+			return Change{}, nil, host.Missing(program, "")
+		}
+	}
+	dir := path.Join(sandbox.RootfsDir, path.Clean("/"+into))
+	command, err := format.Command(path.Join(sandbox.FilesDir, "archive"), dir, strip)
+	programs := []sandbox.Program{{Args: []string{"mkdir", "-p", dir}}, {Args: command}}
+	return RunBeside(programs, nil, []NamedFile{{"archive", file}}, false), needs, err
+}
+
+// Installed asks whether this machine has a program, or a file of an absolute path.
+func Installed(program string) Question[bool] {
+	return Question[bool]{
+		What:   "installed",
+		Find:   func(context.Context, *Builder) (bool, error) { return host.Installed(program), nil },
+		Assume: func(p *Planner) (bool, bool) { return p.has(program), true },
+	}
+}

@@ -1,0 +1,65 @@
+// Package problems collects what is wrong where a person is told of all of it at once:
+// what validation, doctor, verify and check find, and what clean-up comes to after a
+// failure. Each problem is said once, in the order in which it was found, on lines of its
+// own. An error that merely passes by is wrapped, not collected.
+package problems
+
+import (
+	"errors"
+	"strings"
+
+	"github.com/hashicorp/go-multierror"
+)
+
+// Join returns errors as one, nil if there are none. Those that say the same as an earlier
+// one are left out, and nil ones do not count. What is in it is found by errors.Is and
+// errors.As.
+func Join(errs ...error) error {
+	var all *multierror.Error
+	said := make(map[string]bool)
+	for _, err := range errs {
+		for _, one := range split(err) {
+			if !said[one.Error()] {
+				said[one.Error()] = true
+				all = multierror.Append(all, one)
+			}
+		}
+	}
+	switch {
+	case all == nil:
+		return nil
+	case len(all.Errors) == 1:
+		return all.Errors[0]
+	}
+	all.ErrorFormat = lines
+	return all
+}
+
+// split takes apart what Join has put together.
+func split(err error) []error {
+	if err == nil {
+		return nil
+	}
+	if list, ok := err.(*multierror.Error); ok {
+		return list.Errors
+	}
+	return []error{err}
+}
+
+// lines is our format: no count, no bullets.
+func lines(errs []error) string {
+	texts := make([]string, len(errs))
+	for i, err := range errs {
+		texts[i] = err.Error()
+	}
+	return strings.Join(texts, "\n")
+}
+
+// List returns the problems that an error is made of; one of another kind is one itself.
+func List(err error) []error {
+	var list *multierror.Error
+	if errors.As(err, &list) {
+		return list.Errors
+	}
+	return split(err)
+}

@@ -1,0 +1,292 @@
+package sandbox
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"imagebuilder/builtins/dirfd"
+	"imagebuilder/builtins/host"
+)
+
+// run makes this process's surroundings those of the programs and runs them.
+func (spec *Spec) run(programs Programs) error {
+	// Mounts are made, and taken off the tree again, before anything becomes read-only
+	// and before a new /tmp hides what may lie below the old one.
+	mounts, err := spec.detached()
+	defer mounts.close()
+	if err != nil {
+		return err
+	}
+	if spec.Root == nil {
+		return spec.onHost(programs, mounts)
+	}
+	return spec.inside(programs, mounts)
+}
+
+// A detachedMount is a mount that is not in the tree, and where it is to be.
+type detachedMount struct {
+	fd int
+	at string
+}
+
+type detachedMounts []detachedMount
+
+func (l detachedMounts) close() {
+	for _, m := range l {
+		unix.Close(m.fd)
+	}
+}
+
+// detached makes the mounts of the spec.
+func (spec *Spec) detached() (list detachedMounts, err error) {
+	for _, m := range spec.Mounts {
+		if !strings.HasPrefix(filepath.Clean(m.At), "/tmp/") {
+			return list, fmt.Errorf("internal error: a mount at %s, which is not below /tmp", m.At)
+		}
+		fd := -1
+		if m.Stack != nil {
+			fd, err = m.Stack.detach()
+		} else {
+			fd, err = detach(m.Source, m.Writable)
+		}
+		if err != nil {
+			return list, err
+		}
+		list = append(list, detachedMount{fd, m.At})
+	}
+	return list, nil
+}
+
+// detach returns a mount of the root file system that is not in the tree.
+func (s *Stack) detach() (int, error) {
+	if err := s.mount(s.Point); err != nil {
+		return -1, err
+	}
+	fd, err := detach(s.Point, true)
+	if err != nil {
+		return -1, err
+	}
+	if err := unmount(s.Point); err != nil {
+		unix.Close(fd)
+		return -1, err
+	}
+	return fd, nil
+}
+
+// attach puts the mounts at their places in root, which are below a fresh /tmp.
+func (l detachedMounts) attach(root *dirfd.Dir) error {
+	for _, m := range l {
+		if err := m.attach(root); err != nil {
+			return fmt.Errorf("cannot mount %s: %w", m.at, err)
+		}
+	}
+	return nil
+}
+
+func (m detachedMount) attach(root *dirfd.Dir) error {
+	var st unix.Stat_t
+	if err := unix.Fstat(m.fd, &st); err != nil {
+		return err
+	}
+	var err error
+	if st.Mode&unix.S_IFMT == unix.S_IFDIR {
+		err = root.MkdirAll(m.at, 0o755)
+	} else if err = root.MkdirAll(filepath.Dir(m.at), 0o755); err == nil {
+		var w *dirfd.Writer
+		if w, err = root.Create(m.at, 0o644); err == nil {
+			err = w.Close()
+		}
+	}
+	if err != nil {
+		return err
+	}
+	return onto(root, m.at, func(target string) error {
+		return unix.MoveMount(m.fd, "", unix.AT_FDCWD, target, unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_SYMLINKS)
+	})
+}
+
+// inside runs the programs inside a root file system. This process itself goes to an
+// empty file system that holds little but that, so that not even a program that breaks
+// out of its root finds the host.
+func (spec *Spec) inside(programs Programs, mounts detachedMounts) (err error) {
+	point := spec.Root.Point
+	if err := unix.Mount("tmpfs", point, "tmpfs", 0, "mode=0755"); err != nil {
+		return fmt.Errorf("cannot mount a tmpfs: %w", err)
+	}
+	dir, proc := filepath.Join(point, "rootfs"), filepath.Join(point, "proc")
+	if err := errors.Join(os.Mkdir(dir, 0o755), os.Mkdir(proc, 0o755)); err != nil {
+		return err
+	}
+	// Much works through /proc/self/fd.
+	if err := unix.Mount("proc", proc, "proc", 0, ""); err != nil {
+		return fmt.Errorf("cannot mount /proc: %w", err)
+	}
+	if err := spec.Root.mount(dir); err != nil {
+		return err
+	}
+	root, err := dirfd.Open(dir, dirfd.InRoot)
+	if err != nil {
+		return err
+	}
+	visits, err := spec.settle(root, mounts, point)
+	if err == nil {
+		err = pivot(point)
+	}
+	if err != nil {
+		return errors.Join(err, root.Close())
+	}
+	err = runner{root: root, chroot: "/rootfs", spec: spec}.runAll(programs)
+	return errors.Join(err, root.Close(), tidy(visits))
+}
+
+// settle puts everything into a root file system that programs are to find there.
+func (spec *Spec) settle(root *dirfd.Dir, mounts detachedMounts, scratch string) ([]*visit, error) {
+	if err := furnish(root); err != nil {
+		return nil, err
+	}
+	if err := mounts.attach(root); err != nil {
+		return nil, err
+	}
+	return invite(root, spec.Guests, scratch)
+}
+
+// tidy takes all mounts away and then the guests, which mounts may have hidden.
+func tidy(visits []*visit) error {
+	bare, err := detach("/rootfs", true)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(bare)
+	if err := unmount("/rootfs"); err != nil {
+		return err
+	}
+	root, err := dirfd.Open(fmt.Sprintf("/proc/self/fd/%d", bare), dirfd.InRoot)
+	if err != nil {
+		return err
+	}
+	for _, v := range visits {
+		err = errors.Join(err, v.leave(root))
+	}
+	return errors.Join(err, root.Close())
+}
+
+// pivot makes point the root of this process and of its namespace, and lets go of the
+// host, also where the tool runs in a chroot, whose root need not be a mount.
+func pivot(point string) error {
+	if err := os.Mkdir(filepath.Join(point, "host"), 0o700); err != nil {
+		return err
+	}
+	fd, err := unix.Open(point, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	err = atNamespaceRoot(func() error {
+		if err := unix.Fchdir(fd); err != nil {
+			return err
+		}
+		if err := unix.PivotRoot(".", "host"); err != nil {
+			return fmt.Errorf("cannot change the root: %w", err)
+		}
+		return unix.Unmount("host", unix.MNT_DETACH)
+	})
+	// The threads that were in a chroot have stayed there.
+	if err == nil {
+		err = unix.Fchdir(fd)
+	}
+	if err == nil {
+		err = unix.Chroot(".")
+	}
+	if err != nil {
+		return fmt.Errorf("cannot let go of the host: %w", err)
+	}
+	return os.Remove("/host")
+}
+
+// onHost runs programs of the host. That is read-only to them, so that even a tool that
+// fails halfway leaves no trace.
+func (spec *Spec) onHost(programs Programs, mounts detachedMounts) error {
+	if err := hideHost(); err != nil {
+		return err
+	}
+	root, err := dirfd.Open("/", dirfd.InRoot)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	if err := mounts.attach(root); err != nil {
+		return err
+	}
+	err = runner{root: root, chroot: "/", dir: "tmp", spec: spec}.runAll(programs)
+	for i, m := range mounts {
+		if spec.Mounts[i].Stack != nil {
+			err = errors.Join(err, unmount(m.at))
+		}
+	}
+	return err
+}
+
+// hideHost makes the host's tree read-only and gives it fresh /proc, /tmp and /var/tmp.
+func hideHost() error {
+	err := atNamespaceRoot(func() error {
+		attr := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}
+		return unix.MountSetattr(unix.AT_FDCWD, "/", unix.AT_RECURSIVE, &attr)
+	})
+	if err != nil {
+		return fmt.Errorf("cannot make the host read-only: %w", err)
+	}
+	for _, m := range []struct{ target, fstype, data string }{
+		{"/proc", "proc", ""},
+		{"/tmp", "tmpfs", "mode=1777"},
+		{"/var/tmp", "tmpfs", "mode=1777"},
+	} {
+		if err := unix.Mount(m.fstype, m.target, m.fstype, 0, m.data); err != nil {
+			return fmt.Errorf("cannot mount %s: %w", m.target, err)
+		}
+	}
+	for _, name := range hostSettings {
+		if err := freeze(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return hideLoops()
+}
+
+// hideLoops keeps programs from attaching loop devices, which outlive them.
+func hideLoops() error {
+	names, err := filepath.Glob("/dev/loop*")
+	for _, name := range names {
+		err = errors.Join(err, bind("/dev/null", name, false))
+	}
+	return err
+}
+
+// A runner runs programs with everything the image or the host has in place.
+type runner struct {
+	root   *dirfd.Dir // where they are looked up
+	chroot string     // what this process calls that root
+	dir    string     // their working directory; empty: /
+	spec   *Spec
+}
+
+func (r runner) runAll(programs Programs) error {
+	if r.spec.NoSync {
+		if err := ignoreSync(); err != nil {
+			return fmt.Errorf("cannot switch off syncing: %w", err)
+		}
+	}
+	in := host.NewInit(r.spec.Grace)
+	defer in.KillAll()
+	for _, p := range programs.List {
+		if err := r.run(in, p, programs.Env); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,103 @@
+package compat
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"imagebuilder/runtime"
+)
+
+// This file is where a name and the values of -o on a command line become a recipe,
+// whether they mean one or a definition, which is translated.
+
+// IsDefinition tells the name of a YAML definition from that of a recipe.
+func IsDefinition(name string) bool {
+	return strings.HasSuffix(name, ".yaml") || strings.HasSuffix(name, ".yml")
+}
+
+// Open loads a recipe, or a definition as one, with what -o says. Of a definition, keys
+// have a dot, which options of a recipe need not have.
+func Open(ctx context.Context, name string, set []string, config runtime.Config) (*runtime.Recipe, error) {
+	options, overrides, err := split(IsDefinition(name), set)
+	if err != nil {
+		return nil, err
+	}
+	config.Options = options
+	if !IsDefinition(name) {
+		return runtime.Load(ctx, name, config)
+	}
+	doc, err := OpenDefinition(ctx, name, overrides, config)
+	if err != nil {
+		return nil, err
+	}
+	return doc.Recipe(ctx, Mode{}, config)
+}
+
+// Check finds what is wrong with a recipe or a definition before it runs.
+func Check(ctx context.Context, name string, set []string, config runtime.Config) error {
+	r, err := Open(ctx, name, set, config)
+	if err == nil {
+		_, err = r.Check()
+	}
+	if err != nil || !IsDefinition(name) {
+		return err
+	}
+	_, overrides, err := split(true, set)
+	if err != nil {
+		return err
+	}
+	doc, err := OpenDefinition(ctx, name, overrides, config)
+	if err != nil {
+		return err
+	}
+	return doc.CheckAll(ctx, config)
+}
+
+// OpenDefinition reads a definition from a file or, if the name is - or empty, from
+// standard input.
+func OpenDefinition(ctx context.Context, name string, overrides []Override, config runtime.Config) (*Document, error) {
+	var r io.Reader = config.Stdin
+	if name == "-" || name == "" {
+		name = "<stdin>"
+	} else {
+		f, err := os.Open(name)
+		if err != nil {
+			return nil, fmt.Errorf("cannot read the definition: %w", err)
+		}
+		defer f.Close()
+		r = f
+	}
+	return Load(ctx, r, name, config.Machine, overrides)
+}
+
+// Recipe loads the recipe of the definition, with the options of config.
+func (d *Document) Recipe(ctx context.Context, mode Mode, config runtime.Config) (*runtime.Recipe, error) {
+	t := d.Translate(mode)
+	config.Place = t.Place
+	return runtime.LoadText(ctx, d.Name(), t.Text, config)
+}
+
+// split returns the options of a recipe, and the keys of a definition, that -o sets.
+func split(definition bool, set []string) (map[string]string, []Override, error) {
+	options := make(map[string]string)
+	var overrides []Override
+	for _, text := range set {
+		key, value, ok := strings.Cut(text, "=")
+		switch {
+		case definition && (!ok || strings.Contains(key, ".")):
+			more, err := ParseOverrides([]string{text})
+			if err != nil {
+				return nil, nil, err
+			}
+			overrides = append(overrides, more...)
+		case !ok:
+			return nil, nil, runtime.Misspelt{Err: fmt.Errorf("-o %s: want name=value", text)}
+		default:
+			options[key] = value
+		}
+	}
+	return options, overrides, nil
+}

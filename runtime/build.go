@@ -1,0 +1,82 @@
+package runtime
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"imagebuilder/builtins/build"
+	"imagebuilder/builtins/fetch"
+	"imagebuilder/builtins/layer"
+	"imagebuilder/builtins/problems"
+)
+
+// BuildOptions say how a recipe is run, and where its results go. This file is where the
+// parts of a run are put together: nothing above it knows more of them.
+type BuildOptions struct {
+	Target   string         // directory that gets the results
+	Cache    string         // directory of the store
+	Store    layer.Options  // how the store is used; Clock and Log are those of the run
+	Sources  *build.Sources // downloads that users see; nil: they are only in the store
+	Explain  bool           // say why a step is done
+	Log      *slog.Logger
+	Progress fetch.Progress // of downloads; nil: none is shown
+}
+
+// Ready finds out whether the recipe can be run on this machine, as far as that can be
+// known before.
+func (r *Recipe) Ready() error {
+	planner, err := r.Check()
+	if err != nil {
+		return err
+	}
+	if os.Geteuid() != 0 {
+		return errors.New("a build needs root, for mounts, owners and device nodes: run it with sudo")
+	}
+	return problems.Join(planner.Missing()...)
+}
+
+// Build runs the recipe and returns the paths of its results.
+func (r *Recipe) Build(o BuildOptions) (results []string, err error) {
+	r.log, r.words.Log = o.Log, o.Log
+	o.Store.Clock, o.Store.Log = func() time.Time { return r.words.Now }, o.Log
+	store, err := layer.Open(o.Cache, o.Store)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = problems.Join(err, o.Sources.Close(), store.Close()) }()
+	if err := store.CheckOverlay(r.loader.ctx); err != nil {
+		return nil, err
+	}
+	builder := &build.Builder{
+		Store:   store,
+		Fetch:   &fetch.Client{Store: store, Log: o.Log, Progress: o.Progress},
+		Log:     o.Log,
+		Target:  o.Target,
+		LogDir:  store.Logs(),
+		History: store.History(r.id()),
+		Explain: o.Explain,
+		Sources: o.Sources,
+	}
+	if err := r.run(builder); err != nil {
+		return nil, err
+	}
+	return builder.Results, builder.History.Save()
+}
+
+// id names the history of the recipe: one that is a file is known by its path.
+func (r *Recipe) id() string {
+	name := r.Name
+	if strings.ContainsAny(name, "/.") {
+		if abs, err := filepath.Abs(name); err == nil {
+			name = abs
+		}
+	}
+	sum := sha256.Sum256([]byte(name))
+	return hex.EncodeToString(sum[:8])
+}
