@@ -34,8 +34,8 @@ func (c *compression) Unpack(v starlark.Value) error {
 //
 // It returns a struct with the files metadata and rootfs, or the file unified, and the
 // image's fingerprint. An image that has not changed is handed out as it was packed
-// before, with the serial and the dates of then, until half of the time after which it
-// expires has passed, or the image says another serial.
+// before, with the name, the serial and the dates of then, until half of the time after
+// which it expires has passed since, or the image says another serial.
 func (b *Words) packLXD(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	var root *rootfs
 	var img *image

@@ -68,8 +68,10 @@ func (f *File) intact() error {
 	return err
 }
 
-// What is kept of a packed file beside it, so that an unchanged one need not be read.
+// A description is what is kept of a packed file beside it, so that an unchanged one need
+// not be read, and has the name it was packed with.
 type description struct {
+	Name   string `json:"name"`
 	Size   int64  `json:"size"`
 	SHA256 string `json:"sha256"`
 }
@@ -82,26 +84,26 @@ func describe(dir, name string) error {
 	if err != nil {
 		return err
 	}
-	data, err := json.Marshal(description{file.Size, file.SHA256})
+	data, err := json.Marshal(description{name, file.Size, file.SHA256})
 	if err != nil {
 		return err
 	}
 	return os.WriteFile(descriptionFile(dir), data, 0o600)
 }
 
-// described returns a file as it was described.
-func described(dir, name string) (*File, error) {
+// described returns the file in a directory as it was described.
+func described(dir string) (*File, error) {
 	var d description
 	data, err := os.ReadFile(descriptionFile(dir))
 	if err == nil {
 		err = json.Unmarshal(data, &d)
 	}
-	return &File{Name: name, path: filepath.Join(dir, name), Size: d.Size, SHA256: d.SHA256}, err
+	return &File{Name: d.Name, path: filepath.Join(dir, d.Name), Size: d.Size, SHA256: d.SHA256}, err
 }
 
-// stillDescribed finds out whether a file still is what was described.
-func stillDescribed(dir, name string) error {
-	f, err := described(dir, name)
+// stillDescribed finds out whether the file in a directory still is what was described.
+func stillDescribed(dir string) error {
+	f, err := described(dir)
 	if err != nil {
 		return err
 	}

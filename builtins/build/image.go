@@ -135,11 +135,8 @@ type Expiry struct {
 	Text string
 }
 
-// period tells when metadata are to be made anew: before they are older than half of the
-// time after which they expire, counted from 1970.
-func (e Expiry) period(now time.Time) int64 {
-	return now.Unix() / max(int64(e.Duration/time.Second)/2, 1)
-}
+// maxAge is how old metadata may be when they are handed out again.
+func (e Expiry) maxAge() time.Duration { return max(e.Duration/2, time.Second) }
 
 var (
 	expiryParts = regexp.MustCompile(`^\s*(\d+[smhdw]\s*)+$`)

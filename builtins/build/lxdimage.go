@@ -56,8 +56,10 @@ func (i LXDImage) parts() ([]part, error) {
 
 func (i LXDImage) metadata() part {
 	return part{
-		file: "lxd.tar" + i.Compression.Suffix(),
-		args: i.args(),
+		what:   "metadata",
+		file:   "lxd.tar" + i.Compression.Suffix(),
+		args:   i.args(),
+		maxAge: i.Image.Expiry.maxAge(),
 		make: func(ctx context.Context, job pack.Job) error {
 			m, err := i.describe()
 			if err != nil {
@@ -70,8 +72,10 @@ func (i LXDImage) metadata() part {
 
 func (i LXDImage) unified(name string) part {
 	return part{
-		file: name,
-		args: i.args(),
+		what:   "unified",
+		file:   name,
+		args:   i.args(),
+		maxAge: i.Image.Expiry.maxAge(),
 		make: func(ctx context.Context, job pack.Job) error {
 			m, err := i.describe()
 			if err != nil {
@@ -85,7 +89,7 @@ func (i LXDImage) unified(name string) part {
 // args are what the metadata depend on.
 func (i LXDImage) args() Args {
 	return Args{{"image", i.Image}, {"properties", i.Properties}, {"templates", i.Templates}, {"compression", i.Compression.String()},
-		epoch(), {"validity", i.Image.Expiry.period(i.Now)}}
+		epoch()}
 }
 
 func (i LXDImage) describe() (pack.Metadata, error) {

@@ -16,9 +16,11 @@ import (
 
 // A part is one file of a packed image.
 type part struct {
-	file string // its name
-	args Args   // what it depends on besides the root file system
-	make func(context.Context, pack.Job) error
+	what   string        // it is of an image, whatever its name
+	file   string        // its name, if it is made now
+	args   Args          // what it depends on besides the root file system
+	maxAge time.Duration // how old it may be; 0: of any age
+	make   func(context.Context, pack.Job) error
 }
 
 // epoch is what the times in a packed file depend on besides those in the tree.
@@ -92,8 +94,8 @@ func (k packer) part(ctx context.Context, p part) (*File, layer.Outcome, string,
 	if err != nil {
 		return nil, layer.Outcome{}, "", err
 	}
-	st := layer.Step{Name: k.step.Builtin, Inputs: append(inputs, layer.Input{Name: "result", Value: p.file}), Summary: p.file,
-		Intact: func(dir string) error { return stillDescribed(dir, p.file) }}
+	st := layer.Step{Name: k.step.Builtin, Inputs: append(inputs, layer.Input{Name: "result", Value: p.what}), Summary: p.file,
+		MaxAge: p.maxAge, Intact: stillDescribed}
 	state := k.stateOf(k.step.Root)
 	why := k.History.Explain(state.Key(), st)
 	out := k.output(k.step)
@@ -107,13 +109,14 @@ func (k packer) part(ctx context.Context, p part) (*File, layer.Outcome, string,
 	if err = k.close(ctx, out, err); err != nil {
 		return nil, outcome, why, err
 	}
-	file, err := described(dir, p.file)
+	file, err := described(dir)
 	return file, outcome, why, err
 }
 
 // tarPart is the root file system as an archive.
 func tarPart(c pack.Compression) part {
 	return part{
+		what: "rootfs",
 		file: "rootfs.tar" + c.Suffix(),
 		args: Args{{"compression", c.String()}, epoch()},
 		make: func(ctx context.Context, job pack.Job) error { return job.Tar(ctx, c) },
@@ -123,6 +126,7 @@ func tarPart(c pack.Compression) part {
 // squashfsPart is the root file system as a squashfs image.
 func squashfsPart(c pack.Compression) part {
 	return part{
+		what: "squashfs",
 		file: "rootfs.squashfs",
 		args: Args{{"compression", c.String()}, epoch()},
 		make: func(ctx context.Context, job pack.Job) error { return job.Squashfs(ctx, c) },

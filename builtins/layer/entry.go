@@ -21,12 +21,17 @@ import (
 )
 
 // A Step is what an entry is made by. The key is made of the key of its base, the name
-// and the inputs, so nothing in those may hold a path or a name of the machine.
+// and the inputs: where one of these holds a path of this machine, or what is true only
+// here, such as the fingerprint of a directory, the entry is found on this machine alone.
 type Step struct {
 	Name    string  // builtin
 	Inputs  []Input // in a fixed order
 	Network bool    // it reads the network, so that Options.Refresh concerns it
 	Summary string  // for people
+
+	// MaxAge is how long after it was made a result is good for, by the clock of builds;
+	// 0: for ever.
+	MaxAge time.Duration
 
 	// Intact finds out whether a result found in the store still is what was put there;
 	// nil: it is if it is there at all.
@@ -130,6 +135,9 @@ func (s *Store) hold(e *Entry, key, place, baseID string, step Step) error {
 	}
 	if meta.BaseID != baseID {
 		return errMiss("its base was built anew")
+	}
+	if age := s.options.Clock().Sub(meta.Created); step.MaxAge > 0 && (age > step.MaxAge || age < 0) {
+		return errMiss("it is too old")
 	}
 	if err := e.intact(step); err != nil {
 		return errMiss("it is damaged: " + err.Error())

@@ -99,6 +99,33 @@ func TestGet(t *testing.T) {
 	}
 }
 
+func TestMaxAge(t *testing.T) {
+	dir, made := t.TempDir(), time.Date(2026, 1, 2, 0, 0, 0, 0, time.UTC)
+	tests := []struct {
+		summary string
+		after   time.Duration
+		max     time.Duration
+		hit     bool
+	}{
+		{"it is made", 0, time.Hour, false},
+		{"young enough", time.Hour, time.Hour, true},
+		{"of any age", 1000 * time.Hour, 0, true},
+		{"older than asked for", time.Hour + 1, time.Hour, false},
+		{"its age counts from when it was made", 2*time.Hour + 1, time.Hour, true},
+		{"what is made later than now is not old but wrong", 0, time.Hour, false},
+	}
+	for _, test := range tests {
+		s := open(t, dir, layer.Options{Clock: func() time.Time { return made.Add(test.after) }})
+		st := step("a")
+		st.MaxAge = test.max
+		_, out, err := s.Get(ctx, layer.Base{}, st, func(string) error { return nil })
+		if err != nil || out.Hit != test.hit {
+			t.Errorf("%s: hit %v, %v", test.summary, out.Hit, err)
+		}
+		s.Close()
+	}
+}
+
 func TestAFailedStepLeavesNothing(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, dir, layer.Options{})

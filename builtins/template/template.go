@@ -1,6 +1,7 @@
 // Package template renders texts with pongo2, a dialect of Django's templates, the way
 // image definitions have always meant them: without escaping, unknown names blank, and
-// again and again while the result is itself a template.
+// again and again while the result is itself a template. What is rendered, and with which
+// names, is its callers' business; of this machine a template sees no file, but its clock.
 package template
 
 import (
@@ -16,8 +17,7 @@ import (
 // itself would never end.
 const maxDepth = 16
 
-// readers are the tags that read files. A template sees the values it is given and
-// nothing of the machine.
+// readers are the tags that read files, which templates have not.
 var readers = []string{"extends", "import", "include", "ssi"}
 
 // Render renders text with the names of context: maps, lists, strings and booleans.

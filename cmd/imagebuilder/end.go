@@ -30,7 +30,9 @@ type ending struct {
 // endingKey is the key of the ending in a context.
 type endingKey struct{}
 
-func (e *ending) in(ctx context.Context) context.Context { return context.WithValue(ctx, endingKey{}, e) }
+func (e *ending) in(ctx context.Context) context.Context {
+	return context.WithValue(ctx, endingKey{}, e)
+}
 
 // endingOf returns the ending that a command's context carries.
 func endingOf(ctx context.Context) *ending { return ctx.Value(endingKey{}).(*ending) }

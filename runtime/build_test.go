@@ -1,0 +1,57 @@
+package runtime
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+// What a packed image is called is decided once in a run, and again when it is too old.
+func TestPackedAgain(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root: mounts")
+	}
+	const recipe = `
+form = option("form", "split")
+def main():
+    img = image("x", "1", architecture = "amd64", expiry = "2d")
+    root = rootfs(img)
+    root.write("/etc/x", "text")
+    pack_lxd(root, img, type = form, compression = "none")
+`
+	began := time.Date(2026, 1, 2, 3, 4, 0, 0, time.UTC)
+	tests := []struct {
+		summary string
+		form    string
+		after   time.Duration
+		name    string // of the first result
+	}{
+		{"a split image", "split", 0, "lxd.tar"},
+		{"a unified image", "unified", 0, "x-1-amd64-default-20260102_0304.tar"},
+		{"the same a minute later", "unified", time.Minute, "x-1-amd64-default-20260102_0304.tar"},
+		{"the same until half of its time has passed", "unified", 24 * time.Hour, "x-1-amd64-default-20260102_0304.tar"},
+		{"then it is packed again", "unified", 24*time.Hour + time.Minute, "x-1-amd64-default-20260103_0305.tar"},
+		{"which counts from then", "unified", 48 * time.Hour, "x-1-amd64-default-20260103_0305.tar"},
+	}
+	cache := t.TempDir()
+	for _, test := range tests {
+		t.Run(test.summary, func(t *testing.T) {
+			config := testConfig()
+			config.Now, config.Options = began.Add(test.after), map[string]string{"form": test.form}
+			r, err := LoadText(context.Background(), "x.star", recipe, config)
+			if err != nil {
+				t.Fatal(err)
+			}
+			results, err := r.Build(BuildOptions{Target: t.TempDir(), Cache: cache, Log: slog.New(slog.DiscardHandler)})
+			if err != nil {
+				t.Fatal(Explain(err))
+			}
+			if name := filepath.Base(results[0]); name != test.name {
+				t.Errorf("the result is %s, want %s", name, test.name)
+			}
+		})
+	}
+}
