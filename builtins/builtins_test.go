@@ -55,7 +55,7 @@ func TestBuiltinsAreDocumented(t *testing.T) {
 // A word is a function and its row; that is all there is to one.
 func TestNewWord(t *testing.T) {
 	noop := func(b *Words, thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
-		return starlark.None, b.Worker.Act(Context(thread), b.newStep(thread, fn, nil), build.Action{})
+		return starlark.None, b.Worker.Act(Context(thread), b.newStep(thread, fn, nil), build.Act{})
 	}
 	planner := new(build.Planner)
 	words := &Words{Worker: planner}

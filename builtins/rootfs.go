@@ -223,7 +223,7 @@ func (r *rootfs) begin(thread *starlark.Thread, fn *starlark.Builtin) error {
 	}
 	s := r.words.newStep(thread, fn, r, arg("source", r.source))
 	s.Needs = []build.Need{{Name: dir, At: s.At}}
-	if err := r.words.Worker.Act(Context(thread), s, build.Action{}); err != nil { // a plan shows it
+	if err := r.words.Worker.Act(Context(thread), s, build.Act{}); err != nil { // a plan shows it
 		return err
 	}
 	print, err := build.Ask(Context(thread), r.words.Worker, s, build.Fingerprint(dir))

@@ -109,7 +109,7 @@ func (c *streamCall) do(work func(context.Context, streams.Tree, *streams.Signer
 	}
 	// What is in the tree is no part of any layer: this is done every time, and a plan goes
 	// on as if the server were empty.
-	return c.words.Worker.Act(Context(c.thread), c.step, build.Action{Assumed: true, Do: func(ctx context.Context, b *build.Builder) error {
+	return c.words.Worker.Act(Context(c.thread), c.step, build.Act{Assumed: true, Do: func(ctx context.Context, b *build.Builder) error {
 		t.Log = b.Log
 		signer, err := c.signer()
 		if err != nil {

@@ -45,7 +45,7 @@ func rootfsTemplate(thread *starlark.Thread, fn *starlark.Builtin, args starlark
 		return starlark.None, err
 	}
 	r.templates = append(r.templates[:len(r.templates):len(r.templates)], t)
-	return starlark.None, r.words.Worker.Act(Context(thread), r.words.newStep(thread, fn, r, arg("template", t)), build.Action{})
+	return starlark.None, r.words.Worker.Act(Context(thread), r.words.newStep(thread, fn, r, arg("template", t)), build.Act{})
 }
 
 // checkTemplate refuses what LXD would refuse, and a name that another path's
@@ -89,7 +89,7 @@ func rootfsPlaceholder(thread *starlark.Thread, fn *starlark.Builtin, args starl
 		return starlark.None, err
 	}
 	r.placeholders = append(r.placeholders[:len(r.placeholders):len(r.placeholders)], path)
-	return starlark.None, r.words.Worker.Act(Context(thread), r.words.newStep(thread, fn, r, arg("path", path)), build.Action{})
+	return starlark.None, r.words.Worker.Act(Context(thread), r.words.newStep(thread, fn, r, arg("path", path)), build.Act{})
 }
 
 // isThere tells whether the image has a file of that path; an empty path stands for no

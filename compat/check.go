@@ -11,7 +11,7 @@ import (
 // far as that can be known without building: scripts without an interpreter, arguments
 // of generators, templates, modes, owners.
 func (d *Document) CheckAll(ctx context.Context, config runtime.Config) error {
-	recipe := d.Translate(Mode{All: true})
+	recipe := d.translate(Mode{All: true})
 	config.Place = recipe.Place
 	var errs []error
 	for _, target := range []string{"dir", "lxd", "vm", "lxc"} {

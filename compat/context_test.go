@@ -9,7 +9,7 @@ import (
 // planned returns the JSON of the steps that a definition plans for a target.
 func planned(t *testing.T, text, target string, overrides ...Override) string {
 	t.Helper()
-	planner, err := planRecipe(mustLoad(t, text, overrides...).Translate(Mode{}).Text, nil, map[string]string{"target": target})
+	planner, err := planRecipe(mustLoad(t, text, overrides...).translate(Mode{}).Text, nil, map[string]string{"target": target})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -23,15 +23,15 @@ type source struct {
 	notes map[string]string // the comment above a key or an element, by the same
 }
 
-// An Error is something wrong with a definition.
-type Error struct {
+// A definitionError is something wrong with a definition.
+type definitionError struct {
 	File string
 	Line int    // 0: nowhere in particular
 	Key  string // "" for the whole
 	Err  error
 }
 
-func (e *Error) Error() string {
+func (e *definitionError) Error() string {
 	place := e.File
 	if e.Line > 0 {
 		place += ":" + strconv.Itoa(e.Line)
@@ -42,11 +42,11 @@ func (e *Error) Error() string {
 	return place + ": " + e.Err.Error()
 }
 
-func (e *Error) Unwrap() error { return e.Err }
+func (e *definitionError) Unwrap() error { return e.Err }
 
 // at makes an error about a key, at its line or that of the nearest key above it.
 func (s *source) at(key string, err error) error {
-	e := &Error{File: s.file, Key: key, Err: err}
+	e := &definitionError{File: s.file, Key: key, Err: err}
 	for k := key; ; k = k[:max(0, strings.LastIndexByte(k, '.'))] {
 		if line, ok := s.lines[k]; ok || k == "" {
 			e.Line = line
@@ -75,11 +75,11 @@ func yamlError(file string, err error) error {
 	if rest, ok := strings.CutPrefix(text, "line "); ok {
 		if number, message, ok := strings.Cut(rest, ": "); ok {
 			if line, err := strconv.Atoi(number); err == nil {
-				return &Error{File: file, Line: line, Err: errors.New(message)}
+				return &definitionError{File: file, Line: line, Err: errors.New(message)}
 			}
 		}
 	}
-	return &Error{File: file, Err: errors.New(text)}
+	return &definitionError{File: file, Err: errors.New(text)}
 }
 
 // A decoder fills structures from nodes. Unlike those of packages it keeps the source
@@ -96,15 +96,15 @@ type decoder struct {
 const maxValues = 200_000
 
 // decode reads a whole definition.
-func (s *source) decode(node *yaml.Node) (*Definition, error) {
+func (s *source) decode(node *yaml.Node) (*definition, error) {
 	d := &decoder{source: s}
-	def := new(Definition)
+	def := new(definition)
 	d.value(node, reflect.ValueOf(def).Elem(), "")
 	return def, problems.Join(d.errs...)
 }
 
 func (d *decoder) fail(node *yaml.Node, key, format string, args ...any) {
-	d.errs = append(d.errs, &Error{File: d.file, Line: node.Line, Key: key, Err: fmt.Errorf(format, args...)})
+	d.errs = append(d.errs, &definitionError{File: d.file, Line: node.Line, Key: key, Err: fmt.Errorf(format, args...)})
 }
 
 // value decodes a node into v.

@@ -11,7 +11,7 @@ import (
 const minimal = "image: {distribution: x}\nsource: {downloader: debootstrap}\npackages: {manager: apt}\n"
 
 func load(text string, overrides ...Override) (*Document, error) {
-	return Load(context.Background(), strings.NewReader(text), "x.yaml", "x86_64", overrides)
+	return readDefinition(context.Background(), strings.NewReader(text), "x.yaml", "x86_64", overrides)
 }
 
 func mustLoad(t *testing.T, text string, overrides ...Override) *Document {
@@ -94,7 +94,7 @@ func TestMerge(t *testing.T) {
     path: /c
   - *first
 `)
-	want := []File{
+	want := []fileEntry{
 		{Generator: "dump", Path: "/a", Content: "one"},
 		{Generator: "dump", Path: "/b", Content: "one"},
 		{Generator: "dump", Path: "/c", Content: "one", Mode: "0600"},
@@ -176,7 +176,7 @@ func TestParseSize(t *testing.T) {
 // Errors know where they are, for those who show them otherwise.
 func TestErrorPlace(t *testing.T) {
 	_, err := load(minimal + "files: [{generator: x}]")
-	var e *Error
+	var e *definitionError
 	if !errors.As(err, &e) || e.File != "x.yaml" || e.Line != 4 || e.Key != "files.0.generator" {
 		t.Errorf("got %+v", e)
 	}

@@ -3,22 +3,22 @@
 // a definition means; how images are made is none of its business.
 package compat
 
-// Definition is an image definition. The yaml tags are its keys; a key that is not here
+// A definition is an image definition. The yaml tags are its keys; a key that is not here
 // is an error.
-type Definition struct {
-	Image        Image        `yaml:"image"`
-	Source       Source       `yaml:"source"`
-	Targets      Targets      `yaml:"targets"`
-	Files        []File       `yaml:"files"`
-	Packages     Packages     `yaml:"packages"`
-	Actions      []Action     `yaml:"actions"`
-	Mappings     Mappings     `yaml:"mappings"`
-	Environment  Environment  `yaml:"environment"`
-	Simplestream Simplestream `yaml:"simplestream"`
+type definition struct {
+	Image        imageSection        `yaml:"image"`
+	Source       sourceSection       `yaml:"source"`
+	Targets      targetsSection      `yaml:"targets"`
+	Files        []fileEntry         `yaml:"files"`
+	Packages     packagesSection     `yaml:"packages"`
+	Actions      []actionEntry       `yaml:"actions"`
+	Mappings     mappingsSection     `yaml:"mappings"`
+	Environment  environmentSection  `yaml:"environment"`
+	Simplestream simplestreamSection `yaml:"simplestream"`
 }
 
-// Image says what is built.
-type Image struct {
+// An imageSection says what is built.
+type imageSection struct {
 	Distribution string `yaml:"distribution"`
 	Release      string `yaml:"release"`
 	Architecture string `yaml:"architecture"`
@@ -34,8 +34,8 @@ type Image struct {
 	Personality string `yaml:"architecture_personality"`
 }
 
-// Source says what the root file system is made from.
-type Source struct {
+// A sourceSection says what the root file system is made from.
+type sourceSection struct {
 	Downloader       string   `yaml:"downloader"`
 	URL              string   `yaml:"url"`  // template
 	Keys             []string `yaml:"keys"` // templates
@@ -47,49 +47,49 @@ type Source struct {
 	Components       []string `yaml:"components"`
 }
 
-// Targets says more about the kinds of image.
-type Targets struct {
-	LXC   LXC    `yaml:"lxc"`
-	LXD   LXD    `yaml:"lxd"`
-	Incus LXD    `yaml:"incus"` // the sister project's name for lxd
-	Type  string `yaml:"type"`  // container or vm; accepted and ignored
+// A targetsSection says more about the kinds of image.
+type targetsSection struct {
+	LXC   lxcTarget `yaml:"lxc"`
+	LXD   lxdTarget `yaml:"lxd"`
+	Incus lxdTarget `yaml:"incus"` // the sister project's name for lxd
+	Type  string    `yaml:"type"`  // container or vm; accepted and ignored
 }
 
-// LXC is the metadata of LXC images.
-type LXC struct {
+// A lxcTarget is the metadata of LXC images.
+type lxcTarget struct {
 	CreateMessage string      `yaml:"create_message"` // template
-	Config        []LXCConfig `yaml:"config"`
+	Config        []lxcConfig `yaml:"config"`
 }
 
-// LXCConfig is a piece of the configuration of LXC containers.
-type LXCConfig struct {
-	Filter  `yaml:",inline"`
+// A lxcConfig is a piece of the configuration of LXC containers.
+type lxcConfig struct {
+	filter  `yaml:",inline"`
 	Type    string `yaml:"type"`
 	Before  uint   `yaml:"before"`
 	After   uint   `yaml:"after"`
 	Content string `yaml:"content"` // template
 }
 
-// LXD says what LXD images look like.
-type LXD struct {
-	VM VM `yaml:"vm"`
+// A lxdTarget says what LXD images look like.
+type lxdTarget struct {
+	VM vmTarget `yaml:"vm"`
 }
 
-// VM is the disk of a virtual machine.
-type VM struct {
+// A vmTarget is the disk of a virtual machine.
+type vmTarget struct {
 	Size       string `yaml:"size"`
 	Filesystem string `yaml:"filesystem"`
 }
 
-// File is an entry that a generator acts on.
-type File struct {
-	Filter    `yaml:",inline"`
+// A fileEntry is an entry that a generator acts on.
+type fileEntry struct {
+	filter    `yaml:",inline"`
 	Generator string       `yaml:"generator"`
 	Path      string       `yaml:"path"`    // template, if Pongo
 	Content   string       `yaml:"content"` // template, if Pongo
 	Name      string       `yaml:"name"`
 	Source    string       `yaml:"source"` // template, if Pongo
-	Template  FileTemplate `yaml:"template"`
+	Template  fileTemplate `yaml:"template"`
 	Templated bool         `yaml:"templated"`
 	Mode      string       `yaml:"mode"`
 	GID       string       `yaml:"gid"`
@@ -97,99 +97,99 @@ type File struct {
 	Pongo     bool         `yaml:"pongo"`
 }
 
-// FileTemplate says how LXD renders a file.
-type FileTemplate struct {
+// A fileTemplate says how LXD renders a file.
+type fileTemplate struct {
 	Properties map[string]string `yaml:"properties"`
 	When       []string          `yaml:"when"`
 }
 
-// Packages says what is installed and by what.
-type Packages struct {
-	Manager       string         `yaml:"manager"`
-	CustomManager *CustomManager `yaml:"custom_manager"`
-	Update        bool           `yaml:"update"`
-	Cleanup       bool           `yaml:"cleanup"`
-	Sets          []PackageSet   `yaml:"sets"`
-	Repositories  []Repository   `yaml:"repositories"`
+// A packagesSection says what is installed and by what.
+type packagesSection struct {
+	Manager       string            `yaml:"manager"`
+	CustomManager *customManager    `yaml:"custom_manager"`
+	Update        bool              `yaml:"update"`
+	Cleanup       bool              `yaml:"cleanup"`
+	Sets          []packageSet      `yaml:"sets"`
+	Repositories  []repositoryEntry `yaml:"repositories"`
 }
 
-// CustomManager is a package manager of any commands.
-type CustomManager struct {
-	Clean   Command  `yaml:"clean"`
-	Install Command  `yaml:"install"`
-	Remove  Command  `yaml:"remove"`
-	Refresh Command  `yaml:"refresh"`
-	Update  Command  `yaml:"update"`
-	Flags   []string `yaml:"flags"`
+// A customManager is a package manager of any commands.
+type customManager struct {
+	Clean   managerCommand `yaml:"clean"`
+	Install managerCommand `yaml:"install"`
+	Remove  managerCommand `yaml:"remove"`
+	Refresh managerCommand `yaml:"refresh"`
+	Update  managerCommand `yaml:"update"`
+	Flags   []string       `yaml:"flags"`
 }
 
-// Command is one operation of a custom manager.
-type Command struct {
+// A managerCommand is one operation of a custom manager.
+type managerCommand struct {
 	Cmd   string   `yaml:"cmd"`
 	Flags []string `yaml:"flags"`
 }
 
-// PackageSet is a list of packages to install or to remove.
-type PackageSet struct {
-	Filter   `yaml:",inline"`
+// A packageSet is a list of packages to install or to remove.
+type packageSet struct {
+	filter   `yaml:",inline"`
 	Packages []string `yaml:"packages"`
 	Action   string   `yaml:"action"`
 	Early    bool     `yaml:"early"`
 	Flags    []string `yaml:"flags"`
 }
 
-// Repository is where packages come from.
-type Repository struct {
-	Filter `yaml:",inline"`
+// A repositoryEntry is where packages come from.
+type repositoryEntry struct {
+	filter `yaml:",inline"`
 	Name   string `yaml:"name"`
 	URL    string `yaml:"url"` // template
 	Type   string `yaml:"type"`
 	Key    string `yaml:"key"` // template
 }
 
-// Action is a script to run at some point of a build.
-type Action struct {
-	Filter  `yaml:",inline"`
+// An actionEntry is a script to run at some point of a build.
+type actionEntry struct {
+	filter  `yaml:",inline"`
 	Trigger string `yaml:"trigger"`
 	Action  string `yaml:"action"` // template, if Pongo
 	Pongo   bool   `yaml:"pongo"`
 }
 
-// Mappings says what the distribution calls architectures.
-type Mappings struct {
+// A mappingsSection says what the distribution calls architectures.
+type mappingsSection struct {
 	Architectures   map[string]string `yaml:"architectures"`
 	ArchitectureMap string            `yaml:"architecture_map"`
 }
 
-// Environment is that of all programs inside the image.
-type Environment struct {
-	ClearDefaults bool       `yaml:"clear_defaults"`
-	Variables     []Variable `yaml:"variables"`
+// An environmentSection is that of all programs inside the image.
+type environmentSection struct {
+	ClearDefaults bool            `yaml:"clear_defaults"`
+	Variables     []variableEntry `yaml:"variables"`
 }
 
-// Variable is a variable of the environment.
-type Variable struct {
-	Filter `yaml:",inline"`
+// A variableEntry is a variable of the environment.
+type variableEntry struct {
+	filter `yaml:",inline"`
 	Key    string `yaml:"key"`
 	Value  string `yaml:"value"`
 }
 
-// Simplestream is for the tool that publishes images, which reads it from a copy of the
+// A simplestreamSection is for the tool that publishes images, which reads it from a copy of the
 // definition beside them.
-type Simplestream struct {
-	DistroName     string            `yaml:"distro_name"`
-	ReleaseAliases map[string]string `yaml:"release_aliases"`
-	Requirements   []Requirement     `yaml:"requirements"`
+type simplestreamSection struct {
+	DistroName     string             `yaml:"distro_name"`
+	ReleaseAliases map[string]string  `yaml:"release_aliases"`
+	Requirements   []requirementEntry `yaml:"requirements"`
 }
 
-// Requirement is what an image demands of those who use it.
-type Requirement struct {
-	Filter       `yaml:",inline"`
+// A requirementEntry is what an image demands of those who use it.
+type requirementEntry struct {
+	filter       `yaml:",inline"`
 	Requirements map[string]string `yaml:"requirements"`
 }
 
-// Filter restricts an entry. Each list that is not empty must contain what is built.
-type Filter struct {
+// A filter restricts an entry. Each list that is not empty must contain what is built.
+type filter struct {
 	Releases      []string `yaml:"releases"`
 	Architectures []string `yaml:"architectures"` // the distribution's own names
 	Variants      []string `yaml:"variants"`

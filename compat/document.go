@@ -17,7 +17,7 @@ import (
 
 // A Document is a definition that was read from a file, with where everything stands.
 type Document struct {
-	Definition
+	definition
 	source *source
 	set    []Override
 
@@ -27,7 +27,7 @@ type Document struct {
 
 // Load reads a definition, applies overrides, fills in defaults and checks all that can
 // be checked without knowing what is built of it. All errors are found, and say where.
-func Load(ctx context.Context, r io.Reader, file, machine string, overrides []Override) (*Document, error) {
+func readDefinition(ctx context.Context, r io.Reader, file, machine string, overrides []Override) (*Document, error) {
 	node, source, err := parse(r, file)
 	if err != nil {
 		return nil, err
@@ -35,14 +35,14 @@ func Load(ctx context.Context, r io.Reader, file, machine string, overrides []Ov
 	separate(node)
 	for _, o := range overrides {
 		if err := override(node, o); err != nil {
-			return nil, &Error{File: file, Err: err}
+			return nil, &definitionError{File: file, Err: err}
 		}
 	}
 	def, err := source.decode(node)
 	if err != nil {
 		return nil, err
 	}
-	doc := &Document{Definition: *def, source: source, set: overrides}
+	doc := &Document{definition: *def, source: source, set: overrides}
 	doc.normalize(machine)
 	doc.relocate(overrides)
 	return doc, doc.check(ctx)
@@ -138,7 +138,7 @@ func (d *Document) check(ctx context.Context) error {
 	if d.Targets.LXD.VM != d.Targets.Incus.VM {
 		c.disk("targets.lxd.vm", d.Targets.LXD.VM)
 	}
-	c.filters(&d.Definition)
+	c.filters(&d.definition)
 	return problems.Join(c.errs...)
 }
 
@@ -166,7 +166,7 @@ func (c *checker) oneOf(key, value string, known []string) {
 	}
 }
 
-func (c *checker) disk(key string, vm VM) {
+func (c *checker) disk(key string, vm vmTarget) {
 	_, err := parseSize(vm.Size)
 	c.ok(key+".size", err)
 	if vm.Filesystem != "" {
@@ -195,7 +195,7 @@ func (c *checker) facts(ctx context.Context, d *Document) {
 	}
 }
 
-func (c *checker) managers(p *Packages) {
+func (c *checker) managers(p *packagesSection) {
 	switch {
 	case p.Manager != "" && p.CustomManager != nil:
 		c.that(false, "packages", "cannot have both packages.manager and packages.custom_manager set")
@@ -211,16 +211,16 @@ func (c *checker) managers(p *Packages) {
 // operation is a command of a custom manager with its name.
 type operation struct {
 	name string
-	Command
+	managerCommand
 }
 
-func (m *CustomManager) operations() []operation {
+func (m *customManager) operations() []operation {
 	return []operation{{"clean", m.Clean}, {"install", m.Install}, {"remove", m.Remove}, {"refresh", m.Refresh}, {"update", m.Update}}
 }
 
 // filters checks the types that entries are for.
-func (c *checker) filters(d *Definition) {
-	d.eachFilter(func(key string, f Filter) {
+func (c *checker) filters(d *definition) {
+	d.eachFilter(func(key string, f filter) {
 		for i, kind := range f.Types {
 			c.oneOf(fmt.Sprintf("%s.types.%d", key, i), kind, []string{"container", "vm"})
 		}
@@ -228,27 +228,27 @@ func (c *checker) filters(d *Definition) {
 }
 
 // eachFilter calls do for all entries that have filters.
-func (d *Definition) eachFilter(do func(key string, f Filter)) {
+func (d *definition) eachFilter(do func(key string, f filter)) {
 	for i, f := range d.Files {
-		do(fmt.Sprintf("files.%d", i), f.Filter)
+		do(fmt.Sprintf("files.%d", i), f.filter)
 	}
 	for i, a := range d.Actions {
-		do(fmt.Sprintf("actions.%d", i), a.Filter)
+		do(fmt.Sprintf("actions.%d", i), a.filter)
 	}
 	for i, s := range d.Packages.Sets {
-		do(fmt.Sprintf("packages.sets.%d", i), s.Filter)
+		do(fmt.Sprintf("packages.sets.%d", i), s.filter)
 	}
 	for i, r := range d.Packages.Repositories {
-		do(fmt.Sprintf("packages.repositories.%d", i), r.Filter)
+		do(fmt.Sprintf("packages.repositories.%d", i), r.filter)
 	}
 	for i, item := range d.Targets.LXC.Config {
-		do(fmt.Sprintf("targets.lxc.config.%d", i), item.Filter)
+		do(fmt.Sprintf("targets.lxc.config.%d", i), item.filter)
 	}
 	for i, v := range d.Environment.Variables {
-		do(fmt.Sprintf("environment.variables.%d", i), v.Filter)
+		do(fmt.Sprintf("environment.variables.%d", i), v.filter)
 	}
 	for i, r := range d.Simplestream.Requirements {
-		do(fmt.Sprintf("simplestream.requirements.%d", i), r.Filter)
+		do(fmt.Sprintf("simplestream.requirements.%d", i), r.filter)
 	}
 }
 

@@ -7,7 +7,7 @@ func (t *translator) files() []statement {
 	var all []statement
 	for i, f := range t.Files {
 		key := fmt.Sprintf("files.%d", i)
-		all = append(all, t.entry(key, f.Filter, false, func() string {
+		all = append(all, t.entry(key, f.filter, false, func() string {
 			root := "root"
 			if t.All { // entries for different images may clash in one
 				root = "fork(root)"
@@ -28,7 +28,7 @@ func generatorName(name string) string {
 }
 
 // fileArgs print what a generator reads of its entry; the rest means nothing to it.
-func (t *translator) fileArgs(key string, f File) []string {
+func (t *translator) fileArgs(key string, f fileEntry) []string {
 	a := &fileArgs{t: t, key: key, f: f}
 	switch f.Generator {
 	case "dump":
@@ -69,7 +69,7 @@ func (t *translator) fileArgs(key string, f File) []string {
 type fileArgs struct {
 	t    *translator
 	key  string
-	f    File
+	f    fileEntry
 	args []string
 }
 

@@ -111,7 +111,7 @@ func TestTypes(t *testing.T) {
 			{before, "--YY"}, {"early", "----"}, {"file post-files variable", "Y-YY"},
 		}},
 	} {
-		planner, err := planRecipe(doc.Translate(command.mode).Text, nil, command.set)
+		planner, err := planRecipe(doc.translate(command.mode).Text, nil, command.set)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -173,7 +173,7 @@ func TestFilters(t *testing.T) {
 		{"releases: [trixie], architectures: [amd64], variants: [cloud]", false},
 	} {
 		text := strings.NewReplacer("types: []", test.filter, "trixie}", "trixie}\nmappings: {architecture_map: debian}").Replace(typed())
-		planner, err := planRecipe(mustLoad(t, text).Translate(Mode{}).Text, nil, map[string]string{"target": "lxc"})
+		planner, err := planRecipe(mustLoad(t, text).translate(Mode{}).Text, nil, map[string]string{"target": "lxc"})
 		if err != nil {
 			t.Fatal(err)
 		}

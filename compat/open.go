@@ -14,19 +14,19 @@ import (
 // whether they mean one or a definition, which is translated.
 
 // IsDefinition tells the name of a YAML definition from that of a recipe.
-func IsDefinition(name string) bool {
+func isDefinition(name string) bool {
 	return strings.HasSuffix(name, ".yaml") || strings.HasSuffix(name, ".yml")
 }
 
 // Open loads a recipe, or a definition as one, with what -o says. Of a definition, keys
 // have a dot, which options of a recipe need not have.
 func Open(ctx context.Context, name string, set []string, config runtime.Config) (*runtime.Recipe, error) {
-	options, overrides, err := split(IsDefinition(name), set)
+	options, overrides, err := split(isDefinition(name), set)
 	if err != nil {
 		return nil, err
 	}
 	config.Options = options
-	if !IsDefinition(name) {
+	if !isDefinition(name) {
 		return runtime.Load(ctx, name, config)
 	}
 	doc, err := OpenDefinition(ctx, name, overrides, config)
@@ -42,7 +42,7 @@ func Check(ctx context.Context, name string, set []string, config runtime.Config
 	if err == nil {
 		_, err = r.Check()
 	}
-	if err != nil || !IsDefinition(name) {
+	if err != nil || !isDefinition(name) {
 		return err
 	}
 	_, overrides, err := split(true, set)
@@ -70,12 +70,12 @@ func OpenDefinition(ctx context.Context, name string, overrides []Override, conf
 		defer f.Close()
 		r = f
 	}
-	return Load(ctx, r, name, config.Machine, overrides)
+	return readDefinition(ctx, r, name, config.Machine, overrides)
 }
 
 // Recipe loads the recipe of the definition, with the options of config.
 func (d *Document) Recipe(ctx context.Context, mode Mode, config runtime.Config) (*runtime.Recipe, error) {
-	t := d.Translate(mode)
+	t := d.translate(mode)
 	config.Place = t.Place
 	return runtime.LoadText(ctx, d.Name(), t.Text, config)
 }

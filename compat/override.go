@@ -82,13 +82,13 @@ func splitOverrides(flag string) []string {
 // isKey tells a text that names a key of a definition.
 func isKey(text string) bool {
 	section, rest, ok := strings.Cut(text, ".")
-	_, known := fieldsOf(reflect.ValueOf(new(Definition)).Elem())[section]
+	_, known := fieldsOf(reflect.ValueOf(new(definition)).Elem())[section]
 	return ok && known && rest != "" && !strings.ContainsAny(rest, " \t")
 }
 
 // override sets one scalar in the tree of a definition.
 func override(root *yaml.Node, o Override) error {
-	if err := set(root, reflect.TypeFor[Definition](), strings.Split(o.Key, "."), o.Value); err != nil {
+	if err := set(root, reflect.TypeFor[definition](), strings.Split(o.Key, "."), o.Value); err != nil {
 		return fmt.Errorf("-o %s: %w", o.Key, err)
 	}
 	return nil

@@ -53,7 +53,7 @@ type phaseCalls struct {
 
 // condition prints when an entry counts. Before the files, pack commands do only what
 // is typed for their kind of image.
-func (t *translator) condition(key string, f Filter, typedOnly bool) (string, bool) {
+func (t *translator) condition(key string, f filter, typedOnly bool) (string, bool) {
 	var parts []string
 	if t.All {
 		f.Releases, f.Architectures, f.Variants = nil, nil, nil
@@ -90,7 +90,7 @@ func (t *translator) condition(key string, f Filter, typedOnly bool) (string, bo
 }
 
 // entry makes the statement of one entry, or none.
-func (t *translator) entry(key string, f Filter, typedOnly bool, text func() string) []statement {
+func (t *translator) entry(key string, f filter, typedOnly bool, text func() string) []statement {
 	condition, ok := t.condition(key, f, typedOnly)
 	if !ok {
 		return nil
@@ -130,7 +130,7 @@ func (t *translator) contexts(key, text string) []string {
 // closure returns the sections that a text names, and those that their texts name.
 func (t *translator) closure(text string) []string {
 	texts := []string{text}
-	sections := fieldsOf(reflect.ValueOf(&t.Definition).Elem())
+	sections := fieldsOf(reflect.ValueOf(&t.definition).Elem())
 	for found := []string(nil); ; {
 		now := rootsIn(texts...)
 		if len(now) == len(found) {
@@ -157,7 +157,7 @@ func (t *translator) environment() []statement {
 	for i, v := range t.Environment.Variables {
 		key := fmt.Sprintf("environment.variables.%d", i)
 		// The kind of image counts here for build-dir, too, which makes containers.
-		condition, _ := t.condition(key, Filter{v.Releases, v.Architectures, v.Variants, nil}, false)
+		condition, _ := t.condition(key, filter{v.Releases, v.Architectures, v.Variants, nil}, false)
 		all = append(all, statement{key: key, comment: t.source.notes[key], condition: and(condition, t.environmentKind(v.Types)),
 			text: fmt.Sprintf("root.env[%s] = %s", t.str(key+".key", v.Key, ""), t.str(key+".value", v.Value, v.Key))})
 	}
@@ -186,7 +186,7 @@ func (t *translator) repositories() []statement {
 	var all []statement
 	for i, r := range t.Packages.Repositories {
 		key := fmt.Sprintf("packages.repositories.%d", i)
-		all = append(all, t.entry(key, r.Filter, true, func() string {
+		all = append(all, t.entry(key, r.filter, true, func() string {
 			args := []string{"root", t.str(key+".name", r.Name, ""), t.render(key+".url", r.URL, "repository "+r.Name, "root.image")}
 			if r.Key != "" || t.find(key+".key") != nil {
 				args = append(args, named("key", t.key(key+".key", r.Key, "root.image")))
@@ -207,7 +207,7 @@ func (t *translator) actions(trigger string) []statement {
 			continue
 		}
 		key := fmt.Sprintf("actions.%d", i)
-		all = append(all, t.entry(key, a.Filter, trigger != "post-files", func() string {
+		all = append(all, t.entry(key, a.filter, trigger != "post-files", func() string {
 			words := scriptWords(a.Action, trigger)
 			script := t.str(key+".action", a.Action, words)
 			if a.Pongo {
@@ -227,7 +227,7 @@ func (t *translator) packageSets() []statement {
 		if t.isEarly(s) {
 			continue
 		}
-		all = append(all, t.entry(key, s.Filter, true, func() string {
+		all = append(all, t.entry(key, s.filter, true, func() string {
 			args := []string{literal(s.Action), list(t.strs(key+".packages", s.Packages, ""))}
 			if len(s.Flags) > 0 {
 				args = append(args, list(t.strs(key+".flags", s.Flags, "")))
@@ -240,7 +240,7 @@ func (t *translator) packageSets() []statement {
 
 // isEarly tells a set that the source installs with the base system. One with types
 // never is; with other sources the key means nothing.
-func (t *translator) isEarly(s PackageSet) bool {
+func (t *translator) isEarly(s packageSet) bool {
 	return s.Early && t.takesEarly && len(s.Types) == 0 && !t.Pack
 }
 
@@ -250,7 +250,7 @@ func (t *translator) early(action, name string) []statement {
 	for i, s := range t.Packages.Sets {
 		key := fmt.Sprintf("packages.sets.%d", i)
 		if s.Action == action && t.isEarly(s) {
-			all = append(all, t.entry(key, s.Filter, false, func() string {
+			all = append(all, t.entry(key, s.filter, false, func() string {
 				return name + " += " + list(t.strs(key+".packages", s.Packages, ""))
 			})...)
 		}
@@ -265,7 +265,7 @@ func (t *translator) lxcConfig() []statement {
 	var all []statement
 	for i, item := range t.Targets.LXC.Config {
 		key := fmt.Sprintf("targets.lxc.config.%d", i)
-		all = append(all, t.entry(key, item.Filter, false, func() string {
+		all = append(all, t.entry(key, item.filter, false, func() string {
 			fields := []string{`"type": ` + literal(item.Type), `"content": ` + t.render(key+".content", item.Content, "lxc config", "img")}
 			if item.Before != 0 || t.find(key+".before") != nil {
 				fields = append(fields, `"before": `+t.number(key+".before", uint64(item.Before)))

@@ -35,12 +35,12 @@ func (r random) text() string {
 
 func (r random) script() string { return "#!/bin/sh\n" + r.text() }
 
-func (r random) filter() Filter {
-	return Filter{r.some("1", "2", "3.0"), r.some("amd64", "arm64", "x86_64"), r.some("default", "cloud"), r.some("container", "vm")}
+func (r random) filter() filter {
+	return filter{r.some("1", "2", "3.0"), r.some("amd64", "arm64", "x86_64"), r.some("default", "cloud"), r.some("container", "vm")}
 }
 
-func (r random) file() File {
-	f := File{Filter: r.filter(), Generator: r.one(generators...), Pongo: r.IntN(2) == 0, Path: "/etc/" + r.one("a", "b c", "{{ image.name }}")}
+func (r random) file() fileEntry {
+	f := fileEntry{filter: r.filter(), Generator: r.one(generators...), Pongo: r.IntN(2) == 0, Path: "/etc/" + r.one("a", "b c", "{{ image.name }}")}
 	switch f.Generator {
 	case "dump":
 		f.Content, f.Mode, f.UID, f.Templated = r.text(), r.one("", "0600", "4755"), r.one("", "0", "1000"), r.IntN(2) == 0
@@ -49,36 +49,36 @@ func (r random) file() File {
 	case "template":
 		f.Name, f.Content = r.one("a", "b"), r.text()
 		f.Path += fmt.Sprint(r.IntN(1 << 30)) // two for one path would be an error
-		f.Template = FileTemplate{Properties: map[string]string{"k": r.text()}, When: r.some("create", "copy", "start")}
+		f.Template = fileTemplate{Properties: map[string]string{"k": r.text()}, When: r.some("create", "copy", "start")}
 	case "cloud-init":
 		f.Name, f.Path = r.one("user-data", "vendor-data", "meta-data", "network-config"), ""
 	}
 	return f
 }
 
-func (r random) definition() *Definition {
-	d := &Definition{
-		Image:   Image{Distribution: r.one("debian", "Odd Name"), Release: r.one("", "1", "3.0"), Variant: r.one("", "cloud"), Description: r.one("", "{{ image.name }} x")},
-		Source:  Source{Downloader: r.one("debootstrap", "rootfs-http", "alpinelinux-http"), URL: "http://x.org/{{ image.release }}", Suite: r.one("a", "b"), SkipVerification: true},
-		Targets: Targets{LXC: LXC{CreateMessage: r.text()}, LXD: LXD{VM{Size: r.one("", "5GiB"), Filesystem: r.one("", "btrfs")}}},
-		Packages: Packages{
+func (r random) definition() *definition {
+	d := &definition{
+		Image:   imageSection{Distribution: r.one("debian", "Odd Name"), Release: r.one("", "1", "3.0"), Variant: r.one("", "cloud"), Description: r.one("", "{{ image.name }} x")},
+		Source:  sourceSection{Downloader: r.one("debootstrap", "rootfs-http", "alpinelinux-http"), URL: "http://x.org/{{ image.release }}", Suite: r.one("a", "b"), SkipVerification: true},
+		Targets: targetsSection{LXC: lxcTarget{CreateMessage: r.text()}, LXD: lxdTarget{vmTarget{Size: r.one("", "5GiB"), Filesystem: r.one("", "btrfs")}}},
+		Packages: packagesSection{
 			Manager: r.one("apt", "apk", "dnf"), Update: r.IntN(2) == 0, Cleanup: r.IntN(2) == 0,
-			Repositories: []Repository{{Filter: r.filter(), Name: "x", URL: "deb " + r.text()}},
+			Repositories: []repositoryEntry{{filter: r.filter(), Name: "x", URL: "deb " + r.text()}},
 		},
-		Mappings: Mappings{ArchitectureMap: r.one("", "debian"), Architectures: map[string]string{"x86_64": "amd64"}},
-		Environment: Environment{ClearDefaults: r.IntN(2) == 0,
-			Variables: []Variable{{Filter: r.filter(), Key: "A", Value: r.text()}}},
+		Mappings: mappingsSection{ArchitectureMap: r.one("", "debian"), Architectures: map[string]string{"x86_64": "amd64"}},
+		Environment: environmentSection{ClearDefaults: r.IntN(2) == 0,
+			Variables: []variableEntry{{filter: r.filter(), Key: "A", Value: r.text()}}},
 	}
 	if r.IntN(4) == 0 {
 		d.Packages.Manager = ""
-		c := Command{Cmd: "pkg", Flags: r.some("x")}
-		d.Packages.CustomManager = &CustomManager{Clean: c, Install: c, Remove: c, Refresh: c, Update: c, Flags: r.some("-q")}
+		c := managerCommand{Cmd: "pkg", Flags: r.some("x")}
+		d.Packages.CustomManager = &customManager{Clean: c, Install: c, Remove: c, Refresh: c, Update: c, Flags: r.some("-q")}
 	}
 	for range r.IntN(5) {
-		d.Packages.Sets = append(d.Packages.Sets, PackageSet{Filter: r.filter(), Packages: r.some("a", "b", "c"), Action: r.one("install", "remove"), Early: r.IntN(3) == 0, Flags: r.some("-f")})
-		d.Actions = append(d.Actions, Action{Filter: r.filter(), Trigger: r.one(triggers...), Action: r.script(), Pongo: r.IntN(2) == 0})
+		d.Packages.Sets = append(d.Packages.Sets, packageSet{filter: r.filter(), Packages: r.some("a", "b", "c"), Action: r.one("install", "remove"), Early: r.IntN(3) == 0, Flags: r.some("-f")})
+		d.Actions = append(d.Actions, actionEntry{filter: r.filter(), Trigger: r.one(triggers...), Action: r.script(), Pongo: r.IntN(2) == 0})
 		d.Files = append(d.Files, r.file())
-		d.Targets.LXC.Config = append(d.Targets.LXC.Config, LXCConfig{Filter: r.filter(), Type: r.one("all", "user"), After: uint(r.IntN(6)), Before: uint(r.IntN(6)), Content: r.text()})
+		d.Targets.LXC.Config = append(d.Targets.LXC.Config, lxcConfig{filter: r.filter(), Type: r.one("all", "user"), After: uint(r.IntN(6)), Before: uint(r.IntN(6)), Content: r.text()})
 	}
 	return d
 }
@@ -100,12 +100,12 @@ func TestRandomDefinitions(t *testing.T) {
 		if err := os.WriteFile(file, text, 0o644); err != nil {
 			t.Fatal(err)
 		}
-		converted := loadFile(t, file).Translate(Mode{}).Text
+		converted := loadFile(t, file).translate(Mode{}).Text
 		if formatted := format(t, converted); formatted != converted {
 			t.Fatalf("seed %d: not formatted:\n%s", seed, difference(converted, formatted))
 		}
 		c := choice{r.one("1", "2", "3.0"), r.one("default", "cloud"), r.one("x86_64", "aarch64"), r.one("dir", "lxc", "lxd", "vm")}
-		direct, err := planRecipe(loadFile(t, file, c.overrides()...).Translate(Mode{}).Text, nil, map[string]string{"target": c.target})
+		direct, err := planRecipe(loadFile(t, file, c.overrides()...).translate(Mode{}).Text, nil, map[string]string{"target": c.target})
 		kept, err2 := planRecipe(converted, nil, c.options())
 		switch {
 		case (err == nil) != (err2 == nil):
@@ -143,7 +143,7 @@ func FuzzLoad(f *testing.F) {
 			return
 		}
 		for _, mode := range []Mode{{}, {Pack: true}, {All: true}} {
-			recipe := doc.Translate(mode)
+			recipe := doc.translate(mode)
 			if _, err := runtime.LoadText(context.Background(), "x.star", recipe.Text, runtime.Config{Machine: "x86_64"}); err != nil {
 				t.Fatalf("the recipe does not load: %v\n%s", err, recipe.Text)
 			}

@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// A Recipe is the translation of a definition.
-type Recipe struct {
+// A translation is the recipe that a definition means.
+type translation struct {
 	Text string
 
 	source *source
@@ -18,7 +18,7 @@ type Recipe struct {
 
 // Place returns the file, the line and the key of the definition that a line of the
 // recipe comes from, the first line being 1; nothing for one that stands in every recipe.
-func (r *Recipe) Place(line int) (file string, at int, key string) {
+func (r *translation) Place(line int) (file string, at int, key string) {
 	if line < 1 || line > len(r.keys) || r.keys[line-1] == "" {
 		return "", 0, ""
 	}
@@ -61,8 +61,11 @@ func reserved() map[string]bool {
 	return names
 }
 
-// Translate returns the recipe that does what the definition says.
-func (d *Document) Translate(mode Mode) *Recipe {
+// Convert returns the text of the recipe that the definition means.
+func (d *Document) Convert(mode Mode) string { return d.translate(mode).Text }
+
+// translate returns the recipe that does what the definition says.
+func (d *Document) translate(mode Mode) *translation {
 	taken := reserved()
 	t := &translator{
 		Document: d,
@@ -82,7 +85,7 @@ func (d *Document) Translate(mode Mode) *Recipe {
 	for _, part := range []*code{t.loadStatements(), options, &t.constants.code, contexts, body, &t.keys.code} {
 		all.section(part)
 	}
-	return &Recipe{Text: all.String(), source: d.source, keys: all.keys}
+	return &translation{Text: all.String(), source: d.source, keys: all.keys}
 }
 
 // standard are the values that users set, and so options of every recipe.
@@ -119,7 +122,7 @@ func (t *translator) architectureDefault() string {
 
 // declareSet makes a value that -o has set an option.
 func (t *translator) declareSet(key string) {
-	v := reflect.ValueOf(&t.Definition).Elem()
+	v := reflect.ValueOf(&t.definition).Elem()
 	rest := strings.Split(key, ".")
 	for len(rest) > 0 {
 		switch v.Kind() {
@@ -230,7 +233,7 @@ func (t *translator) contextStatements() *code {
 		if !t.dicts[root] {
 			continue
 		}
-		value := t.plain(fieldsOf(reflect.ValueOf(&t.Definition).Elem())[root], root)
+		value := t.plain(fieldsOf(reflect.ValueOf(&t.definition).Elem())[root], root)
 		if root == "targets" {
 			value = bracketed("dict(", []string{value, `type = "vm" if target == "vm" else "container"`}, ")")
 		}

@@ -40,7 +40,7 @@ func loadFile(t *testing.T, file string, overrides ...Override) *Document {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	doc, err := Load(context.Background(), f, filepath.Base(file), "x86_64", overrides)
+	doc, err := readDefinition(context.Background(), f, filepath.Base(file), "x86_64", overrides)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,12 +68,12 @@ func golden(t *testing.T, file, got string) {
 // Recipes are what a person would keep, formatted as formatters for the language do it.
 func TestConvert(t *testing.T) {
 	for _, file := range definitions(t, ours) {
-		text := loadFile(t, file).Translate(Mode{}).Text
+		text := loadFile(t, file).translate(Mode{}).Text
 		golden(t, strings.TrimSuffix(file, ".yaml")+".star", text)
 	}
 	for _, file := range append(definitions(t, ours), definitions(t, shared)...) {
 		for _, mode := range []Mode{{}, {Pack: true}} {
-			text := loadFile(t, file).Translate(mode).Text
+			text := loadFile(t, file).translate(mode).Text
 			if formatted := format(t, text); formatted != text {
 				t.Errorf("%s: not formatted:\n%s", file, difference(text, formatted))
 			}
@@ -122,7 +122,7 @@ func (c choice) options() map[string]string {
 func choices(d *Document) []choice {
 	var all []choice
 	releases, variants := []string{d.Image.Release, "other"}, []string{"default", "other"}
-	d.eachFilter(func(_ string, f Filter) {
+	d.eachFilter(func(_ string, f filter) {
 		releases, variants = append(releases, f.Releases...), append(variants, f.Variants...)
 	})
 	for _, release := range distinct(releases) {
@@ -153,7 +153,7 @@ func TestPlans(t *testing.T) {
 	}
 	var digests strings.Builder
 	for _, file := range files {
-		converted := loadFile(t, file).Translate(Mode{}).Text
+		converted := loadFile(t, file).translate(Mode{}).Text
 		for _, c := range choices(loadFile(t, file)) {
 			plan := samePlans(t, file, converted, c)
 			sum := sha256.Sum256([]byte(plan))
@@ -171,7 +171,7 @@ func TestPlans(t *testing.T) {
 // samePlans plans the definition and its recipe and returns the plan of both.
 func samePlans(t *testing.T, file, converted string, c choice) string {
 	t.Helper()
-	recipe := loadFile(t, file, c.overrides()...).Translate(Mode{})
+	recipe := loadFile(t, file, c.overrides()...).translate(Mode{})
 	direct, err := planRecipe(recipe.Text, recipe.Place, map[string]string{"target": c.target})
 	if err != nil {
 		t.Fatalf("%s: %v: %v", file, c, err)
@@ -192,7 +192,7 @@ func TestExampleWithTwoManagers(t *testing.T) {
 	if err != nil {
 		t.Skip("needs ../shared")
 	}
-	_, err = Load(context.Background(), bytes.NewReader(data), "example-scheme.yaml", "x86_64", nil)
+	_, err = readDefinition(context.Background(), bytes.NewReader(data), "example-scheme.yaml", "x86_64", nil)
 	if err == nil || !strings.Contains(err.Error(), "cannot have both packages.manager and packages.custom_manager set") {
 		t.Errorf("got %v", err)
 	}

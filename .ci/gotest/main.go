@@ -1,14 +1,19 @@
-// Command gotest runs "go test" with the given arguments, shows what failed, and says at
-// the end which tests were skipped and why, which go test itself keeps to itself.
+// Command gotest runs the tests of the packages that it is given, those with goroutines
+// under the race detector, shows what failed, and says at the end which tests were skipped
+// and why, which go test itself keeps to itself.
 package main
 
 import (
 	"bufio"
 	"encoding/json"
 	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"maps"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 )
@@ -22,19 +27,92 @@ type event struct {
 	Elapsed float64
 }
 
+// limit is what a package may take on a machine four times slower than those this was
+// written on.
+const limit = "-timeout=50m"
+
+// slow are packages whose tests build images, by running the tool: the race detector
+// would see little of it, and take long.
+var slow = []string{"imagebuilder/cmd/imagebuilder"}
+
 func main() {
-	cmd := exec.Command("go", append([]string{"test", "-json"}, os.Args[1:]...)...)
+	plain, racy, err := split(os.Args[1:])
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	skipped := make(map[string][]string) // tests by the reason
+	ok := true
+	for _, run := range [][]string{append([]string{"-race"}, racy...), plain} {
+		if err := test(run, skipped); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			ok = false
+		}
+	}
+	for _, why := range slices.Sorted(maps.Keys(skipped)) {
+		fmt.Printf("\nskipped, %s:\n  %s\n", why, strings.Join(skipped[why], "\n  "))
+	}
+	if !ok {
+		os.Exit(1)
+	}
+}
+
+// split tells the packages whose code or tests start goroutines, or guard against them,
+// from the others.
+func split(patterns []string) (plain, racy []string, err error) {
+	out, err := exec.Command("go", append([]string{"list", "-f", "{{.ImportPath}} {{.Dir}}"}, patterns...)...).Output()
+	if err != nil {
+		return nil, nil, fmt.Errorf("go list: %w", err)
+	}
+	for line := range strings.Lines(string(out)) {
+		pkg, dir, _ := strings.Cut(strings.TrimSpace(line), " ")
+		concurrent, err := hasGoroutines(dir)
+		if err != nil {
+			return nil, nil, err
+		}
+		if concurrent && !slices.Contains(slow, pkg) {
+			racy = append(racy, pkg)
+		} else {
+			plain = append(plain, pkg)
+		}
+	}
+	return plain, racy, nil
+}
+
+func hasGoroutines(dir string) (bool, error) {
+	files, err := filepath.Glob(filepath.Join(dir, "*.go"))
+	found := false
+	for _, name := range files {
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
+		if err != nil {
+			return false, err
+		}
+		ast.Inspect(file, func(n ast.Node) bool {
+			switch n := n.(type) {
+			case *ast.GoStmt:
+				found = true
+			case *ast.ImportSpec:
+				path := strings.Trim(n.Path.Value, `"`)
+				found = found || path == "sync" || path == "sync/atomic" || path == "golang.org/x/sync/errgroup"
+			}
+			return true
+		})
+	}
+	return found, err
+}
+
+// test runs "go test" with further arguments.
+func test(args []string, skipped map[string][]string) error {
+	cmd := exec.Command("go", append([]string{"test", "-json", limit}, args...)...)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	if err == nil {
 		err = cmd.Start()
 	}
 	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
+		return err
 	}
-	output := make(map[string][]string)  // by package and test
-	skipped := make(map[string][]string) // tests by the reason
+	output := make(map[string][]string) // by package and test
 	lines := bufio.NewScanner(out)
 	lines.Buffer(nil, 64<<20)
 	for lines.Scan() {
@@ -56,15 +134,11 @@ func main() {
 			skipped[why] = append(skipped[why], e.Test)
 		case e.Action == "pass" && e.Test == "":
 			fmt.Printf("ok   %s (%.1fs)\n", e.Package, e.Elapsed)
+		case e.Action == "pass" && e.Elapsed > 30:
+			fmt.Printf("     %s (%.1fs)\n", e.Test, e.Elapsed)
 		}
 	}
-	err = cmd.Wait()
-	for _, why := range slices.Sorted(maps.Keys(skipped)) {
-		fmt.Printf("\nskipped, %s:\n  %s\n", why, strings.Join(skipped[why], "\n  "))
-	}
-	if err != nil {
-		os.Exit(1)
-	}
+	return cmd.Wait()
 }
 
 // reason is the last thing a test has said before it was skipped.

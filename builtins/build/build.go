@@ -4,7 +4,7 @@
 //   - a question has one recorded answer, about a root file system, the host or the network;
 //   - a change gives a root file system a further layer;
 //   - a product is files, made of a root file system or of anything else;
-//   - an action happens outside of any layer, each time.
+//   - an act happens outside of any layer, each time.
 //
 // A [Builder] does them, a [Planner] writes down what would be done, knowing of none what
 // it is. A file of this package has one effect, or a few that belong together, and returns
@@ -27,13 +27,13 @@ import (
 // A Worker carries out effects.
 type Worker interface {
 	// Ask returns the answer to a question; see [Ask].
-	Ask(ctx context.Context, s *Step, q Asked) (any, error)
+	Ask(ctx context.Context, s *Step, q AnyQuestion) (any, error)
 	// Change changes the root file system of the step.
 	Change(ctx context.Context, s *Step, c Change) error
 	// Make makes a product, and returns its files in the order in which it names them.
 	Make(ctx context.Context, s *Step, p Product) ([]*File, error)
-	// Act does an action.
-	Act(ctx context.Context, s *Step, a Action) error
+	// Act does an act.
+	Act(ctx context.Context, s *Step, a Act) error
 }
 
 var (
@@ -62,8 +62,8 @@ func Ask[T any](ctx context.Context, w Worker, s *Step, q Question[T]) (answer T
 	return answer, err
 }
 
-// Asked is a question of any kind.
-type Asked interface {
+// AnyQuestion is a question of any kind of answer.
+type AnyQuestion interface {
 	what() string
 	find(ctx context.Context, b *Builder) (any, error)
 	assume(p *Planner) (answer any, certain bool)
@@ -101,8 +101,8 @@ type Product struct {
 	Do func(ctx context.Context, b *Builder) ([]*File, error)
 }
 
-// An Action happens outside of any layer, each time.
-type Action struct {
+// An Act happens outside of any layer, each time.
+type Act struct {
 	// Do does it; nil: it is done by being remembered.
 	Do func(ctx context.Context, b *Builder) error
 	// Assumed says that a recipe goes on with what comes of it, of which a plan knows

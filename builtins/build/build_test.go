@@ -85,7 +85,7 @@ func TestPlan(t *testing.T) {
 	planner.Make(ctx, step("hidden"), Product{Unshown: true})
 	stuck := step("act")
 	stuck.Ready = func(context.Context) error { return errors.New("it is stuck") }
-	planner.Act(ctx, stuck, Action{})
+	planner.Act(ctx, stuck, Act{})
 	var builtins []string
 	for _, s := range planner.Steps {
 		builtins = append(builtins, s.Builtin)

@@ -40,7 +40,7 @@ type Builder struct {
 
 // Ask implements Worker. What was asked before, of the same state of a root file system,
 // is not looked for again.
-func (b *Builder) Ask(ctx context.Context, s *Step, q Asked) (any, error) {
+func (b *Builder) Ask(ctx context.Context, s *Step, q AnyQuestion) (any, error) {
 	about := ""
 	if s.Root != nil && !s.Root.Empty() {
 		about = b.stateOf(s.Root).Key()
@@ -71,7 +71,7 @@ func (b *Builder) Change(ctx context.Context, s *Step, c Change) error {
 		return err
 	}
 	state := b.stateOf(s.Root)
-	st := layer.Step{Name: s.Builtin, Inputs: inputs, Network: s.Fresh.network(), Summary: s.Summary()}
+	st := layer.Origin{Name: s.Builtin, Inputs: inputs, Network: s.Fresh.network(), Summary: s.Summary()}
 	why := b.History.Explain(state.Key(), st)
 	out := b.output(s)
 	outcome, err := state.Change(ctx, st, func(ctx context.Context, stack sandbox.Stack) error {
@@ -109,7 +109,7 @@ func (b *Builder) Make(ctx context.Context, s *Step, p Product) ([]*File, error)
 }
 
 // Act implements Worker.
-func (b *Builder) Act(ctx context.Context, s *Step, a Action) error {
+func (b *Builder) Act(ctx context.Context, s *Step, a Act) error {
 	if a.Do == nil {
 		return nil
 	}

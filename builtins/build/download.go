@@ -97,7 +97,7 @@ func (b *Builder) keep(ctx context.Context, name string, data []byte) (*File, er
 	file := func(dir string) *File {
 		return &File{Name: name, path: filepath.Join(dir, name), Size: int64(len(data)), SHA256: sum}
 	}
-	st := layer.Step{Name: strings.TrimSuffix(name, path.Ext(name)), Inputs: []layer.Input{{Name: "sha256", Value: sum}},
+	st := layer.Origin{Name: strings.TrimSuffix(name, path.Ext(name)), Inputs: []layer.Input{{Name: "sha256", Value: sum}},
 		Intact: func(dir string) error { return file(dir).intact() }}
 	e, _, err := b.Store.Get(ctx, layer.Base{}, st, func(dir string) error {
 		return os.WriteFile(filepath.Join(dir, name), data, 0o644)

@@ -161,11 +161,11 @@ func (e *expander) dir(source, to string) error {
 
 // Lacking is an action that this version cannot do: a plan shows it, a build says so
 // before it starts.
-func Lacking(s *Step, what string) Action {
+func Lacking(s *Step, what string) Act {
 	err := fmt.Errorf("%s: this version does not know how to do that yet", what)
 	s.Ready = func(context.Context) error { return err }
 	if s.Root != nil {
 		s.Root.filled = true // as it would be
 	}
-	return Action{Do: func(context.Context, *Builder) error { return err }}
+	return Act{Do: func(context.Context, *Builder) error { return err }}
 }

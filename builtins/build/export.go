@@ -15,8 +15,8 @@ import (
 
 // Export copies the root file system of the step into a directory below the target
 // directory. With replace, one that is there gives way.
-func Export(s *Step, dir string, replace bool) Action {
-	return Action{Do: func(ctx context.Context, b *Builder) error {
+func Export(s *Step, dir string, replace bool) Act {
+	return Act{Do: func(ctx context.Context, b *Builder) error {
 		to := filepath.Join(b.Target, dir)
 		e := exporter{b, s.Root}
 		if err := e.export(ctx, to, replace); err != nil {

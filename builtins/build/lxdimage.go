@@ -115,17 +115,17 @@ func (i LXDImage) describe() (pack.Metadata, error) {
 
 // ImportLXD hands the files of an image to the LXD daemon of this machine and gives it an
 // alias, unless that is empty.
-func ImportLXD(s *Step, files []*File, fingerprint, alias, description string) Action {
+func ImportLXD(s *Step, files []*File, fingerprint, alias, description string) Act {
 	s.Ready = func(ctx context.Context) error {
 		_, err := lxd.Connect(ctx, os.Getenv)
 		return err
 	}
-	return Action{Do: func(ctx context.Context, _ *Builder) error {
+	return Act{Do: func(ctx context.Context, _ *Builder) error {
 		daemon, err := lxd.Connect(ctx, os.Getenv)
 		if err != nil {
 			return err
 		}
-		return daemon.Import(ctx, lxd.Image{Fingerprint: fingerprint, Files: Paths(files)}, alias, description)
+		return daemon.Import(ctx, lxd.Upload{Fingerprint: fingerprint, Files: Paths(files)}, alias, description)
 	}}
 }
 

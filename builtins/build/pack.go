@@ -94,7 +94,7 @@ func (k packer) part(ctx context.Context, p part) (*File, layer.Outcome, string,
 	if err != nil {
 		return nil, layer.Outcome{}, "", err
 	}
-	st := layer.Step{Name: k.step.Builtin, Inputs: append(inputs, layer.Input{Name: "result", Value: p.what}), Summary: p.file,
+	st := layer.Origin{Name: k.step.Builtin, Inputs: append(inputs, layer.Input{Name: "result", Value: p.what}), Summary: p.file,
 		MaxAge: p.maxAge, Intact: stillDescribed}
 	state := k.stateOf(k.step.Root)
 	why := k.History.Explain(state.Key(), st)

@@ -10,7 +10,7 @@ import (
 // the build itself can know, such as the content of a file in the image, is assumed.
 type Planner struct {
 	Steps    []PlannedStep
-	Answers  []Answer
+	Answers  []Record
 	Problems []error // what stands in the way of a build besides missing needs
 
 	// Has tells whether the host has a program or a file; nil: this machine is asked.
@@ -30,8 +30,8 @@ type PlannedStep struct {
 	At      string `json:"at"`           // file:line:column in the recipe
 }
 
-// An Answer is what a plan went on with.
-type Answer struct {
+// A Record is of an answer that a plan went on with.
+type Record struct {
 	Question string
 	At       string
 	Certain  bool // it was found, not assumed
@@ -48,10 +48,10 @@ func (p *Planner) Assumed() bool {
 }
 
 // Ask implements Worker.
-func (p *Planner) Ask(ctx context.Context, s *Step, q Asked) (any, error) {
+func (p *Planner) Ask(ctx context.Context, s *Step, q AnyQuestion) (any, error) {
 	p.prepare(ctx, s)
 	answer, certain := q.assume(p)
-	p.Answers = append(p.Answers, Answer{q.what(), s.At, certain})
+	p.Answers = append(p.Answers, Record{q.what(), s.At, certain})
 	return answer, nil
 }
 
@@ -73,10 +73,10 @@ func (p *Planner) Make(ctx context.Context, s *Step, product Product) ([]*File, 
 }
 
 // Act implements Worker.
-func (p *Planner) Act(ctx context.Context, s *Step, a Action) error {
+func (p *Planner) Act(ctx context.Context, s *Step, a Act) error {
 	p.record(ctx, s)
 	if a.Assumed {
-		p.Answers = append(p.Answers, Answer{Question: s.Builtin, At: s.At})
+		p.Answers = append(p.Answers, Record{Question: s.Builtin, At: s.At})
 	}
 	return nil
 }

@@ -68,7 +68,7 @@ func pause(ctx context.Context, d time.Duration) error {
 }
 
 // A part is the beginning of a file, which outlives a run that is ended.
-type part struct {
+type fragment struct {
 	file     *os.File
 	size     int64
 	hash     hash.Hash
@@ -78,13 +78,13 @@ type part struct {
 
 // openPart opens what an earlier run left of the same URL, or an empty file. The key
 // of the store that the caller builds keeps other processes away.
-func (c *Client) openPart(r Request) (*part, error) {
+func (c *Client) openPart(r Request) (*fragment, error) {
 	sum := sha256.Sum256([]byte(r.URL + "#" + r.SHA256))
 	f, err := os.OpenFile(filepath.Join(c.Store.Partial(), hex.EncodeToString(sum[:])), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, err
 	}
-	p := &part{file: f, hash: sha256.New()}
+	p := &fragment{file: f, hash: sha256.New()}
 	data, err := os.ReadFile(f.Name() + ".json")
 	if err != nil || json.Unmarshal(data, &p.response) != nil || p.validator() == "" {
 		return p, p.restart()
@@ -94,14 +94,14 @@ func (c *Client) openPart(r Request) (*part, error) {
 }
 
 // validator is what If-Range takes: a strong ETag, else the time of modification.
-func (p *part) validator() string {
+func (p *fragment) validator() string {
 	if tag := p.response.ETag; tag != "" && tag[0] == '"' {
 		return tag
 	}
 	return p.response.LastModified
 }
 
-func (p *part) restart() error {
+func (p *fragment) restart() error {
 	p.size, p.response = 0, response{}
 	p.hash.Reset()
 	if err := p.file.Truncate(0); err != nil {
@@ -118,7 +118,7 @@ func (e *cutError) Error() string { return "the connection broke: " + e.err.Erro
 func (e *cutError) Unwrap() error { return e.err }
 
 // receive makes one request for what is missing and appends the answer to the part.
-func (c *Client) receive(ctx context.Context, r Request, known response, p *part) error {
+func (c *Client) receive(ctx context.Context, r Request, known response, p *fragment) error {
 	req, err := retryablehttp.NewRequestWithContext(ctx, http.MethodGet, r.URL, nil)
 	if err != nil {
 		return err
@@ -166,7 +166,7 @@ func (c *Client) receive(ctx context.Context, r Request, known response, p *part
 
 // follows tells whether an answer to a range request begins where the part ends, and
 // returns the size of the whole file, -1 if the server does not say it.
-func (p *part) follows(resp *http.Response) (total int64, err error) {
+func (p *fragment) follows(resp *http.Response) (total int64, err error) {
 	text := resp.Header.Get("Content-Range")
 	wrong := fmt.Errorf("asked for the bytes from %d on, the server has sent %q", p.size, text)
 	span, size, _ := strings.Cut(strings.TrimPrefix(text, "bytes "), "/")
@@ -190,7 +190,7 @@ func (p *part) follows(resp *http.Response) (total int64, err error) {
 
 // distrust begins anew after an answer that is not the rest asked for, and asks for no
 // rest again: else such a server and this client would never come to an end.
-func (p *part) distrust(cause error) error {
+func (p *fragment) distrust(cause error) error {
 	p.whole = true
 	if err := p.restart(); err != nil {
 		return err
@@ -211,7 +211,7 @@ func unreachable(ctx context.Context, err error) error {
 }
 
 // remember keeps the validators of the answer beside the part.
-func (p *part) remember(h http.Header) error {
+func (p *fragment) remember(h http.Header) error {
 	p.response = response{ETag: h.Get("ETag"), LastModified: h.Get("Last-Modified")}
 	data, err := json.Marshal(p.response)
 	if err != nil {
@@ -222,7 +222,7 @@ func (p *part) remember(h http.Header) error {
 
 // store appends an answer to the part, which is whole at total bytes, -1 if that is not
 // known.
-func (c *Client) store(ctx context.Context, r Request, p *part, resp *http.Response, total int64) error {
+func (c *Client) store(ctx context.Context, r Request, p *fragment, resp *http.Response, total int64) error {
 	if total > r.MaxSize {
 		return fmt.Errorf("it is larger than %d bytes", r.MaxSize)
 	}
@@ -267,7 +267,7 @@ func (b *bodyReader) Read(p []byte) (int, error) {
 }
 
 // finish checks the whole file and moves it to dir.
-func (p *part) finish(r Request, dir string) error {
+func (p *fragment) finish(r Request, dir string) error {
 	p.response.SHA256, p.response.Size = hex.EncodeToString(p.hash.Sum(nil)), p.size
 	sidecar := p.file.Name() + ".json"
 	if r.SHA256 != "" && p.response.SHA256 != r.SHA256 {

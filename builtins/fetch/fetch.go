@@ -45,7 +45,7 @@ type Client struct {
 
 	mu    sync.Mutex
 	hosts map[string]chan struct{}
-	seen  map[string]File // by URL: within a run a URL means one file
+	seen  map[string]Fetched // by URL: within a run a URL means one file
 	retry *retryablehttp.Client
 }
 
@@ -63,8 +63,8 @@ type Request struct {
 	MaxSize int64  // in bytes; 0: DefaultMaxSize
 }
 
-// A File is a downloaded file. It is not to be changed.
-type File struct {
+// A Fetched is a downloaded file. It is not to be changed.
+type Fetched struct {
 	Path   string // on the host
 	SHA256 string
 	Size   int64
@@ -99,9 +99,9 @@ func CheckDigest(digest string) error {
 }
 
 // Fetch returns the file of a request, downloaded if need be.
-func (c *Client) Fetch(ctx context.Context, r Request) (File, error) {
+func (c *Client) Fetch(ctx context.Context, r Request) (Fetched, error) {
 	if err := r.Check(); err != nil {
-		return File{}, err
+		return Fetched{}, err
 	}
 	r.SHA256 = strings.ToLower(r.SHA256)
 	if r.MaxSize == 0 {
@@ -120,16 +120,16 @@ func (c *Client) Fetch(ctx context.Context, r Request) (File, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.seen == nil {
-		c.seen = make(map[string]File)
+		c.seen = make(map[string]Fetched)
 	}
 	c.seen[r.URL] = f
 	return f, nil
 }
 
-func (c *Client) fetch(ctx context.Context, r Request) (File, error) {
-	step := layer.Step{Name: "download", Network: true, Inputs: []layer.Input{{Name: "url", Value: r.URL}}, Summary: r.URL}
+func (c *Client) fetch(ctx context.Context, r Request) (Fetched, error) {
+	step := layer.Origin{Name: "download", Network: true, Inputs: []layer.Input{{Name: "url", Value: r.URL}}, Summary: r.URL}
 	if r.SHA256 != "" { // whatever the URL
-		step = layer.Step{Name: "download", Inputs: []layer.Input{{Name: "sha256", Value: r.SHA256}}, Summary: r.URL}
+		step = layer.Origin{Name: "download", Inputs: []layer.Input{{Name: "sha256", Value: r.SHA256}}, Summary: r.URL}
 	}
 	e, err := c.Store.Revise(ctx, step, func(old *layer.Entry, dir string) (bool, error) {
 		if old == nil {
@@ -150,10 +150,10 @@ func (c *Client) fetch(ctx context.Context, r Request) (File, error) {
 		return false, err
 	})
 	if err != nil {
-		return File{}, err
+		return Fetched{}, err
 	}
 	known, err := readResponse(e.Data())
-	return File{Path: filepath.Join(e.Data(), "file"), SHA256: known.SHA256, Size: known.Size}, err
+	return Fetched{Path: filepath.Join(e.Data(), "file"), SHA256: known.SHA256, Size: known.Size}, err
 }
 
 func readResponse(dir string) (response, error) {

@@ -22,10 +22,10 @@ type State interface {
 	Stack() sandbox.Stack
 	// Change applies a step: run changes the root file system it is given. It is not called
 	// if the store has what came of it.
-	Change(ctx context.Context, step Step, run func(context.Context, sandbox.Stack) error) (Outcome, error)
+	Change(ctx context.Context, step Origin, run func(context.Context, sandbox.Stack) error) (Outcome, error)
 	// Result returns a directory with files made from the root file system, such as a packed
 	// image: run puts them there, unless the store has them. It is not to be changed.
-	Result(ctx context.Context, step Step, run func(ctx context.Context, stack sandbox.Stack, dir string) error) (string, Outcome, error)
+	Result(ctx context.Context, step Origin, run func(ctx context.Context, stack sandbox.Stack, dir string) error) (string, Outcome, error)
 }
 
 // NewState returns an empty root file system.
@@ -65,7 +65,7 @@ func (c *chain) Fork() State {
 	return &fork
 }
 
-func (c *chain) Change(ctx context.Context, step Step, run func(context.Context, sandbox.Stack) error) (Outcome, error) {
+func (c *chain) Change(ctx context.Context, step Origin, run func(context.Context, sandbox.Stack) error) (Outcome, error) {
 	if len(c.layers) >= maxChain {
 		if err := c.flatten(ctx); err != nil {
 			return Outcome{}, err
@@ -99,7 +99,7 @@ func (c *chain) Stack() sandbox.Stack {
 	return stack
 }
 
-func (c *chain) Result(ctx context.Context, step Step, run func(ctx context.Context, stack sandbox.Stack, dir string) error) (string, Outcome, error) {
+func (c *chain) Result(ctx context.Context, step Origin, run func(ctx context.Context, stack sandbox.Stack, dir string) error) (string, Outcome, error) {
 	e, out, err := c.store.Get(ctx, c.base, step, func(dir string) error {
 		return run(ctx, c.Stack(), dir)
 	})
@@ -112,7 +112,7 @@ func (c *chain) Result(ctx context.Context, step Step, run func(ctx context.Cont
 // flatten replaces the layers by one with the same content. The key stays: what follows
 // does not depend on how many layers are below.
 func (c *chain) flatten(ctx context.Context) error {
-	step := Step{Name: "flatten", Inputs: []Input{{"layers", c.base.ID}}, layer: true}
+	step := Origin{Name: "flatten", Inputs: []Input{{"layers", c.base.ID}}, layer: true}
 	e, _, err := c.store.Get(ctx, c.base, step, func(dir string) error {
 		return copyTo(ctx, c.Stack(), dir)
 	})

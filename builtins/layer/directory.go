@@ -39,7 +39,7 @@ func (d *directory) Stack() sandbox.Stack {
 	return sandbox.Stack{Dir: d.place.path, ReadOnly: true, Point: d.store.Point()}
 }
 
-func (d *directory) Change(ctx context.Context, step Step, run func(context.Context, sandbox.Stack) error) (Outcome, error) {
+func (d *directory) Change(ctx context.Context, step Origin, run func(context.Context, sandbox.Stack) error) (Outcome, error) {
 	out := Outcome{Key: step.key(d.key), Why: notReused}
 	if err := d.own(ctx); err != nil {
 		return out, err
@@ -51,7 +51,7 @@ func (d *directory) Change(ctx context.Context, step Step, run func(context.Cont
 	return out, nil
 }
 
-func (d *directory) Result(ctx context.Context, _ Step, run func(ctx context.Context, stack sandbox.Stack, dir string) error) (string, Outcome, error) {
+func (d *directory) Result(ctx context.Context, _ Origin, run func(ctx context.Context, stack sandbox.Stack, dir string) error) (string, Outcome, error) {
 	dir, err := d.store.scratch()
 	if err == nil {
 		err = run(ctx, d.Stack(), dir)

@@ -20,10 +20,11 @@ import (
 	"imagebuilder/builtins/host"
 )
 
-// A Step is what an entry is made by. The key is made of the key of its base, the name
-// and the inputs: where one of these holds a path of this machine, or what is true only
-// here, such as the fingerprint of a directory, the entry is found on this machine alone.
-type Step struct {
+// An Origin is what an entry is made by: a step, as far as its result depends on it. The
+// key is made of the key of its base, the name and the inputs: where one of these holds a
+// path of this machine, or what is true only here, such as the fingerprint of a directory,
+// the entry is found on this machine alone.
+type Origin struct {
 	Name    string  // builtin
 	Inputs  []Input // in a fixed order
 	Network bool    // it reads the network, so that Options.Refresh concerns it
@@ -49,7 +50,7 @@ type Input struct {
 // format is part of every key: it changes when the same inputs give another result.
 const format = "imagebuilder layer 2"
 
-func (st Step) key(base string) string {
+func (st Origin) key(base string) string {
 	h := sha256.New()
 	json.NewEncoder(h).Encode([]any{format, base, st.Name, st.Inputs})
 	return hex.EncodeToString(h.Sum(nil))
@@ -102,7 +103,7 @@ func (s *Store) place(key string) (string, error) {
 }
 
 // find returns the entry of a key, held, or an errMiss.
-func (s *Store) find(key, baseID string, step Step) (*Entry, error) {
+func (s *Store) find(key, baseID string, step Origin) (*Entry, error) {
 	place, err := s.place(key)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, errMiss("")
@@ -122,7 +123,7 @@ func (s *Store) find(key, baseID string, step Step) (*Entry, error) {
 	return e, nil
 }
 
-func (s *Store) hold(e *Entry, key, place, baseID string, step Step) error {
+func (s *Store) hold(e *Entry, key, place, baseID string, step Origin) error {
 	if err := flock(e.dir, unix.LOCK_SH|unix.LOCK_NB); err != nil {
 		return errMiss("it was just removed")
 	}
@@ -177,7 +178,7 @@ type Base struct{ Key, ID string }
 // Get returns the entry of a step and makes it with build if the store has none.
 // Only one process builds a key; others wait for it. build fills the directory it is
 // given; it may use the directory beside it named "work".
-func (s *Store) Get(ctx context.Context, base Base, step Step, build func(dir string) error) (*Entry, Outcome, error) {
+func (s *Store) Get(ctx context.Context, base Base, step Origin, build func(dir string) error) (*Entry, Outcome, error) {
 	e, out, err := s.get(ctx, base, step, build)
 	if err == nil {
 		s.keep(e)
@@ -193,13 +194,13 @@ func (s *Store) keep(e *Entry) {
 }
 
 // anew tells whether a key is to be built whatever the store has.
-func (s *Store) anew(key string, step Step) bool {
+func (s *Store) anew(key string, step Origin) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return (s.options.NoCache || s.options.Refresh && step.Network) && !s.built[key]
 }
 
-func (s *Store) get(ctx context.Context, base Base, step Step, build func(dir string) error) (*Entry, Outcome, error) {
+func (s *Store) get(ctx context.Context, base Base, step Origin, build func(dir string) error) (*Entry, Outcome, error) {
 	out := Outcome{Key: step.key(base.Key)}
 	if !s.anew(out.Key, step) {
 		e, err := s.find(out.Key, base.ID, step)
@@ -240,7 +241,7 @@ func (s *Store) get(ctx context.Context, base Base, step Step, build func(dir st
 // Revise returns the entry of a step after revise has looked at the one there is, nil
 // if none. revise either says that it is still right or fills the directory it is
 // given with what takes its place.
-func (s *Store) Revise(ctx context.Context, step Step, revise func(old *Entry, dir string) (keep bool, err error)) (*Entry, error) {
+func (s *Store) Revise(ctx context.Context, step Origin, revise func(old *Entry, dir string) (keep bool, err error)) (*Entry, error) {
 	key := step.key("")
 	lock, err := s.lockKey(ctx, key)
 	if err != nil {
@@ -275,7 +276,7 @@ var errKept = errors.New("internal error: nothing is kept")
 
 // make builds an entry in a staging directory and moves it to its place. One that is to
 // have an identity, and has another, is an error.
-func (s *Store) make(base Base, step Step, key string, build func(dir string) error, id string) (*Entry, error) {
+func (s *Store) make(base Base, step Origin, key string, build func(dir string) error, id string) (*Entry, error) {
 	dir, err := s.stage()
 	if err != nil {
 		return nil, err

@@ -35,7 +35,7 @@ func (s *Store) History(name string) *History {
 
 // Explain records a step and says which of its inputs differ from those of the most
 // similar step of the run before.
-func (h *History) Explain(base string, step Step) string {
+func (h *History) Explain(base string, step Origin) string {
 	now := record{Key: step.key(base), Base: base, Step: step.Name, Inputs: shortened(step.Inputs)}
 	h.now = append(h.now, now)
 	var best []string

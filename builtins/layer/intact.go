@@ -34,7 +34,7 @@ func Intact(file, description string, size int64, sum string) error {
 }
 
 // intact finds out whether the result of a step can be used.
-func (e *Entry) intact(step Step) error {
+func (e *Entry) intact(step Origin) error {
 	st, err := os.Lstat(e.Data())
 	if err != nil {
 		return err

@@ -25,7 +25,7 @@ func address(key, baseID string) string {
 }
 
 // pull takes an entry from elsewhere, nil if that cannot be.
-func (s *Store) pull(ctx context.Context, base Base, step Step, key string) *Entry {
+func (s *Store) pull(ctx context.Context, base Base, step Origin, key string) *Entry {
 	if s.options.Remote == nil {
 		return nil
 	}

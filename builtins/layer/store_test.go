@@ -36,8 +36,8 @@ func open(t *testing.T, dir string, options layer.Options) *layer.Store {
 	return s
 }
 
-func step(name string, inputs ...string) layer.Step {
-	st := layer.Step{Name: name}
+func step(name string, inputs ...string) layer.Origin {
+	st := layer.Origin{Name: name}
 	for i, in := range inputs {
 		st.Inputs = append(st.Inputs, layer.Input{Name: fmt.Sprint("arg", i), Value: in})
 	}
@@ -55,7 +55,7 @@ func write(calls *atomic.Int32, text string) func(string) error {
 func TestGet(t *testing.T) {
 	dir := t.TempDir()
 	var calls atomic.Int32
-	get := func(options layer.Options, base layer.Base, st layer.Step) (*layer.Entry, layer.Outcome) {
+	get := func(options layer.Options, base layer.Base, st layer.Origin) (*layer.Entry, layer.Outcome) {
 		t.Helper()
 		s := open(t, dir, options)
 		defer s.Close()
@@ -65,13 +65,13 @@ func TestGet(t *testing.T) {
 		}
 		return e, out
 	}
-	network := layer.Step{Name: "install", Network: true}
+	network := layer.Origin{Name: "install", Network: true}
 	first, _ := get(layer.Options{}, layer.Base{}, step("a"))
 	tests := []struct {
 		summary string
 		options layer.Options
 		base    layer.Base
-		step    layer.Step
+		step    layer.Origin
 		built   bool
 		why     string
 	}{
@@ -371,7 +371,7 @@ func TestHistory(t *testing.T) {
 	s := open(t, t.TempDir(), layer.Options{})
 	long := strings.Repeat("#", 1000)
 	h := s.History("recipe")
-	for _, st := range []layer.Step{step("run", "a"), step("run", "b", "c"), step("pack", long)} {
+	for _, st := range []layer.Origin{step("run", "a"), step("run", "b", "c"), step("pack", long)} {
 		if got := h.Explain("base", st); got != "a new step" {
 			t.Errorf("the first run says %q", got)
 		}
@@ -381,7 +381,7 @@ func TestHistory(t *testing.T) {
 	}
 	tests := []struct {
 		base string
-		step layer.Step
+		step layer.Origin
 		want string
 	}{
 		{"base", step("run", "a"), "no longer in the cache"},

@@ -51,15 +51,15 @@ func socketPath(getenv func(string) string) string {
 	return "/var/lib/lxd/unix.socket"
 }
 
-// An Image is what is handed over.
-type Image struct {
+// An Upload is the image that is handed over.
+type Upload struct {
 	Fingerprint string
 	Files       []string // metadata and rootfs, or one unified archive
 }
 
 // Import gives the daemon an image, unless it has it, and the image an alias, unless
 // that is empty. An alias of another image is an error; the image then stays.
-func (d *Daemon) Import(ctx context.Context, img Image, alias, description string) error {
+func (d *Daemon) Import(ctx context.Context, img Upload, alias, description string) error {
 	err := d.call(ctx, http.MethodGet, "/1.0/images/"+img.Fingerprint, "", nil, nil)
 	if isNotFound(err) {
 		err = d.upload(ctx, img)
@@ -77,7 +77,7 @@ func (d *Daemon) Import(ctx context.Context, img Image, alias, description strin
 }
 
 // upload sends the files and waits until LXD has made an image of them.
-func (d *Daemon) upload(ctx context.Context, img Image) error {
+func (d *Daemon) upload(ctx context.Context, img Upload) error {
 	body, w := io.Pipe()
 	defer body.Close()
 	contentType := "application/octet-stream"

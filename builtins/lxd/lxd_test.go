@@ -92,11 +92,11 @@ func TestImport(t *testing.T) {
 		}
 	}
 	file := func(name string) string { return filepath.Join(dir, name) }
-	split := lxd.Image{Fingerprint: "f1", Files: []string{file("lxd.tar.xz"), file("rootfs.squashfs")}}
+	split := lxd.Upload{Fingerprint: "f1", Files: []string{file("lxd.tar.xz"), file("rootfs.squashfs")}}
 	tests := []struct {
 		summary string
 		daemon  fakeDaemon
-		image   lxd.Image
+		image   lxd.Upload
 		alias   string
 		log     string
 		err     string
@@ -106,11 +106,11 @@ func TestImport(t *testing.T) {
 		log:     "upload metadata:lxd.tar.xz=meta rootfs:rootfs.squashfs=root ",
 	}, {
 		summary: "a virtual machine",
-		image:   lxd.Image{Fingerprint: "f1", Files: []string{file("lxd.tar.xz"), file("disk.qcow2")}},
+		image:   lxd.Upload{Fingerprint: "f1", Files: []string{file("lxd.tar.xz"), file("disk.qcow2")}},
 		log:     "upload metadata:lxd.tar.xz=meta rootfs.img:disk.qcow2=disk ",
 	}, {
 		summary: "one file",
-		image:   lxd.Image{Fingerprint: "f1", Files: []string{file("u.tar.xz")}},
+		image:   lxd.Upload{Fingerprint: "f1", Files: []string{file("u.tar.xz")}},
 		log:     "upload whole",
 	}, {
 		summary: "an alias",

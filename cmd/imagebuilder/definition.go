@@ -71,7 +71,7 @@ recipe are relative to it: put it where you run the definition.`,
 			if err != nil {
 				return err
 			}
-			_, err = io.WriteString(cmd.OutOrStdout(), doc.Translate(mode).Text)
+			_, err = io.WriteString(cmd.OutOrStdout(), doc.Convert(mode))
 			return err
 		},
 	}
