@@ -12,6 +12,7 @@ import (
 
 	"imagebuilder/builtins"
 	"imagebuilder/builtins/host"
+	"imagebuilder/builtins/problems"
 )
 
 // An Error is an error of a recipe, with where it came from.
@@ -151,9 +152,16 @@ func isCertain(err error) bool {
 }
 
 // Explain prints an error as the tool shows it: the places, the cause, and of a
-// program that failed its last lines and where the rest is.
+// program that failed its last lines and where the rest is; of several problems each.
 func Explain(err error) string {
 	var b strings.Builder
+	for _, one := range problems.List(err) {
+		explainOne(&b, one)
+	}
+	return b.String()
+}
+
+func explainOne(b *strings.Builder, err error) {
 	var e *Error
 	if errors.As(err, &e) {
 		for _, f := range e.Frames {
@@ -168,19 +176,18 @@ func Explain(err error) string {
 		}
 		err = e.Err
 	}
-	fmt.Fprintf(&b, "error: %v\n", err)
+	fmt.Fprintf(b, "error: %v\n", err)
 	var exit *host.ExitError
 	if errors.As(err, &exit) {
 		for _, line := range strings.Split(exit.Output, "\n") {
 			if line != "" {
-				fmt.Fprintf(&b, "  %s\n", line)
+				fmt.Fprintf(b, "  %s\n", line)
 			}
 		}
 		if exit.Log != "" {
-			fmt.Fprintf(&b, "the whole output is in %s\n", exit.Log)
+			fmt.Fprintf(b, "the whole output is in %s\n", exit.Log)
 		}
 	}
-	return b.String()
 }
 
 // docOf returns the string that a file begins with.

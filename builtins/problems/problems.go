@@ -5,7 +5,6 @@
 package problems
 
 import (
-	"errors"
 	"strings"
 
 	"github.com/hashicorp/go-multierror"
@@ -18,7 +17,7 @@ func Join(errs ...error) error {
 	var all *multierror.Error
 	said := make(map[string]bool)
 	for _, err := range errs {
-		for _, one := range split(err) {
+		for _, one := range List(err) {
 			if !said[one.Error()] {
 				said[one.Error()] = true
 				all = multierror.Append(all, one)
@@ -35,8 +34,8 @@ func Join(errs ...error) error {
 	return all
 }
 
-// split takes apart what Join has put together.
-func split(err error) []error {
+// List takes apart what Join has put together; any other error is a problem itself.
+func List(err error) []error {
 	if err == nil {
 		return nil
 	}
@@ -53,13 +52,4 @@ func lines(errs []error) string {
 		texts[i] = err.Error()
 	}
 	return strings.Join(texts, "\n")
-}
-
-// List returns the problems that an error is made of; one of another kind is one itself.
-func List(err error) []error {
-	var list *multierror.Error
-	if errors.As(err, &list) {
-		return list.Errors
-	}
-	return split(err)
 }

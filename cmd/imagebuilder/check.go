@@ -1,12 +1,10 @@
 package main
 
 import (
-	"fmt"
-
 	"github.com/spf13/cobra"
 
+	"imagebuilder/builtins/problems"
 	"imagebuilder/compat"
-	"imagebuilder/runtime"
 )
 
 func newCheckCommand() *cobra.Command {
@@ -26,21 +24,16 @@ the YAML definition of a recipe all entries are checked, whatever they are for.`
 	return cmd
 }
 
-// checkAll tells what is wrong with each of the recipes; the last error is returned.
-func (o *recipeOptions) checkAll(cmd *cobra.Command, names []string) (failed error) {
+// checkAll returns what is wrong with any of the recipes.
+func (o *recipeOptions) checkAll(cmd *cobra.Command, names []string) error {
+	var errs []error
 	for _, name := range names {
-		err := o.check(cmd, name)
-		if err == nil {
-			continue
-		}
-		if failed != nil {
-			fmt.Fprint(cmd.ErrOrStderr(), runtime.Explain(failed))
-		}
-		if failed = err; cmd.Context().Err() != nil {
+		errs = append(errs, o.check(cmd, name))
+		if cmd.Context().Err() != nil {
 			break
 		}
 	}
-	return failed
+	return problems.Join(errs...)
 }
 
 func (o *recipeOptions) check(cmd *cobra.Command, name string) error {
