@@ -13,6 +13,10 @@ import (
 	"imagebuilder/builtins/build"
 )
 
+// This file has the types of arguments that several words take, with their errors, and the
+// wrapper of starlark.UnpackArgs that all of them go through: a check that is made here is
+// made of every word.
+
 // maxPositional is how many arguments a call may pass without their names: a recipe
 // is read more often than written.
 const maxPositional = 2

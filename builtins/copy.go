@@ -12,6 +12,9 @@ import (
 	"imagebuilder/builtins/tree"
 )
 
+// root.copy stands apart from the other methods on files: it alone brings files of this
+// machine into an image, which have to be found, and their content made a part of the key.
+
 // root.copy(source, path, mode=None, owner=None, group=None) copies a file to the path,
 // as write does its text. source is a file of download or local, or names files of this
 // machine as local does: a file, a directory, whose content is copied, or several by

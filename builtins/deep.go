@@ -2,6 +2,9 @@ package builtins
 
 import "go.starlark.net/starlark"
 
+// What a fork of a rootfs may change must not be that of the other: this file copies values
+// that can hold each other, and themselves.
+
 // copyDeep copies a value with all lists, dicts, sets and tuples in it, each once; other
 // values are shared.
 func copyDeep(v starlark.Value, copies map[starlark.Value]starlark.Value) starlark.Value {

@@ -11,6 +11,9 @@ import (
 	"imagebuilder/builtins/fetch"
 )
 
+// Files of anywhere, as values of recipes: the value itself, and the words that make one of
+// a URL or of a path of this machine.
+
 // A file is an immutable file that is known by its digest. Its attributes are name,
 // size and sha256; where it lies on the host is nobody's business.
 type file struct{ *build.File }

@@ -11,6 +11,9 @@ import (
 	"imagebuilder/builtins/tree"
 )
 
+// The methods of a rootfs that edit its files or look at them. Each is one edit or one
+// question of package tree, so that a plan shows it and a key holds it.
+
 var rootfsMethods = map[string]*starlark.Builtin{
 	"append":      starlark.NewBuiltin("append", rootfsAppend),
 	"chmod":       starlark.NewBuiltin("chmod", rootfsChmod),

@@ -13,6 +13,9 @@ import (
 	"imagebuilder/builtins/build"
 )
 
+// The value that says what is packed. What its fields mean, and how its texts are rendered,
+// is in package build; here are its attributes and the word that makes one.
+
 // An image is what a packed root file system is. Its attributes are those of the moment
 // at which the run began.
 type image struct {

@@ -6,6 +6,9 @@ import (
 	"imagebuilder/builtins/build"
 )
 
+// The word by which the standard library says what it has no way to do yet. It is the only
+// one that is to go some day.
+
 // lacking(what, root=None, args={}) marks a place where this version lacks something: a
 // plan shows it with args, a build says before it starts that it cannot be done.
 func (b *Words) lacking(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {

@@ -9,6 +9,9 @@ import (
 	"go.starlark.net/starlark"
 )
 
+// A plan has to tell an error of the recipe from one that its own assumptions have led to.
+// This file marks the first kind.
+
 // A Misuse is an error in how a word is called, whatever an image holds: one that a plan
 // finds although it has to assume what the words that look into an image answer.
 type Misuse struct{ error }

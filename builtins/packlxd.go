@@ -12,6 +12,9 @@ import (
 	"imagebuilder/builtins/pack"
 )
 
+// The word pack_lxd, with what all words that pack have in common. What is made is in
+// package build.
+
 // compression is an argument that says how a file is compressed.
 type compression pack.Compression
 

@@ -10,6 +10,9 @@ import (
 	"go.starlark.net/starlark"
 )
 
+// Arguments that are paths in an image have types of their own: what may not reach a system
+// call is refused here, before anything is done.
+
 // optionalPath is an argument that is a path in a rootfs, or empty.
 type optionalPath string
 

@@ -15,6 +15,9 @@ import (
 	"imagebuilder/builtins/sandbox"
 )
 
+// The value that recipes work on most: a handle on a root file system, the words that make
+// one, and what its package manager brings along.
+
 // A rootfs is a mutable handle on a root file system. It prints without any path of
 // the host, and is frozen when it is packed.
 type rootfs struct {

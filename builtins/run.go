@@ -14,6 +14,9 @@ import (
 	"imagebuilder/builtins/sandbox"
 )
 
+// The words that run programs, inside an image or beside it, and the argument that says
+// which.
+
 // programs is an argument that says what to run: a script, a command line, or a list
 // of command lines.
 type programs []sandbox.Program

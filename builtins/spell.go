@@ -1,5 +1,7 @@
 package builtins
 
+// Whoever takes a name from a user, here or above, asks this file which known one is meant.
+
 // Nearest returns the name that a misspelt one is likely to mean, or "".
 func Nearest(name string, names []string) string {
 	best, distance := "", len(name)/2+1

@@ -10,6 +10,9 @@ import (
 	"imagebuilder/builtins/build"
 )
 
+// Where Starlark becomes a step of package build: the place in the recipe, the word that a
+// reader knows, and when the step is stale.
+
 // newStep begins a step of the builtin that is being called: it knows which line of the
 // recipe asks for it, and by which word.
 func (b *Words) newStep(thread *starlark.Thread, fn *starlark.Builtin, root *rootfs, args ...build.Arg) *build.Step {

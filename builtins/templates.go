@@ -12,6 +12,9 @@ import (
 	"imagebuilder/builtins/pack"
 )
 
+// Files that are not in the image but made when an instance is: by LXD of templates, by LXC
+// of placeholders. They change no layer, only what is packed.
+
 // root.template(path, content, name="", when=["create", "copy"], properties={},
 // if_exists="") makes the file path of an instance a template that LXD renders
 // with content, on the events when: "create", "copy", "start". The content is kept in

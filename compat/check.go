@@ -7,6 +7,8 @@ import (
 	"imagebuilder/runtime"
 )
 
+// validate looks at every entry; a build only at those it is for. Both use the recipe.
+
 // CheckAll finds what is wrong with any entry of a definition, whatever it is for, as
 // far as that can be known without building: scripts without an interpreter, arguments
 // of generators, templates, modes, owners.

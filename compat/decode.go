@@ -16,6 +16,9 @@ import (
 	"imagebuilder/builtins/problems"
 )
 
+// Reads YAML into a definition by its own walk, since errors must name line and key, and
+// all of them at once.
+
 // A source remembers where each value of a definition stands.
 type source struct {
 	file  string

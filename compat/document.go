@@ -15,6 +15,9 @@ import (
 	"imagebuilder/runtime"
 )
 
+// A definition from its text to the point where it can be translated: defaults, rules, and
+// the facts that only the standard library knows.
+
 // A Document is a definition that was read from a file, with where everything stands.
 type Document struct {
 	definition

@@ -7,6 +7,8 @@ import (
 	"strings"
 )
 
+// Prints Starlark, one line at a time, each with the key it comes from.
+
 // code is recipe text in the making, which remembers what part of the definition each
 // line comes from.
 type code struct {

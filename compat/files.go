@@ -2,6 +2,8 @@ package compat
 
 import "fmt"
 
+// The section files, whose entries become calls of generators.
+
 // files print the entries that generators act on.
 func (t *translator) files() []statement {
 	var all []statement

@@ -7,6 +7,8 @@ import (
 	"imagebuilder/builtins/template"
 )
 
+// The function main of a translated recipe: the phases of the older tools, in their order.
+
 // mainFunction prints main: the phases, in their order.
 func (t *translator) mainFunction(calls phaseCalls) *code {
 	c := new(code)

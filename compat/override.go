@@ -17,6 +17,8 @@ import (
 	"imagebuilder/runtime"
 )
 
+// -o key=value, applied to the YAML before it is read, so that the same rules hold.
+
 // An Override is one -o KEY=VALUE.
 type Override struct{ Key, Value string }
 

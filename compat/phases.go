@@ -9,6 +9,9 @@ import (
 	"imagebuilder/builtins/template"
 )
 
+// The other functions of a translated recipe, one a phase, with the filters of entries as
+// conditions.
+
 // functions prints the functions of the recipe, main last.
 func (t *translator) functions() *code {
 	all := new(code)

@@ -7,6 +7,8 @@ import (
 	"strconv"
 )
 
+// Templates see sections of a definition as they would be written back: this file says how.
+
 // plain prints a section of a definition the way templates see it: as it would be
 // written back to YAML, without what is empty or false.
 func (v *values) plain(value reflect.Value, key string) string {

@@ -8,6 +8,8 @@ import (
 	"strings"
 )
 
+// Puts a recipe together of its parts. What each part says is in a file of its own.
+
 // A translation is the recipe that a definition means.
 type translation struct {
 	Text string

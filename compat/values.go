@@ -9,6 +9,8 @@ import (
 	"strings"
 )
 
+// Values of a definition in a recipe: literal, shared constant, or option that -o can set.
+
 // A variable is an option of the recipe that stands for a value of the definition.
 type variable struct {
 	key   string // of the definition, and the option's name

@@ -15,6 +15,8 @@ import (
 	"imagebuilder/builtins/problems"
 )
 
+// Errors as users read them: from the line of the recipe down to the cause.
+
 // An Error is an error of a recipe, with where it came from.
 type Error struct {
 	Frames []Frame // the recipe first, what failed last

@@ -14,6 +14,8 @@ import (
 	"imagebuilder/builtins/problems"
 )
 
+// Parameters of recipes: their types, their values, and what is wrong with one.
+
 // An Option is a parameter of a recipe.
 type Option struct {
 	Name    string

@@ -14,6 +14,8 @@ import (
 	"imagebuilder/builtins/build"
 )
 
+// A recipe from its name to its plan. How one is built is in build.go.
+
 // Config says how recipes are evaluated.
 type Config struct {
 	Options map[string]string // -o NAME=VALUE

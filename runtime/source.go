@@ -13,6 +13,9 @@ import (
 	"imagebuilder/recipes"
 )
 
+// Where the text of a recipe comes from. Only the user's own words lead outside of a
+// library.
+
 // main returns the module of a recipe given as a path, "-" for standard input, or the
 // name of an embedded one, and its text, nil where the library of the module has it. It
 // is the user who names the recipe: no library bounds where a link may lead.

@@ -19,6 +19,9 @@ import (
 	"imagebuilder/builtins/sandbox"
 )
 
+// The worker that does things. What is done is in the files of the effects; here is what
+// all of them go through: keys, freshness, logs, memory of answers.
+
 // A Builder is the Worker that does what is asked for. Its fields are set before its
 // first use.
 type Builder struct {

@@ -20,6 +20,9 @@ import (
 	"imagebuilder/builtins/problems"
 )
 
+// Effects that bring files from elsewhere: by URL, from this machine, from key servers; and
+// the directory in which users keep downloads.
+
 // Download makes the file of a request.
 func Download(s *Step, r fetch.Request) Product {
 	name := URLName(r.URL)

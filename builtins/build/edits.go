@@ -14,6 +14,8 @@ import (
 	"imagebuilder/builtins/tree"
 )
 
+// Effects that change files one by one, with those of this machine that are copied in.
+
 // Edit changes files of the root file system.
 func Edit(edits ...tree.Edit) Change {
 	return Change{Do: func(ctx context.Context, stack sandbox.Stack, _ io.Writer) error {

@@ -13,6 +13,9 @@ import (
 	"imagebuilder/builtins/tree"
 )
 
+// The one effect that writes a whole root file system to a place of the user's: it has to be
+// there as a whole or not at all, and nothing else may be touched.
+
 // Export copies the root file system of the step into a directory below the target
 // directory. With replace, one that is there gives way.
 func Export(s *Step, dir string, replace bool) Act {

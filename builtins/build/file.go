@@ -10,6 +10,9 @@ import (
 	"imagebuilder/builtins/layer"
 )
 
+// Files outside of any root file system, each known by a digest, and the notes beside packed
+// ones that spare reading them again.
+
 // A File is an immutable file that is known by its digest. Where it lies on the host is
 // nobody's business but that of effects.
 type File struct {

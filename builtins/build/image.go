@@ -15,6 +15,8 @@ import (
 	"imagebuilder/builtins/template"
 )
 
+// What an image says of itself, which every kind of packed image needs in its own form.
+
 // An Image says what a packed root file system is: the metadata of an image.
 type Image struct {
 	Distribution string

@@ -14,6 +14,9 @@ import (
 	"imagebuilder/builtins/sandbox"
 )
 
+// What all packed images have in common: their files are results of the store, made apart
+// and published together.
+
 // A part is one file of a packed image.
 type part struct {
 	what   string        // it is of an image, whatever its name

@@ -6,6 +6,9 @@ import (
 	"imagebuilder/builtins/host"
 )
 
+// The worker that does nothing. It must never have to know an effect: whatever a plan shows
+// of one is in its step.
+
 // A Planner is the Worker that does nothing and takes note of everything. What only
 // the build itself can know, such as the content of a file in the image, is assumed.
 type Planner struct {

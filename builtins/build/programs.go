@@ -15,6 +15,9 @@ import (
 	"imagebuilder/builtins/unpack"
 )
 
+// Effects that run programs: of the image, or of this machine beside it. They share the way
+// to the network, and nothing else of the caller's environment.
+
 // RunInside runs programs inside the root file system, as root, with the guests of its
 // package manager and this machine's resolv.conf.
 func RunInside(programs []sandbox.Program, environ []string, guests []sandbox.Guest, network bool) Change {

@@ -11,6 +11,8 @@ import (
 	"imagebuilder/builtins/tree"
 )
 
+// What effects are about, and the questions about it.
+
 // A Root is a root file system that effects are about. Its state is made by the first of
 // them that needs it; in a plan there never is one.
 type Root struct {

@@ -15,6 +15,9 @@ import (
 	"imagebuilder/builtins/layer"
 )
 
+// What is said of an effect before anybody carries it out. Keys, plans and the checks
+// before a run are made of it.
+
 // A Step is what all effects have in common: where a recipe asks for one, and what it
 // depends on.
 type Step struct {

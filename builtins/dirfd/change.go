@@ -9,6 +9,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// Changes of names and modes. They follow no link out of a root, and tests may make each
+// of them fail.
+
 // Mkdir makes a directory with exactly the mode.
 func (d *Dir) Mkdir(name string, mode uint32) error {
 	return d.Change("mkdir", name, func(dirfd int, base string) error {

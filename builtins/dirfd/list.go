@@ -11,6 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// What only looks at several names at once, and the way out for calls that know no handles.
+
 // ReadDir returns the sorted names in a directory.
 func (d *Dir) ReadDir(name string) ([]string, error) {
 	f, err := d.OpenFile(name, unix.O_RDONLY|unix.O_DIRECTORY, 0)

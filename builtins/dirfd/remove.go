@@ -9,6 +9,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// Removal has a file of its own since it is the change that loses data: it goes by handles
+// from one directory to the next, and never onto another mount.
+
 // ErrMounted is the cause where something is mounted on what is to be removed.
 var ErrMounted = errors.New("something is mounted there; unmount it first")
 

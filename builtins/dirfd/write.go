@@ -12,6 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// How a file comes to be: as a whole, or not at all, whatever ends the process.
+
 // TempSuffix ends the hidden names of files that are not finished.
 const TempSuffix = ".tmp"
 

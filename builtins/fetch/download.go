@@ -21,6 +21,9 @@ import (
 	"github.com/hashicorp/go-retryablehttp"
 )
 
+// One download, from the first request to the last byte: what is kept of a cut one, and
+// which answers are not the file asked for.
+
 var errNotModified = errors.New("not modified")
 
 // download puts the file of a request and what is known of the answer into dir. It

@@ -14,6 +14,9 @@ import (
 	"github.com/ProtonMail/go-crypto/openpgp/packet"
 )
 
+// OpenPGP keys, armored or from a key server. What is verified with them is its callers'
+// business.
+
 // keyservers are asked for keys by fingerprint unless a recipe names another.
 var keyservers = []string{"https://keys.openpgp.org", "https://keyserver.ubuntu.com"}
 

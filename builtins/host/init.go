@@ -10,6 +10,9 @@ import (
 	"time"
 )
 
+// What the first process of a PID namespace owes its programs. It runs in the child of a
+// sandbox alone.
+
 // Init runs programs as the first process of a PID namespace should: it reaps
 // whatever orphans they leave and passes a SIGTERM it gets on to all of them.
 type Init struct {

@@ -2,6 +2,9 @@ package host
 
 import "os"
 
+// The umask is the caller's and stays so; this is the one place that makes a directory
+// despite it by path.
+
 // Mkdir makes a directory as the root of an image is: 0755 and root's, whatever the umask
 // is and whose group the directory above gives to what is in it.
 func Mkdir(name string) error {

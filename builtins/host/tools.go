@@ -10,6 +10,9 @@ import (
 	"strings"
 )
 
+// The programs that are known, so that whatever is missing is named with the package that
+// brings it, before work starts.
+
 // A Tool is a program of the host that some part of the work is left to, since it is
 // the reference for it and the fastest.
 type Tool struct {

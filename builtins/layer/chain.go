@@ -9,6 +9,8 @@ import (
 	"imagebuilder/builtins/tree"
 )
 
+// Root file systems as the rest of the tool sees them, and the usual kind.
+
 // A State is what a root file system is at one moment. There are two kinds: a chain of
 // layers, and a plain directory where overlayfs cannot serve. It is used by one goroutine
 // at a time.

@@ -11,6 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// What goes when the store grows too large. What is in use is known by its lock alone.
+
 // List describes all entries, the most recently used first.
 func (s *Store) List() ([]Meta, error) {
 	keys, err := s.keys()

@@ -8,6 +8,9 @@ import (
 	"imagebuilder/builtins/sandbox"
 )
 
+// The kind of root file system where overlayfs cannot serve: the same results, without
+// reuse.
+
 // notReused is why a step in a plain directory is never found in the store.
 const notReused = "plain copies are not reused"
 

@@ -20,6 +20,9 @@ import (
 	"imagebuilder/builtins/host"
 )
 
+// One result of the store: how it is found, held, made and published. Everything that
+// keeps concurrent builds apart is here and in store.go.
+
 // An Origin is what an entry is made by: a step, as far as its result depends on it. The
 // key is made of the key of its base, the name and the inputs: where one of these holds a
 // path of this machine, or what is true only here, such as the fingerprint of a directory,

@@ -7,6 +7,8 @@ import (
 	"strings"
 )
 
+// Why a step was done is found by comparing with the run before; nothing is decided by it.
+
 // A History remembers what the steps of a recipe depended on when it last ran, to
 // tell what has changed since.
 type History struct {

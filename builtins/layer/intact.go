@@ -8,6 +8,9 @@ import (
 	"imagebuilder/builtins/digest"
 )
 
+// What is found in the store may have been damaged since. This file says how far that is
+// looked at.
+
 // Intact finds out whether a file of an entry still is what was stored. It is if it has
 // its size and was last written before its description was; a file that was written to
 // since is read, as a copy of a store is right, too.

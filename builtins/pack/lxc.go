@@ -11,6 +11,8 @@ import (
 	"imagebuilder/builtins/tree"
 )
 
+// The metadata of images for LXC, in the form that lxc-create reads.
+
 // LXCMetadata is what LXC is told of an image: the content of meta.tar.xz, as
 // lxc-create's templates "download" and "local" read it.
 type LXCMetadata struct {

@@ -15,6 +15,8 @@ import (
 	"imagebuilder/builtins/host"
 )
 
+// The metadata of images for LXD, and the small archives that all metadata are kept in.
+
 // Metadata is what LXD is told of an image: the content of metadata.yaml, see
 // https://documentation.ubuntu.com/lxd/latest/reference/image_format/.
 type Metadata struct {

@@ -15,6 +15,8 @@ import (
 	"imagebuilder/builtins/dirfd"
 )
 
+// Finished files on their way to the user. How they were made is of no concern here.
+
 // A Result is a finished file that is to appear in a directory.
 type Result struct {
 	Path   string // where it is kept

@@ -13,6 +13,8 @@ import (
 	"imagebuilder/builtins/sandbox"
 )
 
+// A root file system as squashfs, and how the programs that pack are run.
+
 // A Job is one file to be made of a root file system.
 type Job struct {
 	Stack sandbox.Stack

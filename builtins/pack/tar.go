@@ -11,6 +11,8 @@ import (
 	"imagebuilder/builtins/sandbox"
 )
 
+// A root file system as a tar archive, alone or together with its metadata.
+
 // tarArgs make an archive of a root file system the same from the same files, with all
 // that makes up an image: numeric owners, extended attributes (and so capabilities),
 // ACLs and holes, but neither the names of this host's users nor times that only say

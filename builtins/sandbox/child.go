@@ -18,6 +18,8 @@ import (
 	"imagebuilder/builtins/host"
 )
 
+// The child's side of a sandbox up to the point where programs or a task begin.
+
 // hostname is what programs inside see. The hosts generator replaces it.
 const hostname = "lxd-imagebuilder"
 

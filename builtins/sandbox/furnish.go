@@ -12,6 +12,9 @@ import (
 	"imagebuilder/builtins/dirfd"
 )
 
+// What a root file system is furnished with while programs run in it: kernel file systems,
+// devices, and nothing that leads to the host.
+
 // furniture is mounted inside a root file system, in this order. What the image itself
 // holds there is hidden from programs and stays as it is.
 var furniture = []struct{ target, fstype, data string }{

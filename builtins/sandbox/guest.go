@@ -15,6 +15,9 @@ import (
 	"imagebuilder/builtins/dirfd"
 )
 
+// Files that visit a root file system. They are a file of their own for how they leave:
+// an image must not show that they were there.
+
 // A visit is a file that was put into the image for the time of a step. It is removed
 // afterwards, with the directories made for it, unless the step made it its own.
 type visit struct {

@@ -13,6 +13,8 @@ import (
 	"imagebuilder/builtins/host"
 )
 
+// One program: how it is found and started inside a root that is not this process's own.
+
 // defaultPath is where programs are looked up when the step's environment has no PATH.
 const defaultPath = "/sbin:/bin:/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin"
 

@@ -14,6 +14,9 @@ import (
 	"imagebuilder/builtins/host"
 )
 
+// How the surroundings of programs are made, inside a root file system or on the host, and
+// taken away again.
+
 // run makes this process's surroundings those of the programs and runs them.
 func (spec *Spec) run(programs Programs) error {
 	// Mounts are made, and taken off the tree again, before anything becomes read-only

@@ -6,6 +6,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// The filter of system calls that programs run under.
+
 // An abi lists, for one of the architectures a program may be built for, the
 // numbers of the system calls that wait for a disk: fsync, fdatasync, sync, syncfs,
 // msync and sync_file_range.

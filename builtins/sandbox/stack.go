@@ -9,6 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// How layers become one file system. Only the child mounts.
+
 // A Stack says how a root file system is put together: of layers, on which the changes
 // of a step are stacked, or of one plain directory. Paths are those of the host.
 type Stack struct {

@@ -12,6 +12,8 @@ import (
 	"imagebuilder/builtins/dirfd"
 )
 
+// What other packages have done in a child, without this package knowing what it is.
+
 // A Task is something that another package has done in a child: to root file systems,
 // which are mounted for it alone, or to files that it inherits. Arguments and result
 // travel as gob, which keeps the bytes of names that are not UTF-8; like all gob, it

@@ -13,6 +13,9 @@ import (
 	"imagebuilder/builtins/dirfd"
 )
 
+// The one place that knows how overlayfs says what a layer removes or hides, and how an
+// archive says it.
+
 // Names by which an archive says what overlayfs says in its own way, as the OCI image
 // format has it: https://github.com/opencontainers/image-spec/blob/main/layer.md.
 const (

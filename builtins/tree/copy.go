@@ -15,6 +15,8 @@ import (
 	"imagebuilder/builtins/dirfd"
 )
 
+// Copies of whole trees, which must lose nothing that makes up an image.
+
 // A Copier copies whole trees with all that makes up an image: types, modes,
 // numeric owners, times, extended attributes (and so capabilities and ACLs), hard
 // links, holes and device numbers.

@@ -17,6 +17,8 @@ import (
 	"imagebuilder/builtins/dirfd"
 )
 
+// Changes of single files, as data.
+
 // An Edit is one change of files as data, so that it can be shown in a plan, be
 // part of a layer's key and be carried out by another process.
 type Edit struct {

@@ -8,6 +8,8 @@ import (
 	"strings"
 )
 
+// Names of users and groups are those of the image, which this machine need not have.
+
 // lookup finds the number of a user or group: database is the image's own
 // /etc/passwd or /etc/group, both of which have the name in the first field and
 // the number in the third.

@@ -13,6 +13,9 @@ import (
 	"imagebuilder/runtime"
 )
 
+// What all commands that build have in common: their flags, and how results are printed.
+// The run itself is put together in package runtime.
+
 // buildOptions are the flags of all commands that build.
 type buildOptions struct {
 	cache   cacheOptions

@@ -14,6 +14,8 @@ import (
 	"imagebuilder/builtins/layer"
 )
 
+// Where the cache is, and the commands on it. Every command that builds has the same flags.
+
 // cacheOptions are the flags of all commands that use the cache.
 type cacheOptions struct {
 	dir string

@@ -7,6 +7,8 @@ import (
 	"imagebuilder/compat"
 )
 
+// The command that finds faults without doing anything, for editors and CI.
+
 func newCheckCommand() *cobra.Command {
 	var recipe recipeOptions
 	cmd := &cobra.Command{

@@ -14,6 +14,9 @@ import (
 	"imagebuilder/compat"
 )
 
+// The command lines of the older tools. Each sets options of the recipe that a definition
+// means; nothing is done in another way than for a recipe.
+
 // imageCommand is one of the commands of lxd-imagebuilder on definitions, with the
 // flags that it has there and those of our own builds.
 type imageCommand struct {

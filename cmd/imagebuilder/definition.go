@@ -9,6 +9,8 @@ import (
 	"imagebuilder/runtime"
 )
 
+// Commands that read a definition and build nothing.
+
 // definitionOptions are the flags of all commands on YAML definitions.
 type definitionOptions struct{ set []string }
 

@@ -15,6 +15,8 @@ import (
 	"imagebuilder/builtins/layer"
 )
 
+// The command for whoever does not know why a build cannot start on this machine.
+
 func newDoctorCommand() *cobra.Command {
 	var cache cacheOptions
 	cmd := &cobra.Command{

@@ -16,6 +16,9 @@ import (
 	"imagebuilder/builtins/host"
 )
 
+// How a run ends that is not allowed to end by itself: signals, time limits, and what
+// happens where neither is heard.
+
 // endGrace is how long a run may take to end in order once it is to: longer than the
 // programs in the sandbox have for it.
 const endGrace = 2 * host.DefaultGrace

@@ -21,6 +21,9 @@ import (
 	"imagebuilder/builtins/fetch"
 )
 
+// How progress looks. What is said, and when, is decided below; this file turns records
+// into lines, bars or JSON.
+
 // logOptions are the flags about progress, which goes to standard error.
 type logOptions struct {
 	format string

@@ -12,6 +12,8 @@ import (
 	"imagebuilder/runtime"
 )
 
+// The options of a recipe, for people and for programs.
+
 func newOptionsCommand() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{

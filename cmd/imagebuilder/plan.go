@@ -12,6 +12,8 @@ import (
 	"imagebuilder/builtins/host"
 )
 
+// A plan as text. Its order and its words are those of the recipe.
+
 func newPlanCommand() *cobra.Command {
 	var recipe recipeOptions
 	var asJSON bool

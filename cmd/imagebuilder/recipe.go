@@ -9,6 +9,9 @@ import (
 	"imagebuilder/runtime"
 )
 
+// What all commands that load a recipe have in common. Whether a name means a recipe or a
+// definition is not their business.
+
 // recipeOptions are the flags of all commands that load a recipe.
 type recipeOptions struct {
 	set []string

@@ -10,6 +10,8 @@ import (
 	"imagebuilder/recipes"
 )
 
+// The recipes that come with the tool, to be read, copied and changed.
+
 func newRecipesCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "recipes [NAME]",

@@ -8,6 +8,8 @@ import (
 	"imagebuilder/runtime"
 )
 
+// The command that everything else is about.
+
 type runOptions struct {
 	recipe  recipeOptions
 	build   buildOptions

@@ -6,6 +6,8 @@ import (
 	"github.com/spf13/cobra"
 )
 
+// The version has a file of its own so that a release changes nothing else.
+
 // version is the version of the tool.
 const version = "0.1.0"
 
