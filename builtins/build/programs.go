@@ -109,7 +109,10 @@ func Unpack(file *File, into string, strip int) (Change, []Need, error) {
 	dir := path.Join(sandbox.RootfsDir, path.Clean("/"+into))
 	command, err := format.Command(path.Join(sandbox.FilesDir, "archive"), dir, strip)
 	programs := []sandbox.Program{{Args: []string{"mkdir", "-p", dir}}, {Args: command}}
-	return RunBeside(programs, nil, []NamedFile{{"archive", file}}, false), needs, err
+	return Change{Reads: []*File{file}, Do: func(ctx context.Context, stack sandbox.Stack, out io.Writer) error {
+		spec := sandbox.Spec{Mounts: beside(stack, []NamedFile{{"archive", file}}), AnyNode: true, NoSync: true, NoNet: true}
+		return sandbox.Run(ctx, spec, sandbox.Programs{List: programs, Env: host.Environ(nil)}, out)
+	}}, needs, err
 }
 
 // Installed asks whether this machine has a program, or a file of an absolute path.

@@ -17,13 +17,17 @@ import (
 
 // furniture is mounted inside a root file system, in this order. What the image itself
 // holds there is hidden from programs and stays as it is.
-var furniture = []struct{ target, fstype, data string }{
-	{"/proc", "proc", ""},
-	{"/sys", "sysfs", "ro"},
-	{"/run", "tmpfs", "mode=0755"},
-	{"/tmp", "tmpfs", "mode=1777"},
-	{"/dev", "tmpfs", "mode=0755"},
-	{"/dev/shm", "tmpfs", "mode=1777"},
+var furniture = []struct {
+	target, fstype string
+	flags          uintptr
+	data           string
+}{
+	{"/proc", "proc", unix.MS_NODEV, ""},
+	{"/sys", "sysfs", unix.MS_NODEV | unix.MS_RDONLY, ""},
+	{"/run", "tmpfs", unix.MS_NODEV, "mode=0755,size=20%"}, // of the memory
+	{"/tmp", "tmpfs", unix.MS_NODEV, "mode=1777,size=50%"},
+	{"/dev", "tmpfs", 0, "mode=0755,size=1m"},
+	{"/dev/shm", "tmpfs", unix.MS_NODEV, "mode=1777,size=20%"},
 }
 
 // devices are the character devices that programs inside find in /dev.
@@ -61,7 +65,7 @@ func furnish(root *dirfd.Dir) error {
 		}
 	}
 	for _, m := range furniture {
-		if err := mountIn(root, m.target, m.fstype, m.data); err != nil {
+		if err := mountIn(root, m.target, m.fstype, m.flags, m.data); err != nil {
 			return fmt.Errorf("cannot mount %s: %w", m.target, err)
 		}
 	}
@@ -75,7 +79,7 @@ func furnish(root *dirfd.Dir) error {
 
 // mountIn mounts a file system on a directory of root, which stays in the image if it was
 // not there: /tmp as one that everybody can use.
-func mountIn(root *dirfd.Dir, name, fstype, data string) error {
+func mountIn(root *dirfd.Dir, name, fstype string, flags uintptr, data string) error {
 	if !root.Exists(name) {
 		if err := root.MkdirAll(name, 0o755); err != nil {
 			return err
@@ -87,10 +91,7 @@ func mountIn(root *dirfd.Dir, name, fstype, data string) error {
 		}
 	}
 	return onto(root, name, func(target string) error {
-		if data == "ro" {
-			return unix.Mount(fstype, target, fstype, unix.MS_RDONLY, "")
-		}
-		return unix.Mount(fstype, target, fstype, 0, data)
+		return unix.Mount(fstype, target, fstype, flags, data)
 	})
 }
 

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -62,6 +63,12 @@ func (spec *Spec) detached() (list detachedMounts, err error) {
 			return list, err
 		}
 		list = append(list, detachedMount{fd, m.At})
+		if m.Stack == nil || spec.AnyNode {
+			attr := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_NODEV}
+			if err := unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH, &attr); err != nil {
+				return list, fmt.Errorf("cannot close the devices of %s: %w", m.At, err)
+			}
+		}
 	}
 	return list, nil
 }
@@ -131,6 +138,10 @@ func (spec *Spec) inside(programs Programs, mounts detachedMounts) (err error) {
 		return fmt.Errorf("cannot mount /proc: %w", err)
 	}
 	if err := spec.Root.mount(dir); err != nil {
+		return err
+	}
+	// A device node of the image leads to a device of the host; those of /dev are made anew.
+	if err := restrict(dir, unix.MOUNT_ATTR_NODEV); err != nil {
 		return err
 	}
 	root, err := dirfd.Open(dir, dirfd.InRoot)
@@ -235,7 +246,9 @@ func (spec *Spec) onHost(programs Programs, mounts detachedMounts) error {
 	return err
 }
 
-// hideHost makes the host's tree read-only and gives it fresh /proc, /tmp and /var/tmp.
+// hideHost makes the host's tree read-only and gives it fresh /proc, /tmp and /var/tmp,
+// and a /dev with nothing of the host's: loop devices, which outlive programs, and disks,
+// among them the host's own, are not there.
 func hideHost() error {
 	err := atNamespaceRoot(func() error {
 		attr := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}
@@ -248,6 +261,7 @@ func hideHost() error {
 		{"/proc", "proc", ""},
 		{"/tmp", "tmpfs", "mode=1777"},
 		{"/var/tmp", "tmpfs", "mode=1777"},
+		{"/dev", "tmpfs", "mode=0755"},
 	} {
 		if err := unix.Mount(m.fstype, m.target, m.fstype, 0, m.data); err != nil {
 			return fmt.Errorf("cannot mount %s: %w", m.target, err)
@@ -258,16 +272,15 @@ func hideHost() error {
 			return err
 		}
 	}
-	return hideLoops()
-}
-
-// hideLoops keeps programs from attaching loop devices, which outlive them.
-func hideLoops() error {
-	names, err := filepath.Glob("/dev/loop*")
-	for _, name := range names {
-		err = errors.Join(err, bind("/dev/null", name, false))
+	root, err := dirfd.Open("/", dirfd.InRoot)
+	if err != nil {
+		return err
 	}
-	return err
+	defer root.Close()
+	if err := makeDevices(root); err != nil {
+		return err
+	}
+	return mountIn(root, "/dev/shm", "tmpfs", unix.MS_NODEV, "mode=1777,size=20%")
 }
 
 // A runner runs programs with everything the image or the host has in place.
@@ -278,18 +291,27 @@ type runner struct {
 	spec   *Spec
 }
 
+// runAll runs the programs from a thread of their own, whose capabilities are theirs.
 func (r runner) runAll(programs Programs) error {
-	if r.spec.NoSync {
-		if err := ignoreSync(); err != nil {
-			return fmt.Errorf("cannot switch off syncing: %w", err)
-		}
+	if err := filter(r.spec.NoSync, r.spec.AnyNode); err != nil {
+		return fmt.Errorf("cannot filter system calls: %w", err)
 	}
 	in := host.NewInit(r.spec.Grace)
 	defer in.KillAll()
-	for _, p := range programs.List {
-		if err := r.run(in, p, programs.Env); err != nil {
-			return err
-		}
-	}
-	return nil
+	done := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread() // for good: the thread ends with what it has given up
+		done <- func() error {
+			if err := dropCapabilities(); err != nil {
+				return err
+			}
+			for _, p := range programs.List {
+				if err := r.run(in, p, programs.Env); err != nil {
+					return err
+				}
+			}
+			return nil
+		}()
+	}()
+	return <-done
 }

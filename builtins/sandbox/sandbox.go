@@ -23,12 +23,17 @@ import (
 
 // A Spec says what the programs of one child see and may do.
 type Spec struct {
-	Root   *Stack        // their "/", with /proc, /dev and so on; nil: the host, read-only
-	Mounts []Mount       // what they see besides
-	Guests []Guest       // files that are laid over Root while they run
-	NoSync bool          // answer fsync and its kin with success, without doing anything
-	NoNet  bool          // give them an empty network namespace
-	Grace  time.Duration // from SIGTERM to SIGKILL; 0: host.DefaultGrace
+	Root   *Stack  // their "/", with /proc, /dev and so on; nil: the host, read-only
+	Mounts []Mount // what they see besides
+	Guests []Guest // files that are laid over Root while they run
+	NoSync bool    // answer fsync and its kin with success, without doing anything
+	NoNet  bool    // give them an empty network namespace
+
+	// AnyNode lets them make device nodes of any kind, none of which can be opened. Else
+	// they can make the usual ones, such as /dev/null.
+	AnyNode bool
+
+	Grace time.Duration // from SIGTERM to SIGKILL; 0: host.DefaultGrace
 }
 
 // A Mount is something that programs see at a path below /tmp: another root file system,
@@ -154,9 +159,10 @@ func spawn(ctx context.Context, o orders, c child) ([]byte, error) {
 	tail := new(host.Tail)
 	out := io.MultiWriter(c.out, tail)
 	err = host.Command{
-		Args:   []string{childName},
-		Path:   "/proc/self/exe",
-		Env:    []string{},
+		Args: []string{childName},
+		Path: "/proc/self/exe",
+		// Go would keep files of the host's cgroups open to follow their limits.
+		Env:    []string{"GODEBUG=containermaxprocs=0,updatemaxprocs=0"},
 		Stdout: out,
 		Stderr: out,
 		Files:  append([]*os.File{control, reportEnd}, c.files...),

@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"imagebuilder/builtins/dirfd"
 	"imagebuilder/builtins/host"
 	"imagebuilder/builtins/sandbox"
@@ -69,7 +71,7 @@ func newStack(t *testing.T) *sandbox.Stack {
 	if err := os.WriteFile(filepath.Join(base, "bin/busybox"), busybox, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	for _, applet := range strings.Fields("sh cat echo ls sleep mount umount mv ln rm hostname id env sort stat sync dd touch mkdir ps kill setsid readlink") {
+	for _, applet := range strings.Fields("sh cat echo ls sleep mount umount mv ln rm hostname id env sort stat sync dd touch mkdir ps kill setsid readlink grep") {
 		if err := os.Symlink("busybox", filepath.Join(base, "bin", applet)); err != nil {
 			t.Fatal(err)
 		}
@@ -159,8 +161,8 @@ func TestChroot(t *testing.T) {
 		script:  "for f in /proc/sys/vm/swappiness /sys/kernel/uevent_helper; do if [ -e $f ] && echo 1 2>/dev/null >$f; then echo changed $f; fi; done; exit 0",
 	}, {
 		summary: "the host is nowhere to be seen",
-		script:  "ls -d /proc/1/root/host /proc/1/root/work 2>/dev/null || echo none; ls /proc/1/root",
-		out:     "none\nguest0\nproc\nrootfs\n",
+		script:  "ls /proc/1/root 2>/dev/null || echo none; mkdir -p /x; cat /proc/mounts | grep -c ' /host' || true",
+		out:     "none\n0\n",
 	}}
 	for _, test := range tests {
 		t.Run(test.summary, func(t *testing.T) {
@@ -424,6 +426,94 @@ func TestSideBySide(t *testing.T) {
 	}
 	if got := merged(t, tools); strings.Contains(got, "/etc/made") || strings.Contains(got, "/tmp/rootfs") {
 		t.Errorf("the tools hold:\n%s", got)
+	}
+}
+
+// What a script cannot do to the host, or to the process that started it. Each of these
+// was a way out.
+func TestAScriptCannot(t *testing.T) {
+	tests := []struct {
+		summary string
+		script  string
+	}{
+		{"see where the files of its first process lead", "readlink /proc/1/fd/3"},
+		{"forge its answer", "for fd in 3 4 5 6 7 8 9; do echo forged >/proc/1/fd/$fd; done"},
+		{"see the root of its first process", "ls /proc/1/root/"},
+		{"read the program of its first process", "cat /proc/1/exe >/dev/null"},
+		{"make a node of a disk", "mknod /dev/disk b 259 0"},
+		{"make one outside of /dev", "mknod /disk b 8 0"},
+		{"make a node of the kernel's log", "mknod /dev/kmsg c 1 11"},
+		{"make a node of its memory", "mknod /dev/mem c 1 1"},
+		{"read a node that the image has", "cat /etc/kmsg"},
+		{"make the kernel's settings writable", "mount -o remount,bind,rw /proc/sys && echo 1 >/proc/sys/vm/swappiness"},
+		{"set the clock", "date -s 2020-01-01; [ $(date +%Y) = 2020 ]"},
+		{"read the kernel's log", "dmesg"},
+		{"set up interfaces of the host", "ip link add x type dummy"},
+		{"load a module", "insmod /bin/busybox"},
+		{"raise its priority", "nice -n -5 true"},
+	}
+	for _, test := range tests {
+		t.Run(test.summary, func(t *testing.T) {
+			stack := newStack(t)
+			if err := unix.Mknod(stack.Lower[0]+"/etc/kmsg", unix.S_IFCHR|0o666, int(unix.Mkdev(1, 11))); err != nil {
+				t.Fatal(err)
+			}
+			var out bytes.Buffer
+			programs := script("if busybox sh -c '" + strings.ReplaceAll(test.script, "'", "'\\''") + "'; then echo it could; fi")
+			if err := sandbox.Run(context.Background(), sandbox.Spec{Root: stack}, programs, &out); err != nil {
+				t.Fatalf("%v\n%s", err, &out)
+			}
+			if strings.Contains(out.String(), "it could") {
+				t.Errorf("it could:\n%s", &out)
+			}
+		})
+	}
+}
+
+// The same beside a root file system, where programs of the host run as root.
+func TestAHostProgramCannot(t *testing.T) {
+	tests := []struct {
+		summary string
+		script  string
+	}{
+		{"write to the host", "touch /etc/leak"},
+		{"make the host writable", "mount -o remount,rw / && touch /etc/leak"},
+		{"make a mount of the host writable", "mount -o remount,bind,rw / && touch /etc/leak"},
+		{"find a disk of the host", "ls /dev | grep -E '^(vd|sd|nvme|loop|dm|mapper)'"},
+		{"make a node of a disk", "mknod /tmp/rootfs/disk b 259 0"},
+		{"see the root of its first process", "ls /proc/1/root/"},
+		{"do so from within the root file system", "chroot /tmp/rootfs /bin/ls /proc/1/root/"},
+	}
+	for _, test := range tests {
+		t.Run(test.summary, func(t *testing.T) {
+			var out bytes.Buffer
+			spec := sandbox.Spec{Mounts: []sandbox.Mount{{At: sandbox.RootfsDir, Stack: newStack(t)}}}
+			programs := sandbox.Programs{Env: []string{"PATH=" + os.Getenv("PATH")}, List: []sandbox.Program{{
+				Args: []string{"sh", "-c", "if (" + test.script + ") 2>&1; then echo it could; fi"},
+			}}}
+			if err := sandbox.Run(context.Background(), spec, programs, &out); err != nil {
+				t.Fatalf("%v\n%s", err, &out)
+			}
+			if strings.Contains(out.String(), "it could") {
+				t.Errorf("it could:\n%s", &out)
+			}
+		})
+	}
+}
+
+// Archives have device nodes of any kind: they can be made, but not opened.
+func TestAnyNode(t *testing.T) {
+	stack := newStack(t)
+	var out bytes.Buffer
+	spec := sandbox.Spec{AnyNode: true, Mounts: []sandbox.Mount{{At: sandbox.RootfsDir, Stack: stack}}}
+	programs := sandbox.Programs{Env: []string{"PATH=" + os.Getenv("PATH")}, List: []sandbox.Program{{
+		Args: []string{"sh", "-c", "mknod /tmp/rootfs/kmsg c 1 11 && mknod /tmp/rootfs/disk b 8 0 && if echo x >/tmp/rootfs/kmsg; then echo written; fi"},
+	}}}
+	if err := sandbox.Run(context.Background(), spec, programs, &out); err != nil || strings.Contains(out.String(), "written") {
+		t.Fatalf("%v\n%s", err, &out)
+	}
+	if got := dump(t, stack.Upper); !strings.Contains(got, "/kmsg char 0644 0:0 1:11") || !strings.Contains(got, "/disk block 0644 0:0 8:0") {
+		t.Errorf("the nodes are not there:\n%s", got)
 	}
 }
 

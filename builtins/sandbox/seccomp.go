@@ -6,23 +6,43 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The filter of system calls that programs run under.
+// The filter of system calls that programs run under: which of them do nothing, and which
+// are refused since they reach beyond the namespaces of a step.
 
-// An abi lists, for one of the architectures a program may be built for, the
-// numbers of the system calls that wait for a disk: fsync, fdatasync, sync, syncfs,
-// msync and sync_file_range.
+// An abi has, for one of the architectures a program may be built for, the numbers of the
+// system calls that the filter knows. One that there is not has the number 0.
 type abi struct {
-	arch  uint32
-	calls []uint32
+	arch uint32
+
+	// sync wait for a disk: fsync, fdatasync, sync, syncfs, msync and sync_file_range.
+	sync []uint32
+	// refused are add_key, request_key, keyctl, bpf, perf_event_open, adjtimex,
+	// clock_adjtime, mount_setattr and fspick: keys, tracing and the clock are the
+	// kernel's, and with the last two a mount that is read-only would not stay so.
+	refused []uint32
+
+	mknod, mknodat uint32
+	mount          uint32
+	fsconfig       uint32
 }
 
-// ignoreSync makes these calls succeed at once, in this process and in all it
-// starts. A step that is cut short is thrown away and the store syncs a finished one
-// once, so that waiting for the disk in between buys nothing; it is worth most of a
-// package manager's time on a slow one.
-func ignoreSync() error {
-	filter := syncFilter(abis)
-	prog := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
+// usualNodes are the device numbers that programs may make nodes of, as mknod(2) takes
+// them: those of devices, of /dev/ptmx, and of what overlayfs calls a whiteout.
+func usualNodes() []uint32 {
+	list := []uint32{0, uint32(unix.Mkdev(5, 2))}
+	for _, d := range devices {
+		list = append(list, uint32(unix.Mkdev(d.major, d.minor)))
+	}
+	return list
+}
+
+// filter applies the filter to this process and to all it starts. With noSync, calls that
+// wait for a disk succeed at once: a step that is cut short is thrown away and the store
+// syncs a finished one once, so that waiting in between buys nothing; it is worth most of a
+// package manager's time on a slow disk. With anyNode, nodes of any device can be made.
+func filter(noSync, anyNode bool) error {
+	program := assemble(abis, noSync, anyNode)
+	prog := unix.SockFprog{Len: uint16(len(program)), Filter: &program[0]}
 	// TSYNC: for all threads. CAP_SYS_ADMIN stands in for no_new_privs, which would
 	// break sudo and its like inside the image.
 	_, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER,
@@ -33,29 +53,83 @@ func ignoreSync() error {
 	return nil
 }
 
-// syncFilter assembles the program: for each architecture, compare the number of
-// the call with each listed one; all else is allowed.
-func syncFilter(abis []abi) []unix.SockFilter {
-	const (
-		offsetNr   = 0 // of struct seccomp_data
-		offsetArch = 4
-		load       = unix.BPF_LD | unix.BPF_W | unix.BPF_ABS
-		equal      = unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K
-		ret        = unix.BPF_RET | unix.BPF_K
-	)
-	succeed := unix.SockFilter{Code: ret, K: unix.SECCOMP_RET_ERRNO} // errno 0
-	allow := unix.SockFilter{Code: ret, K: unix.SECCOMP_RET_ALLOW}
+// Offsets in struct seccomp_data. The lower halves of arguments come first on all
+// architectures that have a list of calls.
+const (
+	offsetNr   = 0
+	offsetArch = 4
+)
 
-	filter := []unix.SockFilter{{Code: load, K: offsetArch}}
+func offsetArg(i uint32) uint32 { return 16 + 8*i }
+
+const (
+	load  = unix.BPF_LD | unix.BPF_W | unix.BPF_ABS
+	equal = unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K
+	bit   = unix.BPF_JMP | unix.BPF_JSET | unix.BPF_K // it is set
+	and   = unix.BPF_ALU | unix.BPF_AND | unix.BPF_K
+	jump  = unix.BPF_JMP | unix.BPF_JA
+	ret   = unix.BPF_RET | unix.BPF_K
+)
+
+var (
+	allow   = unix.SockFilter{Code: ret, K: unix.SECCOMP_RET_ALLOW}
+	succeed = unix.SockFilter{Code: ret, K: unix.SECCOMP_RET_ERRNO} // errno 0
+	refuse  = unix.SockFilter{Code: ret, K: unix.SECCOMP_RET_ERRNO | uint32(unix.EPERM)}
+)
+
+// assemble makes the program: for the architecture of the call, each rule in turn; what
+// none of them is about is allowed.
+func assemble(abis []abi, noSync, anyNode bool) []unix.SockFilter {
+	program := []unix.SockFilter{{Code: load, K: offsetArch}}
 	for _, a := range abis {
-		n := uint8(len(a.calls))
-		filter = append(filter,
-			unix.SockFilter{Code: equal, K: a.arch, Jf: n + 3}, // else on to the next architecture
+		rules := a.rules(noSync, anyNode)
+		program = append(program,
+			unix.SockFilter{Code: equal, K: a.arch, Jt: 1},
+			unix.SockFilter{Code: jump, K: uint32(len(rules) + 2)}, // on to the next architecture
 			unix.SockFilter{Code: load, K: offsetNr})
-		for i, nr := range a.calls {
-			filter = append(filter, unix.SockFilter{Code: equal, K: nr, Jt: n - uint8(i)})
-		}
-		filter = append(filter, allow, succeed)
+		program = append(append(program, rules...), allow)
 	}
-	return append(filter, allow)
+	return append(program, allow)
+}
+
+func (a abi) rules(noSync, anyNode bool) (rules []unix.SockFilter) {
+	on := func(nr uint32, then ...unix.SockFilter) { // then ends the program
+		if nr != 0 {
+			rules = append(rules, unix.SockFilter{Code: equal, K: nr, Jf: uint8(len(then))})
+			rules = append(rules, then...)
+		}
+	}
+	if noSync {
+		for _, nr := range a.sync {
+			on(nr, succeed)
+		}
+	}
+	for _, nr := range a.refused {
+		on(nr, refuse)
+	}
+	on(a.mount, unix.SockFilter{Code: load, K: offsetArg(3)}, unix.SockFilter{Code: bit, K: unix.MS_REMOUNT, Jf: 1}, refuse, allow)
+	const reconfigure = 7 // FSCONFIG_CMD_RECONFIGURE
+	on(a.fsconfig, unix.SockFilter{Code: load, K: offsetArg(1)}, unix.SockFilter{Code: equal, K: reconfigure, Jf: 1}, refuse, allow)
+	if !anyNode {
+		on(a.mknod, nodeRule(1)...)
+		on(a.mknodat, nodeRule(2)...)
+	}
+	return rules
+}
+
+// nodeRule refuses block devices, and character devices that are not usual. mode is which
+// argument has the mode of the node; the device is the next.
+func nodeRule(mode uint32) []unix.SockFilter {
+	usual := usualNodes()
+	rule := []unix.SockFilter{
+		{Code: load, K: offsetArg(mode)},
+		{Code: and, K: unix.S_IFMT},
+		{Code: equal, K: unix.S_IFBLK, Jt: uint8(len(usual) + 2)}, // to refuse
+		{Code: equal, K: unix.S_IFCHR, Jf: uint8(len(usual) + 2)}, // to allow
+		{Code: load, K: offsetArg(mode + 1)},
+	}
+	for i, dev := range usual {
+		rule = append(rule, unix.SockFilter{Code: equal, K: dev, Jt: uint8(len(usual) - i)}) // to allow
+	}
+	return append(rule, refuse, allow)
 }

@@ -3,10 +3,21 @@ package sandbox
 import "golang.org/x/sys/unix"
 
 // abis of an arm64 kernel. Numbers: include/uapi/asm-generic/unistd.h and
-// arch/arm/tools/syscall.tbl of Linux (sync_file_range2 is 341 there).
-var abis = []abi{
-	{unix.AUDIT_ARCH_AARCH64, []uint32{
+// arch/arm/tools/syscall.tbl of Linux (sync_file_range2 is 341 there, 405 is
+// clock_adjtime64).
+var abis = []abi{{
+	arch: unix.AUDIT_ARCH_AARCH64,
+	sync: []uint32{
 		unix.SYS_FSYNC, unix.SYS_FDATASYNC, unix.SYS_SYNC, unix.SYS_SYNCFS, unix.SYS_MSYNC, unix.SYS_SYNC_FILE_RANGE,
-	}},
-	{unix.AUDIT_ARCH_ARM, []uint32{118, 148, 36, 373, 144, 341}},
-}
+	},
+	refused: []uint32{
+		unix.SYS_ADD_KEY, unix.SYS_REQUEST_KEY, unix.SYS_KEYCTL, unix.SYS_BPF, unix.SYS_PERF_EVENT_OPEN,
+		unix.SYS_ADJTIMEX, unix.SYS_CLOCK_ADJTIME, unix.SYS_MOUNT_SETATTR, unix.SYS_FSPICK,
+	},
+	mknodat: unix.SYS_MKNODAT, mount: unix.SYS_MOUNT, fsconfig: unix.SYS_FSCONFIG,
+}, {
+	arch:    unix.AUDIT_ARCH_ARM,
+	sync:    []uint32{118, 148, 36, 373, 144, 341},
+	refused: []uint32{309, 310, 311, 386, 364, 124, 372, 405, 442, 433},
+	mknod:   14, mknodat: 324, mount: 21, fsconfig: 431,
+}}
