@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"path"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -143,8 +144,8 @@ func (b *Words) chrootRun(thread *starlark.Thread, fn *starlark.Builtin, args st
 	return starlark.None, b.Worker.Change(Context(thread), s, build.RunInside(script, environ, guests, network))
 }
 
-// host_run(root, command, files={}, env={}, network=True, fresh=None, needs={}) runs
-// programs of this machine beside the rootfs, which they find at /tmp/rootfs, with
+// host_run(root, command, files={}, env={}, network=True, fresh=None, needs={}, hidden=[])
+// runs programs of this machine beside the rootfs, which they find at /tmp/rootfs, with
 // the files as /tmp/files/NAME. All else is read-only to them. The command is as for
 // chroot_run, and so are network and fresh. needs maps programs and absolute paths
 // that this machine must have to the Debian packages that bring them; they are looked
@@ -154,9 +155,10 @@ func (b *Words) hostRun(thread *starlark.Thread, fn *starlark.Builtin, args star
 	var command programs
 	var env, needs stringMap
 	var files fileMap
+	var hidden stringList
 	network, fresh := true, freshness{}
 	if err := unpackArgs(fn, args, kwargs, "root", &root, "command", &command, "files?", &files, "env?", &env,
-		"network?", &network, "fresh??", &fresh, "needs?", &needs); err != nil {
+		"network?", &network, "fresh??", &fresh, "needs?", &needs, "hidden?", &hidden); err != nil {
 		return nil, err
 	}
 	if err := root.checkMutable("run anything on"); err != nil {
@@ -168,6 +170,14 @@ func (b *Words) hostRun(thread *starlark.Thread, fn *starlark.Builtin, args star
 	}
 	for _, f := range files {
 		s.Args = append(s.Args, build.Arg{Name: f.Name, Value: f.File})
+	}
+	for _, name := range hidden {
+		if !path.IsAbs(name) {
+			return nil, fmt.Errorf("host_run: hidden: not an absolute path: %q", name)
+		}
+	}
+	if len(hidden) > 0 {
+		s.Also = build.Args{arg("hidden", []string(hidden))}
 	}
 	for _, name := range slices.Sorted(maps.Keys(needs)) {
 		s.Needs = append(s.Needs, build.Need{Name: name, Package: needs[name]})
@@ -181,7 +191,7 @@ func (b *Words) hostRun(thread *starlark.Thread, fn *starlark.Builtin, args star
 	if !network {
 		s.Args = append(s.Args, arg("network", false))
 	}
-	return starlark.None, b.Worker.Change(Context(thread), s, build.RunBeside(command, env, files, network))
+	return starlark.None, b.Worker.Change(Context(thread), s, build.RunBeside(command, env, files, hidden, network))
 }
 
 // installed(program) tells whether this machine has a program.

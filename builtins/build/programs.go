@@ -48,14 +48,15 @@ type NamedFile struct {
 }
 
 // RunBeside runs programs of this machine beside the root file system, which they find at
-// sandbox.RootfsDir, with files in sandbox.FilesDir.
-func RunBeside(programs []sandbox.Program, env map[string]string, files []NamedFile, network bool) Change {
+// sandbox.RootfsDir, with files in sandbox.FilesDir. What is hidden of the machine is empty
+// to them.
+func RunBeside(programs []sandbox.Program, env map[string]string, files []NamedFile, hidden []string, network bool) Change {
 	var reads []*File
 	for _, f := range files {
 		reads = append(reads, f.File)
 	}
 	return Change{Reads: reads, Do: func(ctx context.Context, stack sandbox.Stack, out io.Writer) error {
-		spec := sandbox.Spec{Mounts: beside(stack, files), NoSync: true, NoNet: !network}
+		spec := sandbox.Spec{Mounts: beside(stack, files), Hidden: hidden, NoSync: true, NoNet: !network}
 		return sandbox.Run(ctx, spec, sandbox.Programs{List: programs, Env: withProxies(host.Environ(env), network)}, out)
 	}}
 }

@@ -26,7 +26,10 @@ const deadKeyserver = "pool.sks-keyservers.net"
 // maxKey bounds what a key server may send.
 const maxKey = 4 << 20
 
-const armorStart = "-----BEGIN PGP PUBLIC KEY BLOCK-----"
+const (
+	armorStart = "-----BEGIN PGP PUBLIC KEY BLOCK-----"
+	armorEnd   = "-----END PGP PUBLIC KEY BLOCK-----"
+)
 
 // Keyring returns the OpenPGP keys as one binary keyring, as gpgv takes it. A key is
 // an armored block or a full fingerprint, which is looked up at a key server and
@@ -78,16 +81,49 @@ func (c *Client) key(ctx context.Context, key, keyserver string) ([]byte, error)
 	return nil, errors.Join(errs...)
 }
 
+// dearmor returns the packets of all blocks of an armored text, one block after the other.
 func dearmor(text string) ([]byte, error) {
-	block, err := armor.Decode(strings.NewReader(text))
-	if err != nil {
-		return nil, fmt.Errorf("cannot read an armored key: %w", err)
+	var all []byte
+	blocks, err := dearmorEach(text)
+	for _, packets := range blocks {
+		all = append(all, packets...)
 	}
-	packets, err := io.ReadAll(block.Body)
-	if err != nil {
-		return nil, fmt.Errorf("cannot read an armored key: %w", err)
+	return all, err
+}
+
+// dearmorEach returns the packets of each block of an armored text. Several keys are often
+// published as one text.
+func dearmorEach(text string) ([][]byte, error) {
+	var blocks [][]byte
+	for i := strings.Index(text, armorStart); ; {
+		if i < 0 {
+			break
+		}
+		text = text[i:]
+		end := strings.Index(text[len(armorStart):], armorStart)
+		one := text
+		if end >= 0 {
+			end += len(armorStart)
+			one = text[:end]
+		}
+		if !strings.Contains(one, armorEnd) {
+			return nil, fmt.Errorf("cannot read an armored key: %w", io.ErrUnexpectedEOF)
+		}
+		block, err := armor.Decode(strings.NewReader(one))
+		if err != nil {
+			return nil, fmt.Errorf("cannot read an armored key: %w", err)
+		}
+		packets, err := io.ReadAll(block.Body)
+		if err != nil {
+			return nil, fmt.Errorf("cannot read an armored key: %w", err)
+		}
+		blocks = append(blocks, packets)
+		i = end
 	}
-	return packets, nil
+	if blocks == nil {
+		return nil, fmt.Errorf("cannot read an armored key: %w", io.EOF)
+	}
+	return blocks, nil
 }
 
 // Armor returns a keyring as text.
@@ -138,17 +174,18 @@ func (c *Client) lookUp(ctx context.Context, server string, fingerprint []byte) 
 	if err != nil {
 		return nil, err
 	}
-	packets, err := dearmor(string(armored))
+	blocks, err := dearmorEach(string(armored))
 	if err != nil {
 		return nil, err
 	}
-	first, err := packet.Read(bytes.NewReader(packets))
-	if err != nil {
-		return nil, fmt.Errorf("cannot read the key from %s: %w", server, err)
+	for _, packets := range blocks {
+		first, err := packet.Read(bytes.NewReader(packets))
+		if err != nil {
+			return nil, fmt.Errorf("cannot read the key from %s: %w", server, err)
+		}
+		if key, ok := first.(*packet.PublicKey); ok && bytes.Equal(key.Fingerprint, fingerprint) {
+			return packets, nil
+		}
 	}
-	key, ok := first.(*packet.PublicKey)
-	if !ok || !bytes.Equal(key.Fingerprint, fingerprint) {
-		return nil, fmt.Errorf("%s has sent another key than %x", server, fingerprint)
-	}
-	return packets, nil
+	return nil, fmt.Errorf("%s has sent another key than %x", server, fingerprint)
 }

@@ -229,6 +229,11 @@ func (spec *Spec) onHost(programs Programs, mounts detachedMounts) error {
 	if err := hideHost(); err != nil {
 		return err
 	}
+	for _, name := range spec.Hidden {
+		if err := hide(name); err != nil {
+			return fmt.Errorf("cannot hide %s: %w", name, err)
+		}
+	}
 	root, err := dirfd.Open("/", dirfd.InRoot)
 	if err != nil {
 		return err
@@ -281,6 +286,20 @@ func hideHost() error {
 		return err
 	}
 	return mountIn(root, "/dev/shm", "tmpfs", unix.MS_NODEV, "mode=1777,size=20%")
+}
+
+// hide makes a file or directory of the host empty, if it is there.
+func hide(name string) error {
+	st, err := os.Stat(name)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	case st.IsDir():
+		return unix.Mount("tmpfs", name, "tmpfs", unix.MS_NODEV|unix.MS_RDONLY, "mode=0755,size=1m")
+	}
+	return bind("/dev/null", name, true)
 }
 
 // A runner runs programs with everything the image or the host has in place.

@@ -501,6 +501,21 @@ func TestAHostProgramCannot(t *testing.T) {
 	}
 }
 
+func TestHidden(t *testing.T) {
+	newStack(t) // needs what all of them need
+	var out bytes.Buffer
+	spec := sandbox.Spec{Hidden: []string{"/etc/passwd", "/etc/apt", "/etc/none"}}
+	programs := sandbox.Programs{Env: []string{"PATH=" + os.Getenv("PATH")}, List: []sandbox.Program{{
+		Args: []string{"sh", "-c", "wc -c </etc/passwd; ls /etc/apt"},
+	}}}
+	if err := sandbox.Run(context.Background(), spec, programs, &out); err != nil || out.String() != "0\n" {
+		t.Errorf("%v\n%s", err, &out)
+	}
+	if st, err := os.Stat("/etc/passwd"); err != nil || st.Size() == 0 {
+		t.Error("the host's own file is empty")
+	}
+}
+
 // Archives have device nodes of any kind: they can be made, but not opened.
 func TestAnyNode(t *testing.T) {
 	stack := newStack(t)

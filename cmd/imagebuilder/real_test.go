@@ -3,13 +3,19 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
+	"fmt"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/ProtonMail/go-crypto/openpgp"
+	"github.com/ProtonMail/go-crypto/openpgp/armor"
 
 	"imagebuilder/builtins/dirfd"
 	"imagebuilder/builtins/tree"
@@ -150,6 +156,38 @@ def main():
 		if slow != fast {
 			t.Errorf("%s: debootstrap and mmdebstrap differ:\n%s", release, firstDifference(slow, fast))
 		}
+	}
+}
+
+// A key that signed nothing builds nothing, whatever keys this machine trusts.
+func TestOnlyGivenKeysCount(t *testing.T) {
+	archive, _ := mirrors(t)
+	entity, err := openpgp.NewEntity("nobody", "", "nobody@example.org", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var key bytes.Buffer
+	w, err := armor.Encode(&key, openpgp.PublicKeyType, nil)
+	if err == nil {
+		err = errors.Join(entity.Serialize(w), w.Close())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tool := range []string{"debootstrap", "mmdebstrap"} {
+		t.Run(tool, func(t *testing.T) {
+			need(t, tool, tool)
+			recipe := filepath.Join(t.TempDir(), "keys.star")
+			text := fmt.Sprintf("load(\"@stdlib//sources/debian.star\", \"debootstrap\")\nKEY = %q\n"+
+				"def main():\n    debootstrap(image(\"debian\", \"bookworm\"), %q, variant = \"minbase\", keys = [KEY], tool = %q)\n", key.String(), archive, tool)
+			if err := os.WriteFile(recipe, []byte(text), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			out, err := exec.Command("imagebuilder", "run", recipe, t.TempDir(), "--cache", t.TempDir()).CombinedOutput()
+			if err == nil || !regexp.MustCompile(`(?i)sign|public key`).Match(out) {
+				t.Errorf("%v\n%s", err, out)
+			}
+		})
 	}
 }
 
