@@ -48,10 +48,13 @@ func (d *directory) Change(ctx context.Context, step Origin, run func(context.Co
 		return out, err
 	}
 	d.key = out.Key
-	if err := run(ctx, sandbox.Stack{Dir: d.place.path, Point: d.store.Point()}); err != nil {
-		return out, errors.Join(err, d.store.full())
+	room := d.store.watchRoom()
+	err := run(ctx, sandbox.Stack{Dir: d.place.path, Point: d.store.Point()})
+	full := room()
+	if err != nil {
+		return out, errors.Join(err, d.store.full(little))
 	}
-	return out, nil
+	return out, full
 }
 
 func (d *directory) Result(ctx context.Context, _ Origin, run func(ctx context.Context, stack sandbox.Stack, dir string) error) (string, Outcome, error) {

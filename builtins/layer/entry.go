@@ -289,13 +289,18 @@ func (s *Store) make(base Base, step Origin, key string, build func(dir string) 
 		Inputs: shortened(step.Inputs), Created: s.options.Clock()}
 	err = host.Mkdir(e.Data())
 	if err == nil {
+		room := s.watchRoom()
 		err = build(e.Data())
+		// Programs that ignore errors would leave half of a result as a whole one.
+		if full := room(); err == nil {
+			err = full
+		}
 	}
 	if err == nil {
 		err = s.commit(e, step.layer, id)
 	}
 	if err != nil {
-		return nil, errors.Join(err, s.full(), s.discard(dir))
+		return nil, errors.Join(err, s.full(little), s.discard(dir))
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -31,7 +31,6 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"strings"
 	"sync"
 	"time"
 
@@ -280,21 +279,6 @@ func sameFile(f *os.File, name string) bool {
 	a, aerr := f.Stat()
 	b, berr := os.Lstat(name)
 	return aerr == nil && berr == nil && os.SameFile(a, b)
-}
-
-// full says so if the file system of the store has next to no room left: what failed
-// may well have failed for that.
-func (s *Store) full() error {
-	var st unix.Statfs_t
-	if err := unix.Statfs(s.dir, &st); err != nil {
-		return nil
-	}
-	const little = 16 << 20
-	if free := int64(st.Bavail) * st.Bsize; free > little && (st.Files == 0 || st.Ffree > 100) {
-		return nil
-	}
-	return fmt.Errorf("the file system of the cache %s is full; make room, for example with 'imagebuilder cache prune'",
-		strings.TrimSuffix(s.dir, "/"))
 }
 
 // Partial is the directory for files in the making that outlive a run, Logs that for
