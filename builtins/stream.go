@@ -9,6 +9,7 @@ import (
 	"go.starlark.net/starlark"
 
 	"imagebuilder/streams"
+	"imagebuilder/streams/site"
 )
 
 // stream_build(tree, streams=["images"], page=None, deltas=True, disk_deltas="safe",
@@ -58,7 +59,7 @@ func (b *Build) streamBuild(thread *starlark.Thread, fn *starlark.Builtin, args 
 	d.Off, d.MaxShare = !deltas, float64(worth)
 	opts.Page, opts.Safety = page.options, c.safety()
 	var sum streams.BuildSummary
-	err = c.do(func(ctx context.Context, t streams.Tree, signer *streams.Signer) (err error) {
+	err = c.do(func(ctx context.Context, t streams.Tree, signer *site.Signer) (err error) {
 		opts.Tree, opts.Signer = t, signer
 		sum, err = streams.Build(ctx, opts)
 		return err
@@ -116,7 +117,7 @@ func (b *Build) streamPrune(thread *starlark.Thread, fn *starlark.Builtin, args 
 		opts.Grace = streams.AtOnce
 	}
 	var sum streams.PruneSummary
-	err = c.do(func(ctx context.Context, t streams.Tree, signer *streams.Signer) (err error) {
+	err = c.do(func(ctx context.Context, t streams.Tree, signer *site.Signer) (err error) {
 		opts.Tree, opts.Signer = t, signer
 		sum, err = streams.Prune(ctx, opts)
 		return err
@@ -152,7 +153,7 @@ func (b *Build) streamVerify(thread *starlark.Thread, fn *starlark.Builtin, args
 	}
 	opts.Safety = c.safety()
 	var report streams.Report
-	err = c.do(func(ctx context.Context, t streams.Tree, signer *streams.Signer) (err error) {
+	err = c.do(func(ctx context.Context, t streams.Tree, signer *site.Signer) (err error) {
 		opts.Tree, opts.Signer = t, signer
 		report, err = streams.Verify(ctx, opts)
 		for _, f := range report.Faults {

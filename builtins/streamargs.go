@@ -17,6 +17,7 @@ import (
 	"imagebuilder/streams"
 	"imagebuilder/streams/catalog"
 	"imagebuilder/streams/page"
+	"imagebuilder/streams/site"
 )
 
 // A streamCall is one call of a word on an image server: the arguments that several of
@@ -97,7 +98,7 @@ func plainArg(v starlark.Value) any {
 }
 
 // do carries out work on the tree, or has it planned.
-func (c *streamCall) do(work func(context.Context, streams.Tree, *streams.Signer) error) error {
+func (c *streamCall) do(work func(context.Context, streams.Tree, *site.Signer) error) error {
 	if err := c.check(); err != nil {
 		return err
 	}
@@ -143,7 +144,7 @@ func (c *streamCall) safety() streams.Safety {
 }
 
 // signer returns what signs, nil if nothing is to be signed.
-func (c *streamCall) signer() (*streams.Signer, error) {
+func (c *streamCall) signer() (*site.Signer, error) {
 	if c.key == nil {
 		return nil, nil
 	}
@@ -157,7 +158,7 @@ func (c *streamCall) signer() (*streams.Signer, error) {
 			return nil, err
 		}
 	}
-	return streams.NewSigner(key, bytes.TrimRight(passphrase, "\r\n"), c.build.Clock)
+	return site.NewSigner(key, bytes.TrimRight(passphrase, "\r\n"), c.build.Clock)
 }
 
 // finish returns what a recipe gets of a run, with the trouble as text; if the call is

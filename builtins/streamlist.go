@@ -11,6 +11,7 @@ import (
 	"go.starlark.net/starlark"
 
 	"imagebuilder/streams"
+	"imagebuilder/streams/site"
 )
 
 // stream_list(tree, streams=[], stream_version="v1", natural_order=False) returns the
@@ -27,7 +28,7 @@ func (b *Build) streamList(thread *starlark.Thread, fn *starlark.Builtin, args s
 		return nil, err
 	}
 	var images []streams.Image
-	err = c.do(func(ctx context.Context, t streams.Tree, _ *streams.Signer) (err error) {
+	err = c.do(func(ctx context.Context, t streams.Tree, _ *site.Signer) (err error) {
 		images, err = streams.List(ctx, streams.ListOptions{Tree: t})
 		return err
 	})
@@ -87,7 +88,7 @@ func (b *Build) streamAdd(thread *starlark.Thread, fn *starlark.Builtin, args st
 	}
 	c.names = stringList{stream}
 	var added streams.Added
-	err = c.do(func(ctx context.Context, t streams.Tree, _ *streams.Signer) (err error) {
+	err = c.do(func(ctx context.Context, t streams.Tree, _ *site.Signer) (err error) {
 		opts.Tree = t
 		for _, f := range files {
 			opts.Files = append(opts.Files, f.path)

@@ -7,13 +7,14 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path"
 	"path/filepath"
 	"strings"
 
 	"golang.org/x/sys/unix"
 
+	"imagebuilder/builtins/dirfd"
 	"imagebuilder/streams/catalog"
+	"imagebuilder/streams/site"
 )
 
 // AddOptions say what Add puts into the tree. What is empty of Name and Version is
@@ -86,8 +87,7 @@ type adder struct {
 	sources []source
 	unified *source
 	meta    *metadata
-	name    catalog.Name
-	version string
+	place   catalog.Place
 }
 
 // A source is a file to add.
@@ -114,7 +114,7 @@ func (a *adder) collect(ctx context.Context) error {
 		}
 		for _, name := range names {
 			if err := a.collectFile(ctx, name); err != nil {
-				return fmt.Errorf("%s: %w", name, cause(err))
+				return fmt.Errorf("%s: %w", name, dirfd.Cause(err))
 			}
 		}
 	}
@@ -232,84 +232,77 @@ func (s *source) recognize(ctx context.Context) error {
 
 // identify decides which product and version the image is.
 func (a *adder) identify() error {
-	var err error
-	if a.name, err = a.meta.name(a.opts.Name); err != nil {
+	name, err := a.meta.name(a.opts.Name)
+	if err != nil {
 		return err
 	}
-	if a.version = a.opts.Version; a.version == "" {
-		a.version = a.meta.version(a.clock())
+	version := a.opts.Version
+	if version == "" {
+		version = a.meta.version(a.clock())
 	}
+	a.place = name.In(a.Streams[0]).Of(version)
 	return nil
 }
 
 // add makes the version under a hidden name, looks whether it is new and, if so,
 // gives it its own.
 func (a *adder) add(ctx context.Context) (Added, error) {
-	stream := a.Streams[0]
-	dir := a.name.Dir(stream)
-	hidden, err := a.makeHidden(dir)
+	hidden, err := a.makeHidden()
 	if err != nil {
 		return Added{}, err
 	}
 	v, err := a.fill(ctx, hidden)
 	if err == nil {
 		var twin *Added
-		if twin, err = a.twin(ctx, dir, v); twin != nil {
-			return *twin, a.site.removeAll(hidden)
+		if twin, err = a.twin(ctx, v); twin != nil {
+			return *twin, a.files.RemoveAll(hidden.Path())
 		}
 	}
 	if err == nil {
-		err = a.reveal(dir, hidden)
+		err = a.reveal(hidden)
 	}
 	if err != nil {
-		return Added{}, errors.Join(err, a.site.removeAll(hidden))
+		return Added{}, errors.Join(err, a.files.RemoveAll(hidden.Path()))
 	}
-	return Added{
-		Path: path.Join(dir, a.version), Product: a.name.ID(), Version: a.version, Fingerprints: v.prints(),
-	}, nil
+	return addedAt(a.place, v.prints(), false), nil
+}
+
+// addedAt says where an image is.
+func addedAt(place catalog.Place, prints []string, existed bool) Added {
+	return Added{place.Path(), place.Product.ID(), place.Version, prints, existed}
 }
 
 // makeHidden makes the directory in which the version is put together.
-func (a *adder) makeHidden(dir string) (string, error) {
+func (a *adder) makeHidden() (catalog.Place, error) {
 	for i := 1; ; i++ {
-		hidden := path.Join(dir, fmt.Sprintf(".%s.add-%d", a.version, i))
-		if err := a.site.mkdirAll(dir); err != nil {
-			return "", err
+		hidden := a.place.Of(fmt.Sprintf(".%s.add-%d", a.place.Version, i))
+		if err := a.files.MkdirAll(a.place.Of("").Path(), site.DirMode); err != nil {
+			return hidden, err
 		}
-		err := a.site.mkdir(hidden)
+		err := a.files.Mkdir(hidden.Path(), site.DirMode)
 		switch {
 		case err == nil:
 			return hidden, nil
 		case i < 1000 && (errors.Is(err, fs.ErrExist) || errors.Is(err, fs.ErrNotExist)):
 			// Somebody else adds, or a prune has swept the empty directory away.
 		default:
-			return "", err
+			return hidden, err
 		}
 	}
 }
 
 // reveal gives the version its name. If it was not asked for, a later one will do.
-func (a *adder) reveal(dir, hidden string) error {
+func (a *adder) reveal(hidden catalog.Place) error {
 	for {
-		err := a.site.renameNew(hidden, path.Join(dir, a.version))
+		err := a.files.RenameNew(hidden.Path(), a.place.Path())
 		if err == nil {
-			return a.syncUp(dir)
+			return a.files.SyncUp(a.place.Of("").Path())
 		}
 		if !errors.Is(err, fs.ErrExist) || a.opts.Version != "" {
 			return err
 		}
-		if a.version, err = later(a.version); err != nil {
+		if a.place.Version, err = later(a.place.Version); err != nil {
 			return err
 		}
-	}
-}
-
-// syncUp makes a directory and those above it durable.
-func (a *adder) syncUp(dir string) error {
-	for {
-		if err := a.site.sync(dir); err != nil || dir == "." {
-			return err
-		}
-		dir = path.Dir(dir)
 	}
 }

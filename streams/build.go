@@ -2,18 +2,18 @@ package streams
 
 import (
 	"context"
-	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
-	"path"
 
 	"golang.org/x/sys/unix"
 
+	"imagebuilder/builtins/digest"
 	"imagebuilder/streams/catalog"
 	"imagebuilder/streams/page"
+	"imagebuilder/streams/site"
 )
 
 // BuildOptions say what Build publishes, and from what.
@@ -22,7 +22,7 @@ type BuildOptions struct {
 	Upstream bool // list what the old tool lists, no more: see below
 	Deltas   DeltaOptions
 	Page     *page.Options // of the web page; nil: none is made
-	Signer   *Signer       // signs the index and the catalogs; nil: nothing is signed
+	Signer   *site.Signer  // signs the index and the catalogs; nil: nothing is signed
 	DryRun   bool          // only say what would be done
 	Safety
 }
@@ -53,25 +53,25 @@ func Build(ctx context.Context, opts BuildOptions) (BuildSummary, error) {
 		return BuildSummary{}, err
 	}
 	defer w.close()
-	l, err := w.lockFor(opts.DryRun)
+	l, err := w.files.Lock(opts.DryRun, w.clock)
 	if err != nil {
 		return BuildSummary{}, err
 	}
-	defer l.close()
+	defer l.Close()
 	b := newBuilder(w, l, opts)
 	err = b.run(ctx)
 	b.sum.Streams = len(w.Streams)
 	return b.sum, err
 }
 
-func newBuilder(w *work, l *lock, opts BuildOptions) *builder {
+func newBuilder(w *work, l *site.Lock, opts BuildOptions) *builder {
 	b := &builder{
-		work: w, opts: opts, start: l.start, leaving: w.readLeaving(), record: w.readRecord(),
-		xdelta: newXdelta(w.site, opts.Deltas.Memory), before: make(map[string]bool),
+		work: w, opts: opts, start: l.Start, leaving: readLeaving(w.files), record: w.readRecord(),
+		xdelta: newXdelta(w.files, opts.Deltas.Memory), before: make(map[catalog.Place]bool),
 	}
-	for _, names := range b.record.Withheld {
-		for _, name := range names {
-			b.before[name] = true
+	for _, places := range b.record.Withheld {
+		for _, place := range places {
+			b.before[place] = true
 		}
 	}
 	return b
@@ -88,11 +88,11 @@ type builder struct {
 	streams []*streamBuild
 	sum     BuildSummary
 
-	suspect  map[string]FaultKind // paths of files that a verification found wrong
-	noXdelta *deltaResult         // the first delta that was missed because there is no xdelta3
-	withheld withheld             // root file systems of images that are published elsewhere
-	before   map[string]bool      // paths of the versions that the last build withheld
-	owners   map[string]string    // alias and architecture to product
+	suspect  map[string]FaultKind   // paths of files that a verification found wrong
+	noXdelta *deltaResult           // the first delta that was missed because there is no xdelta3
+	withheld withheld               // root file systems of images that are published elsewhere
+	before   map[catalog.Place]bool // versions that the last build withheld
+	owners   map[string]string      // alias and architecture to product
 }
 
 // A streamBuild is what is known of one stream in a run.
@@ -102,8 +102,8 @@ type streamBuild struct {
 	found    *scan
 	listing  listing // of the catalog as it is
 	products []published
-	withheld []string // paths of the versions of which nothing is listed
-	refused  bool     // its catalog stays as it is
+	withheld []catalog.Place // the versions of which nothing is listed
+	refused  bool            // its catalog stays as it is
 }
 
 // A published is a product with the versions of it that are listed.
@@ -149,14 +149,11 @@ func (b *builder) scan(ctx context.Context, name string) (*streamBuild, error) {
 	s := &streamBuild{name: name}
 	s.known = b.readCache(name, b.opts.Upstream)
 	sc := &scanner{
-		site: b.site, stream: name, upstream: b.opts.Upstream, workers: b.Workers, start: b.start,
-		leaving: make(map[string]bool), known: make(map[catalog.Name]*product),
-	}
-	for path := range b.leaving {
-		sc.leaving[path] = true
+		files: b.files, stream: name, upstream: b.opts.Upstream, workers: b.Workers, start: b.start,
+		leaving: b.leaving, known: make(map[catalog.Name]*product),
 	}
 	for _, p := range s.known.products {
-		sc.known[p.name] = p
+		sc.known[p.place.Product] = p
 	}
 	var err error
 	s.found, err = sc.scan(ctx)
@@ -212,16 +209,16 @@ func (b *builder) optionsID() string {
 	if err != nil {
 		panic("internal error: " + err.Error()) // only numbers and strings
 	}
-	return digest(sha256.Sum256(data)).String()
+	return digest.Sum(data).String()
 }
 
 func (b *builder) stampText(name string) string {
-	st, err := b.site.stat(name)
+	st, err := b.files.Lstat(name)
 	if err != nil {
 		return ""
 	}
-	s := stampOf(&st)
-	return fmt.Sprint(s.size, s.mtime, s.ino)
+	s := site.StampOf(&st)
+	return fmt.Sprint(s.Size, s.Mtime, s.Ino)
 }
 
 // stay ends a build that has nothing to do. It says again what is wrong.
@@ -267,9 +264,9 @@ func (b *builder) saveRecord() error {
 	r.Withheld = maps.Clone(b.record.Withheld) // a prune of the other streams still needs theirs
 	r.Damaged = maps.Clone(b.record.Damaged)
 	if r.Withheld == nil {
-		r.Withheld = make(map[string][]string)
+		r.Withheld = make(map[string][]catalog.Place)
 	}
-	names := []string{path.Join(b.metaDir(), indexName)}
+	names := []string{b.catalogs.indexPath()}
 	for _, s := range b.streams {
 		if s.refused {
 			r.Clean = false
@@ -280,7 +277,7 @@ func (b *builder) saveRecord() error {
 			r.Withheld[s.name] = s.withheld
 		}
 		delete(r.Damaged, s.name)
-		names = append(names, b.catalogPath(s.name))
+		names = append(names, b.catalogs.path(s.name))
 	}
 	if b.opts.Page != nil {
 		for _, name := range append([]string{page.HTML}, page.Assets...) {
@@ -288,24 +285,24 @@ func (b *builder) saveRecord() error {
 		}
 	}
 	for _, name := range names {
-		for _, suffix := range []string{"", gzipSuffix, signatureSuffix} {
+		for _, suffix := range []string{"", site.GzipSuffix, site.SignatureSuffix} {
 			r.Files[name+suffix] = b.stampText(name + suffix)
 		}
 	}
-	return b.site.writeState(b.recordPath(), r)
+	return b.files.WriteState(b.recordPath(), r)
 }
 
 // readListings finds out what the catalogs list. If they are what the last build
 // made of the cache, the cache tells.
 func (b *builder) readListings() {
 	for _, s := range b.streams {
-		name := b.catalogPath(s.name)
+		name := b.catalogs.path(s.name)
 		if b.record.Caches[s.name] == s.known.id.String() && b.record.Files[name] == b.stampText(name) {
 			s.listing = b.listingOf(s)
 			continue
 		}
 		var err error
-		if s.listing, err = b.readListing(s.name); err != nil {
+		if s.listing, err = b.catalogs.listing(s.name); err != nil {
 			b.warn("Catalog cannot be read and is made anew", "path", b.full(name), "error", err)
 		}
 	}
@@ -317,8 +314,8 @@ func (b *builder) listingOf(s *streamBuild) listing {
 	l := make(listing)
 	for _, p := range s.known.products {
 		for _, v := range p.listed() {
-			if !b.before[path.Join(p.name.Dir(s.name), v.name)] {
-				l.add(p.name, v.name)
+			if place := p.place.Of(v.name); !b.before[place] {
+				l.add(place)
 			}
 		}
 	}

@@ -13,6 +13,7 @@ import (
 
 	"imagebuilder/streams"
 	"imagebuilder/streams/imagetree"
+	"imagebuilder/streams/site"
 )
 
 var update = flag.Bool("update", false, "rewrite golden files")
@@ -359,16 +360,16 @@ func TestBuildLocked(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = f.tryBuild(noDeltas)
-	if !errors.Is(err, streams.ErrLocked) || !strings.Contains(err.Error(), "process") {
+	if !errors.Is(err, site.ErrLocked) || !strings.Contains(err.Error(), "process") {
 		t.Errorf("build: %v", err)
 	}
-	if _, err := f.tryPrune(); !errors.Is(err, streams.ErrLocked) {
+	if _, err := f.tryPrune(); !errors.Is(err, site.ErrLocked) {
 		t.Errorf("prune: %v", err)
 	}
 	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_SH); err != nil {
 		t.Fatal(err)
 	}
-	if _, err = f.tryBuild(noDeltas); !errors.Is(err, streams.ErrLocked) || strings.Contains(err.Error(), "process") {
+	if _, err = f.tryBuild(noDeltas); !errors.Is(err, site.ErrLocked) || strings.Contains(err.Error(), "process") {
 		t.Errorf("a reader has it, not the process that built before: %v", err)
 	}
 }

@@ -4,24 +4,22 @@ import (
 	"bufio"
 	"context"
 	"errors"
-	"io/fs"
-	"path"
 	"slices"
 	"time"
 
+	"imagebuilder/builtins/dirfd"
 	"imagebuilder/streams/catalog"
 	"imagebuilder/streams/page"
+	"imagebuilder/streams/site"
 )
-
-const indexName = "index.json"
 
 // publish makes the catalogs and the index and puts them into place.
 func (b *builder) publish(ctx context.Context) (err error) {
-	pub, err := newPublication(b.site, b.metaDir())
+	pub, err := site.NewPublication(b.files, b.catalogs.dir())
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, pub.discard()) }()
+	defer func() { err = errors.Join(err, pub.Discard()) }()
 	index := b.oldIndex()
 	entries := make(map[string]catalog.Entry)
 	b.owners = make(map[string]string)
@@ -52,7 +50,7 @@ func (b *builder) publish(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	b.sum.Published, err = pub.commit(ctx)
+	b.sum.Published, err = pub.Commit(ctx)
 	if err != nil {
 		return err
 	}
@@ -71,23 +69,23 @@ func (s *streamBuild) ids() []string {
 	}
 	ids := make([]string, len(s.products))
 	for i, p := range s.products {
-		ids[i] = p.name.ID()
+		ids[i] = p.place.Product.ID()
 	}
 	return ids
 }
 
 // stageCatalog stages a stream's catalog with what goes with it.
-func (b *builder) stageCatalog(pub *publication, s *streamBuild) (changed bool, err error) {
-	a := &assembler{stream: s.name, upstream: b.opts.Upstream, disks: b.opts.Deltas.Disks, withheld: b.withheld}
-	r := &settingsReader{site: b.site, stream: s.name, upstream: b.opts.Upstream}
-	return b.stageAll(pub, s.name+".json", b.opts.Signer, func(out *bufio.Writer) error {
+func (b *builder) stageCatalog(pub *site.Publication, s *streamBuild) (changed bool, err error) {
+	a := &assembler{upstream: b.opts.Upstream, disks: b.opts.Deltas.Disks, withheld: b.withheld}
+	r := &settingsReader{files: b.files, upstream: b.opts.Upstream}
+	return pub.Stage(s.name+".json", b.opts.Signer, func(out *bufio.Writer) error {
 		w := catalog.NewWriter(out, s.name)
 		for _, p := range s.products {
 			settings, troubles := r.read(p.product, b.ordered(p.product.versions))
 			b.tell(troubles)
 			c := a.product(p.product, p.versions, settings)
 			b.warnAliases(s.name, c)
-			if err := w.Product(p.name.ID(), c); err != nil {
+			if err := w.Product(p.place.Product.ID(), c); err != nil {
 				return err
 			}
 		}
@@ -104,51 +102,20 @@ func (b *builder) tell(troubles []trouble) {
 	}
 }
 
-// stageAll stages a file, its compressed form and its signature.
-func (w *work) stageAll(pub *publication, name string, signer *Signer, fill func(*bufio.Writer) error) (bool, error) {
-	changed, err := pub.stage(name, fill)
-	if err == nil {
-		err = pub.stageGzip(name)
-	}
-	if err == nil {
-		err = pub.stageSignature(name, signer)
-	}
-	return changed, err
-}
-
 // stageIndex stages the index. It comes last: what it lists is there before it.
-func (w *work) stageIndex(pub *publication, entries map[string]catalog.Entry, signer *Signer) error {
+func (w *work) stageIndex(pub *site.Publication, entries map[string]catalog.Entry, signer *site.Signer) error {
 	index := catalog.Index{Format: catalog.FormatIndex, Entries: entries}
-	_, err := w.stageAll(pub, indexName, signer, func(out *bufio.Writer) error { return index.Write(out) })
+	_, err := pub.Stage(indexName, signer, func(out *bufio.Writer) error { return index.Write(out) })
 	return err
 }
 
 // oldIndex returns the index as it is, without entries if it cannot be read.
 func (w *work) oldIndex() *catalog.Index {
-	index, err := w.readIndex()
+	index, err := w.catalogs.index()
 	if err != nil {
-		w.warn("Index cannot be read and is made anew", "path", w.full(w.indexPath()), "error", cause(err))
+		w.warn("Index cannot be read and is made anew", "path", w.full(w.catalogs.indexPath()), "error", dirfd.Cause(err))
 	}
 	return index
-}
-
-func (w *work) indexPath() string { return path.Join(w.metaDir(), indexName) }
-
-// readIndex returns the index as it is, without entries if there is none.
-func (w *work) readIndex() (*catalog.Index, error) {
-	f, err := w.site.open(w.indexPath())
-	if errors.Is(err, fs.ErrNotExist) {
-		return new(catalog.Index), nil
-	}
-	if err != nil {
-		return new(catalog.Index), err
-	}
-	defer f.Close()
-	index, err := catalog.ReadIndex(f)
-	if err != nil {
-		return new(catalog.Index), pathError("read", w.indexPath(), err)
-	}
-	return index, nil
 }
 
 // entry returns the index's entry of a stream. Its time changes only with what the
@@ -156,7 +123,7 @@ func (w *work) readIndex() (*catalog.Index, error) {
 func (w *work) entry(stream string, old catalog.Entry, changed bool, ids []string) catalog.Entry {
 	e := catalog.Entry{
 		Datatype: catalog.Datatype,
-		Path:     w.catalogPath(stream),
+		Path:     w.catalogs.path(stream),
 		Format:   catalog.FormatProducts,
 		Updated:  old.Updated,
 		Products: ids,
@@ -191,17 +158,17 @@ func (b *builder) preview() error {
 		for _, p := range s.found.products {
 			b.foresee(p)
 			for _, v := range p.versions {
-				now.add(p.name, v.name)
+				now.add(p.place.Of(v.name))
 				if v.verdict == unjudged && v.isComplete(b.opts.Upstream) {
 					b.sum.Added++
-					b.info("Version would be read", "streamName", s.name, "product", p.name.ID(), "version", v.name)
+					b.info("Version would be read", "streamName", s.name, "product", p.place.Product.ID(), "version", v.name)
 				}
 			}
 		}
-		gone := s.listing.without(now)
+		gone := s.listing.without(now, s.name)
 		b.sum.Dropped += len(gone)
 		for _, g := range gone {
-			b.warn("Version would be dropped from catalog", "path", b.full(g.dir(s.name)))
+			b.warn("Version would be dropped from catalog", "path", b.full(g.Path()))
 		}
 	}
 	return nil

@@ -8,7 +8,9 @@ import (
 	"errors"
 	"io"
 
+	"imagebuilder/builtins/digest"
 	"imagebuilder/streams/catalog"
+	"imagebuilder/streams/site"
 )
 
 // The side cache of a stream remembers what was found in it: stamps, hashes and
@@ -23,7 +25,7 @@ const cacheMagic = "imagebuilder streams cache 1\n"
 var errCache = errors.New("not a cache")
 
 // A cacheID tells one state of a cache from any other.
-type cacheID = digest
+type cacheID = digest.Digest
 
 // A cache is what is remembered of a stream.
 type cache struct {
@@ -56,9 +58,9 @@ type encoder struct {
 	buf [binary.MaxVarintLen64]byte
 }
 
-func (e *encoder) uint(n uint64)   { e.w.Write(binary.AppendUvarint(e.buf[:0], n)) }
-func (e *encoder) int(n int64)     { e.w.Write(binary.AppendVarint(e.buf[:0], n)) }
-func (e *encoder) digest(d digest) { e.w.Write(d[:]) }
+func (e *encoder) uint(n uint64)          { e.w.Write(binary.AppendUvarint(e.buf[:0], n)) }
+func (e *encoder) int(n int64)            { e.w.Write(binary.AppendVarint(e.buf[:0], n)) }
+func (e *encoder) digest(d digest.Digest) { e.w.Write(d[:]) }
 
 func (e *encoder) text(s string) {
 	e.uint(uint64(len(s)))
@@ -73,10 +75,10 @@ func (e *encoder) bool(b bool) {
 	e.uint(n)
 }
 
-func (e *encoder) stamp(s stamp) {
-	e.int(s.size)
-	e.int(s.mtime)
-	e.uint(s.ino)
+func (e *encoder) stamp(s site.Stamp) {
+	e.int(s.Size)
+	e.int(s.Mtime)
+	e.uint(s.Ino)
 }
 
 // counts come first, so that the reader can make room for everything at once.
@@ -98,7 +100,7 @@ func (e *encoder) counts(products []*product) {
 type counts struct{ versions, files, decisions int }
 
 func (e *encoder) product(p *product) {
-	e.text(p.name.ID())
+	e.text(p.place.Product.ID())
 	e.uint(uint64(len(p.levels)))
 	for _, l := range p.levels {
 		e.text(l.path)
@@ -147,9 +149,9 @@ func (e *encoder) file(f *file) {
 	}
 }
 
-// decodeCache reads a cache. Its strings and slices share a few large blocks of
+// decodeCache reads the cache of a stream. Its strings and slices share a few large blocks of
 // memory, since a large tree has hundreds of thousands of files.
-func decodeCache(data []byte) (*cache, error) {
+func decodeCache(data []byte, stream string) (*cache, error) {
 	body := len(data) - sha256.Size
 	if body < 0 {
 		return nil, errCache
@@ -158,7 +160,7 @@ func decodeCache(data []byte) (*cache, error) {
 	if !bytes.Equal(c.id[:], data[body:]) {
 		return nil, errCache
 	}
-	d := &decoder{rest: data[:body], names: map[string]string{}}
+	d := &decoder{stream: stream, rest: data[:body], names: map[string]string{}}
 	if d.text() != cacheMagic {
 		return nil, errCache
 	}
@@ -173,14 +175,15 @@ func decodeCache(data []byte) (*cache, error) {
 // A decoder takes the parts off the front. After a fault it is bad for good and
 // gives zero values.
 type decoder struct {
-	rest  []byte
-	bad   bool
-	names map[string]string // each name is kept once
+	stream string
+	rest   []byte
+	bad    bool
+	names  map[string]string // each name is kept once
 
 	files     []file
 	versions  []version
 	decisions []decision
-	joints    [][2]digest
+	joints    [][2]digest.Digest
 }
 
 func (d *decoder) fail() { d.bad, d.rest = true, nil }
@@ -236,14 +239,14 @@ func (d *decoder) text() string {
 	return s
 }
 
-func (d *decoder) digest() (sum digest) {
+func (d *decoder) digest() (sum digest.Digest) {
 	copy(sum[:], d.bytes(len(sum)))
 	return sum
 }
 
 func (d *decoder) bool() bool { return d.uint() == 1 }
 
-func (d *decoder) stamp() stamp { return stamp{d.int(), d.int(), d.uint()} }
+func (d *decoder) stamp() site.Stamp { return site.Stamp{Size: d.int(), Mtime: d.int(), Ino: d.uint()} }
 
 func (d *decoder) products() []*product {
 	products := make([]*product, 0, d.count())
@@ -258,10 +261,11 @@ func (d *decoder) products() []*product {
 
 func (d *decoder) product() *product {
 	p := new(product)
-	var err error
-	if p.name, err = catalog.ParseName(d.text()); err != nil {
+	name, err := catalog.ParseName(d.text())
+	if err != nil {
 		d.fail()
 	}
+	p.place = name.In(d.stream)
 	p.levels = make([]level, d.count())
 	for i := range p.levels {
 		p.levels[i] = level{d.text(), d.stamp(), d.bool()}
@@ -296,7 +300,7 @@ func (d *decoder) file(f *file) {
 	}
 	if d.bool() {
 		if len(d.joints) == 0 {
-			d.joints = make([][2]digest, 1024)
+			d.joints = make([][2]digest.Digest, 1024)
 		}
 		f.joint = &d.joints[0]
 		d.joints = d.joints[1:]

@@ -3,7 +3,6 @@ package streams
 import (
 	"errors"
 	"fmt"
-	"path"
 	"slices"
 	"strings"
 
@@ -16,7 +15,7 @@ func (b *builder) choose() {
 	seen := make(uniqueness)
 	b.withheld = make(withheld)
 	for _, s := range b.streams {
-		s.withheld = []string{}
+		s.withheld = []catalog.Place{}
 		for _, p := range s.found.products {
 			if p.hasComplete() {
 				s.products = append(s.products, b.published(s, p, seen))
@@ -30,17 +29,17 @@ func (b *builder) choose() {
 func (b *builder) published(s *streamBuild, p *product, seen uniqueness) published {
 	entry := published{product: p}
 	for _, v := range b.ordered(p.listed()) {
-		name := path.Join(p.name.Dir(s.name), v.name)
-		twins := seen.withhold(name, v)
+		place := p.place.Of(v.name)
+		twins := seen.withhold(place, v)
 		for f, twin := range twins {
-			b.duplicate(path.Join(name, f.name), twin)
+			b.duplicate(place.File(f.name), twin)
 			b.withheld.add(v, f)
 		}
 		if len(twins) == v.images() {
-			s.withheld = append(s.withheld, name)
+			s.withheld = append(s.withheld, place)
 			continue
 		}
-		if b.before[name] && !s.listing[p.name][v.name] {
+		if b.before[place] && !s.listing.has(place) {
 			j := &job{builder: b, stream: s, product: p}
 			j.added(v)
 			j.flush()
@@ -52,10 +51,10 @@ func (b *builder) published(s *streamBuild, p *product, seen uniqueness) publish
 	return entry
 }
 
-func (b *builder) duplicate(name, twin string) {
+func (b *builder) duplicate(name string, twin catalog.Place) {
 	b.sum.Duplicates++
 	b.sum.unclean = true
-	b.warn("Image is published already", "path", b.full(name), "version", b.full(twin))
+	b.warn("Image is published already", "path", b.full(name), "version", b.full(twin.Path()))
 }
 
 func (p *product) hasComplete() bool {
@@ -73,18 +72,15 @@ func (p *product) hasComplete() bool {
 // other streams are none the worse for it; if there is none, there is nothing to do.
 func (b *builder) checkDrops() (refused error, goOn bool) {
 	for _, s := range b.streams {
-		dropped := s.listing.without(s.lists())
-		dropped = slices.DeleteFunc(dropped, func(g listed) bool {
-			_, leaves := b.leaving[g.dir(s.name)]
-			return leaves // a prune has decided so, and was killed before it could say it
-		})
+		dropped := s.listing.without(s.lists(), s.name)
+		dropped = slices.DeleteFunc(dropped, b.leaving.has) // a prune has decided so, and was killed before it could say it
 		gone := 0
 		onDisk := s.onDisk()
-		for _, g := range dropped {
-			if !onDisk[g.product][g.version] {
+		for _, place := range dropped {
+			if !onDisk.has(place) {
 				gone++
 			}
-			b.warn("Dropping stale product version from catalog", "path", b.full(g.dir(s.name)))
+			b.warn("Dropping stale product version from catalog", "path", b.full(place.Path()))
 		}
 		if err := b.opts.Safety.check("drop", gone, s.listing.count(), s.name); err != nil {
 			s.refused = true
@@ -102,7 +98,7 @@ func (s *streamBuild) lists() listing {
 	l := make(listing)
 	for _, p := range s.products {
 		for _, v := range p.versions {
-			l.add(p.name, v.name)
+			l.add(p.place.Of(v.name))
 		}
 	}
 	return l
@@ -113,7 +109,7 @@ func (s *streamBuild) onDisk() listing {
 	l := make(listing)
 	for _, p := range s.found.products {
 		for _, v := range p.versions {
-			l.add(p.name, v.name)
+			l.add(p.place.Of(v.name))
 		}
 	}
 	return l
@@ -140,7 +136,7 @@ func (b *builder) warnAliases(stream string, c *catalog.Product) {
 	if len(c.Versions) == 0 {
 		return
 	}
-	own := c.Name().Dir(stream)
+	own := c.Name().In(stream).Path()
 	for alias := range strings.SplitSeq(c.Aliases, ",") {
 		key := alias + "/" + c.Arch
 		if owner, taken := b.owners[key]; taken {

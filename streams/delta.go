@@ -6,9 +6,11 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
-	"path"
 	"slices"
 	"strings"
+
+	"imagebuilder/builtins/digest"
+	"imagebuilder/streams/catalog"
 )
 
 // DiskDeltas says for which versions deltas of VM disks are listed. Incus applies
@@ -44,12 +46,11 @@ func (o DeltaOptions) maxShare() float64 { return cmp.Or(o.MaxShare, 0.8) }
 
 // A wish is a delta that should be there.
 type wish struct {
-	product      string // id
-	dir          string // of the product
-	name         string // of the delta file
-	item         string // of the file it makes, and of the one it is made from
+	place        catalog.Place // of the product
+	name         string        // of the delta file
+	item         string        // of the file it makes, and of the one it is made from
 	target, base *version
-	signed       *digest // what signed checksums say the delta file is; nil: nothing
+	signed       *digest.Digest // what signed checksums say the delta file is; nil: nothing
 }
 
 func (w wish) from() *file { return w.base.find(w.item) }
@@ -57,18 +58,17 @@ func (w wish) to() *file   { return w.target.find(w.item) }
 func (w wish) file() *file { return w.target.find(w.name) }
 
 // agrees tells whether a delta file of this hash can be there beside the checksums.
-func (w wish) agrees(sum digest) bool { return w.signed == nil || *w.signed == sum }
+func (w wish) agrees(sum digest.Digest) bool { return w.signed == nil || *w.signed == sum }
 
-func (w wish) fromPath() string { return path.Join(w.dir, w.base.name, w.item) }
-func (w wish) toPath() string   { return path.Join(w.dir, w.target.name, w.item) }
-func (w wish) filePath() string { return path.Join(w.dir, w.target.name, w.name) }
+func (w wish) fromPath() string { return w.place.Of(w.base.name).File(w.item) }
+func (w wish) toPath() string   { return w.place.Of(w.target.name).File(w.item) }
+func (w wish) filePath() string { return w.place.Of(w.target.name).File(w.name) }
 
 // wishes returns the deltas of a product: each version's root file systems from
 // those of the version just before it, if they have the same name there. Clients
 // fail on a second delta for the same file, so there is never more than one.
-func wishes(stream string, p *product, list []*version, disks DiskDeltas) []wish {
+func wishes(p *product, list []*version, disks DiskDeltas) []wish {
 	var all []wish
-	id, dir := p.name.ID(), p.name.Dir(stream)
 	for i := 1; i < len(list); i++ {
 		target, base := list[i], list[i-1]
 		for _, c := range []class{squashfs, diskQcow2} {
@@ -79,28 +79,28 @@ func wishes(stream string, p *product, list []*version, disks DiskDeltas) []wish
 			if c == diskQcow2 && (disks == DiskDeltasNever || disks == DiskDeltasSafe && base.first(squashfs) != nil) {
 				continue
 			}
-			all = append(all, wish{id, dir, deltaNameOf(to.name, base.name), to.name, target, base, nil})
+			all = append(all, wish{p.place, deltaNameOf(to.name, base.name), to.name, target, base, nil})
 		}
 	}
 	return all
 }
 
 // keptKey is the key of the decision to list a delta file: it was decoded.
-func (w wish) keptKey(delta *file) digest {
+func (w wish) keptKey(delta *file) digest.Digest {
 	h := sha256.New()
 	for _, f := range []*file{w.from(), w.to(), delta} {
 		h.Write(f.sum[:])
 	}
-	return sumOf(h)
+	return digest.Of(h)
 }
 
 // droppedKey is the key of the decision that a delta is not worth having.
-func (w wish) droppedKey(share float64) digest {
+func (w wish) droppedKey(share float64) digest.Digest {
 	h := sha256.New()
 	h.Write(w.from().sum[:])
 	h.Write(w.to().sum[:])
 	binary.Write(h, binary.BigEndian, math.Float64bits(share))
-	return sumOf(h)
+	return digest.Of(h)
 }
 
 // decided tells whether there is nothing to do about a wish, as far as is known.
@@ -130,7 +130,7 @@ type deltaResult struct {
 	wish
 	file *file // nil: there is none
 	kept bool
-	key  digest
+	key  digest.Digest
 	made bool // it was not there before
 	err  error
 }

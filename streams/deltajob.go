@@ -1,13 +1,11 @@
 package streams
 
 import (
-	"bufio"
 	"context"
-	"errors"
-	"io/fs"
 	"log/slog"
-	"path"
 	"time"
+
+	"imagebuilder/builtins/digest"
 
 	"golang.org/x/sync/errgroup"
 )
@@ -68,7 +66,7 @@ func (j *job) undecided() []wish {
 		v.pending = false
 	}
 	kept := j.retained(j.versions)
-	for _, w := range wishes(j.stream.name, j.product, j.versions, j.opts.Deltas.Disks) {
+	for _, w := range wishes(j.product, j.versions, j.opts.Deltas.Disks) {
 		if j.withheld.has(w.target, w.to()) {
 			continue
 		}
@@ -107,16 +105,16 @@ func (j *job) delta(r *deltaResult) {
 }
 
 func (r *deltaResult) attrs() []any {
-	return []any{"product", r.product, "version", r.target.name, "item", r.name, "deltaBase", r.base.name}
+	return []any{"product", r.place.Product.ID(), "version", r.target.name, "item", r.name, "deltaBase", r.base.name}
 }
 
 // sums enters deltas into the SHA256SUMS of their versions.
 func (j *job) sums(results []*deltaResult) {
-	edits := make(map[*version]map[string]digest)
+	edits := make(map[*version]map[string]digest.Digest)
 	for _, r := range results {
 		if r.kept {
 			if edits[r.target] == nil {
-				edits[r.target] = make(map[string]digest)
+				edits[r.target] = make(map[string]digest.Digest)
 			}
 			edits[r.target][r.name] = r.file.sum
 		}
@@ -126,63 +124,13 @@ func (j *job) sums(results []*deltaResult) {
 		if edits[v] == nil || f == nil {
 			continue
 		}
-		st, err := updateSums(j.site, j.path(v), edits[v])
+		st, err := updateSums(j.files, j.place(v), edits[v])
 		if err != nil {
 			j.sum.Failed++
 			j.log(slog.LevelError, "Failed to update checksums file",
-				"product", j.product.name.ID(), "version", v.name, "error", err)
+				"product", j.product.place.Product.ID(), "version", v.name, "error", err)
 			continue
 		}
 		f.stamp, f.settled = st, true // it says the same of all but the deltas
 	}
-}
-
-// updateSums enters the hashes of deltas into the SHA256SUMS of a version, removing
-// those that are zero, and returns the stamp of what is there then. One that is
-// signed stays as it is.
-func updateSums(s *site, dir string, edits map[string]digest) (stamp, error) {
-	name := path.Join(dir, sumsName)
-	data, err := s.readFile(name)
-	if err != nil {
-		return stamp{}, err
-	}
-	edited := editSums(data, edits)
-	if string(edited) != string(data) && !s.signed(name) {
-		err = s.replace(name, func(w *bufio.Writer) error { _, err := w.Write(edited); return err })
-	}
-	if err != nil {
-		return stamp{}, err
-	}
-	st, err := s.stat(name)
-	return stampOf(&st), err
-}
-
-// signedSum returns what the SHA256SUMS of a version say of a file, nil if they say
-// nothing or nobody has signed them, so that they can be changed.
-func (s *site) signedSum(dir, name string) (*digest, error) {
-	sums := path.Join(dir, sumsName)
-	if !s.signed(sums) {
-		return nil, nil
-	}
-	data, err := s.readFile(sums)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	if sum, ok := parseSums(data)[name]; ok {
-		return &sum, nil
-	}
-	return nil, nil
-}
-
-// signed tells whether there is a detached signature beside a file.
-func (s *site) signed(name string) bool {
-	for _, suffix := range []string{".asc", ".gpg", ".sig"} {
-		if _, err := s.stat(name + suffix); err == nil {
-			return true
-		}
-	}
-	return false
 }

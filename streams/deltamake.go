@@ -4,7 +4,10 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
-	"path"
+
+	"imagebuilder/builtins/digest"
+	"imagebuilder/builtins/dirfd"
+	"imagebuilder/streams/site"
 )
 
 // errContradicts says that a delta cannot be listed although it may well be a good one.
@@ -15,14 +18,14 @@ var errContradicts = errors.New("it differs from its entry in " + sumsName + ", 
 // contradicts checksums which cannot be changed is not taken.
 func (x *xdelta) fulfil(ctx context.Context, w wish, share float64) *deltaResult {
 	r := &deltaResult{wish: w, file: w.file()}
-	if r.signed, r.err = x.site.signedSum(path.Join(w.dir, w.target.name), w.name); r.err != nil {
+	if r.signed, r.err = signedSum(x.files, w.place.Of(w.target.name), w.name); r.err != nil {
 		return r
 	}
 	if w = r.wish; r.file != nil && !w.agrees(r.file.sum) {
 		r.err = errContradicts
 		return r
 	}
-	limit := int64(share * float64(w.to().stamp.size))
+	limit := int64(share * float64(w.to().stamp.Size))
 	if r.file != nil {
 		r.err = x.check(ctx, w.fromPath(), w.filePath(), w.to().sum)
 	}
@@ -32,7 +35,7 @@ func (x *xdelta) fulfil(ctx context.Context, w wish, share float64) *deltaResult
 	}
 	switch {
 	case r.err != nil:
-	case r.file != nil && r.file.stamp.size <= limit:
+	case r.file != nil && r.file.stamp.Size <= limit:
 		r.kept, r.key = true, w.keptKey(r.file)
 	default:
 		r.key = w.droppedKey(share)
@@ -44,24 +47,24 @@ func (x *xdelta) fulfil(ctx context.Context, w wish, share float64) *deltaResult
 // is larger than limit, or not the one that was signed, it is removed again and the
 // result is nil.
 func (x *xdelta) make(ctx context.Context, w wish, limit int64) (f *file, err error) {
-	temp := tempName(w.filePath())
-	if err := x.site.remove(temp); err != nil {
+	temp := dirfd.TempName(w.filePath())
+	if err := x.files.Remove(temp); err != nil {
 		return nil, err
 	}
-	out, err := x.site.create(temp)
+	out, err := x.files.Create(temp, site.FileMode)
 	if err != nil {
 		return nil, err
 	}
 	defer func() {
-		err = errors.Join(err, out.close())
+		err = errors.Join(err, out.Close())
 		if f == nil {
-			err = errors.Join(err, x.site.remove(temp))
+			err = errors.Join(err, x.files.Remove(temp))
 		}
 	}()
-	if err := x.encode(ctx, w.fromPath(), w.toPath(), out.file); err != nil {
+	if err := x.encode(ctx, w.fromPath(), w.toPath(), out.File()); err != nil {
 		return nil, err
 	}
-	st, err := out.file.Stat()
+	st, err := out.File().Stat()
 	if err != nil || st.Size() > limit {
 		return nil, err
 	}
@@ -72,26 +75,25 @@ func (x *xdelta) make(ctx context.Context, w wish, limit int64) (f *file, err er
 }
 
 // finish makes a delta durable and visible.
-func (x *xdelta) finish(ctx context.Context, out *output, temp string, w wish) (*file, error) {
-	name := w.filePath()
-	if err := out.sync(); err != nil {
+func (x *xdelta) finish(ctx context.Context, out *dirfd.Writer, temp string, w wish) (*file, error) {
+	if err := out.Sync(); err != nil {
 		return nil, err
 	}
-	st, err := x.site.stat(temp)
+	st, err := x.files.Lstat(temp)
 	if err != nil {
 		return nil, err
 	}
 	// Nobody else writes it, so its time can be trusted although it is recent.
-	f := &file{name: path.Base(name), class: delta, stamp: stampOf(&st), settled: true, hashed: true}
+	f := &file{name: w.name, class: delta, stamp: site.StampOf(&st), settled: true, hashed: true}
 	h := sha256.New()
-	if err := hashFile(ctx, x.site, temp, f, h); err != nil {
+	if err := x.files.Hash(ctx, temp, f.stamp, h); err != nil {
 		return nil, err
 	}
-	if f.sum = sumOf(h); !w.agrees(f.sum) {
+	if f.sum = digest.Of(h); !w.agrees(f.sum) {
 		return nil, nil
 	}
-	if err := x.site.rename(temp, name); err != nil {
+	if err := x.files.Rename(temp, w.filePath()); err != nil {
 		return nil, err
 	}
-	return f, x.site.sync(path.Dir(name))
+	return f, x.files.Sync(w.place.Of(w.target.name).Path())
 }

@@ -3,8 +3,11 @@ package streams
 import (
 	"context"
 	"errors"
-	"path"
 	"slices"
+
+	"imagebuilder/builtins/digest"
+	"imagebuilder/streams/catalog"
+	"imagebuilder/streams/site"
 )
 
 // A judgement is what came of judging a version, besides its verdict.
@@ -15,7 +18,7 @@ type judgement struct {
 }
 
 // judge reads what it has to of a version and decides whether it can be listed.
-func judge(ctx context.Context, s *site, dir string, v *version, upstream bool) (j judgement) {
+func judge(ctx context.Context, files *site.Files, place catalog.Place, v *version, upstream bool) (j judgement) {
 	v.verdict, v.item, v.trouble = incomplete, "", ""
 	if !v.isComplete(upstream) {
 		return j
@@ -24,7 +27,7 @@ func judge(ctx context.Context, s *site, dir string, v *version, upstream bool) 
 		v.verdict, v.item, v.trouble = failed, sumsName, sumsName+" is not a regular file"
 		return j
 	}
-	sums, err := readSums(s, dir, v)
+	sums, err := readSums(files, place, v)
 	if err != nil {
 		v.verdict = unjudged
 		return judgement{err: err}
@@ -33,13 +36,13 @@ func judge(ctx context.Context, s *site, dir string, v *version, upstream bool) 
 		v.item, v.trouble = name, sumsName+" names a file that is not there"
 		return j
 	}
-	j.config, j.err = readConfig(s, dir, v)
+	j.config, j.err = readConfig(files, place, v)
 	if bad := (*configError)(nil); errors.As(j.err, &bad) {
 		v.verdict, v.trouble = failed, j.err.Error()
 		return judgement{}
 	}
 	if j.err == nil {
-		j.read, j.err = hashVersion(ctx, s, dir, v)
+		j.read, j.err = hashVersion(ctx, files, place, v)
 	}
 	if j.err != nil {
 		v.verdict = unjudged
@@ -66,11 +69,11 @@ func (v *version) isComplete(upstream bool) bool {
 }
 
 // readSums returns what SHA256SUMS says, nil if there is none.
-func readSums(s *site, dir string, v *version) (map[string]digest, error) {
+func readSums(files *site.Files, place catalog.Place, v *version) (map[string]digest.Digest, error) {
 	if v.find(sumsName) == nil {
 		return nil, nil
 	}
-	data, err := s.readFile(path.Join(dir, sumsName))
+	data, err := files.ReadSmall(place.File(sumsName))
 	if err != nil {
 		return nil, err
 	}
@@ -79,7 +82,7 @@ func readSums(s *site, dir string, v *version) (map[string]digest, error) {
 
 // missing returns an item that is in the sums but not in the version: the upload
 // is not finished.
-func (v *version) missing(sums map[string]digest, upstream bool) string {
+func (v *version) missing(sums map[string]digest.Digest, upstream bool) string {
 	for name := range sorted(sums) {
 		c := classify(name, upstream)
 		if c.isItem() && c != delta && v.find(name) == nil {
@@ -91,7 +94,7 @@ func (v *version) missing(sums map[string]digest, upstream bool) string {
 
 // mismatch returns an item that is not what the sums say. Deltas do not count: they
 // are made here after the sums, and each is checked by decoding it.
-func (v *version) mismatch(sums map[string]digest) string {
+func (v *version) mismatch(sums map[string]digest.Digest) string {
 	if sums == nil {
 		return ""
 	}
@@ -105,7 +108,7 @@ func (v *version) mismatch(sums map[string]digest) string {
 
 // doubtDeltas forgets what is known of deltas that the sums, which are others now,
 // contradict: either file may have to go by the other.
-func (v *version) doubtDeltas(sums map[string]digest) {
+func (v *version) doubtDeltas(sums map[string]digest.Digest) {
 	v.deltas = slices.DeleteFunc(slices.Clone(v.deltas), func(d decision) bool {
 		want, ok := sums[d.name]
 		f := v.find(d.name)
@@ -124,12 +127,12 @@ func (e *configError) Error() string { return e.name + ": " + e.err.Error() }
 func (e *configError) Unwrap() error { return e.err }
 
 // readConfig returns the configuration of a version, nil if it has none.
-func readConfig(s *site, dir string, v *version) (*config, error) {
+func readConfig(files *site.Files, place catalog.Place, v *version) (*config, error) {
 	for _, name := range []string{configName, configNameDoc} {
 		if v.find(name) == nil {
 			continue
 		}
-		data, err := s.readFile(path.Join(dir, name))
+		data, err := files.ReadSmall(place.File(name))
 		if err != nil {
 			return nil, err
 		}

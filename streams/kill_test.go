@@ -14,6 +14,7 @@ import (
 	"imagebuilder/streams"
 	"imagebuilder/streams/imagetree"
 	"imagebuilder/streams/page"
+	"imagebuilder/streams/site"
 )
 
 // TestKill kills builds and prunes at random moments. After each kill, what is
@@ -87,7 +88,7 @@ func (f *fixture) awaitLock() {
 	deadline := time.Now().Add(10 * time.Second)
 	for {
 		_, err := streams.Verify(context.Background(), streams.VerifyOptions{Tree: f.tree()})
-		if !errors.Is(err, streams.ErrLocked) {
+		if !errors.Is(err, site.ErrLocked) {
 			return
 		}
 		if time.Now().After(deadline) {

@@ -3,23 +3,75 @@ package streams
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io/fs"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"imagebuilder/streams/catalog"
+	"imagebuilder/streams/site"
 )
 
-// leaving is what has left the catalogs and still waits for its files to be removed, by
-// path. Clients go by an old catalog for an hour, and their downloads take time.
-type leaving map[string]departure
+// A removable is what the tool may remove by itself: a version, or a delta in one.
+// Whatever state and catalogs may say, nothing else is.
+type removable struct {
+	catalog.Place
+	Delta string // "": the version with all that is in it
+}
+
+// path returns where it is, from the root of the site.
+func (r removable) path() string {
+	if r.Delta == "" {
+		return r.Place.Path()
+	}
+	return r.Place.File(r.Delta)
+}
+
+// allowed tells whether it is what it has to be. A catalog can call any file a delta.
+func (r removable) allowed() bool {
+	if r.Version == "" || r.Place.Check() != nil {
+		return false
+	}
+	return r.Delta == "" || catalog.CheckFile(r.Delta) == nil && classify(r.Delta, false) == delta
+}
+
+// parseRemovable takes a path apart.
+func parseRemovable(name string) (removable, bool) {
+	r := removable{}
+	place, err := catalog.ParsePlace(name)
+	if err != nil || place.Version == "" {
+		i := strings.LastIndexByte(name, '/')
+		if i < 0 {
+			return r, false
+		}
+		if place, err = catalog.ParsePlace(name[:i]); err != nil {
+			return r, false
+		}
+		r.Delta = name[i+1:]
+		if r.Delta == "" {
+			return r, false
+		}
+	}
+	r.Place = place
+	return r, r.allowed()
+}
+
+// leaving is what has left the catalogs and still waits for its files to be removed.
+// Clients go by an old catalog for an hour, and their downloads take time.
+type leaving map[removable]departure
+
+// has tells whether a version is leaving.
+func (l leaving) has(p catalog.Place) bool {
+	_, ok := l[removable{Place: p}]
+	return ok
+}
 
 // A departure says when something left the catalogs, and what it was: another directory
 // under its name has nothing to do with it.
 type departure struct {
 	since time.Time
-	which string // as of site.identity; "": not known
+	which string // its identity; "": not known
 }
 
 // MarshalText writes the time and, after a blank, the identity.
@@ -38,45 +90,46 @@ func (d *departure) UnmarshalText(text []byte) error {
 	return d.since.UnmarshalText([]byte(since))
 }
 
-const leavingPath = stateDir + "/leaving.json"
+const leavingPath = site.StateDir + "/leaving.json"
 
 // readLeaving returns what is leaving. What is gone already, or was replaced, is not.
-func (w *work) readLeaving() leaving {
+func readLeaving(files *site.Files) leaving {
+	var state map[string]departure
+	json.Unmarshal(files.ReadState(leavingPath), &state) // a damaged one is as good as none
 	l := make(leaving)
-	json.Unmarshal(w.site.readState(leavingPath), &l) // a damaged one is as good as none
-	if l == nil {
-		l = make(leaving) // the file said null
-	}
-	for name, d := range l {
-		if !removable(name) || !w.site.is(name, d.which) {
-			delete(l, name)
+	for name, d := range state {
+		if r, ok := parseRemovable(name); ok && d.isOf(files, name) {
+			l[r] = d
 		}
 	}
 	return l
 }
 
-func (w *work) writeLeaving(l leaving) error { return w.site.writeState(leavingPath, l) }
-
-// is tells whether a name still stands for what had an identity. If that cannot be
-// told, it does.
-func (s *site) is(name, which string) bool {
-	now, err := s.identity(name)
-	return !errors.Is(err, fs.ErrNotExist) && (err != nil || which == "" || now == which)
+// isOf tells whether a name still stands for what has left. If that cannot be told, it
+// does.
+func (d departure) isOf(files *site.Files, name string) bool {
+	now, err := files.Identity(name)
+	return !errors.Is(err, fs.ErrNotExist) && (err != nil || d.which == "" || now == d.which)
 }
 
-// identity tells a file or directory from any other that has its name later on. It does
-// not change with the content. The inode may be used again at once, so that it serves
-// only where the file system does not know when one was made.
-func (s *site) identity(name string) (string, error) {
-	var st unix.Statx_t
-	err := s.inParent(name, func(dirfd int, base string) error {
-		return unix.Statx(dirfd, base, unix.AT_SYMLINK_NOFOLLOW, unix.STATX_INO|unix.STATX_BTIME, &st)
-	})
-	switch {
-	case err != nil:
-		return "", pathError("stat", name, err)
-	case st.Mask&unix.STATX_BTIME != 0:
-		return fmt.Sprintf("born-%d.%09d", st.Btime.Sec, st.Btime.Nsec), nil
+// write remembers what is leaving.
+func (l leaving) write(files *site.Files) error {
+	state := make(map[string]departure, len(l))
+	for r, d := range l {
+		state[r.path()] = d
 	}
-	return fmt.Sprintf("inode-%d", st.Ino), nil
+	return files.WriteState(leavingPath, state)
+}
+
+// enter notes that something leaves now, if it is there and may be removed.
+func (l leaving) enter(files *site.Files, r removable, now time.Time) {
+	which, err := files.Identity(r.path())
+	if r.allowed() && !errors.Is(err, fs.ErrNotExist) {
+		l[r] = departure{now, which}
+	}
+}
+
+// sorted returns what is leaving in the order of the paths.
+func (l leaving) sorted() []removable {
+	return slices.SortedFunc(maps.Keys(l), func(a, b removable) int { return strings.Compare(a.path(), b.path()) })
 }

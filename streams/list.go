@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"path"
 	"slices"
 	"strings"
 	"time"
@@ -50,7 +49,7 @@ func List(ctx context.Context, opts ListOptions) ([]Image, error) {
 	}
 	var images []Image
 	for _, stream := range w.Streams {
-		err := w.eachProduct(stream, func(id string, c *catalog.Product) error {
+		err := w.catalogs.each(stream, func(id string, c *catalog.Product) error {
 			names := slices.SortedFunc(maps.Keys(c.Versions), func(a, b string) int { return compareVersions(b, a, w.NaturalOrder) })
 			for _, name := range names {
 				images = append(images, imagesOf(stream, id, c, name)...)
@@ -60,7 +59,7 @@ func List(ctx context.Context, opts ListOptions) ([]Image, error) {
 			w.warn("Product cannot be trusted and is left out", "streamName", stream, "product", bad.Product, "error", bad.Err)
 		})
 		if err != nil {
-			return nil, w.unbuilt(stream, err)
+			return nil, w.catalogs.unbuilt(stream, err)
 		}
 	}
 	return images, nil
@@ -98,7 +97,7 @@ func imagesOf(stream, id string, c *catalog.Product, version string) []Image {
 			Aliases:      strings.Split(c.Aliases, ","),
 			Requirements: c.Requirements,
 			Clients:      []string{client},
-			Path:         path.Join(c.Name().Dir(stream), version),
+			Path:         c.Name().In(stream).Of(version).Path(),
 		}
 		image.Created, _ = catalog.Time(version)
 		if pair.VM {

@@ -5,14 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
-	"path"
 	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
 
+	"imagebuilder/builtins/dirfd"
 	"imagebuilder/streams/catalog"
+	"imagebuilder/streams/site"
 )
 
 // A look is what came of looking at one product.
@@ -26,14 +26,13 @@ type look struct {
 // product looks at the versions of a product. If all is as it was, the result is
 // the known product itself.
 func (sc *scanner) product(p *product, l *look) *product {
-	known := sc.known[p.name]
+	known := sc.known[p.place.Product]
 	if known == p {
 		return p // it could not be looked at
 	}
-	dir := p.name.Dir(sc.stream)
-	entries, err := sc.site.list(dir)
+	entries, err := sc.files.List(p.place.Path())
 	if err != nil {
-		l.troubles = append(l.troubles, trouble{dir, err})
+		l.troubles = append(l.troubles, trouble{p.place.Path(), err})
 		return cmp.Or(known, p)
 	}
 	var before []*version
@@ -41,7 +40,7 @@ func (sc *scanner) product(p *product, l *look) *product {
 		before = known.versions
 	}
 	for _, entry := range entries {
-		if v := sc.entry(dir, entry, before, l); v != nil {
+		if v := sc.entry(p.place, entry, before, l); v != nil {
 			p.versions = append(p.versions, v)
 		}
 	}
@@ -54,19 +53,19 @@ func (sc *scanner) product(p *product, l *look) *product {
 }
 
 // entry returns the version an entry of a product's directory stands for, or nil.
-func (sc *scanner) entry(dir string, entry fs.DirEntry, before []*version, l *look) *version {
-	name := path.Join(dir, entry.Name())
-	if strings.HasPrefix(entry.Name(), ".") || sc.leaving[name] {
+func (sc *scanner) entry(product catalog.Place, entry fs.DirEntry, before []*version, l *look) *version {
+	place := product.Of(entry.Name())
+	if strings.HasPrefix(entry.Name(), ".") || sc.leaving.has(place) {
 		return nil
 	}
-	isDir, err := sc.isDir(dir, entry, catalog.CheckVersion)
+	isDir, err := sc.isDir(product.Path(), entry, catalog.CheckVersion)
 	if err != nil {
-		l.troubles = append(l.troubles, trouble{name, err})
+		l.troubles = append(l.troubles, trouble{place.Path(), err})
 	}
 	if !isDir {
 		return nil
 	}
-	return sc.version(name, entry.Name(), findVersion(before, entry.Name()), l)
+	return sc.version(place, findVersion(before, entry.Name()), l)
 }
 
 // findVersion returns the version of a name, or nil.
@@ -82,35 +81,40 @@ func findVersion(versions []*version, name string) *version {
 
 // version looks at the files of a version. The result is the old version itself if
 // nothing in it has changed, or if it cannot be looked at just now.
-func (sc *scanner) version(dir, name string, old *version, l *look) *version {
-	f, err := sc.site.openDir(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil // removed meanwhile
+func (sc *scanner) version(place catalog.Place, old *version, l *look) *version {
+	v, err := sc.readVersion(place, old, l)
+	if errors.Is(err, errGone) {
+		return nil
 	}
 	if err != nil {
-		l.troubles = append(l.troubles, trouble{dir, err})
-		return old
-	}
-	defer f.Close()
-	v, err := sc.readVersion(f, dir, name, old, l)
-	if err != nil {
-		l.troubles = append(l.troubles, trouble{dir, err})
+		l.troubles = append(l.troubles, trouble{place.Path(), err})
 		return old
 	}
 	return v
 }
 
-func (sc *scanner) readVersion(f *os.File, dir, name string, old *version, l *look) (*version, error) {
-	var st unix.Stat_t
-	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
-		return nil, pathError("stat", dir, err)
+// errGone says that a version was removed while it was about to be looked at.
+var errGone = errors.New("it is gone")
+
+func (sc *scanner) readVersion(place catalog.Place, old *version, l *look) (*version, error) {
+	dir, err := sc.files.Sub(place.Path())
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, errGone
 	}
-	v := &version{name: name, dir: stampOf(&st)}
-	v.complete = sc.settled(v.dir.mtime)
-	if old != nil && old.dir == v.dir && old.complete && sc.unchanged(f, dir, old) {
+	if err != nil {
+		return nil, err
+	}
+	defer dir.Close()
+	st, err := dir.Lstat(".")
+	if err != nil {
+		return nil, err
+	}
+	v := &version{name: place.Version, dir: site.StampOf(&st)}
+	v.complete = sc.settled(v.dir.Mtime)
+	if old != nil && old.dir == v.dir && old.complete && sc.unchanged(dir, place, old) {
 		return old, nil
 	}
-	if err := sc.files(v, f, dir, l); err != nil {
+	if err := sc.list(v, dir, place, l); err != nil {
 		return nil, err
 	}
 	if old != nil && slices.EqualFunc(v.files, old.files, sameFile) {
@@ -141,10 +145,10 @@ func (sc *scanner) settled(mtime int64) bool {
 
 // unchanged tells whether each file of a version is what it was. Whatever else
 // there may be in the directory, its time says that no name was added.
-func (sc *scanner) unchanged(dir *os.File, dirName string, old *version) bool {
+func (sc *scanner) unchanged(dir *dirfd.Dir, place catalog.Place, old *version) bool {
 	for i := range old.files {
 		f := &old.files[i]
-		now, ok, err := sc.stampAt(dir, dirName, f.name)
+		now, ok, err := sc.stampAt(dir, place, f.name)
 		if err != nil || !ok || now != f.stamp || !f.settled {
 			return false
 		}
@@ -152,19 +156,18 @@ func (sc *scanner) unchanged(dir *os.File, dirName string, old *version) bool {
 	return true
 }
 
-// files lists the files of a version that matter.
-func (sc *scanner) files(v *version, dir *os.File, dirName string, l *look) error {
-	names, err := dir.Readdirnames(-1)
+// list lists the files of a version that matter.
+func (sc *scanner) list(v *version, dir *dirfd.Dir, place catalog.Place, l *look) error {
+	names, err := dir.ReadDir(".")
 	if err != nil {
 		return err
 	}
-	slices.Sort(names)
 	for _, name := range names {
 		c := classify(name, sc.upstream)
 		if c == other {
 			continue
 		}
-		st, ok, err := sc.stampAt(dir, dirName, name)
+		st, ok, err := sc.stampAt(dir, place, name)
 		if c == sumsFile && !ok && (err == nil || errors.Is(err, errSkip)) {
 			// As good as none would mean that nothing is checked.
 			v.files = append(v.files, file{name: name, stamp: unusable, class: c, settled: true})
@@ -176,40 +179,34 @@ func (sc *scanner) files(v *version, dir *os.File, dirName string, l *look) erro
 		}
 		switch {
 		case errors.Is(err, errSkip):
-			l.troubles = append(l.troubles, trouble{path.Join(dirName, name), err})
+			l.troubles = append(l.troubles, trouble{place.File(name), err})
 		case err != nil:
 			return err
 		case ok:
-			v.files = append(v.files, file{name: name, stamp: st, class: c, settled: sc.settled(st.mtime)})
+			v.files = append(v.files, file{name: name, stamp: st, class: c, settled: sc.settled(st.Mtime)})
 		}
 	}
 	return nil
 }
 
 // unusable is the stamp of checksums that are there but not as a regular file.
-var unusable = stamp{size: -1}
+var unusable = site.Stamp{Size: -1}
 
-// stampAt returns the stamp of a regular file in an open directory; ok is false for
-// anything else.
-func (sc *scanner) stampAt(dir *os.File, dirName, name string) (s stamp, ok bool, err error) {
-	var st unix.Stat_t
-	err = ignoreEINTR(func() error {
-		return unix.Fstatat(int(dir.Fd()), name, &st, unix.AT_SYMLINK_NOFOLLOW)
-	})
+// stampAt returns the stamp of a regular file in the open directory of a version; ok is
+// false for anything else. A link is followed from the root of the site: it may lead out
+// of the version.
+func (sc *scanner) stampAt(dir *dirfd.Dir, place catalog.Place, name string) (s site.Stamp, ok bool, err error) {
+	st, err := dir.Lstat(name)
 	if err == nil && st.Mode&unix.S_IFMT == unix.S_IFLNK {
-		if !sc.site.links {
+		if !sc.files.Links {
 			return s, false, fmt.Errorf("%w: it is a symbolic link", errSkip)
 		}
-		st, err = sc.site.follow(path.Join(dirName, name))
+		st, err = sc.files.Stat(place.File(name))
 	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return s, false, nil // removed meanwhile, or a link to nothing
 	}
-	return stampOf(&st), err == nil && st.Mode&unix.S_IFMT == unix.S_IFREG, pathError("stat", path.Join(dirName, name), err)
-}
-
-func stampOf(st *unix.Stat_t) stamp {
-	return stamp{size: st.Size, mtime: st.Mtim.Nano(), ino: st.Ino}
+	return site.StampOf(&st), err == nil && st.Mode&unix.S_IFMT == unix.S_IFREG, err
 }
 
 // inherit takes over what is known of files that have not changed.
@@ -239,4 +236,10 @@ func sameMeta(a, b *version) bool {
 		}
 	}
 	return true
+}
+
+// lookAt returns a version as it is on the disk, whatever is known of it.
+func lookAt(files *site.Files, place catalog.Place) (*version, error) {
+	sc := &scanner{files: files}
+	return sc.readVersion(place, nil, new(look))
 }

@@ -1,25 +1,14 @@
 package streams
 
 import (
-	"encoding/hex"
-
+	"imagebuilder/builtins/digest"
 	"imagebuilder/streams/catalog"
+	"imagebuilder/streams/site"
 )
-
-// A digest is a SHA-256.
-type digest [32]byte
-
-func (d digest) String() string { return hex.EncodeToString(d[:]) }
-
-// A stamp is what tells one state of a file from another without reading it.
-type stamp struct {
-	size, mtime int64 // mtime in nanoseconds
-	ino         uint64
-}
 
 // A product is what the tree holds of one product.
 type product struct {
-	name     catalog.Name
+	place    catalog.Place
 	levels   []level    // requirement files above its versions, outermost first
 	versions []*version // by name, in byte order
 }
@@ -27,7 +16,7 @@ type product struct {
 // A level is a requirements file in one of the directories above a version.
 type level struct {
 	path    string
-	stamp   stamp
+	stamp   site.Stamp
 	settled bool
 }
 
@@ -35,9 +24,9 @@ type level struct {
 // any more once it has been judged, except that deltas join its files.
 type version struct {
 	name     string
-	dir      stamp  // of the directory
-	complete bool   // no file can have been added without the directory's time telling
-	files    []file // those that matter, by name
+	dir      site.Stamp // of the directory
+	complete bool       // no file can have been added without the directory's time telling
+	files    []file     // those that matter, by name
 	deltas   []decision
 	verdict  verdict
 	item     string // the file at fault, if the verdict is about one
@@ -50,12 +39,12 @@ type version struct {
 // A file is one that is listed or has a say in what is.
 type file struct {
 	name    string
-	stamp   stamp
+	stamp   site.Stamp
 	class   class
-	settled bool       // the stamp can be trusted to change when the content does
-	hashed  bool       // sum is known
-	sum     digest     //
-	joint   *[2]digest // of a root file system: hash of each metadata tarball followed by it
+	settled bool              // the stamp can be trusted to change when the content does
+	hashed  bool              // sum is known
+	sum     digest.Digest     //
+	joint   *[2]digest.Digest // of a root file system: hash of each metadata tarball followed by it
 }
 
 // A verdict is what became of a version.
@@ -109,7 +98,7 @@ func (p *product) listed() []*version {
 
 // A decision is what was found out about a possible delta of a version.
 type decision struct {
-	name string // of the delta file
-	key  digest // of all that the decision depends on
-	kept bool   // it makes the item from the base; else it is not worth having
+	name string        // of the delta file
+	key  digest.Digest // of all that the decision depends on
+	kept bool          // it makes the item from the base; else it is not worth having
 }

@@ -11,7 +11,9 @@ import (
 	"testing"
 	"time"
 
+	"imagebuilder/builtins/digest"
 	"imagebuilder/streams/catalog"
+	"imagebuilder/streams/site"
 )
 
 var zeros, ones = strings.Repeat("0", 64), strings.Repeat("1", 64)
@@ -52,15 +54,15 @@ func TestParseSums(t *testing.T) {
 }
 
 func TestEditSums(t *testing.T) {
-	var one digest
+	var one digest.Digest
 	one[0] = 1
 	text := zeros + "  keep\n# comment\n" + ones + "  old.vcdiff\n" + ones + "  new.vcdiff"
-	got := string(editSums([]byte(text), map[string]digest{"old.vcdiff": {}, "new.vcdiff": one, "more.vcdiff": one, "none.vcdiff": {}}))
+	got := string(editSums([]byte(text), map[string]digest.Digest{"old.vcdiff": {}, "new.vcdiff": one, "more.vcdiff": one, "none.vcdiff": {}}))
 	want := zeros + "  keep\n# comment\n" + one.String() + "  more.vcdiff\n" + one.String() + "  new.vcdiff\n"
 	if got != want {
 		t.Errorf("got\n%s", got)
 	}
-	again := string(editSums([]byte(got), map[string]digest{"new.vcdiff": one}))
+	again := string(editSums([]byte(got), map[string]digest.Digest{"new.vcdiff": one}))
 	if again != got {
 		t.Errorf("then\n%s", again)
 	}
@@ -73,13 +75,13 @@ func FuzzSums(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		before := parseSums(data)
-		sum := digest{1}
-		edited := editSums(data, map[string]digest{"x.vcdiff": sum})
+		sum := digest.Digest{1}
+		edited := editSums(data, map[string]digest.Digest{"x.vcdiff": sum})
 		after := parseSums(edited)
 		if after["x.vcdiff"] != sum {
 			t.Fatalf("%q", edited)
 		}
-		removed := parseSums(editSums(edited, map[string]digest{"x.vcdiff": {}}))
+		removed := parseSums(editSums(edited, map[string]digest.Digest{"x.vcdiff": {}}))
 		delete(before, "x.vcdiff")
 		if !maps.Equal(removed, before) {
 			t.Fatalf("%v\n%v", before, removed)
@@ -263,9 +265,9 @@ func FuzzMetadata(f *testing.F) {
 			return
 		}
 		version := m.version(time.Unix(0, 0))
-		full := name.Dir("images") + "/" + version
-		if !removable(full) || strings.Count(full, "/") != versionDepth || catalog.CheckVersion(version) != nil {
-			t.Fatalf("%q", full)
+		place := name.In("images").Of(version)
+		if r, ok := parseRemovable(place.Path()); !ok || r.Place != place || r.Delta != "" {
+			t.Fatalf("%q", place.Path())
 		}
 		if _, err := later(version); err != nil {
 			t.Fatal(err)
@@ -276,31 +278,31 @@ func FuzzMetadata(f *testing.F) {
 // FuzzCache holds that no damaged cache is a danger and that one which is read is
 // written again the same.
 func FuzzCache(f *testing.F) {
-	joint := &[2]digest{{1}, {2}}
+	joint := &[2]digest.Digest{{1}, {2}}
 	sample := []*product{{
-		name:   catalog.Name{Distro: "a", Release: "b", Arch: "c", Variant: "d"},
-		levels: []level{{"images/a/.requirements", stamp{1, -2, 3}, true}},
+		place:  catalog.Name{Distro: "a", Release: "b", Arch: "c", Variant: "d"}.In("images"),
+		levels: []level{{"images/a/.requirements", site.Stamp{Size: 1, Mtime: -2, Ino: 3}, true}},
 		versions: []*version{{
-			name: "20240101_0000", dir: stamp{4, 5, 6}, complete: true, verdict: rejected, item: "x", trouble: "y", pending: true,
-			files:  []file{{name: "rootfs.squashfs", stamp: stamp{7, 8, 9}, class: squashfs, settled: true, hashed: true, sum: digest{3}, joint: joint}},
-			deltas: []decision{{"z", digest{4}, true}},
+			name: "20240101_0000", dir: site.Stamp{Size: 4, Mtime: 5, Ino: 6}, complete: true, verdict: rejected, item: "x", trouble: "y", pending: true,
+			files:  []file{{name: "rootfs.squashfs", stamp: site.Stamp{Size: 7, Mtime: 8, Ino: 9}, class: squashfs, settled: true, hashed: true, sum: digest.Digest{3}, joint: joint}},
+			deltas: []decision{{"z", digest.Digest{4}, true}},
 		}, {name: "20240102_0000"}},
 	}}
 	data := encoded(sample)
 	f.Add(data[:len(data)-sha256.Size])
 	f.Add([]byte{})
-	decoded, err := decodeCache(data)
+	decoded, err := decodeCache(data, "images")
 	if err != nil || !reflect.DeepEqual(decoded.products[0].versions[0], sample[0].versions[0]) || !reflect.DeepEqual(decoded.products[0].levels, sample[0].levels) {
 		f.Fatalf("%v %+v", err, decoded)
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
 		// With the right sum at its end, so that what comes after that check is tried.
-		c, err := decodeCache(sealed(body))
+		c, err := decodeCache(sealed(body), "images")
 		if err != nil {
 			return
 		}
 		if again := encoded(c.products); !bytes.Equal(again, sealed(body)) {
-			if _, err := decodeCache(again); err != nil {
+			if _, err := decodeCache(again, "images"); err != nil {
 				t.Fatalf("what was read cannot be written and read: %v", err)
 			}
 		}
@@ -328,8 +330,12 @@ func FuzzRemovable(f *testing.F) {
 		f.Add(name)
 	}
 	f.Fuzz(func(t *testing.T, name string) {
-		if !removable(name) {
+		r, ok := parseRemovable(name)
+		if !ok {
 			return
+		}
+		if r.path() != name {
+			t.Fatalf("%q is taken for %q", name, r.path())
 		}
 		parts := strings.Split(name, "/")
 		if len(parts) < 6 || len(parts) > 7 || slices.Contains(parts, "..") || slices.Contains(parts, ".") || slices.Contains(parts, "") {

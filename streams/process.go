@@ -3,7 +3,6 @@ package streams
 import (
 	"context"
 	"log/slog"
-	"path"
 	"slices"
 
 	"golang.org/x/sync/errgroup"
@@ -129,7 +128,7 @@ func (j *job) judgeAll(ctx context.Context) error {
 	var err error
 	for i := len(versions) - 1; i >= 0 && err == nil; i-- {
 		if v := versions[i]; v.verdict == unjudged {
-			err = j.do(ctx, &group, func() { results[i] = judge(ctx, j.site, j.path(v), v, j.opts.Upstream) })
+			err = j.do(ctx, &group, func() { results[i] = judge(ctx, j.files, j.place(v), v, j.opts.Upstream) })
 		}
 	}
 	group.Wait()
@@ -153,7 +152,7 @@ func (j *job) judgeAll(ctx context.Context) error {
 
 // odd tells of configuration that has no effect.
 func (j *job) odd(v *version, c *config) {
-	for _, key := range c.withoutEffect(j.product.name) {
+	for _, key := range c.withoutEffect(j.product.place.Product) {
 		j.log(slog.LevelWarn, "Configuration has no effect", append(j.attrs(v), "key", key)...)
 	}
 }
@@ -171,10 +170,10 @@ func (j *job) keepOld(v *version, err error) *version {
 	return v
 }
 
-func (j *job) path(v *version) string { return path.Join(j.product.name.Dir(j.stream.name), v.name) }
+func (j *job) place(v *version) catalog.Place { return j.product.place.Of(v.name) }
 
 func (j *job) attrs(v *version) []any {
-	return []any{"streamName", j.stream.name, "product", j.product.name.ID(), "version", v.name}
+	return []any{"streamName", j.stream.name, "product", j.product.place.Product.ID(), "version", v.name}
 }
 
 // report says what is wrong with the versions.
@@ -200,7 +199,7 @@ func (j *job) report() {
 // shows later.
 func (j *job) welcome() {
 	for _, v := range j.product.listed() {
-		if !j.stream.listing[j.product.name][v.name] && !j.before[j.path(v)] {
+		if !j.stream.listing.has(j.place(v)) && !j.before[j.place(v)] {
 			j.added(v)
 		}
 	}

@@ -7,13 +7,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"maps"
 	"slices"
 	"time"
 
+	"imagebuilder/builtins/dirfd"
 	"imagebuilder/streams/catalog"
 	"imagebuilder/streams/page"
+	"imagebuilder/streams/site"
 )
 
 const (
@@ -38,7 +39,7 @@ type PruneOptions struct {
 	Dangling    bool          // also remove what no catalog lists
 	DanglingAge time.Duration // once nothing in it was changed for so long; 0: DefaultDanglingAge
 	Page        *page.Options // as in BuildOptions; nil: as the last Build had it
-	Signer      *Signer       // as in BuildOptions
+	Signer      *site.Signer  // as in BuildOptions
 	DryRun      bool          // only say what would be done
 	Safety
 }
@@ -65,12 +66,12 @@ func Prune(ctx context.Context, opts PruneOptions) (PruneSummary, error) {
 		return PruneSummary{}, err
 	}
 	defer w.close()
-	l, err := w.lockFor(opts.DryRun)
+	l, err := w.files.Lock(opts.DryRun, w.clock)
 	if err != nil {
 		return PruneSummary{}, err
 	}
-	defer l.close()
-	p := &pruner{work: w, opts: opts, now: w.clock(), start: l.start, leaving: w.readLeaving(), record: w.readRecord()}
+	defer l.Close()
+	p := &pruner{work: w, opts: opts, now: w.clock(), start: l.Start, leaving: readLeaving(w.files), record: w.readRecord()}
 	err = p.run(ctx)
 	p.sum.Waiting = len(p.leaving)
 	return p.sum, err
@@ -100,19 +101,19 @@ func (p *pruner) run(ctx context.Context) error {
 
 // publish writes the catalogs without what goes, and all that is derived from them.
 func (p *pruner) publish(ctx context.Context) (err error) {
-	pub, err := newPublication(p.site, p.metaDir())
+	pub, err := site.NewPublication(p.files, p.catalogs.dir())
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, pub.discard()) }()
-	index, err := p.readIndex()
+	defer func() { err = errors.Join(err, pub.Discard()) }()
+	index, err := p.catalogs.index()
 	if err != nil { // it may list other streams, which would be lost
-		return fmt.Errorf("cannot read %s: %w; a build of all streams makes it anew", p.full(p.indexPath()), cause(err))
+		return fmt.Errorf("cannot read %s: %w; a build of all streams makes it anew", p.full(p.catalogs.indexPath()), dirfd.Cause(err))
 	}
 	entries := make(map[string]catalog.Entry)
 	maps.Copy(entries, index.Entries)
 	for _, name := range p.Streams {
-		changed, err := p.stageAll(pub, name+".json", p.opts.Signer, func(out *bufio.Writer) error {
+		changed, err := pub.Stage(name+".json", p.opts.Signer, func(out *bufio.Writer) error {
 			return p.plan(ctx, name, out)
 		})
 		if err != nil {
@@ -134,13 +135,13 @@ func (p *pruner) publish(ctx context.Context) (err error) {
 	// The state comes before the catalog: a version that is in it is not listed again,
 	// whereas one that is only missing from the catalog would be.
 	p.enter()
-	if err := p.writeLeaving(p.leaving); err != nil {
+	if err := p.leaving.write(p.files); err != nil {
 		return err
 	}
 	if err := p.noteDamage(); err != nil {
 		return err
 	}
-	p.sum.Published, err = pub.commit(ctx)
+	p.sum.Published, err = pub.Commit(ctx)
 	return err
 }
 
@@ -153,36 +154,28 @@ func (p *pruner) clean(ctx context.Context) error {
 	if err == nil {
 		err = p.sweep(ctx)
 	}
-	return errors.Join(err, p.writeLeaving(p.leaving))
+	return errors.Join(err, p.leaving.write(p.files))
 }
 
 // enter notes what leaves the catalogs now, and forgets what has come back.
 func (p *pruner) enter() {
-	for name, d := range p.leaving {
+	for r, d := range p.leaving {
 		if d.since.After(p.now) {
-			p.leaving[name] = departure{p.now, d.which} // the clock was set back
+			p.leaving[r] = departure{p.now, d.which} // the clock was set back
 		}
 	}
 	for _, s := range p.streams {
-		for _, name := range s.leaves {
-			p.depart(name)
+		for _, r := range s.leaves {
+			p.leaving.enter(p.files, r, p.now)
 		}
-		for _, name := range s.strays {
-			if _, ok := p.leaving[name]; !ok {
-				p.depart(name)
+		for _, r := range s.strays {
+			if _, ok := p.leaving[r]; !ok {
+				p.leaving.enter(p.files, r, p.now)
 			}
 		}
-		for _, name := range s.back {
-			delete(p.leaving, name)
+		for _, r := range s.back {
+			delete(p.leaving, r)
 		}
-	}
-}
-
-// depart notes that a version or delta leaves now, if it is there.
-func (p *pruner) depart(name string) {
-	which, err := p.site.identity(name)
-	if removable(name) && !errors.Is(err, fs.ErrNotExist) {
-		p.leaving[name] = departure{p.now, which}
 	}
 }
 
@@ -201,7 +194,7 @@ func (p *pruner) noteDamage() error {
 	if len(p.record.Damaged) == before {
 		return nil
 	}
-	return p.site.writeState(p.recordPath(), p.record)
+	return p.files.WriteState(p.recordPath(), p.record)
 }
 
 // preview says what would be done.
@@ -215,16 +208,16 @@ func (p *pruner) preview(ctx context.Context) error {
 		return err
 	}
 	for _, s := range p.streams {
-		for _, name := range slices.Concat(s.leaves, s.strays) {
-			p.info("Would leave the catalog and be removed", "path", p.full(name))
+		for _, r := range slices.Concat(s.leaves, s.strays) {
+			p.info("Would leave the catalog and be removed", "path", p.full(r.path()))
 		}
-		for _, name := range s.dangling {
-			p.info("Would be removed as dangling", "path", p.full(name))
+		for _, place := range s.dangling {
+			p.info("Would be removed as dangling", "path", p.full(place.Path()))
 		}
 	}
-	for name, d := range sorted(p.leaving) {
-		if p.due(d.since) {
-			p.info("Would be removed", "path", p.full(name))
+	for _, r := range p.leaving.sorted() {
+		if p.due(p.leaving[r].since) {
+			p.info("Would be removed", "path", p.full(r.path()))
 		}
 	}
 	return nil

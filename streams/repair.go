@@ -2,13 +2,15 @@ package streams
 
 import (
 	"context"
-	"path"
 	"slices"
+
+	"imagebuilder/streams/catalog"
+	"imagebuilder/streams/site"
 )
 
 // repair builds anew what a verification found wrong, in the way of the last build, and
 // verifies that.
-func repair(ctx context.Context, w *work, l *lock, found *verifier, opts VerifyOptions) (Report, error) {
+func repair(ctx context.Context, w *work, l *site.Lock, found *verifier, opts VerifyOptions) (Report, error) {
 	last := w.readRecord()
 	b := newBuilder(w, l, BuildOptions{
 		Upstream: last.Upstream, Deltas: last.Deltas, Page: last.Page, Signer: opts.Signer, Safety: opts.Safety,
@@ -42,16 +44,16 @@ func (b *builder) doubt() {
 	for _, s := range b.streams {
 		for _, p := range s.found.products {
 			for _, v := range p.versions {
-				b.doubtVersion(path.Join(p.name.Dir(s.name), v.name), v)
+				b.doubtVersion(p.place.Of(v.name), v)
 			}
 		}
 	}
 }
 
-func (b *builder) doubtVersion(dir string, v *version) {
+func (b *builder) doubtVersion(place catalog.Place, v *version) {
 	for i := range v.files {
 		f := &v.files[i]
-		kind, ok := b.suspect[path.Join(dir, f.name)]
+		kind, ok := b.suspect[place.File(f.name)]
 		switch {
 		case !ok:
 		case f.class == delta:

@@ -43,10 +43,10 @@ func (v *version) born() time.Time {
 	}
 	for _, c := range metaClasses {
 		if f := v.first(c); f != nil {
-			return time.Unix(0, f.stamp.mtime)
+			return time.Unix(0, f.stamp.Mtime)
 		}
 	}
-	return time.Unix(0, v.dir.mtime)
+	return time.Unix(0, v.dir.Mtime)
 }
 
 // compareVersions orders version names: as bytes, as clients do, or such that

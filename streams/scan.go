@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"imagebuilder/streams/catalog"
+	"imagebuilder/streams/site"
 )
 
 // A scan is what was found in one stream, compared with what was there before.
@@ -32,11 +33,11 @@ type trouble struct {
 
 // A scanner looks through a stream. It only reads.
 type scanner struct {
-	site     *site
+	files    *site.Files
 	stream   string
 	upstream bool
 	workers  int
-	leaving  map[string]bool           // versions that are on their way out
+	leaving  leaving
 	known    map[catalog.Name]*product // from the cache
 	start    int64                     // file-system time of this run, for settled
 }
@@ -45,7 +46,7 @@ type scanner struct {
 // result does not depend on that of the work.
 func (sc *scanner) scan(ctx context.Context) (*scan, error) {
 	found := &scan{fresh: make(map[*product]bool)}
-	if err := sc.walk(found, sc.stream, nil, nil); err != nil {
+	if err := sc.walk(found, nil, nil); err != nil {
 		return nil, err
 	}
 	looks := make([]look, len(found.products))
@@ -69,7 +70,7 @@ func (sc *scanner) scan(ctx context.Context) (*scan, error) {
 			found.add(t)
 		}
 	}
-	slices.SortFunc(found.products, func(a, b *product) int { return strings.Compare(a.name.ID(), b.name.ID()) })
+	slices.SortFunc(found.products, func(a, b *product) int { return a.place.Compare(b.place) })
 	return found, nil
 }
 
@@ -84,25 +85,25 @@ func (s *scan) add(t trouble) {
 	}
 }
 
-// walk finds the products below a directory: those exactly four levels down. Only
-// that the stream itself cannot be read is an error. A product that was known and
-// that cannot be looked at now stays as it was.
-func (sc *scanner) walk(found *scan, dir string, parts []string, levels []level) error {
-	entries, err := sc.site.list(dir)
+// walk finds the products below a directory, which is so many names below that of the
+// stream. Only that the stream itself cannot be read is an error. A product that was
+// known and that cannot be looked at now stays as it was.
+func (sc *scanner) walk(found *scan, names []string, levels []level) error {
+	dir := path.Join(sc.stream, path.Join(names...))
+	entries, err := sc.files.List(dir)
 	if err != nil {
-		if len(parts) == 0 {
+		if len(names) == 0 {
 			return err
 		}
 		found.lost = append(found.lost, trouble{dir, err})
-		sc.keep(found, dir)
+		sc.keep(found, names)
 		return nil
 	}
-	if len(parts) > 0 {
+	if len(names) > 0 {
 		levels = sc.levels(levels, dir, entries)
 	}
-	if len(parts) == 4 {
-		name := catalog.Name{Distro: parts[0], Release: parts[1], Arch: parts[2], Variant: parts[3]}
-		found.products = append(found.products, &product{name: name, levels: levels})
+	if place, ok := catalog.Below(sc.stream, names); ok {
+		found.products = append(found.products, &product{place: place, levels: levels})
 		return nil
 	}
 	for _, entry := range entries {
@@ -111,16 +112,16 @@ func (sc *scanner) walk(found *scan, dir string, parts []string, levels []level)
 			found.add(trouble{path.Join(dir, entry.Name()), err})
 		}
 		if isDir {
-			sc.walk(found, path.Join(dir, entry.Name()), append(parts[:len(parts):len(parts)], entry.Name()), levels)
+			sc.walk(found, append(slices.Clip(names), entry.Name()), levels)
 		}
 	}
 	return nil
 }
 
 // keep takes over the products below a directory that cannot be read.
-func (sc *scanner) keep(found *scan, dir string) {
+func (sc *scanner) keep(found *scan, names []string) {
 	for _, p := range sc.known {
-		if own := p.name.Dir(sc.stream); own == dir || strings.HasPrefix(own, dir+"/") {
+		if p.place.Product.Leads(names) {
 			found.products = append(found.products, p)
 		}
 	}
@@ -133,17 +134,17 @@ func (sc *scanner) isDir(dir string, entry fs.DirEntry, check func(string) error
 		return false, nil
 	}
 	if entry.Type() == fs.ModeSymlink {
-		if !sc.site.links {
+		if !sc.files.Links {
 			return false, fmt.Errorf("%w: it is a symbolic link", errSkip)
 		}
-		f, err := sc.site.openDir(path.Join(dir, entry.Name()))
+		sub, err := sc.files.Sub(path.Join(dir, entry.Name()))
 		if errors.Is(err, unix.ENOTDIR) {
 			return false, nil
 		}
 		if err != nil {
 			return false, err
 		}
-		f.Close()
+		sub.Close()
 	} else if !entry.IsDir() {
 		return false, nil
 	}
@@ -161,8 +162,8 @@ func (sc *scanner) levels(levels []level, dir string, entries []fs.DirEntry) []l
 		if sc.upstream || entry.Name() != requirementsName && entry.Name() != lxdRequirementsName {
 			continue
 		}
-		if st, err := sc.site.stat(name); err == nil {
-			levels = append(levels, level{name, stampOf(&st), sc.settled(st.Mtim.Nano())})
+		if st, err := sc.files.Lstat(name); err == nil {
+			levels = append(levels, level{name, site.StampOf(&st), sc.settled(st.Mtim.Nano())})
 		}
 	}
 	return levels

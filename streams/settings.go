@@ -3,6 +3,8 @@ package streams
 import (
 	"path"
 	"slices"
+
+	"imagebuilder/streams/site"
 )
 
 // settings are what configuration says of a product.
@@ -15,8 +17,7 @@ type settings struct {
 
 // A settingsReader reads the configuration of products.
 type settingsReader struct {
-	site     *site
-	stream   string
+	files    *site.Files
 	upstream bool
 }
 
@@ -36,14 +37,14 @@ func (r *settingsReader) read(p *product, ordered []*version) (settings, []troub
 		if v.verdict != good && !(r.upstream && v.verdict == rejected) {
 			continue
 		}
-		c, err := readConfig(r.site, path.Join(p.name.Dir(r.stream), v.name), v)
+		c, err := readConfig(r.files, p.place.Of(v.name), v)
 		if err != nil {
-			troubles = append(troubles, trouble{path.Join(p.name.Dir(r.stream), v.name), err})
+			troubles = append(troubles, trouble{p.place.Of(v.name).Path(), err})
 			continue
 		}
 		if c != nil {
-			s.os, s.releases = c.distroName, c.aliasesOf(p.name.Release)
-			c.requirementsOf(p.name, s.requirements)
+			s.os, s.releases = c.distroName, c.aliasesOf(p.place.Product.Release)
+			c.requirementsOf(p.place.Product, s.requirements)
 		}
 		break
 	}
@@ -51,7 +52,7 @@ func (r *settingsReader) read(p *product, ordered []*version) (settings, []troub
 }
 
 func (r *settingsReader) addLevel(s *settings, l level) error {
-	data, err := r.site.readFile(l.path)
+	data, err := r.files.ReadSmall(l.path)
 	if err != nil {
 		return err
 	}

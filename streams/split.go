@@ -7,15 +7,15 @@ import (
 	"errors"
 	"io"
 	"os"
-	"path"
 	"strings"
 
 	"imagebuilder/streams/catalog"
+	"imagebuilder/streams/site"
 )
 
 // split writes the parts of a unified image as files of their own: the metadata, and
 // a root file system as a tarball or a disk.
-func split(ctx context.Context, s *site, dir string, f *os.File, c content) error {
+func split(ctx context.Context, files *site.Files, place catalog.Place, f *os.File, c content) error {
 	if _, err := f.Seek(0, io.SeekStart); err != nil {
 		return err
 	}
@@ -25,13 +25,13 @@ func split(ctx context.Context, s *site, dir string, f *os.File, c content) erro
 	}
 	defer r.Close()
 	archive := tar.NewReader(r)
-	err = s.compressed(ctx, path.Join(dir, catalog.LXDMeta), func(meta *tar.Writer) error {
+	err = compressed(ctx, files, place.File(catalog.LXDMeta), func(meta *tar.Writer) error {
 		if c.disk {
 			return distribute(archive, meta, func(h *tar.Header) error {
-				return s.copyDisk(path.Join(dir, preferred[diskQcow2]), archive)
+				return copyDisk(files, place.File(preferred[diskQcow2]), archive)
 			})
 		}
-		return s.compressed(ctx, path.Join(dir, "root.tar.xz"), func(root *tar.Writer) error {
+		return compressed(ctx, files, place.File("root.tar.xz"), func(root *tar.Writer) error {
 			return distribute(archive, meta, func(h *tar.Header) error { return copyRoot(root, h, archive) })
 		})
 	})
@@ -44,8 +44,8 @@ func split(ctx context.Context, s *site, dir string, f *os.File, c content) erro
 }
 
 // compressed writes a tarball.
-func (s *site) compressed(ctx context.Context, name string, fill func(*tar.Writer) error) error {
-	out, err := s.create(name)
+func compressed(ctx context.Context, files *site.Files, name string, fill func(*tar.Writer) error) error {
+	out, err := files.Create(name, site.FileMode)
 	if err != nil {
 		return err
 	}
@@ -53,7 +53,7 @@ func (s *site) compressed(ctx context.Context, name string, fill func(*tar.Write
 		archive := tar.NewWriter(w)
 		return errors.Join(fill(archive), archive.Close())
 	})
-	return errors.Join(err, out.close())
+	return errors.Join(err, out.Close())
 }
 
 // distribute hands the entries of the root file system to toRoot and writes the
@@ -107,15 +107,15 @@ func copyEntry(w *tar.Writer, h *tar.Header, r io.Reader) error {
 }
 
 // copyDisk writes the disk of a virtual machine, which must be what its name says.
-func (s *site) copyDisk(name string, r io.Reader) error {
+func copyDisk(files *site.Files, name string, r io.Reader) error {
 	head := make([]byte, 4)
 	if _, err := io.ReadFull(r, head); err != nil || formOf(head) != "qcow2" {
 		return errors.New("rootfs.img is not a qcow2 image")
 	}
-	out, err := s.create(name)
+	out, err := files.Create(name, site.FileMode)
 	if err != nil {
 		return err
 	}
 	_, err = io.Copy(out, io.MultiReader(bytes.NewReader(head), r))
-	return errors.Join(err, out.close())
+	return errors.Join(err, out.Close())
 }

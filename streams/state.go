@@ -6,7 +6,9 @@ import (
 	"path"
 	"time"
 
+	"imagebuilder/streams/catalog"
 	"imagebuilder/streams/page"
+	"imagebuilder/streams/site"
 )
 
 // A record says what a build published and from what, so that the next one can tell
@@ -19,9 +21,9 @@ type record struct {
 	Clean   bool              `json:"clean"`   // nothing was wrong that only a full build would say again
 	Stale   time.Time         `json:"stale"`   // when the page changes by itself; zero: never
 
-	// Withheld are the paths of the complete versions of each stream that are not listed
+	// Withheld are the complete versions of each stream that are not listed
 	// because all of their images are elsewhere.
-	Withheld map[string][]string `json:"withheld"`
+	Withheld map[string][]catalog.Place `json:"withheld"`
 	// Damaged are the streams from whose catalogs a prune has since dropped products that
 	// it could not trust. What these catalogs do not know may be good.
 	Damaged map[string]bool `json:"damaged,omitempty"`
@@ -33,42 +35,22 @@ type record struct {
 }
 
 // recordPath is unlike every other path of the state, whatever the stream version is.
-func (w *work) recordPath() string { return path.Join(stateDir, w.StreamVersion+".record") }
+func (w *work) recordPath() string { return path.Join(site.StateDir, w.StreamVersion+".record") }
 
-func (w *work) cachePath(stream string) string { return path.Join(stateDir, stream+".cache") }
-
-// maxState bounds what is read of the tool's own files; a million versions need less.
-const maxState = 1 << 30
-
-// readState reads a file of the tool's own, nil if it cannot be read: whatever is
-// in one, it can be lost without harm.
-func (s *site) readState(name string) []byte {
-	f, err := s.open(name)
-	if err != nil {
-		return nil
-	}
-	defer f.Close()
-	data, err := readRegular(f, maxState)
-	if err != nil {
-		return nil
-	}
-	return data
-}
-
-func (s *site) writeState(name string, value any) error {
-	return s.replace(name, func(w *bufio.Writer) error { return json.NewEncoder(w).Encode(value) })
-}
+func (w *work) cachePath(stream string) string { return path.Join(site.StateDir, stream+".cache") }
 
 func (w *work) readRecord() record {
 	var r record
-	json.Unmarshal(w.site.readState(w.recordPath()), &r) // a damaged one is as good as none
+	if json.Unmarshal(w.files.ReadState(w.recordPath()), &r) != nil {
+		return record{} // a damaged one is as good as none
+	}
 	return r
 }
 
 // readCache returns what is known of a stream, judged as it is to be now. Where it was
 // judged otherwise only the hashes still count.
 func (w *work) readCache(stream string, upstream bool) *cache {
-	c, err := decodeCache(w.site.readState(w.cachePath(stream)))
+	c, err := decodeCache(w.files.ReadState(w.cachePath(stream)), stream)
 	if err != nil {
 		return new(cache)
 	}
@@ -83,7 +65,7 @@ func (w *work) readCache(stream string, upstream bool) *cache {
 }
 
 func (w *work) writeCache(stream string, c *cache) error {
-	return w.site.replace(w.cachePath(stream), func(out *bufio.Writer) (err error) {
+	return w.files.Replace(w.cachePath(stream), func(out *bufio.Writer) (err error) {
 		c.id, err = c.encode(out)
 		return err
 	})

@@ -21,12 +21,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"path"
 	"path/filepath"
 	"runtime"
 
 	"imagebuilder/builtins/host"
 	"imagebuilder/streams/catalog"
+	"imagebuilder/streams/site"
 )
 
 // Names that are used where a Tree does not say otherwise.
@@ -47,15 +47,16 @@ type Tree struct {
 	Log           *slog.Logger // nil: nothing is logged
 	Clock         host.Clock   // nil: the system's
 
-	fault func(op, name string) error // see site
+	fault func(op, name string) error // of dirfd.Dir: it lets changes fail
 }
 
 // A work is a Tree that has been checked and opened.
 type work struct {
 	Tree
-	site  *site
-	clock host.Clock
-	log   *slog.Logger
+	files    *site.Files
+	catalogs catalogs
+	clock    host.Clock
+	log      *slog.Logger
 }
 
 // open checks the names and opens the root. Nothing has been changed if it fails.
@@ -77,15 +78,16 @@ func (t Tree) open() (*work, error) {
 		return nil, err
 	}
 	var err error
-	w.site, err = openSite(w.Root, w.Links)
+	w.files, err = site.Open(w.Root, w.Links)
 	if err != nil {
 		return nil, err
 	}
-	w.site.fault = t.fault
+	w.files.Fault = t.fault
+	w.catalogs = catalogs{w.files, w.StreamVersion}
 	return w, nil
 }
 
-func (w *work) close() error { return w.site.close() }
+func (w *work) close() error { return w.files.Close() }
 
 // names fills in and checks the names that become part of paths.
 func (w *work) names() error {
@@ -110,19 +112,6 @@ func (w *work) names() error {
 	}
 	return nil
 }
-
-// metaDir is where the catalogs are.
-func (w *work) metaDir() string { return path.Join(streamsDir, w.StreamVersion) }
-
-func (w *work) catalogPath(stream string) string {
-	return path.Join(w.metaDir(), stream+".json")
-}
-
-// Directories of the tool's own below the root.
-const (
-	streamsDir = "streams"
-	stateDir   = "streams/.state"
-)
 
 // full returns a path as the user knows it, for messages.
 func (w *work) full(name string) string { return filepath.Join(w.Root, name) }

@@ -1,12 +1,19 @@
 package streams
 
+import (
+	"slices"
+
+	"imagebuilder/builtins/digest"
+	"imagebuilder/streams/catalog"
+)
+
 // A uniqueness finds images that are there twice. Clients refuse an image whose
 // fingerprint they meet a second time, wherever on the server.
-type uniqueness map[digest]string
+type uniqueness map[digest.Digest]catalog.Place
 
 // withhold returns the root file systems of a version that make an image which is
 // published already, and where that is. The others count as published from now on.
-func (u uniqueness) withhold(where string, v *version) (twins map[*file]string) {
+func (u uniqueness) withhold(where catalog.Place, v *version) (twins map[*file]catalog.Place) {
 	for c := range ftypes {
 		root := v.first(c)
 		if root == nil {
@@ -15,7 +22,7 @@ func (u uniqueness) withhold(where string, v *version) (twins map[*file]string) 
 		prints := v.fingerprints(root)
 		if twin, ok := u.any(prints); ok {
 			if twins == nil {
-				twins = make(map[*file]string)
+				twins = make(map[*file]catalog.Place)
 			}
 			twins[root] = twin
 			continue
@@ -27,13 +34,13 @@ func (u uniqueness) withhold(where string, v *version) (twins map[*file]string) 
 	return twins
 }
 
-func (u uniqueness) any(prints []digest) (string, bool) {
+func (u uniqueness) any(prints []digest.Digest) (catalog.Place, bool) {
 	for _, print := range prints {
 		if where, ok := u[print]; ok {
 			return where, true
 		}
 	}
-	return "", false
+	return catalog.Place{}, false
 }
 
 // images returns how many root file systems a version has.
@@ -59,3 +66,17 @@ func (w withheld) add(v *version, root *file) {
 }
 
 func (w withheld) has(v *version, root *file) bool { return w[v][root.name] }
+
+// prints returns the fingerprints of a version's images, sorted.
+func (v *version) prints() []string {
+	var list []string
+	for c := range ftypes {
+		if root := v.first(c); root != nil {
+			for _, print := range v.fingerprints(root) {
+				list = append(list, print.String())
+			}
+		}
+	}
+	slices.Sort(list)
+	return list
+}

@@ -3,9 +3,7 @@ package streams
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"path"
 	"slices"
 	"strings"
@@ -13,16 +11,18 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"imagebuilder/builtins/dirfd"
 	"imagebuilder/streams/catalog"
 	"imagebuilder/streams/page"
+	"imagebuilder/streams/site"
 )
 
 // VerifyOptions say what Verify checks.
 type VerifyOptions struct {
-	Tree           // Streams: besides those that the index lists if Repair is set; nil: all of these
-	Signer *Signer // checks and makes the signatures; nil: they are not looked at
-	Repair bool    // derive again what can be, in the way of the last Build
-	Safety         // of the repair
+	Tree                // Streams: besides those that the index lists if Repair is set; nil: all of these
+	Signer *site.Signer // checks and makes the signatures; nil: they are not looked at
+	Repair bool         // derive again what can be, in the way of the last Build
+	Safety              // of the repair
 }
 
 // A FaultKind says what is wrong.
@@ -105,11 +105,11 @@ func Verify(ctx context.Context, opts VerifyOptions) (Report, error) {
 	case opts.Repair: // the index must not lose the others
 		w.Streams = slices.Compact(slices.Sorted(slices.Values(slices.Concat(w.indexed(), opts.Streams))))
 	}
-	l, err := w.lockFor(!opts.Repair)
+	l, err := w.files.Lock(!opts.Repair, w.clock)
 	if err != nil {
 		return Report{}, err
 	}
-	defer l.close()
+	defer l.Close()
 	v, err := verify(ctx, w, opts.Signer)
 	if err != nil || v.report.OK() || !opts.Repair {
 		return v.report, err
@@ -139,16 +139,16 @@ func (w *work) indexed() []string {
 // A verifier is one pass over what is published.
 type verifier struct {
 	*work
-	signer *Signer
+	signer *site.Signer
 	xdelta *xdelta
-	prints map[string]string // fingerprint to the directory of its version
+	prints map[string]catalog.Place // fingerprint to its version
 	report Report
 
 	unchecked []string // deltas that were not decoded for want of xdelta3
 }
 
-func verify(ctx context.Context, w *work, signer *Signer) (*verifier, error) {
-	v := &verifier{work: w, signer: signer, xdelta: newXdelta(w.site, 0), prints: make(map[string]string)}
+func verify(ctx context.Context, w *work, signer *site.Signer) (*verifier, error) {
+	v := &verifier{work: w, signer: signer, xdelta: newXdelta(w.files, 0), prints: make(map[string]catalog.Place)}
 	ids := make(map[string][]string)
 	for _, stream := range w.Streams {
 		list, err := v.stream(ctx, stream)
@@ -156,10 +156,10 @@ func verify(ctx context.Context, w *work, signer *Signer) (*verifier, error) {
 			return v, err
 		}
 		ids[stream] = list
-		v.derived(w.catalogPath(stream))
+		v.derived(w.catalogs.path(stream))
 	}
 	v.index(ids)
-	v.derived(path.Join(w.metaDir(), indexName))
+	v.derived(w.catalogs.indexPath())
 	v.sayUnchecked(ctx)
 	slices.SortStableFunc(v.report.Faults, func(a, b Fault) int {
 		return cmp.Or(strings.Compare(a.Path, b.Path), strings.Compare(string(a.Kind), string(b.Kind)))
@@ -181,7 +181,7 @@ func (v *verifier) stream(ctx context.Context, stream string) ([]string, error) 
 		ids = append(ids, id)
 		v.report.Products++
 		for _, name := range c.VersionNames() {
-			check := &versionCheck{dir: c.Name().Dir(stream), name: name}
+			check := &versionCheck{place: c.Name().In(stream).Of(name)}
 			checks = append(checks, check)
 			group.Go(func() error { return v.version(inner, check, c.Versions) })
 		}
@@ -191,10 +191,10 @@ func (v *verifier) stream(ctx context.Context, stream string) ([]string, error) 
 		return nil, cmp.Or(end, context.Cause(ctx))
 	}
 	if err != nil {
-		v.fault(FaultCatalog, v.catalogPath(stream), "%v", cause(err))
+		v.fault(FaultCatalog, v.catalogs.path(stream), "%v", dirfd.Cause(err))
 	}
 	if !slices.IsSorted(ids) {
-		v.fault(FaultCatalog, v.catalogPath(stream), "the products are not sorted")
+		v.fault(FaultCatalog, v.catalogs.path(stream), "the products are not sorted")
 		slices.Sort(ids)
 	}
 	for _, c := range checks {
@@ -206,8 +206,8 @@ func (v *verifier) stream(ctx context.Context, stream string) ([]string, error) 
 // products reads a catalog as eachProduct does, and checks all of it that is not in a
 // product's files.
 func (v *verifier) products(stream string, fn func(string, *catalog.Product) error) error {
-	name := v.catalogPath(stream)
-	f, err := v.site.open(name)
+	name := v.catalogs.path(stream)
+	f, err := v.files.Open(name)
 	if err != nil {
 		return err
 	}
@@ -227,37 +227,28 @@ func (v *verifier) sayUnchecked(ctx context.Context) {
 	}
 }
 
-// cause returns an error without the path, where that is said otherwise.
-func cause(err error) error {
-	var pe *fs.PathError
-	if errors.As(err, &pe) {
-		return pe.Err
-	}
-	return err
-}
-
 // derived checks the compressed form and the signature of a file.
 func (v *verifier) derived(name string) {
-	if _, err := v.site.stat(name); err != nil {
+	if _, err := v.files.Lstat(name); err != nil {
 		return // that is a fault already
 	}
-	if !v.site.sameUnpacked(name) {
-		v.fault(FaultGzip, name+gzipSuffix, "it is missing or does not unpack to %s", path.Base(name))
+	if !v.files.SameUnpacked(name) {
+		v.fault(FaultGzip, name+site.GzipSuffix, "it is missing or does not unpack to %s", path.Base(name))
 	}
 	if v.signer == nil {
 		return
 	}
-	if err := v.signer.verify(v.site, name); err != nil {
-		v.fault(FaultSignature, name+signatureSuffix, "%v", cause(err))
+	if err := v.signer.Verify(v.files, name); err != nil {
+		v.fault(FaultSignature, name+site.SignatureSuffix, "%v", dirfd.Cause(err))
 	}
 }
 
 // index checks that the index says what the catalogs say.
 func (v *verifier) index(ids map[string][]string) {
-	name := path.Join(v.metaDir(), indexName)
-	f, err := v.site.open(name)
+	name := v.catalogs.indexPath()
+	f, err := v.files.Open(name)
 	if err != nil {
-		v.fault(FaultIndex, name, "%v", cause(err))
+		v.fault(FaultIndex, name, "%v", dirfd.Cause(err))
 		return
 	}
 	defer f.Close()
@@ -276,7 +267,7 @@ func (v *verifier) index(ids map[string][]string) {
 		switch _, err := time.Parse(time.RFC3339, entry.Updated); {
 		case !ok:
 			v.fault(FaultIndex, name, "stream %s is not in it", stream)
-		case entry.Datatype != catalog.Datatype || entry.Format != catalog.FormatProducts || entry.Path != v.catalogPath(stream):
+		case entry.Datatype != catalog.Datatype || entry.Format != catalog.FormatProducts || entry.Path != v.catalogs.path(stream):
 			v.fault(FaultIndex, name, "the entry of stream %s is not that of its catalog", stream)
 		case err != nil:
 			v.fault(FaultIndex, name, "the time of stream %s is none: %q", stream, entry.Updated)

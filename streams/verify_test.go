@@ -15,6 +15,7 @@ import (
 
 	"imagebuilder/streams"
 	"imagebuilder/streams/imagetree"
+	"imagebuilder/streams/site"
 )
 
 // TestVerify holds that every kind of fault is found, each where it is, and which of
@@ -245,7 +246,7 @@ func TestVerifyStreams(t *testing.T) {
 func TestSignatures(t *testing.T) {
 	f := newFixture(t, versions(ubuntu, v1)...)
 	key, public := newKey(t)
-	signer, err := streams.NewSigner(key, []byte("secret"), func() time.Time { return f.now })
+	signer, err := site.NewSigner(key, []byte("secret"), func() time.Time { return f.now })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -283,11 +284,11 @@ func TestSignatures(t *testing.T) {
 		t.Error("the signature of another catalog is still there")
 	}
 	for summary, data := range map[string][]byte{"no key": nil, "nonsense": []byte("x"), "a public key": publicKey(t, public)} {
-		if _, err := streams.NewSigner(data, nil, nil); err == nil {
+		if _, err := site.NewSigner(data, nil, nil); err == nil {
 			t.Errorf("%s signs", summary)
 		}
 	}
-	if _, err := streams.NewSigner(key, []byte("wrong"), nil); err == nil {
+	if _, err := site.NewSigner(key, []byte("wrong"), nil); err == nil {
 		t.Error("it is unlocked by another passphrase")
 	}
 }

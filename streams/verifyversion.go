@@ -4,17 +4,18 @@ import (
 	"context"
 	"errors"
 	"io/fs"
-	"path"
 	"slices"
 
+	"imagebuilder/builtins/digest"
+	"imagebuilder/builtins/dirfd"
 	"imagebuilder/streams/catalog"
+	"imagebuilder/streams/site"
 )
 
 // A versionCheck is the check of one version, done beside others. What it found is
 // all that stays of it.
 type versionCheck struct {
-	dir    string // of the product
-	name   string
+	place  catalog.Place
 	count  int // items
 	read   int64
 	faults []Fault
@@ -36,15 +37,13 @@ func (v *verifier) collect(c *versionCheck) {
 	v.unchecked = append(v.unchecked, c.unchecked...)
 	for _, print := range c.prints {
 		other, taken := v.prints[print]
-		if taken && other != c.path() {
-			v.fault(FaultDuplicate, c.path(), "the image %.12s is in %s as well", print, other)
+		if taken && other != c.place {
+			v.fault(FaultDuplicate, c.place.Path(), "the image %.12s is in %s as well", print, other.Path())
 			continue
 		}
-		v.prints[print] = c.path()
+		v.prints[print] = c.place
 	}
 }
-
-func (c *versionCheck) path() string { return path.Join(c.dir, c.name) }
 
 func (c *versionCheck) fault(kind FaultKind, name, problem string) {
 	f := Fault{Kind: kind, Path: name, Problem: problem}
@@ -55,29 +54,29 @@ func (c *versionCheck) fault(kind FaultKind, name, problem string) {
 
 // version checks one version. The error is the end of the context.
 func (v *verifier) version(ctx context.Context, c *versionCheck, siblings map[string]catalog.Version) error {
-	c.items, c.siblings = siblings[c.name].Items, siblings
+	c.items, c.siblings = siblings[c.place.Version].Items, siblings
 	defer func() { c.items, c.siblings = nil, nil }()
 	c.count = len(c.items)
 	for _, image := range (catalog.Version{Items: c.items}).Images() {
 		c.prints = append(c.prints, image.Fingerprint)
 	}
 	if c.count > 0 && c.prints == nil {
-		c.fault(FaultCombined, c.path(), "no client sees an image in it")
+		c.fault(FaultCombined, c.place.Path(), "no client sees an image in it")
 	}
-	files := c.files(v.site)
+	files := c.files(v.files)
 	var err error
-	c.read, err = hashFiles(ctx, v.site, c.path(), files, func(f *file, err error) error {
-		c.fault(FaultContent, path.Join(c.path(), f.name), "it cannot be read: "+cause(err).Error())
+	c.read, err = hashFiles(ctx, v.files, c.place, files, func(f *file, err error) error {
+		c.fault(FaultContent, c.place.File(f.name), "it cannot be read: "+dirfd.Cause(err).Error())
 		return context.Cause(ctx)
 	})
 	if err != nil {
 		return err
 	}
 	for key, item := range sorted(c.items) {
-		f := files.find(path.Base(item.Path))
+		f := files.find(item.File())
 		switch {
 		case f == nil || !f.hashed: // which was said
-		case f.stamp.size != item.Size:
+		case f.stamp.Size != item.Size:
 			c.fault(FaultContent, item.Path, "its size is not that in the catalog")
 		case f.sum.String() != item.SHA256:
 			c.fault(FaultContent, item.Path, "its hash is not that in the catalog")
@@ -91,23 +90,23 @@ func (v *verifier) version(ctx context.Context, c *versionCheck, siblings map[st
 }
 
 // files returns the files of the version that are there, to be hashed.
-func (c *versionCheck) files(s *site) *version {
-	v := &version{name: c.name}
+func (c *versionCheck) files(files *site.Files) *version {
+	v := &version{name: c.place.Version}
 	for _, item := range sorted(c.items) {
-		name := path.Base(item.Path)
+		name := item.File()
 		if v.find(name) != nil {
 			continue // one tarball may serve both clients
 		}
-		st, err := s.statFile(item.Path)
+		st, err := files.StatFile(item.Path)
 		if err != nil {
-			problem := cause(err).Error()
+			problem := dirfd.Cause(err).Error()
 			if errors.Is(err, fs.ErrNotExist) {
 				problem = "it is not there"
 			}
 			c.fault(FaultMissing, item.Path, problem)
 			continue
 		}
-		v.files = append(v.files, file{name: name, stamp: stampOf(&st), class: classOf(item, name)})
+		v.files = append(v.files, file{name: name, stamp: site.StampOf(&st), class: classOf(item, name)})
 	}
 	slices.SortFunc(v.files, func(a, b file) int { return compareVersions(a.name, b.name, false) })
 	return v
@@ -135,7 +134,7 @@ func (c *versionCheck) combined(key string, item catalog.Item, meta *file, files
 	i := slices.Index(metaClasses[:], meta.class)
 	for _, root := range sorted(c.items) {
 		kind := catalog.KindOf(root.FType)
-		f := files.find(path.Base(root.Path))
+		f := files.find(root.File())
 		if kind == nil || f == nil || f.joint == nil {
 			continue
 		}
@@ -144,7 +143,7 @@ func (c *versionCheck) combined(key string, item catalog.Item, meta *file, files
 			continue // the old tool gives it none
 		}
 		if listed != f.joint[i].String() {
-			c.fault(FaultCombined, item.Path, "item "+key+": the fingerprint with "+path.Base(root.Path)+" is wrong or missing")
+			c.fault(FaultCombined, item.Path, "item "+key+": the fingerprint with "+root.File()+" is wrong or missing")
 		}
 	}
 }
@@ -153,7 +152,7 @@ func (c *versionCheck) combined(key string, item catalog.Item, meta *file, files
 // about it.
 func (v *verifier) delta(ctx context.Context, c *versionCheck, item catalog.Item) {
 	target := c.target(item)
-	base, ok := c.siblings[item.DeltaBase].Items[path.Base(target.Path)]
+	base, ok := c.siblings[item.DeltaBase].Items[target.File()]
 	switch {
 	case target.Path == "":
 		c.fault(FaultDelta, item.Path, "there is no file it could make")
@@ -168,7 +167,7 @@ func (v *verifier) delta(ctx context.Context, c *versionCheck, item catalog.Item
 		c.unchecked = append(c.unchecked, item.Path)
 		return
 	}
-	want, _ := parseDigest(target.SHA256)
+	want, _ := digest.Parse(target.SHA256)
 	switch err := v.xdelta.check(ctx, base.Path, item.Path, want); {
 	case err == nil || ctx.Err() != nil:
 	case errors.Is(err, errDecode):

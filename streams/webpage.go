@@ -5,25 +5,25 @@ import (
 	"errors"
 	"io/fs"
 	"maps"
-	"path"
 	"slices"
 	"strings"
 	"time"
 
 	"imagebuilder/streams/catalog"
 	"imagebuilder/streams/page"
+	"imagebuilder/streams/site"
 )
 
 // stageWebpage stages the page of all streams of the index, made of the catalogs as
 // they are going to be. A stream without a catalog has nothing to show. It returns when
 // the page changes by itself.
-func (w *work) stageWebpage(pub *publication, opts page.Options, entries map[string]catalog.Entry) (time.Time, error) {
+func (w *work) stageWebpage(pub *site.Publication, opts page.Options, entries map[string]catalog.Entry) (time.Time, error) {
 	var streams []page.Stream
 	var updated time.Time
 	for name, entry := range sorted(entries) {
 		products, err := w.pageProducts(pub, name)
 		if errors.Is(err, fs.ErrNotExist) {
-			w.warn("Stream is left off the web page", "path", w.full(w.catalogPath(name)), "error", err)
+			w.warn("Stream is left off the web page", "path", w.full(w.catalogs.path(name)), "error", err)
 			continue
 		}
 		if err != nil {
@@ -36,20 +36,20 @@ func (w *work) stageWebpage(pub *publication, opts page.Options, entries map[str
 	}
 	now := w.clock()
 	for _, asset := range page.Assets {
-		err := pub.stagePage(asset, func(out *bufio.Writer) error { _, err := out.Write(page.Asset(asset)); return err })
+		err := pub.StagePage(asset, func(out *bufio.Writer) error { _, err := out.Write(page.Asset(asset)); return err })
 		if err != nil {
 			return time.Time{}, err
 		}
 	}
-	err := pub.stagePage(page.HTML, func(out *bufio.Writer) error {
+	err := pub.StagePage(page.HTML, func(out *bufio.Writer) error {
 		return page.Render(out, opts, streams, updated, now)
 	})
 	return page.Stale(opts, streams, now), err
 }
 
 // pageProducts returns what the page says of a stream.
-func (w *work) pageProducts(pub *publication, stream string) (products []page.Product, err error) {
-	err = w.eachProductIn(pub.current(stream+".json"), stream, func(id string, c *catalog.Product) error {
+func (w *work) pageProducts(pub *site.Publication, stream string) (products []page.Product, err error) {
+	err = eachProduct(w.files, pub.Current(stream+".json"), stream, func(id string, c *catalog.Product) error {
 		if len(c.Versions) > 0 {
 			products = append(products, w.pageProduct(stream, id, c))
 		}
@@ -67,14 +67,14 @@ func (w *work) pageProduct(stream, id string, c *catalog.Product) page.Product {
 	}
 	names := slices.SortedFunc(maps.Keys(c.Versions), func(a, b string) int { return compareVersions(b, a, w.NaturalOrder) })
 	for _, name := range names {
-		p.Versions = append(p.Versions, w.pageVersion(path.Join(c.Name().Dir(stream), name), name, c.Versions[name]))
+		p.Versions = append(p.Versions, w.pageVersion(c.Name().In(stream).Of(name), c.Versions[name]))
 	}
 	return p
 }
 
-func (w *work) pageVersion(dir, name string, v catalog.Version) page.Version {
-	out := page.Version{Name: name, Container: map[string]string{}, VM: map[string]string{}}
-	out.Built, _ = catalog.Time(name)
+func (w *work) pageVersion(place catalog.Place, v catalog.Version) page.Version {
+	out := page.Version{Name: place.Version, Container: map[string]string{}, VM: map[string]string{}}
+	out.Built, _ = catalog.Time(place.Version)
 	for _, image := range v.Images() {
 		client := "lxc"
 		if v.Items[image.Meta].FType == catalog.IncusMeta {
@@ -88,30 +88,30 @@ func (w *work) pageVersion(dir, name string, v catalog.Version) page.Version {
 			prints[client] = image.Fingerprint
 		}
 	}
-	out.Files = w.pageFiles(dir, v)
+	out.Files = w.pageFiles(place, v)
 	return out
 }
 
 // pageFiles returns the files of a version: those that are listed, and others that
 // are there to be looked at, such as logs.
-func (w *work) pageFiles(dir string, v catalog.Version) []page.File {
+func (w *work) pageFiles(place catalog.Place, v catalog.Version) []page.File {
 	sizes := make(map[string]int64)
 	for _, item := range v.Items {
-		sizes[path.Base(item.Path)] = item.Size
+		sizes[item.File()] = item.Size
 	}
-	entries, _ := w.site.list(dir) // what cannot be read is not shown
+	entries, _ := w.files.List(place.Path()) // what cannot be read is not shown
 	for _, e := range entries {
 		_, listed := sizes[e.Name()]
 		if listed || strings.HasPrefix(e.Name(), ".") || e.Type() != 0 || classify(e.Name(), false) == delta {
 			continue
 		}
-		if st, err := w.site.stat(path.Join(dir, e.Name())); err == nil {
+		if st, err := w.files.Lstat(place.File(e.Name())); err == nil {
 			sizes[e.Name()] = st.Size
 		}
 	}
 	var files []page.File
 	for name, size := range sorted(sizes) {
-		files = append(files, page.File{Name: name, Path: path.Join(dir, name), Size: size})
+		files = append(files, page.File{Name: name, Path: place.File(name), Size: size})
 	}
 	return files
 }

@@ -2,10 +2,8 @@ package streams
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
-	"io"
 	"math/bits"
 	"os"
 	"path"
@@ -15,7 +13,9 @@ import (
 	"golang.org/x/sync/semaphore"
 	"golang.org/x/sys/unix"
 
+	"imagebuilder/builtins/digest"
 	"imagebuilder/builtins/host"
+	"imagebuilder/streams/site"
 )
 
 // xdeltaEnv is the environment of xdelta3: without the caller's XDELTA variable,
@@ -24,7 +24,7 @@ var xdeltaEnv = []string{"LC_ALL=C"}
 
 // An xdelta makes and checks deltas with the program that clients apply them with.
 type xdelta struct {
-	site   *site
+	files  *site.Files
 	budget int64
 	memory *semaphore.Weighted // of budget bytes, shared by all that run at a time
 
@@ -34,7 +34,7 @@ type xdelta struct {
 
 // newXdelta returns an xdelta whose programs take about budget bytes together; 0 is
 // half of the machine's memory.
-func newXdelta(s *site, budget int64) *xdelta {
+func newXdelta(files *site.Files, budget int64) *xdelta {
 	if budget <= 0 {
 		var info unix.Sysinfo_t
 		if unix.Sysinfo(&info) == nil {
@@ -42,7 +42,7 @@ func newXdelta(s *site, budget int64) *xdelta {
 		}
 	}
 	budget = max(budget, windowCost(minWindow))
-	return &xdelta{site: s, budget: budget, memory: semaphore.NewWeighted(budget)}
+	return &xdelta{files: files, budget: budget, memory: semaphore.NewWeighted(budget)}
 }
 
 const (
@@ -120,7 +120,7 @@ var errDecode = errors.New("the delta does not make the file it is for")
 
 // check tells whether a delta makes a file with the given hash from base. It is
 // applied as clients do it.
-func (x *xdelta) check(ctx context.Context, base, delta string, want digest) error {
+func (x *xdelta) check(ctx context.Context, base, delta string, want digest.Digest) error {
 	files, err := x.openAll(base, delta)
 	if err != nil {
 		return err
@@ -130,11 +130,10 @@ func (x *xdelta) check(ctx context.Context, base, delta string, want digest) err
 	if err != nil {
 		return err
 	}
-	sum := make(chan digest, 1)
+	sum := make(chan digest.Digest, 1)
 	go func() {
-		hash := sha256.New()
-		io.Copy(hash, r) // a pipe that breaks gives the wrong hash
-		sum <- sumOf(hash)
+		got, _, _ := digest.Reader(r) // a pipe that breaks gives the wrong one
+		sum <- got
 	}()
 	err = host.Command{
 		Args:  []string{"xdelta3", "-d", "-f", "-s", "/dev/fd/3", "/dev/fd/4", "/dev/fd/5"},
@@ -154,7 +153,7 @@ func (x *xdelta) check(ctx context.Context, base, delta string, want digest) err
 func (x *xdelta) openAll(names ...string) ([]*os.File, error) {
 	var files []*os.File
 	for _, name := range names {
-		f, err := x.site.open(name)
+		f, err := x.files.Open(name)
 		if err != nil {
 			closeAll(files)
 			return nil, err

@@ -15,7 +15,7 @@ import (
 // stands in a line above its own.
 var layers = [][]string{
 	{"builtins/digest", "builtins/dirfd", "builtins/host", "stdlib", "recipes", "streams/catalog", "streams/page"},
-	{"builtins/tree"},
+	{"builtins/tree", "streams/site"},
 	{"builtins/sandbox", "streams/imagetree", "streams/serve"},
 	{"builtins/layer"},
 	{"builtins/fetch", "builtins/lxd", "builtins/pack", "builtins/template", "builtins/unpack", "streams"},

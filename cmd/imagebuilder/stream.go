@@ -12,6 +12,7 @@ import (
 	"imagebuilder/builtins/host"
 	"imagebuilder/streams"
 	"imagebuilder/streams/catalog"
+	"imagebuilder/streams/site"
 )
 
 func newStreamCommand() *cobra.Command {
@@ -96,7 +97,7 @@ func (o *signOptions) addFlags(cmd *cobra.Command, does string) {
 }
 
 // signer returns what signs, nil if nothing is to be signed.
-func (o *signOptions) signer(clock host.Clock) (*streams.Signer, error) {
+func (o *signOptions) signer(clock host.Clock) (*site.Signer, error) {
 	if o.key == "" {
 		if o.passphrase != "" {
 			return nil, usageError{fmt.Errorf("--sign-passphrase is that of --sign-key, which is missing")}
@@ -113,7 +114,7 @@ func (o *signOptions) signer(clock host.Clock) (*streams.Signer, error) {
 			return nil, fmt.Errorf("cannot read the passphrase of the signing key: %w", err)
 		}
 	}
-	return streams.NewSigner(key, bytes.TrimRight(passphrase, "\r\n"), clock)
+	return site.NewSigner(key, bytes.TrimRight(passphrase, "\r\n"), clock)
 }
 
 // safetyOptions are the flags that guard against publishing an emptied tree.

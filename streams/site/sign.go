@@ -1,4 +1,4 @@
-package streams
+package site
 
 import (
 	"bufio"
@@ -62,14 +62,14 @@ func (s *Signer) sign(w io.Writer, r io.Reader) error {
 	return err
 }
 
-// verify checks the signature beside a file.
-func (s *Signer) verify(site *site, name string) error {
-	f, err := site.open(name)
+// Verify checks the signature beside a file.
+func (s *Signer) Verify(files *Files, name string) error {
+	f, err := files.Open(name)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	signature, err := site.readFile(name + signatureSuffix)
+	signature, err := files.ReadSmall(name + SignatureSuffix)
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,109 @@
+package catalog
+
+import (
+	"cmp"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+)
+
+// A Place is where a version of a product is on a site, or the product as a whole if it
+// has no Version. It is what the tool passes around and compares; the path it stands for
+//
+//	<stream>/<distro>/<release>/<arch>/<variant>[/<version>]
+//
+// is made of it at the last moment and taken apart here alone, so that nothing else
+// counts slashes.
+type Place struct {
+	Stream  string
+	Product Name
+	Version string
+}
+
+// In returns the place of the product in a stream.
+func (n Name) In(stream string) Place { return Place{Stream: stream, Product: n} }
+
+// Of returns the place of a version of the same product.
+func (p Place) Of(version string) Place {
+	p.Version = version
+	return p
+}
+
+// Path returns the directory, from the root of the site.
+func (p Place) Path() string {
+	n := p.Product
+	dir := p.Stream + "/" + n.Distro + "/" + n.Release + "/" + n.Arch + "/" + n.Variant
+	if p.Version == "" {
+		return dir
+	}
+	return dir + "/" + p.Version
+}
+
+// File returns the path of a file in the directory.
+func (p Place) File(name string) string { return p.Path() + "/" + name }
+
+// Compare orders places by stream, product and version, each in byte order.
+func (p Place) Compare(other Place) int {
+	return cmp.Or(
+		strings.Compare(p.Stream, other.Stream),
+		strings.Compare(p.Product.ID(), other.Product.ID()),
+		strings.Compare(p.Version, other.Version),
+	)
+}
+
+// Below returns the place of a directory by the names that lead to it from that of a
+// stream. Only products and versions have one; the names are taken as they are.
+func Below(stream string, names []string) (Place, bool) {
+	product := len(Name{}.parts())
+	if len(names) != product && len(names) != product+1 {
+		return Place{}, false
+	}
+	p := Place{Stream: stream, Product: Name{names[0], names[1], names[2], names[3]}}
+	if len(names) > product {
+		p.Version = names[product]
+	}
+	return p, true
+}
+
+// ParsePlace takes a path apart. Every name in it is checked.
+func ParsePlace(dir string) (Place, error) {
+	stream, rest, _ := strings.Cut(dir, "/")
+	p, ok := Below(stream, strings.Split(rest, "/"))
+	if !ok {
+		return p, fmt.Errorf("the path %q is not one of a product or version", dir)
+	}
+	return p, p.Check()
+}
+
+// Check tells whether all parts can be used as names of directories.
+func (p Place) Check() error {
+	if err := CheckStream(p.Stream); err != nil {
+		return err
+	}
+	if err := p.Product.Check(); err != nil || p.Version == "" {
+		return err
+	}
+	return CheckVersion(p.Version)
+}
+
+// MarshalText writes the path.
+func (p Place) MarshalText() ([]byte, error) { return []byte(p.Path()), nil }
+
+// UnmarshalText reads a path, and trusts no name in it.
+func (p *Place) UnmarshalText(text []byte) (err error) {
+	*p, err = ParsePlace(string(text))
+	return err
+}
+
+// Leads tells whether the first directories of a product, from that of its stream on,
+// have these names.
+func (n Name) Leads(names []string) bool {
+	parts := n.parts()
+	return len(names) <= len(parts) && slices.Equal(names, parts[:len(names)])
+}
+
+func (n Name) parts() [4]string { return [4]string{n.Distro, n.Release, n.Arch, n.Variant} }
+
+// File returns the name of the item's file in its version.
+func (i Item) File() string { return path.Base(i.Path) }
