@@ -9,6 +9,7 @@ import (
 	"go.starlark.net/starlark"
 
 	"imagebuilder/streams"
+	"imagebuilder/streams/inventory"
 	"imagebuilder/streams/site"
 )
 
@@ -53,14 +54,14 @@ func (b *Build) streamBuild(thread *starlark.Thread, fn *starlark.Builtin, args 
 	if d.Retain.Builds < 0 || d.Retain.Days < 0 {
 		return nil, fmt.Errorf("%s: retain_builds and retain_days are not negative", fn.Name())
 	}
-	if d.Disks, err = streams.ParseDiskDeltas(disks); err != nil {
+	if d.Disks, err = inventory.ParseDiskDeltas(disks); err != nil {
 		return nil, fmt.Errorf("%s: disk_deltas: %w", fn.Name(), err)
 	}
 	d.Off, d.MaxShare = !deltas, float64(worth)
 	opts.Page, opts.Safety = page.options, c.safety()
 	var sum streams.BuildSummary
-	err = c.do(func(ctx context.Context, t streams.Tree, signer *site.Signer) (err error) {
-		opts.Tree, opts.Signer = t, signer
+	err = c.do(func(ctx context.Context, t streams.Site, signer *site.Signer) (err error) {
+		opts.Site, opts.Signer = t, signer
 		sum, err = streams.Build(ctx, opts)
 		return err
 	})
@@ -95,7 +96,7 @@ func built(sum *streams.BuildSummary) starlark.StringDict {
 func (b *Build) streamPrune(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	c := b.newStreamCall(thread, fn)
 	const notGiven = math.MinInt
-	opts := streams.PruneOptions{Retain: streams.Retention{Builds: notGiven}}
+	opts := streams.PruneOptions{Retain: inventory.Retention{Builds: notGiven}}
 	grace, age := duration{streams.DefaultGrace}, duration{streams.DefaultDanglingAge}
 	var remove stringList
 	err := c.unpack(args, kwargs, append([]any{
@@ -117,8 +118,8 @@ func (b *Build) streamPrune(thread *starlark.Thread, fn *starlark.Builtin, args 
 		opts.Grace = streams.AtOnce
 	}
 	var sum streams.PruneSummary
-	err = c.do(func(ctx context.Context, t streams.Tree, signer *site.Signer) (err error) {
-		opts.Tree, opts.Signer = t, signer
+	err = c.do(func(ctx context.Context, t streams.Site, signer *site.Signer) (err error) {
+		opts.Site, opts.Signer = t, signer
 		sum, err = streams.Prune(ctx, opts)
 		return err
 	})
@@ -153,8 +154,8 @@ func (b *Build) streamVerify(thread *starlark.Thread, fn *starlark.Builtin, args
 	}
 	opts.Safety = c.safety()
 	var report streams.Report
-	err = c.do(func(ctx context.Context, t streams.Tree, signer *site.Signer) (err error) {
-		opts.Tree, opts.Signer = t, signer
+	err = c.do(func(ctx context.Context, t streams.Site, signer *site.Signer) (err error) {
+		opts.Site, opts.Signer = t, signer
 		report, err = streams.Verify(ctx, opts)
 		for _, f := range report.Faults {
 			t.Log.Warn("Fault found", "kind", f.Kind, "path", f.Path, "problem", f.Problem, "repaired", f.Repaired)

@@ -98,7 +98,7 @@ func plainArg(v starlark.Value) any {
 }
 
 // do carries out work on the tree, or has it planned.
-func (c *streamCall) do(work func(context.Context, streams.Tree, *site.Signer) error) error {
+func (c *streamCall) do(work func(context.Context, streams.Site, *site.Signer) error) error {
 	if err := c.check(); err != nil {
 		return err
 	}
@@ -106,7 +106,7 @@ func (c *streamCall) do(work func(context.Context, streams.Tree, *site.Signer) e
 	if err != nil {
 		return err
 	}
-	t := streams.Tree{
+	t := streams.Site{
 		Root: root, Streams: c.names, StreamVersion: c.version, Workers: c.workers, Links: c.links, NaturalOrder: c.natural,
 		Clock: c.build.Clock,
 	}

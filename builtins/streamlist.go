@@ -28,8 +28,8 @@ func (b *Build) streamList(thread *starlark.Thread, fn *starlark.Builtin, args s
 		return nil, err
 	}
 	var images []streams.Image
-	err = c.do(func(ctx context.Context, t streams.Tree, _ *site.Signer) (err error) {
-		images, err = streams.List(ctx, streams.ListOptions{Tree: t})
+	err = c.do(func(ctx context.Context, t streams.Site, _ *site.Signer) (err error) {
+		images, err = streams.List(ctx, streams.ListOptions{Site: t})
 		return err
 	})
 	var list []starlark.Value
@@ -88,8 +88,8 @@ func (b *Build) streamAdd(thread *starlark.Thread, fn *starlark.Builtin, args st
 	}
 	c.names = stringList{stream}
 	var added streams.Added
-	err = c.do(func(ctx context.Context, t streams.Tree, _ *site.Signer) (err error) {
-		opts.Tree = t
+	err = c.do(func(ctx context.Context, t streams.Site, _ *site.Signer) (err error) {
+		opts.Site = t
 		for _, f := range files {
 			opts.Files = append(opts.Files, f.path)
 		}

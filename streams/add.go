@@ -14,13 +14,14 @@ import (
 
 	"imagebuilder/builtins/dirfd"
 	"imagebuilder/streams/catalog"
+	"imagebuilder/streams/inventory"
 	"imagebuilder/streams/site"
 )
 
 // AddOptions say what Add puts into the tree. What is empty of Name and Version is
 // taken from the metadata of the image.
 type AddOptions struct {
-	Tree             // Streams: the one to add to; nil: DefaultStream
+	Site             // Streams: the one to add to; nil: DefaultStream
 	Files   []string // metadata tarball, root file systems and image.yaml, or a unified tarball, or directories with them
 	Name    catalog.Name
 	Version string // if it is given, it must be free
@@ -44,7 +45,7 @@ func Add(ctx context.Context, opts AddOptions) (Added, error) {
 	if err := ensureRoot(opts.Root); err != nil {
 		return Added{}, err
 	}
-	w, err := opts.Tree.open()
+	w, err := opts.Site.open()
 	if err != nil {
 		return Added{}, err
 	}
@@ -57,7 +58,7 @@ func Add(ctx context.Context, opts AddOptions) (Added, error) {
 			return Added{}, err
 		}
 	}
-	a := &adder{work: w, opts: opts}
+	a := &adder{openSite: w, opts: opts}
 	defer a.closeAll()
 	if err := a.collect(ctx); err != nil {
 		return Added{}, err
@@ -82,16 +83,16 @@ func ensureRoot(root string) error {
 
 // An adder is one run of Add.
 type adder struct {
-	*work
+	*openSite
 	opts    AddOptions
-	sources []source
-	unified *source
-	meta    *metadata
+	sources []addedFile
+	unified *addedFile
+	meta    *imageMetadata
 	place   catalog.Place
 }
 
-// A source is a file to add.
-type source struct {
+// A addedFile is a file to add.
+type addedFile struct {
 	file *os.File
 	as   string // name in the version
 	content
@@ -126,7 +127,7 @@ func (a *adder) collect(ctx context.Context) error {
 			a.unified, a.meta = s, s.meta
 		case s.meta != nil && a.meta == nil:
 			a.meta = s.meta
-		case classify(s.as, false).isRootfs():
+		case inventory.Classify(s.as, false).IsRootfs():
 			roots++
 		}
 	}
@@ -150,11 +151,11 @@ func itemsIn(dir string) ([]string, error) {
 	}
 	var names []string
 	for _, e := range entries {
-		c := classify(e.Name(), false)
+		c := inventory.Classify(e.Name(), false)
 		name := filepath.Join(dir, e.Name())
 		switch {
-		case !e.Type().IsRegular() || c == delta || c == sumsFile || strings.HasPrefix(e.Name(), "."):
-		case c != other || strings.Contains(e.Name(), ".tar") && isTarball(name):
+		case !e.Type().IsRegular() || c == inventory.Delta || c == inventory.SumsFile || strings.HasPrefix(e.Name(), "."):
+		case c != inventory.Other || strings.Contains(e.Name(), ".tar") && isTarball(name):
 			names = append(names, name)
 		}
 	}
@@ -180,7 +181,7 @@ func (a *adder) collectFile(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	s := source{file: f, as: filepath.Base(name)}
+	s := addedFile{file: f, as: filepath.Base(name)}
 	a.sources = append(a.sources, s) // from here on it is closed with the others
 	st, err := f.Stat()
 	if err != nil {
@@ -202,19 +203,19 @@ func (a *adder) collectFile(ctx context.Context, name string) error {
 }
 
 // recognize finds out by its content what a file is, and so its name in a version.
-func (s *source) recognize(ctx context.Context) error {
-	switch classify(s.as, false) {
-	case configFile, diskUEFI1, diskDisk1:
+func (s *addedFile) recognize(ctx context.Context) error {
+	switch inventory.Classify(s.as, false) {
+	case inventory.ConfigFile, inventory.DiskUEFI1, inventory.DiskDisk1:
 		return nil // raw disks cannot be told from anything
 	}
 	head := make([]byte, 8)
 	n, _ := s.file.ReadAt(head, 0) // a shorter file has a shorter beginning
 	switch formOf(head[:n]) {
 	case "squashfs":
-		s.as = preferred[squashfs]
+		s.as = inventory.SquashfsName
 		return nil
 	case "qcow2":
-		s.as = preferred[diskQcow2]
+		s.as = inventory.DiskName
 		return nil
 	}
 	var err error
@@ -223,7 +224,7 @@ func (s *source) recognize(ctx context.Context) error {
 	}
 	switch {
 	case s.meta == nil:
-		s.as = "root.tar.xz"
+		s.as = inventory.RootTarXZName
 	case s.as != catalog.IncusMeta:
 		s.as = catalog.LXDMeta
 	}
@@ -264,7 +265,7 @@ func (a *adder) add(ctx context.Context) (Added, error) {
 	if err != nil {
 		return Added{}, errors.Join(err, a.files.RemoveAll(hidden.Path()))
 	}
-	return addedAt(a.place, v.prints(), false), nil
+	return addedAt(a.place, v.Prints(), false), nil
 }
 
 // addedAt says where an image is.

@@ -13,12 +13,13 @@ import (
 
 	"imagebuilder/builtins/dirfd"
 	"imagebuilder/streams/catalog"
+	"imagebuilder/streams/inventory"
 	"imagebuilder/streams/site"
 )
 
 // fill puts the files into the hidden directory, hashes them and writes their
 // SHA256SUMS, all of it durable.
-func (a *adder) fill(ctx context.Context, hidden catalog.Place) (*version, error) {
+func (a *adder) fill(ctx context.Context, hidden catalog.Place) (*inventory.FoundVersion, error) {
 	if a.unified != nil {
 		if err := split(ctx, a.files, hidden, a.unified.file, a.unified.content); err != nil {
 			return nil, err
@@ -30,18 +31,18 @@ func (a *adder) fill(ctx context.Context, hidden catalog.Place) (*version, error
 			}
 		}
 	}
-	v, err := lookAt(a.files, hidden)
+	v, err := inventory.LookAt(a.files, hidden)
 	if err != nil {
 		return nil, err
 	}
-	if _, err := hashVersion(ctx, a.files, hidden, v); err != nil {
+	if _, err := inventory.HashVersion(ctx, a.files, hidden, v); err != nil {
 		return nil, err
 	}
-	if err := writeSums(a.files, hidden, v); err != nil {
+	if err := inventory.WriteSums(a.files, hidden, v); err != nil {
 		return nil, err
 	}
-	for _, f := range v.files {
-		if err := a.files.Sync(hidden.File(f.name)); err != nil {
+	for _, f := range v.Files {
+		if err := a.files.Sync(hidden.File(f.Name)); err != nil {
 			return nil, err
 		}
 	}
@@ -49,7 +50,7 @@ func (a *adder) fill(ctx context.Context, hidden catalog.Place) (*version, error
 }
 
 // put links or copies a file into the tree. A link that cannot be made is a copy.
-func (a *adder) put(ctx context.Context, s source, name string) error {
+func (a *adder) put(ctx context.Context, s addedFile, name string) error {
 	if a.opts.Link && a.link(s, name) == nil {
 		return nil
 	}
@@ -62,7 +63,7 @@ func (a *adder) put(ctx context.Context, s source, name string) error {
 
 // link gives an open file a name in the tree. A file that others may not read would
 // not be served.
-func (a *adder) link(s source, name string) error {
+func (a *adder) link(s addedFile, name string) error {
 	st, err := s.file.Stat()
 	if err != nil {
 		return err
@@ -100,8 +101,8 @@ func copyAll(ctx context.Context, out *dirfd.Writer, in *os.File) error {
 
 // twin returns where the images are in the tree already: listed in a catalog, or in a
 // version of the same product that is waiting for a build.
-func (a *adder) twin(ctx context.Context, v *version) (*Added, error) {
-	prints := v.prints()
+func (a *adder) twin(ctx context.Context, v *inventory.FoundVersion) (*Added, error) {
+	prints := v.Prints()
 	if found := a.listedTwin(prints); found != nil {
 		return found, nil
 	}
@@ -109,10 +110,10 @@ func (a *adder) twin(ctx context.Context, v *version) (*Added, error) {
 	if err != nil {
 		return nil, err
 	}
-	leaving := readLeaving(a.files)
+	leaving := inventory.ReadLeaving(a.files)
 	for _, e := range entries {
 		place := a.place.Of(e.Name())
-		if leaving.has(place) || !e.IsDir() || strings.HasPrefix(e.Name(), ".") {
+		if leaving.Has(place) || !e.IsDir() || strings.HasPrefix(e.Name(), ".") {
 			continue
 		}
 		same, err := a.same(ctx, place, v)
@@ -131,7 +132,7 @@ func (a *adder) twin(ctx context.Context, v *version) (*Added, error) {
 // cannot be read lists nothing.
 func (a *adder) listedTwin(prints []string) (found *Added) {
 	for _, stream := range append(a.indexed(), a.Streams...) {
-		a.catalogs.each(stream, func(id string, c *catalog.Product) error {
+		a.catalogs.Each(stream, func(id string, c *catalog.Product) error {
 			for name, version := range c.Versions {
 				place := c.Name().In(stream).Of(name)
 				if _, err := a.files.Lstat(place.Path()); err == nil && hasAll(version, prints) {
@@ -157,21 +158,21 @@ func hasAll(v catalog.Version, prints []string) bool {
 
 // same tells whether a version on the disk has the items of another. Only what is of
 // the same size is read.
-func (a *adder) same(ctx context.Context, place catalog.Place, v *version) (bool, error) {
-	other, err := lookAt(a.files, place)
+func (a *adder) same(ctx context.Context, place catalog.Place, v *inventory.FoundVersion) (bool, error) {
+	other, err := inventory.LookAt(a.files, place)
 	if err != nil {
 		return false, err
 	}
-	for _, f := range v.files {
-		if o := other.find(f.name); f.class.isItem() && (o == nil || o.stamp.Size != f.stamp.Size) {
+	for _, f := range v.Files {
+		if o := other.Find(f.Name); f.Class.IsItem() && (o == nil || o.Stamp.Size != f.Stamp.Size) {
 			return false, nil
 		}
 	}
-	if _, err := hashVersion(ctx, a.files, place, other); err != nil {
+	if _, err := inventory.HashVersion(ctx, a.files, place, other); err != nil {
 		return false, err
 	}
-	for _, f := range v.files {
-		if f.class.isItem() && other.find(f.name).sum != f.sum {
+	for _, f := range v.Files {
+		if f.Class.IsItem() && other.Find(f.Name).Sum != f.Sum {
 			return false, nil
 		}
 	}

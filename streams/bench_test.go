@@ -13,6 +13,7 @@ import (
 
 	"imagebuilder/streams"
 	"imagebuilder/streams/imagetree"
+	"imagebuilder/streams/inventory"
 )
 
 // The benchmarks run each piece of work in a process of its own and report its time,
@@ -23,18 +24,18 @@ import (
 // work is what a benchmark's process does.
 var work = map[string]func(root string) error{
 	"build": func(root string) error {
-		_, err := streams.Build(context.Background(), streams.BuildOptions{Tree: streams.Tree{Root: root}, Deltas: streams.DeltaOptions{Off: true}})
+		_, err := streams.Build(context.Background(), streams.BuildOptions{Site: streams.Site{Root: root}, Deltas: streams.DeltaOptions{Off: true}})
 		return err
 	},
 	"deltas": func(root string) error {
 		_, err := streams.Build(context.Background(), streams.BuildOptions{
-			Tree: streams.Tree{Root: root}, Deltas: streams.DeltaOptions{Disks: streams.DiskDeltasAlways},
+			Site: streams.Site{Root: root}, Deltas: streams.DeltaOptions{Disks: inventory.DiskDeltasAlways},
 		})
 		return err
 	},
 	"prune": func(root string) error {
 		_, err := streams.Prune(context.Background(), streams.PruneOptions{
-			Tree: streams.Tree{Root: root}, Retain: streams.Retention{Builds: 1}, Grace: streams.AtOnce,
+			Site: streams.Site{Root: root}, Retain: inventory.Retention{Builds: 1}, Grace: streams.AtOnce,
 		})
 		return err
 	},

@@ -1,6 +1,7 @@
 package streams
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -12,13 +13,14 @@ import (
 
 	"imagebuilder/builtins/digest"
 	"imagebuilder/streams/catalog"
+	"imagebuilder/streams/inventory"
 	"imagebuilder/streams/page"
 	"imagebuilder/streams/site"
 )
 
 // BuildOptions say what Build publishes, and from what.
 type BuildOptions struct {
-	Tree
+	Site
 	Upstream bool // list what the old tool lists, no more: see below
 	Deltas   DeltaOptions
 	Page     *page.Options // of the web page; nil: none is made
@@ -26,6 +28,17 @@ type BuildOptions struct {
 	DryRun   bool          // only say what would be done
 	Safety
 }
+
+// DeltaOptions say which deltas are made.
+type DeltaOptions struct {
+	Off      bool                 // make none; those that are there stay listed
+	Disks    inventory.DiskDeltas // which deltas of VM disks are made and listed
+	MaxShare float64              // a delta larger than this share of its file is not worth it; 0: 0.8
+	Memory   int64                // bytes the xdelta3 processes may take together; 0: half of the machine's
+	Retain   inventory.Retention  // only versions that this keeps get a delta; the zero value keeps all
+}
+
+func (o DeltaOptions) maxShare() float64 { return cmp.Or(o.MaxShare, 0.8) }
 
 // Safety guards against publishing an image tree that was emptied, or is not
 // mounted.
@@ -45,10 +58,10 @@ type Safety struct {
 // disks of other names are not known, and requirement files are not read: that is
 // for comparison with the old tool, since Incus then sees no image at all.
 func Build(ctx context.Context, opts BuildOptions) (BuildSummary, error) {
-	if err := opts.Deltas.Retain.check(); err != nil {
+	if err := opts.Deltas.Retain.Check(); err != nil {
 		return BuildSummary{}, err
 	}
-	w, err := opts.Tree.open()
+	w, err := opts.Site.open()
 	if err != nil {
 		return BuildSummary{}, err
 	}
@@ -64,10 +77,10 @@ func Build(ctx context.Context, opts BuildOptions) (BuildSummary, error) {
 	return b.sum, err
 }
 
-func newBuilder(w *work, l *site.Lock, opts BuildOptions) *builder {
+func newBuilder(w *openSite, l *site.Lock, opts BuildOptions) *builder {
 	b := &builder{
-		work: w, opts: opts, start: l.Start, leaving: readLeaving(w.files), record: w.readRecord(),
-		xdelta: newXdelta(w.files, opts.Deltas.Memory), before: make(map[catalog.Place]bool),
+		openSite: w, opts: opts, start: l.Start, leaving: inventory.ReadLeaving(w.files), record: w.readRecord(),
+		xdelta: inventory.NewXdelta(w.files, opts.Deltas.Memory), before: make(map[catalog.Place]bool),
 	}
 	for _, places := range b.record.Withheld {
 		for _, place := range places {
@@ -79,18 +92,18 @@ func newBuilder(w *work, l *site.Lock, opts BuildOptions) *builder {
 
 // A builder is one run of Build.
 type builder struct {
-	*work
+	*openSite
 	opts    BuildOptions
 	start   int64
-	leaving leaving
-	record  record
-	xdelta  *xdelta
+	leaving inventory.Leaving
+	record  buildRecord
+	xdelta  *inventory.Xdelta
 	streams []*streamBuild
 	sum     BuildSummary
 
 	suspect  map[string]FaultKind   // paths of files that a verification found wrong
-	noXdelta *deltaResult           // the first delta that was missed because there is no xdelta3
-	withheld withheld               // root file systems of images that are published elsewhere
+	noXdelta *inventory.DeltaResult // the first delta that was missed because there is no xdelta3
+	withheld inventory.Withheld     // root file systems of images that are published elsewhere
 	before   map[catalog.Place]bool // versions that the last build withheld
 	owners   map[string]string      // alias and architecture to product
 }
@@ -98,9 +111,9 @@ type builder struct {
 // A streamBuild is what is known of one stream in a run.
 type streamBuild struct {
 	name     string
-	known    *cache
-	found    *scan
-	listing  listing // of the catalog as it is
+	known    *inventory.Cache
+	found    *inventory.Scan
+	listing  inventory.Listing // of the catalog as it is
 	products []published
 	withheld []catalog.Place // the versions of which nothing is listed
 	refused  bool            // its catalog stays as it is
@@ -108,8 +121,8 @@ type streamBuild struct {
 
 // A published is a product with the versions of it that are listed.
 type published struct {
-	*product
-	versions []*version
+	*inventory.FoundProduct
+	versions []*inventory.FoundVersion
 }
 
 func (b *builder) run(ctx context.Context) error {
@@ -147,29 +160,29 @@ func (b *builder) run(ctx context.Context) error {
 // scan loads what is known of a stream and looks for what has changed.
 func (b *builder) scan(ctx context.Context, name string) (*streamBuild, error) {
 	s := &streamBuild{name: name}
-	s.known = b.readCache(name, b.opts.Upstream)
-	sc := &scanner{
-		files: b.files, stream: name, upstream: b.opts.Upstream, workers: b.Workers, start: b.start,
-		leaving: b.leaving, known: make(map[catalog.Name]*product),
+	s.known = inventory.ReadCache(b.files, name, b.opts.Upstream)
+	sc := &inventory.Scanner{
+		Files: b.files, Stream: name, Upstream: b.opts.Upstream, Workers: b.Workers, Start: b.start,
+		Leaving: b.leaving, Known: make(map[catalog.Name]*inventory.FoundProduct),
 	}
-	for _, p := range s.known.products {
-		sc.known[p.place.Product] = p
+	for _, p := range s.known.Products {
+		sc.Known[p.Place.Product] = p
 	}
 	var err error
-	s.found, err = sc.scan(ctx)
+	s.found, err = sc.Scan(ctx)
 	if errors.Is(err, fs.ErrNotExist) {
 		err = &fs.PathError{Op: "lstat", Path: b.full(name), Err: unix.ENOENT}
 	}
 	if err != nil {
 		return nil, err
 	}
-	for _, t := range s.found.lost {
+	for _, t := range s.found.Lost {
 		b.sum.Failed++
-		b.fail("Failed to read directory", "path", b.full(t.path), "error", t.err)
+		b.fail("Failed to read directory", "path", b.full(t.Path), "error", t.Err)
 	}
-	for _, t := range s.found.skipped {
+	for _, t := range s.found.Skipped {
 		b.sum.Skipped++
-		b.warn("Left out", "path", b.full(t.path), "error", t.err)
+		b.warn("Left out", "path", b.full(t.Path), "error", t.Err)
 	}
 	return s, nil
 }
@@ -180,11 +193,11 @@ func (b *builder) upToDate() bool {
 		return false
 	}
 	for _, s := range b.streams {
-		if b.record.Caches[s.name] != s.known.id.String() || b.record.Withheld[s.name] == nil || len(s.found.products) != len(s.known.products) {
+		if b.record.Caches[s.name] != s.known.Id.String() || b.record.Withheld[s.name] == nil || len(s.found.Products) != len(s.known.Products) {
 			return false
 		}
-		for _, p := range s.found.products {
-			if s.found.fresh[p] {
+		for _, p := range s.found.Products {
+			if s.found.Fresh[p] {
 				return false
 			}
 		}
@@ -205,7 +218,7 @@ func (b *builder) optionsID() string {
 	}
 	deltas := b.opts.Deltas
 	deltas.Memory = 0
-	data, err := json.Marshal([]any{cacheMagic, b.Streams, b.Links, b.NaturalOrder, b.opts.Upstream, deltas, b.opts.Page, signer})
+	data, err := json.Marshal([]any{inventory.CacheMagic, b.Streams, b.Links, b.NaturalOrder, b.opts.Upstream, deltas, b.opts.Page, signer})
 	if err != nil {
 		panic("internal error: " + err.Error()) // only numbers and strings
 	}
@@ -226,14 +239,14 @@ func (b *builder) stay() error {
 	b.sum.Unchanged = true
 	touched := false
 	for _, s := range b.streams {
-		touched = touched || s.found.touched
-		for _, p := range s.found.products {
+		touched = touched || s.found.Touched
+		for _, p := range s.found.Products {
 			j := &job{builder: b, stream: s, product: p}
 			j.report()
 			j.flush()
-			if p.hasComplete() {
+			if p.HasComplete() {
 				b.sum.Products++
-				b.sum.Versions += len(p.listed())
+				b.sum.Versions += len(p.Listed())
 			}
 		}
 	}
@@ -249,8 +262,8 @@ func (b *builder) stay() error {
 // saveCaches remembers what is known of the streams.
 func (b *builder) saveCaches() error {
 	for _, s := range b.streams {
-		s.known = &cache{upstream: b.opts.Upstream, products: s.found.products}
-		if err := b.writeCache(s.name, s.known); err != nil {
+		s.known = &inventory.Cache{Upstream: b.opts.Upstream, Products: s.found.Products}
+		if err := s.known.Write(b.files, s.name); err != nil {
 			return err
 		}
 	}
@@ -259,25 +272,25 @@ func (b *builder) saveCaches() error {
 
 // saveRecord remembers what was published from what.
 func (b *builder) saveRecord() error {
-	r := record{Options: b.optionsID(), Caches: map[string]string{}, Files: map[string]string{}, Clean: !b.sum.unclean, Stale: b.record.Stale}
+	r := buildRecord{Options: b.optionsID(), Caches: map[string]string{}, Files: map[string]string{}, Clean: !b.sum.unclean, Stale: b.record.Stale}
 	r.Page, r.Deltas, r.Upstream = b.opts.Page, b.opts.Deltas, b.opts.Upstream
 	r.Withheld = maps.Clone(b.record.Withheld) // a prune of the other streams still needs theirs
 	r.Damaged = maps.Clone(b.record.Damaged)
 	if r.Withheld == nil {
 		r.Withheld = make(map[string][]catalog.Place)
 	}
-	names := []string{b.catalogs.indexPath()}
+	names := []string{b.catalogs.IndexPath()}
 	for _, s := range b.streams {
 		if s.refused {
 			r.Clean = false
 			continue // its catalog was not made of the cache
 		}
-		r.Caches[s.name] = s.known.id.String()
+		r.Caches[s.name] = s.known.Id.String()
 		if !b.sum.Unchanged {
 			r.Withheld[s.name] = s.withheld
 		}
 		delete(r.Damaged, s.name)
-		names = append(names, b.catalogs.path(s.name))
+		names = append(names, b.catalogs.Path(s.name))
 	}
 	if b.opts.Page != nil {
 		for _, name := range append([]string{page.HTML}, page.Assets...) {
@@ -296,13 +309,13 @@ func (b *builder) saveRecord() error {
 // made of the cache, the cache tells.
 func (b *builder) readListings() {
 	for _, s := range b.streams {
-		name := b.catalogs.path(s.name)
-		if b.record.Caches[s.name] == s.known.id.String() && b.record.Files[name] == b.stampText(name) {
+		name := b.catalogs.Path(s.name)
+		if b.record.Caches[s.name] == s.known.Id.String() && b.record.Files[name] == b.stampText(name) {
 			s.listing = b.listingOf(s)
 			continue
 		}
 		var err error
-		if s.listing, err = b.catalogs.listing(s.name); err != nil {
+		if s.listing, err = b.catalogs.Listing(s.name); err != nil {
 			b.warn("Catalog cannot be read and is made anew", "path", b.full(name), "error", err)
 		}
 	}
@@ -310,12 +323,12 @@ func (b *builder) readListings() {
 
 // listingOf returns what the last build listed of what the cache has: all that is good
 // but what it withheld.
-func (b *builder) listingOf(s *streamBuild) listing {
-	l := make(listing)
-	for _, p := range s.known.products {
-		for _, v := range p.listed() {
-			if place := p.place.Of(v.name); !b.before[place] {
-				l.add(place)
+func (b *builder) listingOf(s *streamBuild) inventory.Listing {
+	l := make(inventory.Listing)
+	for _, p := range s.known.Products {
+		for _, v := range p.Listed() {
+			if place := p.Place.Of(v.Name); !b.before[place] {
+				l.Add(place)
 			}
 		}
 	}

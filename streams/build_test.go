@@ -380,7 +380,7 @@ func TestBuildCancelled(t *testing.T) {
 	cause := errors.New("enough")
 	ctx, cancel := context.WithCancelCause(context.Background())
 	cancel(cause)
-	if _, err := streams.Build(ctx, streams.BuildOptions{Tree: f.tree()}); !errors.Is(err, cause) {
+	if _, err := streams.Build(ctx, streams.BuildOptions{Site: f.tree()}); !errors.Is(err, cause) {
 		t.Errorf("got %v", err)
 	}
 	if f.exists("streams/v1") {

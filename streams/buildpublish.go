@@ -9,13 +9,14 @@ import (
 
 	"imagebuilder/builtins/dirfd"
 	"imagebuilder/streams/catalog"
+	"imagebuilder/streams/inventory"
 	"imagebuilder/streams/page"
 	"imagebuilder/streams/site"
 )
 
 // publish makes the catalogs and the index and puts them into place.
 func (b *builder) publish(ctx context.Context) (err error) {
-	pub, err := site.NewPublication(b.files, b.catalogs.dir())
+	pub, err := site.NewPublication(b.files, b.catalogs.Dir())
 	if err != nil {
 		return err
 	}
@@ -69,23 +70,23 @@ func (s *streamBuild) ids() []string {
 	}
 	ids := make([]string, len(s.products))
 	for i, p := range s.products {
-		ids[i] = p.place.Product.ID()
+		ids[i] = p.Place.Product.ID()
 	}
 	return ids
 }
 
 // stageCatalog stages a stream's catalog with what goes with it.
 func (b *builder) stageCatalog(pub *site.Publication, s *streamBuild) (changed bool, err error) {
-	a := &assembler{upstream: b.opts.Upstream, disks: b.opts.Deltas.Disks, withheld: b.withheld}
-	r := &settingsReader{files: b.files, upstream: b.opts.Upstream}
+	a := &inventory.Assembler{Upstream: b.opts.Upstream, Disks: b.opts.Deltas.Disks, Withheld: b.withheld}
+	r := &inventory.SettingsReader{Files: b.files, Upstream: b.opts.Upstream}
 	return pub.Stage(s.name+".json", b.opts.Signer, func(out *bufio.Writer) error {
 		w := catalog.NewWriter(out, s.name)
 		for _, p := range s.products {
-			settings, troubles := r.read(p.product, b.ordered(p.product.versions))
+			settings, troubles := r.Read(p.FoundProduct, b.ordered(p.FoundProduct.Versions))
 			b.tell(troubles)
-			c := a.product(p.product, p.versions, settings)
+			c := a.Product(p.FoundProduct, p.versions, settings)
 			b.warnAliases(s.name, c)
-			if err := w.Product(p.place.Product.ID(), c); err != nil {
+			if err := w.Product(p.Place.Product.ID(), c); err != nil {
 				return err
 			}
 		}
@@ -94,36 +95,36 @@ func (b *builder) stageCatalog(pub *site.Publication, s *streamBuild) (changed b
 }
 
 // tell reports configuration that cannot be read.
-func (b *builder) tell(troubles []trouble) {
+func (b *builder) tell(troubles []inventory.Trouble) {
 	for _, t := range troubles {
 		b.sum.Failed++
 		b.sum.unclean = true
-		b.fail("Failed to read configuration", "path", b.full(t.path), "error", t.err)
+		b.fail("Failed to read configuration", "path", b.full(t.Path), "error", t.Err)
 	}
 }
 
 // stageIndex stages the index. It comes last: what it lists is there before it.
-func (w *work) stageIndex(pub *site.Publication, entries map[string]catalog.Entry, signer *site.Signer) error {
+func (w *openSite) stageIndex(pub *site.Publication, entries map[string]catalog.Entry, signer *site.Signer) error {
 	index := catalog.Index{Format: catalog.FormatIndex, Entries: entries}
-	_, err := pub.Stage(indexName, signer, func(out *bufio.Writer) error { return index.Write(out) })
+	_, err := pub.Stage(inventory.IndexName, signer, func(out *bufio.Writer) error { return index.Write(out) })
 	return err
 }
 
 // oldIndex returns the index as it is, without entries if it cannot be read.
-func (w *work) oldIndex() *catalog.Index {
-	index, err := w.catalogs.index()
+func (w *openSite) oldIndex() *catalog.Index {
+	index, err := w.catalogs.Index()
 	if err != nil {
-		w.warn("Index cannot be read and is made anew", "path", w.full(w.catalogs.indexPath()), "error", dirfd.Cause(err))
+		w.warn("Index cannot be read and is made anew", "path", w.full(w.catalogs.IndexPath()), "error", dirfd.Cause(err))
 	}
 	return index
 }
 
 // entry returns the index's entry of a stream. Its time changes only with what the
 // stream has, so that caches stay good.
-func (w *work) entry(stream string, old catalog.Entry, changed bool, ids []string) catalog.Entry {
+func (w *openSite) entry(stream string, old catalog.Entry, changed bool, ids []string) catalog.Entry {
 	e := catalog.Entry{
 		Datatype: catalog.Datatype,
-		Path:     w.catalogs.path(stream),
+		Path:     w.catalogs.Path(stream),
 		Format:   catalog.FormatProducts,
 		Updated:  old.Updated,
 		Products: ids,
@@ -137,12 +138,12 @@ func (w *work) entry(stream string, old catalog.Entry, changed bool, ids []strin
 
 // foresee counts what a product would have in the catalog, if all is well with what has
 // not been read yet.
-func (b *builder) foresee(p *product) {
+func (b *builder) foresee(p *inventory.FoundProduct) {
 	counts := false
-	for _, v := range p.versions {
-		unread := v.verdict == unjudged && v.isComplete(b.opts.Upstream)
-		counts = counts || unread || v.verdict > incomplete
-		if unread || v.verdict == good {
+	for _, v := range p.Versions {
+		unread := v.Verdict == inventory.Unjudged && v.IsComplete(b.opts.Upstream)
+		counts = counts || unread || v.Verdict > inventory.Incomplete
+		if unread || v.Verdict == inventory.Good {
 			b.sum.Versions++
 		}
 	}
@@ -154,18 +155,18 @@ func (b *builder) foresee(p *product) {
 // preview says what a build would do, as far as can be told without reading files.
 func (b *builder) preview() error {
 	for _, s := range b.streams {
-		now := make(listing)
-		for _, p := range s.found.products {
+		now := make(inventory.Listing)
+		for _, p := range s.found.Products {
 			b.foresee(p)
-			for _, v := range p.versions {
-				now.add(p.place.Of(v.name))
-				if v.verdict == unjudged && v.isComplete(b.opts.Upstream) {
+			for _, v := range p.Versions {
+				now.Add(p.Place.Of(v.Name))
+				if v.Verdict == inventory.Unjudged && v.IsComplete(b.opts.Upstream) {
 					b.sum.Added++
-					b.info("Version would be read", "streamName", s.name, "product", p.place.Product.ID(), "version", v.name)
+					b.info("Version would be read", "streamName", s.name, "product", p.Place.Product.ID(), "version", v.Name)
 				}
 			}
 		}
-		gone := s.listing.without(now, s.name)
+		gone := s.listing.Without(now, s.name)
 		b.sum.Dropped += len(gone)
 		for _, g := range gone {
 			b.warn("Version would be dropped from catalog", "path", b.full(g.Path()))

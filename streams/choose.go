@@ -7,17 +7,18 @@ import (
 	"strings"
 
 	"imagebuilder/streams/catalog"
+	"imagebuilder/streams/inventory"
 )
 
 // choose decides what is listed: every good version, but no image twice. A product
 // is there as long as it has a complete version, even if none can be listed.
 func (b *builder) choose() {
-	seen := make(uniqueness)
-	b.withheld = make(withheld)
+	seen := make(inventory.Uniqueness)
+	b.withheld = make(inventory.Withheld)
 	for _, s := range b.streams {
 		s.withheld = []catalog.Place{}
-		for _, p := range s.found.products {
-			if p.hasComplete() {
+		for _, p := range s.found.Products {
+			if p.HasComplete() {
 				s.products = append(s.products, b.published(s, p, seen))
 			}
 		}
@@ -26,20 +27,20 @@ func (b *builder) choose() {
 
 // published returns a product with those of its versions that have an image which was
 // not seen before.
-func (b *builder) published(s *streamBuild, p *product, seen uniqueness) published {
-	entry := published{product: p}
-	for _, v := range b.ordered(p.listed()) {
-		place := p.place.Of(v.name)
-		twins := seen.withhold(place, v)
+func (b *builder) published(s *streamBuild, p *inventory.FoundProduct, seen inventory.Uniqueness) published {
+	entry := published{FoundProduct: p}
+	for _, v := range b.ordered(p.Listed()) {
+		place := p.Place.Of(v.Name)
+		twins := seen.Withhold(place, v)
 		for f, twin := range twins {
-			b.duplicate(place.File(f.name), twin)
-			b.withheld.add(v, f)
+			b.duplicate(place.File(f.Name), twin)
+			b.withheld.Add(v, f)
 		}
-		if len(twins) == v.images() {
+		if len(twins) == v.Images() {
 			s.withheld = append(s.withheld, place)
 			continue
 		}
-		if b.before[place] && !s.listing.has(place) {
+		if b.before[place] && !s.listing.Has(place) {
 			j := &job{builder: b, stream: s, product: p}
 			j.added(v)
 			j.flush()
@@ -57,32 +58,23 @@ func (b *builder) duplicate(name string, twin catalog.Place) {
 	b.warn("Image is published already", "path", b.full(name), "version", b.full(twin.Path()))
 }
 
-func (p *product) hasComplete() bool {
-	for _, v := range p.versions {
-		if v.verdict > incomplete {
-			return true
-		}
-	}
-	return false
-}
-
 // checkDrops says which versions will not be listed any more. It refuses to go on with
 // a stream if most of its versions are gone: then the tree is rather not there. What
 // is there, but not good any more, is no sign of that. The errors are joined, for the
 // other streams are none the worse for it; if there is none, there is nothing to do.
 func (b *builder) checkDrops() (refused error, goOn bool) {
 	for _, s := range b.streams {
-		dropped := s.listing.without(s.lists(), s.name)
-		dropped = slices.DeleteFunc(dropped, b.leaving.has) // a prune has decided so, and was killed before it could say it
+		dropped := s.listing.Without(s.lists(), s.name)
+		dropped = slices.DeleteFunc(dropped, b.leaving.Has) // a prune has decided so, and was killed before it could say it
 		gone := 0
 		onDisk := s.onDisk()
 		for _, place := range dropped {
-			if !onDisk.has(place) {
+			if !onDisk.Has(place) {
 				gone++
 			}
 			b.warn("Dropping stale product version from catalog", "path", b.full(place.Path()))
 		}
-		if err := b.opts.Safety.check("drop", gone, s.listing.count(), s.name); err != nil {
+		if err := b.opts.Safety.check("drop", gone, s.listing.Count(), s.name); err != nil {
 			s.refused = true
 			refused = errors.Join(refused, err)
 			continue
@@ -94,22 +86,22 @@ func (b *builder) checkDrops() (refused error, goOn bool) {
 }
 
 // lists returns what is going to be listed.
-func (s *streamBuild) lists() listing {
-	l := make(listing)
+func (s *streamBuild) lists() inventory.Listing {
+	l := make(inventory.Listing)
 	for _, p := range s.products {
 		for _, v := range p.versions {
-			l.add(p.place.Of(v.name))
+			l.Add(p.Place.Of(v.Name))
 		}
 	}
 	return l
 }
 
 // onDisk returns what was found, good or not.
-func (s *streamBuild) onDisk() listing {
-	l := make(listing)
-	for _, p := range s.found.products {
-		for _, v := range p.versions {
-			l.add(p.place.Of(v.name))
+func (s *streamBuild) onDisk() inventory.Listing {
+	l := make(inventory.Listing)
+	for _, p := range s.found.Products {
+		for _, v := range p.Versions {
+			l.Add(p.Place.Of(v.Name))
 		}
 	}
 	return l

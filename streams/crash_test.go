@@ -21,6 +21,7 @@ import (
 
 	"imagebuilder/streams"
 	"imagebuilder/streams/imagetree"
+	"imagebuilder/streams/inventory"
 	"imagebuilder/streams/page"
 )
 
@@ -36,14 +37,14 @@ func TestMain(m *testing.M) {
 
 // crashHelper is the process that is killed.
 func crashHelper(root, verb string) int {
-	tree := streams.Tree{Root: root}
+	tree := streams.Site{Root: root}
 	var err error
 	switch verb {
 	case "build":
-		_, err = streams.Build(context.Background(), streams.BuildOptions{Tree: tree, Page: new(page.Options)})
+		_, err = streams.Build(context.Background(), streams.BuildOptions{Site: tree, Page: new(page.Options)})
 	case "prune":
 		_, err = streams.Prune(context.Background(), streams.PruneOptions{
-			Tree: tree, Retain: streams.Retention{Builds: 2}, Grace: streams.AtOnce, Dangling: true,
+			Site: tree, Retain: inventory.Retention{Builds: 2}, Grace: streams.AtOnce, Dangling: true,
 			Safety: streams.Safety{Force: true}, // builds that were killed leave much that is not listed
 		})
 	}
@@ -141,17 +142,17 @@ func checkGzip(root string) error {
 type scenario struct {
 	summary string
 	prepare func(f *fixture)
-	run     func(f *fixture, tree streams.Tree) error
+	run     func(f *fixture, tree streams.Site) error
 }
 
-func runBuild(f *fixture, tree streams.Tree) error {
-	_, err := streams.Build(context.Background(), streams.BuildOptions{Tree: tree, Page: new(page.Options)})
+func runBuild(f *fixture, tree streams.Site) error {
+	_, err := streams.Build(context.Background(), streams.BuildOptions{Site: tree, Page: new(page.Options)})
 	return err
 }
 
-func runPrune(f *fixture, tree streams.Tree) error {
+func runPrune(f *fixture, tree streams.Site) error {
 	_, err := streams.Prune(context.Background(), streams.PruneOptions{
-		Tree: tree, Retain: streams.Retention{Builds: 1}, Grace: streams.AtOnce, Dangling: true,
+		Site: tree, Retain: inventory.Retention{Builds: 1}, Grace: streams.AtOnce, Dangling: true,
 	})
 	return err
 }
@@ -186,9 +187,9 @@ var scenarios = []scenario{{
 			f.Fatal(err)
 		}
 	},
-	run: func(f *fixture, tree streams.Tree) error {
+	run: func(f *fixture, tree streams.Site) error {
 		source := built(f.T, map[string]string{"lxd.tar.xz": metaTar(metadataYAML + "# "), "rootfs.squashfs": "hsqs new"})
-		_, err := streams.Add(context.Background(), streams.AddOptions{Tree: tree, Files: []string{source}})
+		_, err := streams.Add(context.Background(), streams.AddOptions{Site: tree, Files: []string{source}})
 		return err
 	},
 }}
@@ -248,7 +249,7 @@ func stride() int {
 }
 
 // single makes the order of changes the same every time.
-func single(tree streams.Tree) streams.Tree {
+func single(tree streams.Site) streams.Site {
 	tree.Workers = 1
 	return tree
 }

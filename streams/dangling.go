@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"imagebuilder/streams/catalog"
+	"imagebuilder/streams/inventory"
 	"imagebuilder/streams/site"
 
 	"golang.org/x/sys/unix"
@@ -89,7 +90,7 @@ func (p *pruner) danglingIn(s *streamPrune, product catalog.Place) []catalog.Pla
 	var places []catalog.Place
 	for _, e := range entries {
 		place := product.Of(e.Name())
-		if e.IsDir() && !p.leaving.has(place) && !s.knows(place) && !p.isWithheld(place) {
+		if e.IsDir() && !p.leaving.Has(place) && !s.knows(place) && !p.isWithheld(place) {
 			places = append(places, p.ifOld(place)...)
 		}
 	}
@@ -177,11 +178,11 @@ func (p *pruner) countComplete(place catalog.Place) int {
 		}
 		return n
 	}
-	v := new(version)
+	v := new(inventory.FoundVersion)
 	for _, e := range entries {
-		v.files = append(v.files, file{name: e.Name(), class: classify(e.Name(), false)})
+		v.Files = append(v.Files, inventory.FoundFile{Name: e.Name(), Class: inventory.Classify(e.Name(), false)})
 	}
-	if !strings.HasPrefix(place.Version, ".") && v.isComplete(false) {
+	if !strings.HasPrefix(place.Version, ".") && v.IsComplete(false) {
 		n++
 	}
 	return n

@@ -11,6 +11,7 @@ import (
 
 	"imagebuilder/streams"
 	"imagebuilder/streams/imagetree"
+	"imagebuilder/streams/inventory"
 )
 
 const (
@@ -39,7 +40,7 @@ func TestFingerprints(t *testing.T) {
 
 // TestDeltas holds which deltas are made and listed.
 func TestDeltas(t *testing.T) {
-	always := func(o *streams.BuildOptions) { o.Deltas.Disks = streams.DiskDeltasAlways }
+	always := func(o *streams.BuildOptions) { o.Deltas.Disks = inventory.DiskDeltasAlways }
 	tests := []struct {
 		summary string
 		images  []imagetree.Image
@@ -67,7 +68,7 @@ func TestDeltas(t *testing.T) {
 			{Product: ubuntu, Version: v1, Files: []string{"lxd.tar.xz", "disk.qcow2"}},
 			{Product: ubuntu, Version: v2, Files: []string{"lxd.tar.xz", "disk.qcow2"}},
 		},
-		edit: func(o *streams.BuildOptions) { o.Deltas.Disks = streams.DiskDeltasNever },
+		edit: func(o *streams.BuildOptions) { o.Deltas.Disks = inventory.DiskDeltasNever },
 	}, {
 		summary: "the version before is the one that can be listed",
 		images: append(versions(ubuntu, v1, v4), imagetree.Image{Product: ubuntu, Version: v2, Files: []string{"rootfs.squashfs"}},

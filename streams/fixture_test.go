@@ -61,8 +61,8 @@ func (f *fixture) make(images ...imagetree.Image) {
 	}
 }
 
-func (f *fixture) tree() streams.Tree {
-	return streams.Tree{
+func (f *fixture) tree() streams.Site {
+	return streams.Site{
 		Root:  f.root,
 		Log:   slog.New(slog.NewTextHandler(&f.log, nil)),
 		Clock: func() time.Time { return f.now },
@@ -81,7 +81,7 @@ func (f *fixture) build(edits ...func(*streams.BuildOptions)) streams.BuildSumma
 
 func (f *fixture) tryBuild(edits ...func(*streams.BuildOptions)) (streams.BuildSummary, error) {
 	f.log.Reset()
-	opts := streams.BuildOptions{Tree: f.tree()}
+	opts := streams.BuildOptions{Site: f.tree()}
 	for _, edit := range edits {
 		edit(&opts)
 	}
@@ -101,7 +101,7 @@ func (f *fixture) prune(edits ...func(*streams.PruneOptions)) streams.PruneSumma
 
 func (f *fixture) tryPrune(edits ...func(*streams.PruneOptions)) (streams.PruneSummary, error) {
 	f.log.Reset()
-	opts := streams.PruneOptions{Tree: f.tree()}
+	opts := streams.PruneOptions{Site: f.tree()}
 	for _, edit := range edits {
 		edit(&opts)
 	}
@@ -124,7 +124,7 @@ func (f *fixture) verify() {
 
 func (f *fixture) faults() []streams.Fault {
 	f.Helper()
-	report, err := streams.Verify(context.Background(), streams.VerifyOptions{Tree: f.tree()})
+	report, err := streams.Verify(context.Background(), streams.VerifyOptions{Site: f.tree()})
 	if err != nil {
 		f.Fatal(err)
 	}

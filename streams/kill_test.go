@@ -87,7 +87,7 @@ func (f *fixture) awaitLock() {
 	f.Helper()
 	deadline := time.Now().Add(10 * time.Second)
 	for {
-		_, err := streams.Verify(context.Background(), streams.VerifyOptions{Tree: f.tree()})
+		_, err := streams.Verify(context.Background(), streams.VerifyOptions{Site: f.tree()})
 		if !errors.Is(err, site.ErrLocked) {
 			return
 		}

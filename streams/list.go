@@ -9,11 +9,12 @@ import (
 	"time"
 
 	"imagebuilder/streams/catalog"
+	"imagebuilder/streams/inventory"
 )
 
 // ListOptions say what List lists.
 type ListOptions struct {
-	Tree // Streams nil: all that the index lists
+	Site // Streams nil: all that the index lists
 }
 
 // An Image is one that clients see.
@@ -39,7 +40,7 @@ type Image struct {
 // List returns the images of the catalogs: by stream and product, the newest version
 // first.
 func List(ctx context.Context, opts ListOptions) ([]Image, error) {
-	w, err := opts.Tree.open()
+	w, err := opts.Site.open()
 	if err != nil {
 		return nil, err
 	}
@@ -49,8 +50,8 @@ func List(ctx context.Context, opts ListOptions) ([]Image, error) {
 	}
 	var images []Image
 	for _, stream := range w.Streams {
-		err := w.catalogs.each(stream, func(id string, c *catalog.Product) error {
-			names := slices.SortedFunc(maps.Keys(c.Versions), func(a, b string) int { return compareVersions(b, a, w.NaturalOrder) })
+		err := w.catalogs.Each(stream, func(id string, c *catalog.Product) error {
+			names := slices.SortedFunc(maps.Keys(c.Versions), func(a, b string) int { return inventory.CompareVersions(b, a, w.NaturalOrder) })
 			for _, name := range names {
 				images = append(images, imagesOf(stream, id, c, name)...)
 			}
@@ -59,7 +60,7 @@ func List(ctx context.Context, opts ListOptions) ([]Image, error) {
 			w.warn("Product cannot be trusted and is left out", "streamName", stream, "product", bad.Product, "error", bad.Err)
 		})
 		if err != nil {
-			return nil, w.catalogs.unbuilt(stream, err)
+			return nil, w.catalogs.Unbuilt(stream, err)
 		}
 	}
 	return images, nil

@@ -26,7 +26,7 @@ func TestList(t *testing.T) {
 	f.make(imagetree.Image{Product: "alpine/current/arm64/cloud", Version: "20240105", Files: []string{"incus.tar.xz", "lxd.tar.xz", "rootfs.squashfs"},
 		Extra: map[string]string{"incus.tar.xz": "another", "image.yaml": "simplestream: {distro_name: \"Al\\e[31mpine\"}"}})
 	f.build()
-	images, err := streams.List(context.Background(), streams.ListOptions{Tree: f.tree()})
+	images, err := streams.List(context.Background(), streams.ListOptions{Site: f.tree()})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,6 +12,7 @@ import (
 
 	"gopkg.in/yaml.v3"
 
+	"imagebuilder/streams/inventory"
 	"imagebuilder/streams/page"
 )
 
@@ -26,7 +27,7 @@ var listFormats = map[string]func(io.Writer, []Image) error{
 // ListFormats returns the names of the formats of WriteImages, sorted.
 func ListFormats() []string {
 	var names []string
-	for name := range sorted(listFormats) {
+	for name := range inventory.Sorted(listFormats) {
 		names = append(names, name)
 	}
 	return names

@@ -17,8 +17,8 @@ import (
 	"imagebuilder/streams/catalog"
 )
 
-// metadata is what an image says of itself.
-type metadata struct {
+// imageMetadata is what an image says of itself.
+type imageMetadata struct {
 	Architecture string            `yaml:"architecture"`
 	CreationDate int64             `yaml:"creation_date"`
 	Properties   map[string]string `yaml:"properties"`
@@ -30,8 +30,8 @@ const (
 )
 
 // parseMetadata reads a metadata.yaml.
-func parseMetadata(data []byte) (*metadata, error) {
-	m := new(metadata)
+func parseMetadata(data []byte) (*imageMetadata, error) {
+	m := new(imageMetadata)
 	if err := yaml.Unmarshal(data, m); err != nil {
 		return nil, fmt.Errorf("%s: %w", metadataName, err)
 	}
@@ -40,7 +40,7 @@ func parseMetadata(data []byte) (*metadata, error) {
 
 // A content is what an archive was found to hold.
 type content struct {
-	meta   *metadata
+	meta   *imageMetadata
 	rootfs bool // a directory rootfs: the whole of a container
 	disk   bool // a file rootfs.img: the whole of a virtual machine
 }
@@ -86,7 +86,7 @@ func inspect(ctx context.Context, f *os.File) (c content, err error) {
 // entryName returns the name of an entry without what does not matter.
 func entryName(name string) string { return path.Clean(strings.TrimPrefix(path.Clean("/"+name), "/")) }
 
-func readMetadata(r io.Reader) (*metadata, error) {
+func readMetadata(r io.Reader) (*imageMetadata, error) {
 	data, err := io.ReadAll(io.LimitReader(r, maxMetadata+1))
 	if err != nil {
 		return nil, err
@@ -108,7 +108,7 @@ var debian = map[string]string{
 }
 
 // name returns the product that an image belongs to, given what is known better.
-func (m *metadata) name(over catalog.Name) (catalog.Name, error) {
+func (m *imageMetadata) name(over catalog.Name) (catalog.Name, error) {
 	arch := cmp.Or(m.Properties["architecture"], m.Architecture)
 	n := catalog.Name{
 		Distro:  cmp.Or(over.Distro, strings.ToLower(part(m.Properties["os"]))),
@@ -140,7 +140,7 @@ func part(text string) string {
 
 // version returns the name for a version: the serial of the image, or else the time
 // it was made.
-func (m *metadata) version(now time.Time) string {
+func (m *imageMetadata) version(now time.Time) string {
 	if serial := m.Properties["serial"]; catalog.Readable(serial) && catalog.CheckVersion(serial) == nil {
 		return serial
 	}

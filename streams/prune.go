@@ -13,6 +13,7 @@ import (
 
 	"imagebuilder/builtins/dirfd"
 	"imagebuilder/streams/catalog"
+	"imagebuilder/streams/inventory"
 	"imagebuilder/streams/page"
 	"imagebuilder/streams/site"
 )
@@ -32,15 +33,15 @@ const (
 
 // PruneOptions say what Prune takes out of the catalogs and removes.
 type PruneOptions struct {
-	Tree
-	Retain      Retention     // Builds 0: DefaultRetainBuilds, or all if only Remove says what goes
-	Remove      []string      // fingerprints, or their unique beginnings, of images whose versions go as well
-	Grace       time.Duration // from leaving the catalog to removal; 0: DefaultGrace
-	Dangling    bool          // also remove what no catalog lists
-	DanglingAge time.Duration // once nothing in it was changed for so long; 0: DefaultDanglingAge
-	Page        *page.Options // as in BuildOptions; nil: as the last Build had it
-	Signer      *site.Signer  // as in BuildOptions
-	DryRun      bool          // only say what would be done
+	Site
+	Retain      inventory.Retention // Builds 0: DefaultRetainBuilds, or all if only Remove says what goes
+	Remove      []string            // fingerprints, or their unique beginnings, of images whose versions go as well
+	Grace       time.Duration       // from leaving the catalog to removal; 0: DefaultGrace
+	Dangling    bool                // also remove what no catalog lists
+	DanglingAge time.Duration       // once nothing in it was changed for so long; 0: DefaultDanglingAge
+	Page        *page.Options       // as in BuildOptions; nil: as the last Build had it
+	Signer      *site.Signer        // as in BuildOptions
+	DryRun      bool                // only say what would be done
 	Safety
 }
 
@@ -49,7 +50,7 @@ type PruneOptions struct {
 // are not listed any more. Versions that are waiting for that are not listed again by
 // Build. Nothing outside the directories of the streams is ever removed.
 func Prune(ctx context.Context, opts PruneOptions) (PruneSummary, error) {
-	if err := opts.Retain.check(); err != nil {
+	if err := opts.Retain.Check(); err != nil {
 		return PruneSummary{}, err
 	}
 	if opts.Retain.Builds == 0 && (opts.Retain.Days > 0 || len(opts.Remove) == 0) {
@@ -61,7 +62,7 @@ func Prune(ctx context.Context, opts PruneOptions) (PruneSummary, error) {
 	if opts.DanglingAge == 0 {
 		opts.DanglingAge = DefaultDanglingAge
 	}
-	w, err := opts.Tree.open()
+	w, err := opts.Site.open()
 	if err != nil {
 		return PruneSummary{}, err
 	}
@@ -71,7 +72,7 @@ func Prune(ctx context.Context, opts PruneOptions) (PruneSummary, error) {
 		return PruneSummary{}, err
 	}
 	defer l.Close()
-	p := &pruner{work: w, opts: opts, now: w.clock(), start: l.Start, leaving: readLeaving(w.files), record: w.readRecord()}
+	p := &pruner{openSite: w, opts: opts, now: w.clock(), start: l.Start, leaving: inventory.ReadLeaving(w.files), record: w.readRecord()}
 	err = p.run(ctx)
 	p.sum.Waiting = len(p.leaving)
 	return p.sum, err
@@ -79,12 +80,12 @@ func Prune(ctx context.Context, opts PruneOptions) (PruneSummary, error) {
 
 // A pruner is one run of Prune.
 type pruner struct {
-	*work
+	*openSite
 	opts    PruneOptions
 	now     time.Time
 	start   int64 // time of the file system, with which times of files are compared
-	leaving leaving
-	record  record
+	leaving inventory.Leaving
+	record  buildRecord
 	streams []*streamPrune
 	sum     PruneSummary
 }
@@ -101,14 +102,14 @@ func (p *pruner) run(ctx context.Context) error {
 
 // publish writes the catalogs without what goes, and all that is derived from them.
 func (p *pruner) publish(ctx context.Context) (err error) {
-	pub, err := site.NewPublication(p.files, p.catalogs.dir())
+	pub, err := site.NewPublication(p.files, p.catalogs.Dir())
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, pub.Discard()) }()
-	index, err := p.catalogs.index()
+	index, err := p.catalogs.Index()
 	if err != nil { // it may list other streams, which would be lost
-		return fmt.Errorf("cannot read %s: %w; a build of all streams makes it anew", p.full(p.catalogs.indexPath()), dirfd.Cause(err))
+		return fmt.Errorf("cannot read %s: %w; a build of all streams makes it anew", p.full(p.catalogs.IndexPath()), dirfd.Cause(err))
 	}
 	entries := make(map[string]catalog.Entry)
 	maps.Copy(entries, index.Entries)
@@ -135,7 +136,7 @@ func (p *pruner) publish(ctx context.Context) (err error) {
 	// The state comes before the catalog: a version that is in it is not listed again,
 	// whereas one that is only missing from the catalog would be.
 	p.enter()
-	if err := p.leaving.write(p.files); err != nil {
+	if err := p.leaving.Write(p.files); err != nil {
 		return err
 	}
 	if err := p.noteDamage(); err != nil {
@@ -154,23 +155,23 @@ func (p *pruner) clean(ctx context.Context) error {
 	if err == nil {
 		err = p.sweep(ctx)
 	}
-	return errors.Join(err, p.leaving.write(p.files))
+	return errors.Join(err, p.leaving.Write(p.files))
 }
 
 // enter notes what leaves the catalogs now, and forgets what has come back.
 func (p *pruner) enter() {
 	for r, d := range p.leaving {
-		if d.since.After(p.now) {
-			p.leaving[r] = departure{p.now, d.which} // the clock was set back
+		if d.Since.After(p.now) {
+			p.leaving[r] = inventory.Departure{Since: p.now, Which: d.Which} // the clock was set back
 		}
 	}
 	for _, s := range p.streams {
 		for _, r := range s.leaves {
-			p.leaving.enter(p.files, r, p.now)
+			p.leaving.Enter(p.files, r, p.now)
 		}
 		for _, r := range s.strays {
 			if _, ok := p.leaving[r]; !ok {
-				p.leaving.enter(p.files, r, p.now)
+				p.leaving.Enter(p.files, r, p.now)
 			}
 		}
 		for _, r := range s.back {
@@ -209,15 +210,15 @@ func (p *pruner) preview(ctx context.Context) error {
 	}
 	for _, s := range p.streams {
 		for _, r := range slices.Concat(s.leaves, s.strays) {
-			p.info("Would leave the catalog and be removed", "path", p.full(r.path()))
+			p.info("Would leave the catalog and be removed", "path", p.full(r.Path()))
 		}
 		for _, place := range s.dangling {
 			p.info("Would be removed as dangling", "path", p.full(place.Path()))
 		}
 	}
-	for _, r := range p.leaving.sorted() {
-		if p.due(p.leaving[r].since) {
-			p.info("Would be removed", "path", p.full(r.path()))
+	for _, r := range p.leaving.Sorted() {
+		if p.due(p.leaving[r].Since) {
+			p.info("Would be removed", "path", p.full(r.Path()))
 		}
 	}
 	return nil

@@ -10,6 +10,7 @@ import (
 
 	"imagebuilder/streams"
 	"imagebuilder/streams/imagetree"
+	"imagebuilder/streams/inventory"
 )
 
 // TestPruneRetention holds which versions stay listed.
@@ -352,7 +353,7 @@ func TestPruneDryRun(t *testing.T) {
 func TestPruneErrors(t *testing.T) {
 	f := newFixture(t, versions(ubuntu, v1)...)
 	f.build(noDeltas)
-	for _, retain := range []streams.Retention{{Builds: -1}, {Days: -1}} {
+	for _, retain := range []inventory.Retention{{Builds: -1}, {Days: -1}} {
 		if _, err := f.tryPrune(func(o *streams.PruneOptions) { o.Retain = retain }); err == nil || !strings.Contains(err.Error(), "negative") {
 			t.Errorf("%+v: %v", retain, err)
 		}
@@ -366,7 +367,7 @@ func TestBuildAfterKilledPrune(t *testing.T) {
 	f.build()
 	killed := errors.New("killed")
 	_, err := f.tryPrune(retain(1), func(o *streams.PruneOptions) {
-		o.Tree = streams.WithFault(o.Tree, func(op, name string) error {
+		o.Site = streams.WithFault(o.Site, func(op, name string) error {
 			if op == "rename" && name == "streams/v1" {
 				return killed
 			}

@@ -14,6 +14,7 @@ import (
 
 	"imagebuilder/builtins/dirfd"
 	"imagebuilder/streams/catalog"
+	"imagebuilder/streams/inventory"
 )
 
 // A streamPrune is what will become of a stream.
@@ -21,9 +22,9 @@ type streamPrune struct {
 	name     string
 	ids      []string                       // of the products that stay
 	products map[catalog.Name]*productPrune // those in the catalog
-	leaves   []removable                    // what leaves the catalog now
-	strays   []removable                    // deltas that are not listed, and were not before
-	back     []removable                    // what was to be removed and is listed again
+	leaves   []inventory.Removable          // what leaves the catalog now
+	strays   []inventory.Removable          // deltas that are not listed, and were not before
+	back     []inventory.Removable          // what was to be removed and is listed again
 	temps    []string                       // paths of unfinished files of a run that was killed
 	dangling []catalog.Place                // what the catalog does not know
 	found    map[string]bool                // fingerprints that were asked for
@@ -45,7 +46,7 @@ func (p *pruner) plan(ctx context.Context, stream string, out io.Writer) error {
 	p.streams = append(p.streams, s)
 	w := catalog.NewWriter(out, stream)
 	vanished, all := 0, 0 // versions; what cannot be trusted is lost to the catalog as well
-	err := p.catalogs.each(stream, func(id string, c *catalog.Product) error {
+	err := p.catalogs.Each(stream, func(id string, c *catalog.Product) error {
 		all += len(c.Versions)
 		plan := new(productPrune)
 		s.products[c.Name()] = plan
@@ -62,7 +63,7 @@ func (p *pruner) plan(ctx context.Context, stream string, out io.Writer) error {
 		p.sum.Failed++
 		p.fail("Product cannot be trusted and is dropped from the catalog", "streamName", stream, "product", bad.Product, "error", bad.Err)
 	})
-	err = p.catalogs.unbuilt(stream, err)
+	err = p.catalogs.Unbuilt(stream, err)
 	if err == nil {
 		err = p.opts.Safety.check("drop", vanished, all, stream)
 	}
@@ -98,13 +99,13 @@ func (p *pruner) planProduct(s *streamPrune, plan *productPrune, c *catalog.Prod
 		plan.gone[name] = true
 		vanished++
 	}
-	for name := range sorted(plan.gone) {
+	for name := range inventory.Sorted(plan.gone) {
 		p.sum.Vanished++
 		p.warn("Dropping stale product version from catalog", "path", p.full(product.Of(name).Path()))
 	}
-	slices.SortFunc(present, func(a, b string) int { return compareVersions(b, a, p.NaturalOrder) })
+	slices.SortFunc(present, func(a, b string) int { return inventory.CompareVersions(b, a, p.NaturalOrder) })
 	p.retain(s, plan, c, present, meant)
-	for name := range sorted(plan.stays) {
+	for name := range inventory.Sorted(plan.stays) {
 		p.planDeltas(s, product.Of(name), c.Versions[name], plan)
 	}
 	return vanished
@@ -112,16 +113,16 @@ func (p *pruner) planProduct(s *streamPrune, plan *productPrune, c *catalog.Prod
 
 // retain decides which of the versions that are there stay; those that are meant go.
 func (p *pruner) retain(s *streamPrune, plan *productPrune, c *catalog.Product, present []string, meant map[string]bool) {
-	kept := p.opts.Retain.keep(len(present), p.now, func(i int) time.Time { return p.born(c, present[i]) })
+	kept := p.opts.Retain.Keep(len(present), p.now, func(i int) time.Time { return p.born(c, present[i]) })
 	for i, version := range present {
 		place := c.Name().In(s.name).Of(version)
 		if kept[i] && !meant[version] {
 			plan.stays[version] = true
-			p.comesBack(s, removable{Place: place})
+			p.comesBack(s, inventory.Removable{Place: place})
 			continue
 		}
 		plan.gone[version] = true
-		s.leaves = append(s.leaves, removable{Place: place})
+		s.leaves = append(s.leaves, inventory.Removable{Place: place})
 		p.sum.Dropped++
 		if p.opts.Grace >= 0 { // or else its removal is said in a moment
 			p.info("Dropping old product version from catalog", "path", p.full(place.Path()))
@@ -129,7 +130,7 @@ func (p *pruner) retain(s *streamPrune, plan *productPrune, c *catalog.Product, 
 	}
 }
 
-func (p *pruner) comesBack(s *streamPrune, r removable) {
+func (p *pruner) comesBack(s *streamPrune, r inventory.Removable) {
 	if _, ok := p.leaving[r]; ok {
 		s.back = append(s.back, r)
 	}
@@ -141,7 +142,7 @@ func (p *pruner) planDeltas(s *streamPrune, place catalog.Place, v catalog.Versi
 	for _, item := range v.Items {
 		stays := item.DeltaBase == "" || plan.stays[item.DeltaBase]
 		listed[item.File()] = stays
-		delta := removable{place, item.File()}
+		delta := inventory.Removable{Place: place, Delta: item.File()}
 		if !stays {
 			s.leaves = append(s.leaves, delta)
 		} else if item.DeltaBase != "" {
@@ -163,7 +164,7 @@ func (p *pruner) planDeltas(s *streamPrune, place catalog.Place, v catalog.Versi
 		if _, known := listed[e.Name()]; known {
 			continue
 		}
-		if r := (removable{place, e.Name()}); r.allowed() {
+		if r := (inventory.Removable{Place: place, Delta: e.Name()}); r.Allowed() {
 			s.strays = append(s.strays, r)
 		}
 	}
@@ -172,7 +173,7 @@ func (p *pruner) planDeltas(s *streamPrune, place catalog.Place, v catalog.Versi
 // unfinished tells whether a file's name is a temporary one of this tool's. While
 // the tree is locked, none is in use.
 func unfinished(name string) bool {
-	return name == dirfd.TempName(sumsName) ||
+	return name == dirfd.TempName(inventory.SumsName) ||
 		strings.HasPrefix(name, ".") && strings.HasSuffix(name, catalog.DeltaSuffix+dirfd.TempSuffix)
 }
 

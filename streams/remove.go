@@ -11,6 +11,7 @@ import (
 
 	"imagebuilder/builtins/digest"
 	"imagebuilder/streams/catalog"
+	"imagebuilder/streams/inventory"
 )
 
 // removedSuffix ends the hidden name that a directory gets before its content is
@@ -20,10 +21,10 @@ const removedSuffix = ".removed"
 // removeDue removes what left the catalogs of these streams long enough ago.
 func (p *pruner) removeDue(ctx context.Context) error {
 	var versions []catalog.Place
-	var deltas []removable
-	for _, r := range p.leaving.sorted() {
+	var deltas []inventory.Removable
+	for _, r := range p.leaving.Sorted() {
 		switch {
-		case !p.due(p.leaving[r].since) || !slices.Contains(p.Streams, r.Stream):
+		case !p.due(p.leaving[r].Since) || !slices.Contains(p.Streams, r.Stream):
 		case r.Delta == "":
 			versions = append(versions, r.Place)
 		default:
@@ -49,20 +50,20 @@ func (p *pruner) removed(place catalog.Place, err error) {
 		p.fail("Failed to prune old product version", "path", p.full(place.Path()), "error", err)
 		return
 	}
-	delete(p.leaving, removable{Place: place})
+	delete(p.leaving, inventory.Removable{Place: place})
 	p.sum.Removed++
 	p.info("Pruned old product version", "path", p.full(place.Path()), "error", nil)
 }
 
-func (p *pruner) removedDelta(r removable, err error) {
+func (p *pruner) removedDelta(r inventory.Removable, err error) {
 	if err != nil {
 		p.sum.Failed++
-		p.fail("Failed to prune delta file", "path", p.full(r.path()), "error", err)
+		p.fail("Failed to prune delta file", "path", p.full(r.Path()), "error", err)
 		return
 	}
 	delete(p.leaving, r)
 	p.sum.Deltas++
-	p.info("Pruned delta file", "path", p.full(r.path()))
+	p.info("Pruned delta file", "path", p.full(r.Path()))
 }
 
 // removals is how many directories are removed at a time. It is the disk that takes
@@ -104,10 +105,10 @@ func (p *pruner) removeDir(name string) error {
 }
 
 // removeDelta removes a delta file and its entry in SHA256SUMS.
-func (p *pruner) removeDelta(r removable) error {
-	if err := p.files.Remove(r.path()); err != nil {
+func (p *pruner) removeDelta(r inventory.Removable) error {
+	if err := p.files.Remove(r.Path()); err != nil {
 		return err
 	}
-	_, err := updateSums(p.files, r.Place, map[string]digest.Digest{r.Delta: {}})
+	_, err := inventory.UpdateSums(p.files, r.Place, map[string]digest.Digest{r.Delta: {}})
 	return ignoreMissing(err)
 }

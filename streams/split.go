@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"imagebuilder/streams/catalog"
+	"imagebuilder/streams/inventory"
 	"imagebuilder/streams/site"
 )
 
@@ -28,10 +29,10 @@ func split(ctx context.Context, files *site.Files, place catalog.Place, f *os.Fi
 	err = compressed(ctx, files, place.File(catalog.LXDMeta), func(meta *tar.Writer) error {
 		if c.disk {
 			return distribute(archive, meta, func(h *tar.Header) error {
-				return copyDisk(files, place.File(preferred[diskQcow2]), archive)
+				return copyDisk(files, place.File(inventory.DiskName), archive)
 			})
 		}
-		return compressed(ctx, files, place.File("root.tar.xz"), func(root *tar.Writer) error {
+		return compressed(ctx, files, place.File(inventory.RootTarXZName), func(root *tar.Writer) error {
 			return distribute(archive, meta, func(h *tar.Header) error { return copyRoot(root, h, archive) })
 		})
 	})

@@ -1,7 +1,6 @@
 package streams
 
 import (
-	"bufio"
 	"encoding/json"
 	"path"
 	"time"
@@ -11,10 +10,10 @@ import (
 	"imagebuilder/streams/site"
 )
 
-// A record says what a build published and from what, so that the next one can tell
+// A buildRecord says what a build published and from what, so that the next one can tell
 // at a glance that there is nothing to do. It is believed only where all of it is
 // still so.
-type record struct {
+type buildRecord struct {
 	Options string            `json:"options"` // of all that shapes what is published
 	Caches  map[string]string `json:"caches"`  // id of each stream's side cache
 	Files   map[string]string `json:"files"`   // path and stamp of what was published
@@ -35,38 +34,12 @@ type record struct {
 }
 
 // recordPath is unlike every other path of the state, whatever the stream version is.
-func (w *work) recordPath() string { return path.Join(site.StateDir, w.StreamVersion+".record") }
+func (w *openSite) recordPath() string { return path.Join(site.StateDir, w.StreamVersion+".record") }
 
-func (w *work) cachePath(stream string) string { return path.Join(site.StateDir, stream+".cache") }
-
-func (w *work) readRecord() record {
-	var r record
+func (w *openSite) readRecord() buildRecord {
+	var r buildRecord
 	if json.Unmarshal(w.files.ReadState(w.recordPath()), &r) != nil {
-		return record{} // a damaged one is as good as none
+		return buildRecord{} // a damaged one is as good as none
 	}
 	return r
-}
-
-// readCache returns what is known of a stream, judged as it is to be now. Where it was
-// judged otherwise only the hashes still count.
-func (w *work) readCache(stream string, upstream bool) *cache {
-	c, err := decodeCache(w.files.ReadState(w.cachePath(stream)), stream)
-	if err != nil {
-		return new(cache)
-	}
-	if c.upstream != upstream {
-		for _, p := range c.products {
-			for _, v := range p.versions {
-				v.complete, v.verdict = false, unjudged
-			}
-		}
-	}
-	return c
-}
-
-func (w *work) writeCache(stream string, c *cache) error {
-	return w.files.Replace(w.cachePath(stream), func(out *bufio.Writer) (err error) {
-		c.id, err = c.encode(out)
-		return err
-	})
 }

@@ -26,6 +26,7 @@ import (
 
 	"imagebuilder/builtins/host"
 	"imagebuilder/streams/catalog"
+	"imagebuilder/streams/inventory"
 	"imagebuilder/streams/site"
 )
 
@@ -35,9 +36,9 @@ const (
 	DefaultStreamVersion = "v1" // the only one that LXD and Incus look for
 )
 
-// A Tree says which image server a function works on, and how. Only Root must be
+// A Site says which image server a function works on, and how. Only Root must be
 // set.
-type Tree struct {
+type Site struct {
 	Root          string       // directory that is served
 	Streams       []string     // directories of images in it; nil: DefaultStream
 	StreamVersion string       // directory of the catalogs below streams/; "": DefaultStreamVersion
@@ -50,18 +51,18 @@ type Tree struct {
 	fault func(op, name string) error // of dirfd.Dir: it lets changes fail
 }
 
-// A work is a Tree that has been checked and opened.
-type work struct {
-	Tree
+// A openSite is a Tree that has been checked and opened.
+type openSite struct {
+	Site
 	files    *site.Files
-	catalogs catalogs
+	catalogs inventory.Catalogs
 	clock    host.Clock
 	log      *slog.Logger
 }
 
 // open checks the names and opens the root. Nothing has been changed if it fails.
-func (t Tree) open() (*work, error) {
-	w := &work{Tree: t, clock: t.Clock, log: t.Log}
+func (t Site) open() (*openSite, error) {
+	w := &openSite{Site: t, clock: t.Clock, log: t.Log}
 	if w.Root == "" {
 		return nil, errors.New("no directory is given")
 	}
@@ -83,14 +84,14 @@ func (t Tree) open() (*work, error) {
 		return nil, err
 	}
 	w.files.Fault = t.fault
-	w.catalogs = catalogs{w.files, w.StreamVersion}
+	w.catalogs = inventory.Catalogs{Files: w.files, Version: w.StreamVersion}
 	return w, nil
 }
 
-func (w *work) close() error { return w.files.Close() }
+func (w *openSite) close() error { return w.files.Close() }
 
 // names fills in and checks the names that become part of paths.
-func (w *work) names() error {
+func (w *openSite) names() error {
 	if w.StreamVersion == "" {
 		w.StreamVersion = DefaultStreamVersion
 	}
@@ -114,10 +115,10 @@ func (w *work) names() error {
 }
 
 // full returns a path as the user knows it, for messages.
-func (w *work) full(name string) string { return filepath.Join(w.Root, name) }
+func (w *openSite) full(name string) string { return filepath.Join(w.Root, name) }
 
 // info, warn and fail log one record. The keys and their order are those of the
 // old tool, whose records some people evaluate.
-func (w *work) info(msg string, args ...any) { w.log.Info(msg, args...) }
-func (w *work) warn(msg string, args ...any) { w.log.Warn(msg, args...) }
-func (w *work) fail(msg string, args ...any) { w.log.Error(msg, args...) }
+func (w *openSite) info(msg string, args ...any) { w.log.Info(msg, args...) }
+func (w *openSite) warn(msg string, args ...any) { w.log.Warn(msg, args...) }
+func (w *openSite) fail(msg string, args ...any) { w.log.Error(msg, args...) }

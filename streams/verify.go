@@ -13,13 +13,14 @@ import (
 
 	"imagebuilder/builtins/dirfd"
 	"imagebuilder/streams/catalog"
+	"imagebuilder/streams/inventory"
 	"imagebuilder/streams/page"
 	"imagebuilder/streams/site"
 )
 
 // VerifyOptions say what Verify checks.
 type VerifyOptions struct {
-	Tree                // Streams: besides those that the index lists if Repair is set; nil: all of these
+	Site                // Streams: besides those that the index lists if Repair is set; nil: all of these
 	Signer *site.Signer // checks and makes the signatures; nil: they are not looked at
 	Repair bool         // derive again what can be, in the way of the last Build
 	Safety              // of the repair
@@ -94,7 +95,7 @@ func (r *Report) OK() bool { return r.open() == 0 }
 // With Repair, the catalogs are built anew, bad deltas are replaced and versions
 // with damaged files are taken out until somebody replaces the files.
 func Verify(ctx context.Context, opts VerifyOptions) (Report, error) {
-	w, err := opts.Tree.open()
+	w, err := opts.Site.open()
 	if err != nil {
 		return Report{}, err
 	}
@@ -118,7 +119,7 @@ func Verify(ctx context.Context, opts VerifyOptions) (Report, error) {
 }
 
 // allStreams returns the streams that the index lists, or else the default.
-func (w *work) allStreams() []string {
+func (w *openSite) allStreams() []string {
 	if names := w.indexed(); names != nil {
 		return names
 	}
@@ -126,9 +127,9 @@ func (w *work) allStreams() []string {
 }
 
 // indexed returns the streams that the index lists.
-func (w *work) indexed() []string {
+func (w *openSite) indexed() []string {
 	var names []string
-	for name := range sorted(w.oldIndex().Entries) {
+	for name := range inventory.Sorted(w.oldIndex().Entries) {
 		if catalog.CheckStream(name) == nil {
 			names = append(names, name)
 		}
@@ -138,17 +139,17 @@ func (w *work) indexed() []string {
 
 // A verifier is one pass over what is published.
 type verifier struct {
-	*work
+	*openSite
 	signer *site.Signer
-	xdelta *xdelta
+	xdelta *inventory.Xdelta
 	prints map[string]catalog.Place // fingerprint to its version
 	report Report
 
 	unchecked []string // deltas that were not decoded for want of xdelta3
 }
 
-func verify(ctx context.Context, w *work, signer *site.Signer) (*verifier, error) {
-	v := &verifier{work: w, signer: signer, xdelta: newXdelta(w.files, 0), prints: make(map[string]catalog.Place)}
+func verify(ctx context.Context, w *openSite, signer *site.Signer) (*verifier, error) {
+	v := &verifier{openSite: w, signer: signer, xdelta: inventory.NewXdelta(w.files, 0), prints: make(map[string]catalog.Place)}
 	ids := make(map[string][]string)
 	for _, stream := range w.Streams {
 		list, err := v.stream(ctx, stream)
@@ -156,10 +157,10 @@ func verify(ctx context.Context, w *work, signer *site.Signer) (*verifier, error
 			return v, err
 		}
 		ids[stream] = list
-		v.derived(w.catalogs.path(stream))
+		v.derived(w.catalogs.Path(stream))
 	}
 	v.index(ids)
-	v.derived(w.catalogs.indexPath())
+	v.derived(w.catalogs.IndexPath())
 	v.sayUnchecked(ctx)
 	slices.SortStableFunc(v.report.Faults, func(a, b Fault) int {
 		return cmp.Or(strings.Compare(a.Path, b.Path), strings.Compare(string(a.Kind), string(b.Kind)))
@@ -191,10 +192,10 @@ func (v *verifier) stream(ctx context.Context, stream string) ([]string, error) 
 		return nil, cmp.Or(end, context.Cause(ctx))
 	}
 	if err != nil {
-		v.fault(FaultCatalog, v.catalogs.path(stream), "%v", dirfd.Cause(err))
+		v.fault(FaultCatalog, v.catalogs.Path(stream), "%v", dirfd.Cause(err))
 	}
 	if !slices.IsSorted(ids) {
-		v.fault(FaultCatalog, v.catalogs.path(stream), "the products are not sorted")
+		v.fault(FaultCatalog, v.catalogs.Path(stream), "the products are not sorted")
 		slices.Sort(ids)
 	}
 	for _, c := range checks {
@@ -206,14 +207,14 @@ func (v *verifier) stream(ctx context.Context, stream string) ([]string, error) 
 // products reads a catalog as eachProduct does, and checks all of it that is not in a
 // product's files.
 func (v *verifier) products(stream string, fn func(string, *catalog.Product) error) error {
-	name := v.catalogs.path(stream)
+	name := v.catalogs.Path(stream)
 	f, err := v.files.Open(name)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
 	r := catalog.NewReader(f, stream)
-	err = readProducts(r, name, fn, func(bad *catalog.InvalidError) { v.fault(FaultCatalog, name, "%v", bad) })
+	err = inventory.ReadProducts(r, name, fn, func(bad *catalog.InvalidError) { v.fault(FaultCatalog, name, "%v", bad) })
 	if err == nil {
 		err = r.CheckHeader()
 	}
@@ -223,7 +224,7 @@ func (v *verifier) products(stream string, fn func(string, *catalog.Product) err
 // sayUnchecked says once that xdelta3 is missing, however many deltas there are.
 func (v *verifier) sayUnchecked(ctx context.Context) {
 	if n := len(v.unchecked); n > 0 {
-		v.fault(FaultUnchecked, v.unchecked[0], "%s cannot be checked: %v; install it", plural(n, "delta"), v.xdelta.available(ctx))
+		v.fault(FaultUnchecked, v.unchecked[0], "%s cannot be checked: %v; install it", plural(n, "delta"), v.xdelta.Available(ctx))
 	}
 }
 
@@ -245,7 +246,7 @@ func (v *verifier) derived(name string) {
 
 // index checks that the index says what the catalogs say.
 func (v *verifier) index(ids map[string][]string) {
-	name := v.catalogs.indexPath()
+	name := v.catalogs.IndexPath()
 	f, err := v.files.Open(name)
 	if err != nil {
 		v.fault(FaultIndex, name, "%v", dirfd.Cause(err))
@@ -257,7 +258,7 @@ func (v *verifier) index(ids map[string][]string) {
 		v.fault(FaultIndex, name, "%v", err)
 		return
 	}
-	for entry := range sorted(index.Entries) {
+	for entry := range inventory.Sorted(index.Entries) {
 		if err := catalog.CheckStream(entry); err != nil {
 			v.fault(FaultIndex, name, "an entry of it is not that of a stream: %v", err)
 		}
@@ -267,7 +268,7 @@ func (v *verifier) index(ids map[string][]string) {
 		switch _, err := time.Parse(time.RFC3339, entry.Updated); {
 		case !ok:
 			v.fault(FaultIndex, name, "stream %s is not in it", stream)
-		case entry.Datatype != catalog.Datatype || entry.Format != catalog.FormatProducts || entry.Path != v.catalogs.path(stream):
+		case entry.Datatype != catalog.Datatype || entry.Format != catalog.FormatProducts || entry.Path != v.catalogs.Path(stream):
 			v.fault(FaultIndex, name, "the entry of stream %s is not that of its catalog", stream)
 		case err != nil:
 			v.fault(FaultIndex, name, "the time of stream %s is none: %q", stream, entry.Updated)

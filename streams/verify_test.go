@@ -198,7 +198,7 @@ func (f *fixture) sizeOf(size int64, name string) string {
 
 func (f *fixture) repair(t *testing.T, faults int) {
 	t.Helper()
-	report, err := streams.Verify(context.Background(), streams.VerifyOptions{Tree: f.tree(), Repair: true})
+	report, err := streams.Verify(context.Background(), streams.VerifyOptions{Site: f.tree(), Repair: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -235,7 +235,7 @@ func TestVerifyStreams(t *testing.T) {
 	f := newFixture(t, versions(ubuntu, v1)...)
 	f.make(imagetree.Image{Stream: "daily", Product: ubuntu, Version: v2})
 	f.build(func(o *streams.BuildOptions) { o.Streams = []string{"images", "daily"} })
-	report, err := streams.Verify(context.Background(), streams.VerifyOptions{Tree: f.tree()})
+	report, err := streams.Verify(context.Background(), streams.VerifyOptions{Site: f.tree()})
 	if err != nil || report.Products != 2 || report.Versions != 2 || report.Items != 8 || report.Bytes == 0 || !report.OK() {
 		t.Errorf("%+v %v", report, err)
 	}
@@ -270,7 +270,7 @@ func TestSignatures(t *testing.T) {
 	f.build(signed)
 	check()
 	f.write("streams/v1/index.json.gpg", "damaged")
-	report, err := streams.Verify(context.Background(), streams.VerifyOptions{Tree: f.tree(), Signer: signer})
+	report, err := streams.Verify(context.Background(), streams.VerifyOptions{Site: f.tree(), Signer: signer})
 	if err != nil || len(report.Faults) != 1 || report.Faults[0].Kind != streams.FaultSignature {
 		t.Errorf("%+v %v", report, err)
 	}

@@ -22,7 +22,7 @@ func TestVerifyNoXdelta(t *testing.T) {
 			}
 			path := os.Getenv("PATH")
 			t.Setenv("PATH", "/nowhere")
-			report, err := streams.Verify(context.Background(), streams.VerifyOptions{Tree: f.tree(), Repair: true})
+			report, err := streams.Verify(context.Background(), streams.VerifyOptions{Site: f.tree(), Repair: true})
 			if err != nil || report.OK() {
 				t.Errorf("%+v %v", report, err)
 			}
@@ -51,7 +51,7 @@ func TestVerifyLinks(t *testing.T) {
 	}
 	tree := f.tree()
 	tree.Links = true
-	report, err := streams.Verify(context.Background(), streams.VerifyOptions{Tree: tree})
+	report, err := streams.Verify(context.Background(), streams.VerifyOptions{Site: tree})
 	if err != nil || !report.OK() {
 		t.Errorf("%+v %v", report, err)
 	}

@@ -9,6 +9,7 @@ import (
 	"imagebuilder/builtins/digest"
 	"imagebuilder/builtins/dirfd"
 	"imagebuilder/streams/catalog"
+	"imagebuilder/streams/inventory"
 	"imagebuilder/streams/site"
 )
 
@@ -65,20 +66,20 @@ func (v *verifier) version(ctx context.Context, c *versionCheck, siblings map[st
 	}
 	files := c.files(v.files)
 	var err error
-	c.read, err = hashFiles(ctx, v.files, c.place, files, func(f *file, err error) error {
-		c.fault(FaultContent, c.place.File(f.name), "it cannot be read: "+dirfd.Cause(err).Error())
+	c.read, err = inventory.HashFiles(ctx, v.files, c.place, files, func(f *inventory.FoundFile, err error) error {
+		c.fault(FaultContent, c.place.File(f.Name), "it cannot be read: "+dirfd.Cause(err).Error())
 		return context.Cause(ctx)
 	})
 	if err != nil {
 		return err
 	}
-	for key, item := range sorted(c.items) {
-		f := files.find(item.File())
+	for key, item := range inventory.Sorted(c.items) {
+		f := files.Find(item.File())
 		switch {
-		case f == nil || !f.hashed: // which was said
-		case f.stamp.Size != item.Size:
+		case f == nil || !f.Hashed: // which was said
+		case f.Stamp.Size != item.Size:
 			c.fault(FaultContent, item.Path, "its size is not that in the catalog")
-		case f.sum.String() != item.SHA256:
+		case f.Sum.String() != item.SHA256:
 			c.fault(FaultContent, item.Path, "its hash is not that in the catalog")
 		case item.FType == catalog.LXDMeta || item.FType == catalog.IncusMeta:
 			c.combined(key, item, f, files)
@@ -90,11 +91,11 @@ func (v *verifier) version(ctx context.Context, c *versionCheck, siblings map[st
 }
 
 // files returns the files of the version that are there, to be hashed.
-func (c *versionCheck) files(files *site.Files) *version {
-	v := &version{name: c.place.Version}
-	for _, item := range sorted(c.items) {
+func (c *versionCheck) files(files *site.Files) *inventory.FoundVersion {
+	v := &inventory.FoundVersion{Name: c.place.Version}
+	for _, item := range inventory.Sorted(c.items) {
 		name := item.File()
-		if v.find(name) != nil {
+		if v.Find(name) != nil {
 			continue // one tarball may serve both clients
 		}
 		st, err := files.StatFile(item.Path)
@@ -106,43 +107,25 @@ func (c *versionCheck) files(files *site.Files) *version {
 			c.fault(FaultMissing, item.Path, problem)
 			continue
 		}
-		v.files = append(v.files, file{name: name, stamp: site.StampOf(&st), class: classOf(item, name)})
+		v.Files = append(v.Files, inventory.FoundFile{Name: name, Stamp: site.StampOf(&st), Class: inventory.ClassOf(item)})
 	}
-	slices.SortFunc(v.files, func(a, b file) int { return compareVersions(a.name, b.name, false) })
+	slices.SortFunc(v.Files, func(a, b inventory.FoundFile) int { return inventory.CompareVersions(a.Name, b.Name, false) })
 	return v
 }
 
-// classOf returns the class of a listed file. What counts is what the catalog says
-// it is; of metadata, whose tarball it is, which may serve both clients.
-func classOf(item catalog.Item, name string) class {
-	for c, ftype := range ftypes {
-		if ftype == item.FType {
-			return c
-		}
-	}
-	switch {
-	case item.FType != catalog.LXDMeta && item.FType != catalog.IncusMeta:
-		return tarball
-	case exact[name].isMeta():
-		return exact[name]
-	}
-	return exact[item.FType]
-}
-
 // combined checks the fingerprints in a metadata item.
-func (c *versionCheck) combined(key string, item catalog.Item, meta *file, files *version) {
-	i := slices.Index(metaClasses[:], meta.class)
-	for _, root := range sorted(c.items) {
+func (c *versionCheck) combined(key string, item catalog.Item, meta *inventory.FoundFile, files *inventory.FoundVersion) {
+	for _, root := range inventory.Sorted(c.items) {
 		kind := catalog.KindOf(root.FType)
-		f := files.find(root.File())
-		if kind == nil || f == nil || f.joint == nil {
+		f := files.Find(root.File())
+		if kind == nil || f == nil || f.Joint == nil {
 			continue
 		}
 		listed := *kind.Field(&item)
 		if listed == "" && item.FType == catalog.IncusMeta {
 			continue // the old tool gives it none
 		}
-		if listed != f.joint[i].String() {
+		if listed != f.Combined(meta.Class).String() {
 			c.fault(FaultCombined, item.Path, "item "+key+": the fingerprint with "+root.File()+" is wrong or missing")
 		}
 	}
@@ -163,14 +146,14 @@ func (v *verifier) delta(ctx context.Context, c *versionCheck, item catalog.Item
 	case c.countOf(item.FType) > 1:
 		c.fault(FaultDelta, item.Path, "there is another one for the same file")
 	}
-	if v.xdelta.available(ctx) != nil {
+	if v.xdelta.Available(ctx) != nil {
 		c.unchecked = append(c.unchecked, item.Path)
 		return
 	}
 	want, _ := digest.Parse(target.SHA256)
-	switch err := v.xdelta.check(ctx, base.Path, item.Path, want); {
+	switch err := v.xdelta.Check(ctx, base.Path, item.Path, want); {
 	case err == nil || ctx.Err() != nil:
-	case errors.Is(err, errDecode):
+	case errors.Is(err, inventory.ErrDecode):
 		c.fault(FaultDelta, item.Path, err.Error())
 	default:
 		c.fault(FaultUnchecked, item.Path, "it cannot be checked: "+err.Error())
@@ -179,7 +162,7 @@ func (v *verifier) delta(ctx context.Context, c *versionCheck, item catalog.Item
 
 // target returns the item that a delta makes.
 func (c *versionCheck) target(delta catalog.Item) catalog.Item {
-	for _, item := range sorted(c.items) {
+	for _, item := range inventory.Sorted(c.items) {
 		if item.FType+catalog.DeltaSuffix == delta.FType {
 			return item
 		}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"imagebuilder/streams/catalog"
+	"imagebuilder/streams/inventory"
 	"imagebuilder/streams/page"
 	"imagebuilder/streams/site"
 )
@@ -17,13 +18,13 @@ import (
 // stageWebpage stages the page of all streams of the index, made of the catalogs as
 // they are going to be. A stream without a catalog has nothing to show. It returns when
 // the page changes by itself.
-func (w *work) stageWebpage(pub *site.Publication, opts page.Options, entries map[string]catalog.Entry) (time.Time, error) {
+func (w *openSite) stageWebpage(pub *site.Publication, opts page.Options, entries map[string]catalog.Entry) (time.Time, error) {
 	var streams []page.Stream
 	var updated time.Time
-	for name, entry := range sorted(entries) {
+	for name, entry := range inventory.Sorted(entries) {
 		products, err := w.pageProducts(pub, name)
 		if errors.Is(err, fs.ErrNotExist) {
-			w.warn("Stream is left off the web page", "path", w.full(w.catalogs.path(name)), "error", err)
+			w.warn("Stream is left off the web page", "path", w.full(w.catalogs.Path(name)), "error", err)
 			continue
 		}
 		if err != nil {
@@ -48,8 +49,8 @@ func (w *work) stageWebpage(pub *site.Publication, opts page.Options, entries ma
 }
 
 // pageProducts returns what the page says of a stream.
-func (w *work) pageProducts(pub *site.Publication, stream string) (products []page.Product, err error) {
-	err = eachProduct(w.files, pub.Current(stream+".json"), stream, func(id string, c *catalog.Product) error {
+func (w *openSite) pageProducts(pub *site.Publication, stream string) (products []page.Product, err error) {
+	err = inventory.EachProduct(w.files, pub.Current(stream+".json"), stream, func(id string, c *catalog.Product) error {
 		if len(c.Versions) > 0 {
 			products = append(products, w.pageProduct(stream, id, c))
 		}
@@ -58,21 +59,21 @@ func (w *work) pageProducts(pub *site.Publication, stream string) (products []pa
 	return products, err
 }
 
-func (w *work) pageProduct(stream, id string, c *catalog.Product) page.Product {
+func (w *openSite) pageProduct(stream, id string, c *catalog.Product) page.Product {
 	p := page.Product{
 		ID: id, OS: c.OS, Release: c.Release, Arch: c.Arch, Variant: c.Variant, Aliases: strings.Split(c.Aliases, ","),
 	}
-	for key, value := range sorted(c.Requirements) {
+	for key, value := range inventory.Sorted(c.Requirements) {
 		p.Requirements = append(p.Requirements, page.Requirement{Key: key, Value: value})
 	}
-	names := slices.SortedFunc(maps.Keys(c.Versions), func(a, b string) int { return compareVersions(b, a, w.NaturalOrder) })
+	names := slices.SortedFunc(maps.Keys(c.Versions), func(a, b string) int { return inventory.CompareVersions(b, a, w.NaturalOrder) })
 	for _, name := range names {
 		p.Versions = append(p.Versions, w.pageVersion(c.Name().In(stream).Of(name), c.Versions[name]))
 	}
 	return p
 }
 
-func (w *work) pageVersion(place catalog.Place, v catalog.Version) page.Version {
+func (w *openSite) pageVersion(place catalog.Place, v catalog.Version) page.Version {
 	out := page.Version{Name: place.Version, Container: map[string]string{}, VM: map[string]string{}}
 	out.Built, _ = catalog.Time(place.Version)
 	for _, image := range v.Images() {
@@ -94,7 +95,7 @@ func (w *work) pageVersion(place catalog.Place, v catalog.Version) page.Version 
 
 // pageFiles returns the files of a version: those that are listed, and others that
 // are there to be looked at, such as logs.
-func (w *work) pageFiles(place catalog.Place, v catalog.Version) []page.File {
+func (w *openSite) pageFiles(place catalog.Place, v catalog.Version) []page.File {
 	sizes := make(map[string]int64)
 	for _, item := range v.Items {
 		sizes[item.File()] = item.Size
@@ -102,7 +103,7 @@ func (w *work) pageFiles(place catalog.Place, v catalog.Version) []page.File {
 	entries, _ := w.files.List(place.Path()) // what cannot be read is not shown
 	for _, e := range entries {
 		_, listed := sizes[e.Name()]
-		if listed || strings.HasPrefix(e.Name(), ".") || e.Type() != 0 || classify(e.Name(), false) == delta {
+		if listed || strings.HasPrefix(e.Name(), ".") || e.Type() != 0 || inventory.Classify(e.Name(), false) == inventory.Delta {
 			continue
 		}
 		if st, err := w.files.Lstat(place.File(e.Name())); err == nil {
@@ -110,7 +111,7 @@ func (w *work) pageFiles(place catalog.Place, v catalog.Version) []page.File {
 		}
 	}
 	var files []page.File
-	for name, size := range sorted(sizes) {
+	for name, size := range inventory.Sorted(sizes) {
 		files = append(files, page.File{Name: name, Path: place.File(name), Size: size})
 	}
 	return files

@@ -72,17 +72,17 @@ func (o *treeOptions) addWorkFlags(cmd *cobra.Command) {
 }
 
 // tree returns the tree at root, with names that have been checked.
-func (o *treeOptions) tree(cmd *cobra.Command, root string) (streams.Tree, error) {
+func (o *treeOptions) tree(cmd *cobra.Command, root string) (streams.Site, error) {
 	for _, name := range o.streams {
 		if err := catalog.CheckStream(name); err != nil {
-			return streams.Tree{}, usageError{fmt.Errorf("--stream: %w", err)}
+			return streams.Site{}, usageError{fmt.Errorf("--stream: %w", err)}
 		}
 	}
 	if err := catalog.CheckStreamVersion(o.version); err != nil {
-		return streams.Tree{}, usageError{fmt.Errorf("--stream-version: %w", err)}
+		return streams.Site{}, usageError{fmt.Errorf("--stream-version: %w", err)}
 	}
 	clock, err := host.NewClock(os.Getenv("SOURCE_DATE_EPOCH"))
-	return streams.Tree{
+	return streams.Site{
 		Root: root, Streams: o.streams, StreamVersion: o.version, Workers: o.workers, Links: o.links, NaturalOrder: o.natural,
 		Log: o.log.logger(cmd.ErrOrStderr()), Clock: clock,
 	}, err

@@ -30,7 +30,7 @@ the image after the next 'imagebuilder stream build'.`,
 			if err := checkName(cmd, o.Name, o.Version); err != nil {
 				return err
 			}
-			if o.Tree, err = tree.tree(cmd, args[0]); err != nil {
+			if o.Site, err = tree.tree(cmd, args[0]); err != nil {
 				return err
 			}
 			o.Files = args[1:]

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"imagebuilder/streams"
+	"imagebuilder/streams/inventory"
 )
 
 // streamBuildOptions are the flags of "stream build".
@@ -64,7 +65,7 @@ system, and does not contradict its SHA256SUMS.`,
 
 func (o *streamBuildOptions) options(cmd *cobra.Command, root string) (opts streams.BuildOptions, err error) {
 	opts.Upstream, opts.DryRun = o.upstream, o.dryRun
-	if opts.Tree, err = o.tree.tree(cmd, root); err != nil {
+	if opts.Site, err = o.tree.tree(cmd, root); err != nil {
 		return opts, err
 	}
 	if opts.Deltas, err = o.deltas.options(); err != nil {
@@ -100,7 +101,7 @@ func (o *deltaOptions) addFlags(cmd *cobra.Command) {
 
 func (o *deltaOptions) options() (streams.DeltaOptions, error) {
 	opts := o.DeltaOptions
-	disks, err := streams.ParseDiskDeltas(o.disks)
+	disks, err := inventory.ParseDiskDeltas(o.disks)
 	switch {
 	case err != nil:
 		return opts, usageError{fmt.Errorf("--disk-deltas: %w", err)}

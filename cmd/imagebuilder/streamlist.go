@@ -27,7 +27,7 @@ func newStreamListCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			images, err := streams.List(cmd.Context(), streams.ListOptions{Tree: t})
+			images, err := streams.List(cmd.Context(), streams.ListOptions{Site: t})
 			if err != nil {
 				return err
 			}

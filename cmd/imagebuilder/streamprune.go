@@ -80,7 +80,7 @@ func (o *streamPruneOptions) options(cmd *cobra.Command, root string) (opts stre
 		opts.Retain.Builds = 0 // the default, or all with --remove
 	}
 	opts.DanglingAge = max(opts.DanglingAge, time.Nanosecond) // zero would mean the default
-	if opts.Tree, err = o.tree.tree(cmd, root); err != nil {
+	if opts.Site, err = o.tree.tree(cmd, root); err != nil {
 		return opts, err
 	}
 	if opts.Safety, err = o.safety.safety(); err != nil {

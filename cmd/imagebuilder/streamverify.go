@@ -29,7 +29,7 @@ replaced, and versions with damaged files are taken out until the files are repl
 			defer bound(cmd, tree.timeout)()
 			opts := streams.VerifyOptions{Repair: repair}
 			var err error
-			if opts.Tree, err = tree.tree(cmd, args[0]); err != nil {
+			if opts.Site, err = tree.tree(cmd, args[0]); err != nil {
 				return err
 			}
 			if opts.Safety, err = safety.safety(); err != nil {

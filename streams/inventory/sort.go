@@ -1,4 +1,4 @@
-package streams
+package inventory
 
 import (
 	"cmp"
@@ -7,8 +7,8 @@ import (
 	"slices"
 )
 
-// sorted goes through a map in the order of its keys.
-func sorted[K cmp.Ordered, V any](m map[K]V) iter.Seq2[K, V] {
+// Sorted goes through a map in the order of its keys.
+func Sorted[K cmp.Ordered, V any](m map[K]V) iter.Seq2[K, V] {
 	return func(yield func(K, V) bool) {
 		for _, key := range slices.Sorted(maps.Keys(m)) {
 			if !yield(key, m[key]) {

@@ -1,4 +1,4 @@
-package streams
+package inventory
 
 import (
 	"path"
@@ -15,44 +15,44 @@ type settings struct {
 	lxdRequirements map[string]string // nil: the same
 }
 
-// A settingsReader reads the configuration of products.
-type settingsReader struct {
-	files    *site.Files
-	upstream bool
+// A SettingsReader reads the configuration of products.
+type SettingsReader struct {
+	Files    *site.Files
+	Upstream bool
 }
 
-// read returns the settings of a product: what the files above its versions say,
+// Read returns the settings of a product: what the files above its versions say,
 // and then, nearer and so stronger, the image definition beside the last version
 // that is listed. In the old tool's way that is the last complete version, listed or
 // not. The troubles are files that cannot be read.
-func (r *settingsReader) read(p *product, ordered []*version) (settings, []trouble) {
+func (r *SettingsReader) Read(p *FoundProduct, ordered []*FoundVersion) (settings, []Trouble) {
 	s := settings{requirements: map[string]string{}}
-	var troubles []trouble
+	var troubles []Trouble
 	for _, l := range p.levels {
 		if err := r.addLevel(&s, l); err != nil {
-			troubles = append(troubles, trouble{l.path, err})
+			troubles = append(troubles, Trouble{l.path, err})
 		}
 	}
 	for _, v := range slices.Backward(ordered) {
-		if v.verdict != good && !(r.upstream && v.verdict == rejected) {
+		if v.Verdict != Good && !(r.Upstream && v.Verdict == Rejected) {
 			continue
 		}
-		c, err := readConfig(r.files, p.place.Of(v.name), v)
+		c, err := readConfig(r.Files, p.Place.Of(v.Name), v)
 		if err != nil {
-			troubles = append(troubles, trouble{p.place.Of(v.name).Path(), err})
+			troubles = append(troubles, Trouble{p.Place.Of(v.Name).Path(), err})
 			continue
 		}
 		if c != nil {
-			s.os, s.releases = c.distroName, c.aliasesOf(p.place.Product.Release)
-			c.requirementsOf(p.place.Product, s.requirements)
+			s.os, s.releases = c.distroName, c.aliasesOf(p.Place.Product.Release)
+			c.requirementsOf(p.Place.Product, s.requirements)
 		}
 		break
 	}
 	return s, troubles
 }
 
-func (r *settingsReader) addLevel(s *settings, l level) error {
-	data, err := r.files.ReadSmall(l.path)
+func (r *SettingsReader) addLevel(s *settings, l level) error {
+	data, err := r.Files.ReadSmall(l.path)
 	if err != nil {
 		return err
 	}

@@ -1,4 +1,4 @@
-package streams
+package inventory
 
 import (
 	"errors"
@@ -16,16 +16,16 @@ type Retention struct {
 	AllowEmpty bool // Days may take the last version of a product as well
 }
 
-func (r Retention) check() error {
+func (r Retention) Check() error {
 	if r.Builds < 0 || r.Days < 0 {
 		return errors.New("the number of builds or days to keep is negative")
 	}
 	return nil
 }
 
-// keep tells for each version of a product whether it is kept. They come newest
+// Keep tells for each version of a product whether it is kept. They come newest
 // first; born returns when one was made.
-func (r Retention) keep(count int, now time.Time, born func(int) time.Time) []bool {
+func (r Retention) Keep(count int, now time.Time, born func(int) time.Time) []bool {
 	kept := make([]bool, count)
 	for i := range kept {
 		tooMany := r.Builds > 0 && i >= r.Builds
@@ -35,23 +35,23 @@ func (r Retention) keep(count int, now time.Time, born func(int) time.Time) []bo
 	return kept
 }
 
-// born returns the time a version was made: what its name says, or else the time of
+// Born returns the time a version was made: what its name says, or else the time of
 // its metadata. The directory's time would change with each delta.
-func (v *version) born() time.Time {
-	if t, ok := catalog.Time(v.name); ok {
+func (v *FoundVersion) Born() time.Time {
+	if t, ok := catalog.Time(v.Name); ok {
 		return t
 	}
 	for _, c := range metaClasses {
 		if f := v.first(c); f != nil {
-			return time.Unix(0, f.stamp.Mtime)
+			return time.Unix(0, f.Stamp.Mtime)
 		}
 	}
 	return time.Unix(0, v.dir.Mtime)
 }
 
-// compareVersions orders version names: as bytes, as clients do, or such that
+// CompareVersions orders version names: as bytes, as clients do, or such that
 // numbers in them count as numbers.
-func compareVersions(a, b string, natural bool) int {
+func CompareVersions(a, b string, natural bool) int {
 	if natural {
 		if c := slices.Compare(pieces(a), pieces(b)); c != 0 {
 			return c

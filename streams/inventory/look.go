@@ -1,4 +1,4 @@
-package streams
+package inventory
 
 import (
 	"cmp"
@@ -17,35 +17,35 @@ import (
 
 // A look is what came of looking at one product.
 type look struct {
-	product  *product
+	product  *FoundProduct
 	fresh    bool
 	touched  bool
-	troubles []trouble
+	troubles []Trouble
 }
 
 // product looks at the versions of a product. If all is as it was, the result is
 // the known product itself.
-func (sc *scanner) product(p *product, l *look) *product {
-	known := sc.known[p.place.Product]
+func (sc *Scanner) product(p *FoundProduct, l *look) *FoundProduct {
+	known := sc.Known[p.Place.Product]
 	if known == p {
 		return p // it could not be looked at
 	}
-	entries, err := sc.files.List(p.place.Path())
+	entries, err := sc.Files.List(p.Place.Path())
 	if err != nil {
-		l.troubles = append(l.troubles, trouble{p.place.Path(), err})
+		l.troubles = append(l.troubles, Trouble{p.Place.Path(), err})
 		return cmp.Or(known, p)
 	}
-	var before []*version
+	var before []*FoundVersion
 	if known != nil {
-		before = known.versions
+		before = known.Versions
 	}
 	for _, entry := range entries {
-		if v := sc.entry(p.place, entry, before, l); v != nil {
-			p.versions = append(p.versions, v)
+		if v := sc.entry(p.Place, entry, before, l); v != nil {
+			p.Versions = append(p.Versions, v)
 		}
 	}
-	if known != nil && slices.EqualFunc(p.levels, known.levels, sameLevel) && slices.Equal(p.versions, before) {
-		l.fresh = slices.ContainsFunc(before, func(v *version) bool { return v.pending })
+	if known != nil && slices.EqualFunc(p.levels, known.levels, sameLevel) && slices.Equal(p.Versions, before) {
+		l.fresh = slices.ContainsFunc(before, func(v *FoundVersion) bool { return v.Pending })
 		return known
 	}
 	l.fresh = true
@@ -53,14 +53,14 @@ func (sc *scanner) product(p *product, l *look) *product {
 }
 
 // entry returns the version an entry of a product's directory stands for, or nil.
-func (sc *scanner) entry(product catalog.Place, entry fs.DirEntry, before []*version, l *look) *version {
+func (sc *Scanner) entry(product catalog.Place, entry fs.DirEntry, before []*FoundVersion, l *look) *FoundVersion {
 	place := product.Of(entry.Name())
-	if strings.HasPrefix(entry.Name(), ".") || sc.leaving.has(place) {
+	if strings.HasPrefix(entry.Name(), ".") || sc.Leaving.Has(place) {
 		return nil
 	}
 	isDir, err := sc.isDir(product.Path(), entry, catalog.CheckVersion)
 	if err != nil {
-		l.troubles = append(l.troubles, trouble{place.Path(), err})
+		l.troubles = append(l.troubles, Trouble{place.Path(), err})
 	}
 	if !isDir {
 		return nil
@@ -69,9 +69,9 @@ func (sc *scanner) entry(product catalog.Place, entry fs.DirEntry, before []*ver
 }
 
 // findVersion returns the version of a name, or nil.
-func findVersion(versions []*version, name string) *version {
-	i, ok := slices.BinarySearchFunc(versions, name, func(v *version, name string) int {
-		return strings.Compare(v.name, name)
+func findVersion(versions []*FoundVersion, name string) *FoundVersion {
+	i, ok := slices.BinarySearchFunc(versions, name, func(v *FoundVersion, name string) int {
+		return strings.Compare(v.Name, name)
 	})
 	if !ok {
 		return nil
@@ -81,13 +81,13 @@ func findVersion(versions []*version, name string) *version {
 
 // version looks at the files of a version. The result is the old version itself if
 // nothing in it has changed, or if it cannot be looked at just now.
-func (sc *scanner) version(place catalog.Place, old *version, l *look) *version {
+func (sc *Scanner) version(place catalog.Place, old *FoundVersion, l *look) *FoundVersion {
 	v, err := sc.readVersion(place, old, l)
 	if errors.Is(err, errGone) {
 		return nil
 	}
 	if err != nil {
-		l.troubles = append(l.troubles, trouble{place.Path(), err})
+		l.troubles = append(l.troubles, Trouble{place.Path(), err})
 		return old
 	}
 	return v
@@ -96,8 +96,8 @@ func (sc *scanner) version(place catalog.Place, old *version, l *look) *version 
 // errGone says that a version was removed while it was about to be looked at.
 var errGone = errors.New("it is gone")
 
-func (sc *scanner) readVersion(place catalog.Place, old *version, l *look) (*version, error) {
-	dir, err := sc.files.Sub(place.Path())
+func (sc *Scanner) readVersion(place catalog.Place, old *FoundVersion, l *look) (*FoundVersion, error) {
+	dir, err := sc.Files.Sub(place.Path())
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, errGone
 	}
@@ -109,7 +109,7 @@ func (sc *scanner) readVersion(place catalog.Place, old *version, l *look) (*ver
 	if err != nil {
 		return nil, err
 	}
-	v := &version{name: place.Version, dir: site.StampOf(&st)}
+	v := &FoundVersion{Name: place.Version, dir: site.StampOf(&st)}
 	v.complete = sc.settled(v.dir.Mtime)
 	if old != nil && old.dir == v.dir && old.complete && sc.unchanged(dir, place, old) {
 		return old, nil
@@ -117,7 +117,7 @@ func (sc *scanner) readVersion(place catalog.Place, old *version, l *look) (*ver
 	if err := sc.list(v, dir, place, l); err != nil {
 		return nil, err
 	}
-	if old != nil && slices.EqualFunc(v.files, old.files, sameFile) {
+	if old != nil && slices.EqualFunc(v.Files, old.Files, sameFile) {
 		old.dir, old.complete, l.touched = v.dir, v.complete, true
 		return old, nil
 	}
@@ -131,25 +131,25 @@ func sameLevel(now, was level) bool {
 	return now.path == was.path && now.stamp == was.stamp && was.settled
 }
 
-func sameFile(now, was file) bool {
-	return now.name == was.name && now.class == was.class && now.stamp == was.stamp && was.settled
+func sameFile(now, was FoundFile) bool {
+	return now.Name == was.Name && now.Class == was.Class && now.Stamp == was.Stamp && was.Settled
 }
 
 // settled tells whether a time of modification lies so far back (or ahead) that a
 // further change is bound to give another one. File systems count in steps of up
 // to two seconds.
-func (sc *scanner) settled(mtime int64) bool {
+func (sc *Scanner) settled(mtime int64) bool {
 	const step, day = 2e9, 86400e9
-	return mtime < sc.start-step || mtime > sc.start+day
+	return mtime < sc.Start-step || mtime > sc.Start+day
 }
 
 // unchanged tells whether each file of a version is what it was. Whatever else
 // there may be in the directory, its time says that no name was added.
-func (sc *scanner) unchanged(dir *dirfd.Dir, place catalog.Place, old *version) bool {
-	for i := range old.files {
-		f := &old.files[i]
-		now, ok, err := sc.stampAt(dir, place, f.name)
-		if err != nil || !ok || now != f.stamp || !f.settled {
+func (sc *Scanner) unchanged(dir *dirfd.Dir, place catalog.Place, old *FoundVersion) bool {
+	for i := range old.Files {
+		f := &old.Files[i]
+		now, ok, err := sc.stampAt(dir, place, f.Name)
+		if err != nil || !ok || now != f.Stamp || !f.Settled {
 			return false
 		}
 	}
@@ -157,20 +157,20 @@ func (sc *scanner) unchanged(dir *dirfd.Dir, place catalog.Place, old *version) 
 }
 
 // list lists the files of a version that matter.
-func (sc *scanner) list(v *version, dir *dirfd.Dir, place catalog.Place, l *look) error {
+func (sc *Scanner) list(v *FoundVersion, dir *dirfd.Dir, place catalog.Place, l *look) error {
 	names, err := dir.ReadDir(".")
 	if err != nil {
 		return err
 	}
 	for _, name := range names {
-		c := classify(name, sc.upstream)
-		if c == other {
+		c := Classify(name, sc.Upstream)
+		if c == Other {
 			continue
 		}
 		st, ok, err := sc.stampAt(dir, place, name)
-		if c == sumsFile && !ok && (err == nil || errors.Is(err, errSkip)) {
+		if c == SumsFile && !ok && (err == nil || errors.Is(err, errSkip)) {
 			// As good as none would mean that nothing is checked.
-			v.files = append(v.files, file{name: name, stamp: unusable, class: c, settled: true})
+			v.Files = append(v.Files, FoundFile{Name: name, Stamp: unusable, Class: c, Settled: true})
 		}
 		if err == nil {
 			if bad := catalog.CheckFile(name); bad != nil {
@@ -179,11 +179,11 @@ func (sc *scanner) list(v *version, dir *dirfd.Dir, place catalog.Place, l *look
 		}
 		switch {
 		case errors.Is(err, errSkip):
-			l.troubles = append(l.troubles, trouble{place.File(name), err})
+			l.troubles = append(l.troubles, Trouble{place.File(name), err})
 		case err != nil:
 			return err
 		case ok:
-			v.files = append(v.files, file{name: name, stamp: st, class: c, settled: sc.settled(st.Mtime)})
+			v.Files = append(v.Files, FoundFile{Name: name, Stamp: st, Class: c, Settled: sc.settled(st.Mtime)})
 		}
 	}
 	return nil
@@ -195,13 +195,13 @@ var unusable = site.Stamp{Size: -1}
 // stampAt returns the stamp of a regular file in the open directory of a version; ok is
 // false for anything else. A link is followed from the root of the site: it may lead out
 // of the version.
-func (sc *scanner) stampAt(dir *dirfd.Dir, place catalog.Place, name string) (s site.Stamp, ok bool, err error) {
+func (sc *Scanner) stampAt(dir *dirfd.Dir, place catalog.Place, name string) (s site.Stamp, ok bool, err error) {
 	st, err := dir.Lstat(name)
 	if err == nil && st.Mode&unix.S_IFMT == unix.S_IFLNK {
-		if !sc.files.Links {
+		if !sc.Files.Links {
 			return s, false, fmt.Errorf("%w: it is a symbolic link", errSkip)
 		}
-		st, err = sc.files.Stat(place.File(name))
+		st, err = sc.Files.Stat(place.File(name))
 	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return s, false, nil // removed meanwhile, or a link to nothing
@@ -210,36 +210,36 @@ func (sc *scanner) stampAt(dir *dirfd.Dir, place catalog.Place, name string) (s 
 }
 
 // inherit takes over what is known of files that have not changed.
-func (v *version) inherit(old *version) {
-	v.before, v.deltas = old, old.deltas
+func (v *FoundVersion) inherit(old *FoundVersion) {
+	v.Before, v.deltas = old, old.deltas
 	metaSame := sameMeta(v, old)
-	for i := range v.files {
-		f := &v.files[i]
-		was := old.find(f.name)
-		if was == nil || was.stamp != f.stamp || !was.settled || !was.hashed {
+	for i := range v.Files {
+		f := &v.Files[i]
+		was := old.Find(f.Name)
+		if was == nil || was.Stamp != f.Stamp || !was.Settled || !was.Hashed {
 			continue
 		}
-		f.settled, f.hashed, f.sum = true, true, was.sum
+		f.Settled, f.Hashed, f.Sum = true, true, was.Sum
 		if metaSame {
-			f.joint = was.joint
+			f.Joint = was.Joint
 		}
 	}
 }
 
 // sameMeta tells whether both versions have the same metadata, of which the joint
 // hashes are made as well.
-func sameMeta(a, b *version) bool {
+func sameMeta(a, b *FoundVersion) bool {
 	for _, c := range []class{metaLXD, metaIncus} {
 		x, y := a.first(c), b.first(c)
-		if (x == nil) != (y == nil) || x != nil && (x.stamp != y.stamp || !y.settled) {
+		if (x == nil) != (y == nil) || x != nil && (x.Stamp != y.Stamp || !y.Settled) {
 			return false
 		}
 	}
 	return true
 }
 
-// lookAt returns a version as it is on the disk, whatever is known of it.
-func lookAt(files *site.Files, place catalog.Place) (*version, error) {
-	sc := &scanner{files: files}
+// LookAt returns a version as it is on the disk, whatever is known of it.
+func LookAt(files *site.Files, place catalog.Place) (*FoundVersion, error) {
+	sc := &Scanner{Files: files}
 	return sc.readVersion(place, nil, new(look))
 }

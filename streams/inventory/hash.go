@@ -1,9 +1,10 @@
-package streams
+package inventory
 
 import (
 	"context"
 	"crypto/sha256"
 	"hash"
+	"slices"
 
 	"imagebuilder/builtins/digest"
 	"imagebuilder/streams/catalog"
@@ -14,9 +15,9 @@ import (
 var metaClasses = [2]class{metaLXD, metaIncus}
 
 // needsHash tells whether a file of the version has to be read.
-func (v *version) needsHash() bool {
-	for i := range v.files {
-		if v.files[i].class.isItem() && !v.done(&v.files[i]) {
+func (v *FoundVersion) needsHash() bool {
+	for i := range v.Files {
+		if v.Files[i].Class.IsItem() && !v.done(&v.Files[i]) {
 			return true
 		}
 	}
@@ -24,21 +25,21 @@ func (v *version) needsHash() bool {
 }
 
 // done tells whether all hashes of an item are known.
-func (v *version) done(f *file) bool {
-	return f.hashed && (!f.class.isRootfs() || f.joint != nil)
+func (v *FoundVersion) done(f *FoundFile) bool {
+	return f.Hashed && (!f.Class.IsRootfs() || f.Joint != nil)
 }
 
-// hashVersion computes what is missing of a version's hashes. Each file is read
+// HashVersion computes what is missing of a version's hashes. Each file is read
 // once: what is read of a root file system feeds its own hash and, from the state
 // that each metadata tarball left behind, its joint ones. It returns the number of
 // bytes read. The first file that cannot be read ends it.
-func hashVersion(ctx context.Context, files *site.Files, place catalog.Place, v *version) (read int64, err error) {
-	return hashFiles(ctx, files, place, v, func(_ *file, err error) error { return err })
+func HashVersion(ctx context.Context, files *site.Files, place catalog.Place, v *FoundVersion) (read int64, err error) {
+	return HashFiles(ctx, files, place, v, func(_ *FoundFile, err error) error { return err })
 }
 
-// hashFiles is hashVersion, except that failed decides what a file that cannot be read
+// HashFiles is hashVersion, except that failed decides what a file that cannot be read
 // means: if it returns no error, the file stays without hashes and the rest is read.
-func hashFiles(ctx context.Context, files *site.Files, place catalog.Place, v *version, failed func(*file, error) error) (read int64, err error) {
+func HashFiles(ctx context.Context, files *site.Files, place catalog.Place, v *FoundVersion, failed func(*FoundFile, error) error) (read int64, err error) {
 	if !v.needsHash() {
 		return 0, nil
 	}
@@ -49,39 +50,39 @@ func hashFiles(ctx context.Context, files *site.Files, place catalog.Place, v *v
 			continue
 		}
 		head := sha256.New()
-		if err := files.Hash(ctx, place.File(f.name), f.stamp, head); err != nil {
+		if err := files.Hash(ctx, place.File(f.Name), f.Stamp, head); err != nil {
 			if err := failed(f, err); err != nil {
 				return read, err
 			}
 			continue
 		}
-		read += f.stamp.Size
-		f.sum, f.hashed, heads[i] = digest.Of(head), true, head
+		read += f.Stamp.Size
+		f.Sum, f.Hashed, heads[i] = digest.Of(head), true, head
 	}
-	for i := range v.files {
-		f := &v.files[i]
-		if !f.class.isItem() || v.done(f) || f.class.isMeta() && f == v.first(f.class) {
+	for i := range v.Files {
+		f := &v.Files[i]
+		if !f.Class.IsItem() || v.done(f) || f.Class.isMeta() && f == v.first(f.Class) {
 			continue
 		}
-		if err := hashItem(ctx, files, place.File(f.name), f, heads); err != nil {
+		if err := hashItem(ctx, files, place.File(f.Name), f, heads); err != nil {
 			if err := failed(f, err); err != nil {
 				return read, err
 			}
 			continue
 		}
-		read += f.stamp.Size
+		read += f.Stamp.Size
 	}
 	return read, nil
 }
 
 // hashItem computes the hashes of one file, given the states after the metadata.
-func hashItem(ctx context.Context, files *site.Files, name string, f *file, heads [2]hash.Hash) error {
+func hashItem(ctx context.Context, files *site.Files, name string, f *FoundFile, heads [2]hash.Hash) error {
 	own := sha256.New()
 	hashes := []hash.Hash{own}
 	var joint [len(heads)]hash.Hash
 	for i, head := range heads {
 		switch {
-		case !f.class.isRootfs() || head == nil:
+		case !f.Class.IsRootfs() || head == nil:
 		case i > 0 && heads[0] != nil && digest.Of(heads[0]) == digest.Of(head):
 			joint[i] = joint[0] // the tarballs are equal, and so is what follows from them
 		default:
@@ -89,15 +90,15 @@ func hashItem(ctx context.Context, files *site.Files, name string, f *file, head
 			hashes = append(hashes, joint[i])
 		}
 	}
-	if err := files.Hash(ctx, name, f.stamp, hashes...); err != nil {
+	if err := files.Hash(ctx, name, f.Stamp, hashes...); err != nil {
 		return err
 	}
-	f.sum, f.hashed = digest.Of(own), true
-	if f.class.isRootfs() {
-		f.joint = new([2]digest.Digest)
+	f.Sum, f.Hashed = digest.Of(own), true
+	if f.Class.IsRootfs() {
+		f.Joint = new([2]digest.Digest)
 		for i, h := range joint {
 			if h != nil {
-				f.joint[i] = digest.Of(h)
+				f.Joint[i] = digest.Of(h)
 			}
 		}
 	}
@@ -110,4 +111,10 @@ func clone(h hash.Hash) hash.Hash {
 		panic("internal error: " + err.Error()) // sha256 states can always be copied
 	}
 	return c
+}
+
+// Combined returns the hash of the metadata of a class followed by the root file system,
+// if it was computed.
+func (f *FoundFile) Combined(meta class) digest.Digest {
+	return f.Joint[slices.Index(metaClasses[:], meta)]
 }

@@ -1,4 +1,4 @@
-package streams
+package inventory
 
 import (
 	"slices"
@@ -7,13 +7,13 @@ import (
 	"imagebuilder/streams/catalog"
 )
 
-// A uniqueness finds images that are there twice. Clients refuse an image whose
+// A Uniqueness finds images that are there twice. Clients refuse an image whose
 // fingerprint they meet a second time, wherever on the server.
-type uniqueness map[digest.Digest]catalog.Place
+type Uniqueness map[digest.Digest]catalog.Place
 
-// withhold returns the root file systems of a version that make an image which is
+// Withhold returns the root file systems of a version that make an image which is
 // published already, and where that is. The others count as published from now on.
-func (u uniqueness) withhold(where catalog.Place, v *version) (twins map[*file]catalog.Place) {
+func (u Uniqueness) Withhold(where catalog.Place, v *FoundVersion) (twins map[*FoundFile]catalog.Place) {
 	for c := range ftypes {
 		root := v.first(c)
 		if root == nil {
@@ -22,7 +22,7 @@ func (u uniqueness) withhold(where catalog.Place, v *version) (twins map[*file]c
 		prints := v.fingerprints(root)
 		if twin, ok := u.any(prints); ok {
 			if twins == nil {
-				twins = make(map[*file]catalog.Place)
+				twins = make(map[*FoundFile]catalog.Place)
 			}
 			twins[root] = twin
 			continue
@@ -34,7 +34,7 @@ func (u uniqueness) withhold(where catalog.Place, v *version) (twins map[*file]c
 	return twins
 }
 
-func (u uniqueness) any(prints []digest.Digest) (catalog.Place, bool) {
+func (u Uniqueness) any(prints []digest.Digest) (catalog.Place, bool) {
 	for _, print := range prints {
 		if where, ok := u[print]; ok {
 			return where, true
@@ -43,8 +43,8 @@ func (u uniqueness) any(prints []digest.Digest) (catalog.Place, bool) {
 	return catalog.Place{}, false
 }
 
-// images returns how many root file systems a version has.
-func (v *version) images() int {
+// Images returns how many root file systems a version has.
+func (v *FoundVersion) Images() int {
 	n := 0
 	for c := range ftypes {
 		if v.first(c) != nil {
@@ -54,21 +54,21 @@ func (v *version) images() int {
 	return n
 }
 
-// withheld is which root file systems are not listed. Their places in memory do not
+// Withheld is which root file systems are not listed. Their places in memory do not
 // count: those change when a delta joins the files of a version.
-type withheld map[*version]map[string]bool
+type Withheld map[*FoundVersion]map[string]bool
 
-func (w withheld) add(v *version, root *file) {
+func (w Withheld) Add(v *FoundVersion, root *FoundFile) {
 	if w[v] == nil {
 		w[v] = make(map[string]bool)
 	}
-	w[v][root.name] = true
+	w[v][root.Name] = true
 }
 
-func (w withheld) has(v *version, root *file) bool { return w[v][root.name] }
+func (w Withheld) Has(v *FoundVersion, root *FoundFile) bool { return w[v][root.Name] }
 
-// prints returns the fingerprints of a version's images, sorted.
-func (v *version) prints() []string {
+// Prints returns the fingerprints of a version's images, sorted.
+func (v *FoundVersion) Prints() []string {
 	var list []string
 	for c := range ftypes {
 		if root := v.first(c); root != nil {

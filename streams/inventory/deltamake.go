@@ -1,4 +1,4 @@
-package streams
+package inventory
 
 import (
 	"context"
@@ -11,32 +11,32 @@ import (
 )
 
 // errContradicts says that a delta cannot be listed although it may well be a good one.
-var errContradicts = errors.New("it differs from its entry in " + sumsName + ", which is signed")
+var errContradicts = errors.New("it differs from its entry in " + SumsName + ", which is signed")
 
-// fulfil sees to a wish: a delta file that is there is taken if it can be decoded,
+// Fulfil sees to a wish: a delta file that is there is taken if it can be decoded,
 // and otherwise made. One that is too large is not worth having, and one that
 // contradicts checksums which cannot be changed is not taken.
-func (x *xdelta) fulfil(ctx context.Context, w wish, share float64) *deltaResult {
-	r := &deltaResult{wish: w, file: w.file()}
-	if r.signed, r.err = signedSum(x.files, w.place.Of(w.target.name), w.name); r.err != nil {
+func (x *Xdelta) Fulfil(ctx context.Context, w Wish, share float64) *DeltaResult {
+	r := &DeltaResult{Wish: w, File: w.File()}
+	if r.signed, r.Err = signedSum(x.files, w.place.Of(w.Target.Name), w.Name); r.Err != nil {
 		return r
 	}
-	if w = r.wish; r.file != nil && !w.agrees(r.file.sum) {
-		r.err = errContradicts
+	if w = r.Wish; r.File != nil && !w.agrees(r.File.Sum) {
+		r.Err = errContradicts
 		return r
 	}
-	limit := int64(share * float64(w.to().stamp.Size))
-	if r.file != nil {
-		r.err = x.check(ctx, w.fromPath(), w.filePath(), w.to().sum)
+	limit := int64(share * float64(w.To().Stamp.Size))
+	if r.File != nil {
+		r.Err = x.Check(ctx, w.fromPath(), w.filePath(), w.To().Sum)
 	}
-	if r.file == nil || errors.Is(r.err, errDecode) {
-		r.file, r.err = x.make(ctx, w, limit)
-		r.made = r.file != nil
+	if r.File == nil || errors.Is(r.Err, ErrDecode) {
+		r.File, r.Err = x.make(ctx, w, limit)
+		r.Made = r.File != nil
 	}
 	switch {
-	case r.err != nil:
-	case r.file != nil && r.file.stamp.Size <= limit:
-		r.kept, r.key = true, w.keptKey(r.file)
+	case r.Err != nil:
+	case r.File != nil && r.File.Stamp.Size <= limit:
+		r.Kept, r.key = true, w.keptKey(r.File)
 	default:
 		r.key = w.droppedKey(share)
 	}
@@ -46,7 +46,7 @@ func (x *xdelta) fulfil(ctx context.Context, w wish, share float64) *deltaResult
 // make makes a delta under a temporary name, checks it and gives it its own. If it
 // is larger than limit, or not the one that was signed, it is removed again and the
 // result is nil.
-func (x *xdelta) make(ctx context.Context, w wish, limit int64) (f *file, err error) {
+func (x *Xdelta) make(ctx context.Context, w Wish, limit int64) (f *FoundFile, err error) {
 	temp := dirfd.TempName(w.filePath())
 	if err := x.files.Remove(temp); err != nil {
 		return nil, err
@@ -68,14 +68,14 @@ func (x *xdelta) make(ctx context.Context, w wish, limit int64) (f *file, err er
 	if err != nil || st.Size() > limit {
 		return nil, err
 	}
-	if err := x.check(ctx, w.fromPath(), temp, w.to().sum); err != nil {
+	if err := x.Check(ctx, w.fromPath(), temp, w.To().Sum); err != nil {
 		return nil, err
 	}
 	return x.finish(ctx, out, temp, w)
 }
 
 // finish makes a delta durable and visible.
-func (x *xdelta) finish(ctx context.Context, out *dirfd.Writer, temp string, w wish) (*file, error) {
+func (x *Xdelta) finish(ctx context.Context, out *dirfd.Writer, temp string, w Wish) (*FoundFile, error) {
 	if err := out.Sync(); err != nil {
 		return nil, err
 	}
@@ -84,16 +84,16 @@ func (x *xdelta) finish(ctx context.Context, out *dirfd.Writer, temp string, w w
 		return nil, err
 	}
 	// Nobody else writes it, so its time can be trusted although it is recent.
-	f := &file{name: w.name, class: delta, stamp: site.StampOf(&st), settled: true, hashed: true}
+	f := &FoundFile{Name: w.Name, Class: Delta, Stamp: site.StampOf(&st), Settled: true, Hashed: true}
 	h := sha256.New()
-	if err := x.files.Hash(ctx, temp, f.stamp, h); err != nil {
+	if err := x.files.Hash(ctx, temp, f.Stamp, h); err != nil {
 		return nil, err
 	}
-	if f.sum = digest.Of(h); !w.agrees(f.sum) {
+	if f.Sum = digest.Of(h); !w.agrees(f.Sum) {
 		return nil, nil
 	}
 	if err := x.files.Rename(temp, w.filePath()); err != nil {
 		return nil, err
 	}
-	return f, x.files.Sync(w.place.Of(w.target.name).Path())
+	return f, x.files.Sync(w.place.Of(w.Target.Name).Path())
 }

@@ -1,4 +1,4 @@
-package streams
+package inventory
 
 import (
 	"bufio"
@@ -71,7 +71,7 @@ func editSums(data []byte, edits map[string]digest.Digest) []byte {
 	if out.Len() > 0 && !bytes.HasSuffix(out.Bytes(), []byte("\n")) {
 		out.WriteByte('\n')
 	}
-	for name, sum := range sorted(edits) {
+	for name, sum := range Sorted(edits) {
 		if sum != (digest.Digest{}) && sum != current[name] {
 			out.WriteString(sum.String() + "  " + name + "\n")
 		}
@@ -79,11 +79,11 @@ func editSums(data []byte, edits map[string]digest.Digest) []byte {
 	return out.Bytes()
 }
 
-// updateSums enters the hashes of deltas into the SHA256SUMS of a version, removing
+// UpdateSums enters the hashes of deltas into the SHA256SUMS of a version, removing
 // those that are zero, and returns the stamp of what is there then. One that is
 // signed stays as it is.
-func updateSums(files *site.Files, place catalog.Place, edits map[string]digest.Digest) (site.Stamp, error) {
-	name := place.File(sumsName)
+func UpdateSums(files *site.Files, place catalog.Place, edits map[string]digest.Digest) (site.Stamp, error) {
+	name := place.File(SumsName)
 	data, err := files.ReadSmall(name)
 	if err != nil {
 		return site.Stamp{}, err
@@ -102,7 +102,7 @@ func updateSums(files *site.Files, place catalog.Place, edits map[string]digest.
 // signedSum returns what the SHA256SUMS of a version say of a file, nil if they say
 // nothing or nobody has signed them, so that they can be changed.
 func signedSum(files *site.Files, place catalog.Place, name string) (*digest.Digest, error) {
-	sums := place.File(sumsName)
+	sums := place.File(SumsName)
 	if !signed(files, sums) {
 		return nil, nil
 	}
@@ -129,12 +129,12 @@ func signed(files *site.Files, name string) bool {
 	return false
 }
 
-// writeSums writes the hashes of a version's items.
-func writeSums(files *site.Files, place catalog.Place, v *version) error {
-	return files.Write(place.File(sumsName), func(w *bufio.Writer) error {
-		for _, f := range v.files {
-			if f.class.isItem() {
-				fmt.Fprintf(w, "%s  %s\n", f.sum, f.name) // the writer keeps its error
+// WriteSums writes the hashes of a version's items.
+func WriteSums(files *site.Files, place catalog.Place, v *FoundVersion) error {
+	return files.Write(place.File(SumsName), func(w *bufio.Writer) error {
+		for _, f := range v.Files {
+			if f.Class.IsItem() {
+				fmt.Fprintf(w, "%s  %s\n", f.Sum, f.Name) // the writer keeps its error
 			}
 		}
 		return nil

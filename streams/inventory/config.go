@@ -1,4 +1,4 @@
-package streams
+package inventory
 
 import (
 	"errors"
@@ -11,8 +11,8 @@ import (
 	"imagebuilder/streams/catalog"
 )
 
-// A config is the simplestream section of an image definition.
-type config struct {
+// A Config is the simplestream section of an image definition.
+type Config struct {
 	distroName   string
 	aliases      map[string]string // release to further names of it, separated by commas
 	requirements []requirement
@@ -28,7 +28,7 @@ type requirement struct {
 
 // parseConfig reads an image definition. Only its simplestream section is looked
 // at: a fault elsewhere in the file is not this tool's business.
-func parseConfig(data []byte) (*config, error) {
+func parseConfig(data []byte) (*Config, error) {
 	var doc struct {
 		Simplestream yaml.Node `yaml:"simplestream"`
 	}
@@ -38,7 +38,7 @@ func parseConfig(data []byte) (*config, error) {
 	if err := yaml.Unmarshal(data, &doc); err != nil {
 		return nil, err
 	}
-	c := &config{aliases: map[string]string{}}
+	c := &Config{aliases: map[string]string{}}
 	if doc.Simplestream.IsZero() || isNull(&doc.Simplestream) {
 		return c, nil
 	}
@@ -48,7 +48,7 @@ func parseConfig(data []byte) (*config, error) {
 	return c, nil
 }
 
-func (c *config) read(node *yaml.Node) error {
+func (c *Config) read(node *yaml.Node) error {
 	return eachKey(node, func(key string, value *yaml.Node) error {
 		var err error
 		switch key {
@@ -65,7 +65,7 @@ func (c *config) read(node *yaml.Node) error {
 	})
 }
 
-func (c *config) readRequirements(node *yaml.Node) ([]requirement, error) {
+func (c *Config) readRequirements(node *yaml.Node) ([]requirement, error) {
 	if isNull(node) {
 		return nil, nil
 	}
@@ -85,7 +85,7 @@ func (c *config) readRequirements(node *yaml.Node) ([]requirement, error) {
 
 // readRequirement takes the filters in the plural, as the old tool reads them, and
 // in the singular, as its documentation spells one of them.
-func (c *config) readRequirement(node *yaml.Node) (requirement, error) {
+func (c *Config) readRequirement(node *yaml.Node) (requirement, error) {
 	var r requirement
 	err := eachKey(node, func(key string, value *yaml.Node) error {
 		var err error
@@ -119,12 +119,12 @@ func typesFilter(node *yaml.Node) (bool, error) {
 }
 
 // aliasesOf returns the further names of a release.
-func (c *config) aliasesOf(release string) []string {
+func (c *Config) aliasesOf(release string) []string {
 	return strings.Split(c.aliases[release], ",")
 }
 
 // requirementsOf merges what holds for a product into values; later entries win.
-func (c *config) requirementsOf(n catalog.Name, values map[string]string) {
+func (c *Config) requirementsOf(n catalog.Name, values map[string]string) {
 	for _, r := range c.requirements {
 		if r.never || !passes(r.releases, n.Release) || !passes(r.architectures, n.Arch) || !passes(r.variants, n.Variant) {
 			continue
@@ -135,9 +135,9 @@ func (c *config) requirementsOf(n catalog.Name, values map[string]string) {
 	}
 }
 
-// withoutEffect returns the keys that mean nothing to this tool, and the
+// WithoutEffect returns the keys that mean nothing to this tool, and the
 // requirements that mean nothing to the daemons.
-func (c *config) withoutEffect(n catalog.Name) []string {
+func (c *Config) WithoutEffect(n catalog.Name) []string {
 	values := map[string]string{}
 	c.requirementsOf(n, values)
 	return append(slices.Clone(c.unknown), unknownRequirements(values)...)

@@ -1,4 +1,4 @@
-package streams
+package inventory
 
 import (
 	"context"
@@ -22,8 +22,8 @@ import (
 // which could add arguments.
 var xdeltaEnv = []string{"LC_ALL=C"}
 
-// An xdelta makes and checks deltas with the program that clients apply them with.
-type xdelta struct {
+// An Xdelta makes and checks deltas with the program that clients apply them with.
+type Xdelta struct {
 	files  *site.Files
 	budget int64
 	memory *semaphore.Weighted // of budget bytes, shared by all that run at a time
@@ -32,9 +32,9 @@ type xdelta struct {
 	missing error
 }
 
-// newXdelta returns an xdelta whose programs take about budget bytes together; 0 is
+// NewXdelta returns an xdelta whose programs take about budget bytes together; 0 is
 // half of the machine's memory.
-func newXdelta(files *site.Files, budget int64) *xdelta {
+func NewXdelta(files *site.Files, budget int64) *Xdelta {
 	if budget <= 0 {
 		var info unix.Sysinfo_t
 		if unix.Sysinfo(&info) == nil {
@@ -42,7 +42,7 @@ func newXdelta(files *site.Files, budget int64) *xdelta {
 		}
 	}
 	budget = max(budget, windowCost(minWindow))
-	return &xdelta{files: files, budget: budget, memory: semaphore.NewWeighted(budget)}
+	return &Xdelta{files: files, budget: budget, memory: semaphore.NewWeighted(budget)}
 }
 
 const (
@@ -54,8 +54,8 @@ const (
 
 func windowCost(window int64) int64 { return window*windowFold + fixedCost }
 
-// available tells whether xdelta3 can be run at all.
-func (x *xdelta) available(ctx context.Context) error {
+// Available tells whether xdelta3 can be run at all.
+func (x *Xdelta) Available(ctx context.Context) error {
 	x.once.Do(func() {
 		x.missing = host.Command{Args: []string{"xdelta3", "-V"}, Env: xdeltaEnv}.Run(ctx)
 	})
@@ -65,7 +65,7 @@ func (x *xdelta) available(ctx context.Context) error {
 // window returns the size of the source window for a base: as large as the base, so
 // that nothing that moved is missed, and no larger, since memory and time go by it;
 // xdelta3 rounds up to a power of two anyway.
-func (x *xdelta) window(base int64) int64 {
+func (x *Xdelta) window(base int64) int64 {
 	window := int64(minWindow)
 	if base > window {
 		window = min(int64(1)<<bits.Len64(uint64(base-1)), maxWindow)
@@ -77,7 +77,7 @@ func (x *xdelta) window(base int64) int64 {
 }
 
 // encode writes the delta that makes target from base to out.
-func (x *xdelta) encode(ctx context.Context, base, target string, out *os.File) error {
+func (x *Xdelta) encode(ctx context.Context, base, target string, out *os.File) error {
 	files, err := x.openAll(base, target)
 	if err != nil {
 		return err
@@ -115,12 +115,12 @@ func said(err error) error {
 	return fmt.Errorf("%w: %s", err, strings.ReplaceAll(exit.Output, "\n", "; "))
 }
 
-// errDecode says that a delta does not make what it should.
-var errDecode = errors.New("the delta does not make the file it is for")
+// ErrDecode says that a delta does not make what it should.
+var ErrDecode = errors.New("the delta does not make the file it is for")
 
-// check tells whether a delta makes a file with the given hash from base. It is
+// Check tells whether a delta makes a file with the given hash from base. It is
 // applied as clients do it.
-func (x *xdelta) check(ctx context.Context, base, delta string, want digest.Digest) error {
+func (x *Xdelta) Check(ctx context.Context, base, delta string, want digest.Digest) error {
 	files, err := x.openAll(base, delta)
 	if err != nil {
 		return err
@@ -145,12 +145,12 @@ func (x *xdelta) check(ctx context.Context, base, delta string, want digest.Dige
 	r.Close()
 	var exit *host.ExitError
 	if errors.As(err, &exit) || err == nil && got != want {
-		return errDecode
+		return ErrDecode
 	}
 	return err
 }
 
-func (x *xdelta) openAll(names ...string) ([]*os.File, error) {
+func (x *Xdelta) openAll(names ...string) ([]*os.File, error) {
 	var files []*os.File
 	for _, name := range names {
 		f, err := x.files.Open(name)

@@ -1,4 +1,4 @@
-package streams
+package inventory
 
 import (
 	"bufio"
@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"imagebuilder/builtins/digest"
 	"imagebuilder/streams/catalog"
@@ -43,7 +42,7 @@ func TestParseSums(t *testing.T) {
 	for _, test := range sumsTests {
 		t.Run(test.summary, func(t *testing.T) {
 			var got []string
-			for name, sum := range sorted(parseSums([]byte(test.text))) {
+			for name, sum := range Sorted(parseSums([]byte(test.text))) {
 				got = append(got, name+"="+sum.String()[:1])
 			}
 			if s := strings.Join(got, " "); s != test.want {
@@ -175,7 +174,7 @@ func TestParseConfig(t *testing.T) {
 			values := map[string]string{}
 			c.requirementsOf(name, values)
 			var needs []string
-			for key, value := range sorted(values) {
+			for key, value := range Sorted(values) {
 				needs = append(needs, key+"="+value)
 			}
 			aliases := strings.Join(c.aliasesOf("noble"), ",")
@@ -196,7 +195,7 @@ func FuzzConfig(f *testing.F) {
 			return
 		}
 		n := catalog.Name{Distro: "a", Release: "b", Arch: "c", Variant: "d"}
-		c.withoutEffect(n)
+		c.WithoutEffect(n)
 		for _, alias := range catalog.Aliases(n, c.aliasesOf("b")) {
 			if strings.ContainsAny(alias, ", \n") {
 				t.Fatalf("the alias %q", alias)
@@ -249,50 +248,24 @@ func FuzzRequirements(f *testing.F) {
 	})
 }
 
-// FuzzMetadata holds that whatever an image says of itself, it goes to a directory of
-// its own below the stream.
-func FuzzMetadata(f *testing.F) {
-	f.Add([]byte("architecture: x86_64\ncreation_date: 1\nproperties: {os: Ubuntu, release: noble, serial: 20240101_0000}"))
-	f.Add([]byte("architecture: ../x\nproperties: {os: '../..', release: '-rf', variant: 'a/b', serial: '20240101/../..'}"))
-	f.Add([]byte("properties: {architecture: [a]}"))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		m, err := parseMetadata(data)
-		if err != nil {
-			return
-		}
-		name, err := m.name(catalog.Name{})
-		if err != nil {
-			return
-		}
-		version := m.version(time.Unix(0, 0))
-		place := name.In("images").Of(version)
-		if r, ok := parseRemovable(place.Path()); !ok || r.Place != place || r.Delta != "" {
-			t.Fatalf("%q", place.Path())
-		}
-		if _, err := later(version); err != nil {
-			t.Fatal(err)
-		}
-	})
-}
-
 // FuzzCache holds that no damaged cache is a danger and that one which is read is
 // written again the same.
 func FuzzCache(f *testing.F) {
 	joint := &[2]digest.Digest{{1}, {2}}
-	sample := []*product{{
-		place:  catalog.Name{Distro: "a", Release: "b", Arch: "c", Variant: "d"}.In("images"),
+	sample := []*FoundProduct{{
+		Place:  catalog.Name{Distro: "a", Release: "b", Arch: "c", Variant: "d"}.In("images"),
 		levels: []level{{"images/a/.requirements", site.Stamp{Size: 1, Mtime: -2, Ino: 3}, true}},
-		versions: []*version{{
-			name: "20240101_0000", dir: site.Stamp{Size: 4, Mtime: 5, Ino: 6}, complete: true, verdict: rejected, item: "x", trouble: "y", pending: true,
-			files:  []file{{name: "rootfs.squashfs", stamp: site.Stamp{Size: 7, Mtime: 8, Ino: 9}, class: squashfs, settled: true, hashed: true, sum: digest.Digest{3}, joint: joint}},
+		Versions: []*FoundVersion{{
+			Name: "20240101_0000", dir: site.Stamp{Size: 4, Mtime: 5, Ino: 6}, complete: true, Verdict: Rejected, Item: "x", Trouble: "y", Pending: true,
+			Files:  []FoundFile{{Name: "rootfs.squashfs", Stamp: site.Stamp{Size: 7, Mtime: 8, Ino: 9}, Class: squashfs, Settled: true, Hashed: true, Sum: digest.Digest{3}, Joint: joint}},
 			deltas: []decision{{"z", digest.Digest{4}, true}},
-		}, {name: "20240102_0000"}},
+		}, {Name: "20240102_0000"}},
 	}}
 	data := encoded(sample)
 	f.Add(data[:len(data)-sha256.Size])
 	f.Add([]byte{})
 	decoded, err := decodeCache(data, "images")
-	if err != nil || !reflect.DeepEqual(decoded.products[0].versions[0], sample[0].versions[0]) || !reflect.DeepEqual(decoded.products[0].levels, sample[0].levels) {
+	if err != nil || !reflect.DeepEqual(decoded.Products[0].Versions[0], sample[0].Versions[0]) || !reflect.DeepEqual(decoded.Products[0].levels, sample[0].levels) {
 		f.Fatalf("%v %+v", err, decoded)
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
@@ -301,7 +274,7 @@ func FuzzCache(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if again := encoded(c.products); !bytes.Equal(again, sealed(body)) {
+		if again := encoded(c.Products); !bytes.Equal(again, sealed(body)) {
 			if _, err := decodeCache(again, "images"); err != nil {
 				t.Fatalf("what was read cannot be written and read: %v", err)
 			}
@@ -309,10 +282,10 @@ func FuzzCache(f *testing.F) {
 	})
 }
 
-func encoded(products []*product) []byte {
+func encoded(products []*FoundProduct) []byte {
 	var buf bytes.Buffer
 	w := bufio.NewWriter(&buf)
-	if _, err := (&cache{products: products}).encode(w); err != nil {
+	if _, err := (&Cache{Products: products}).encode(w); err != nil {
 		panic(err)
 	}
 	w.Flush()
@@ -330,12 +303,12 @@ func FuzzRemovable(f *testing.F) {
 		f.Add(name)
 	}
 	f.Fuzz(func(t *testing.T, name string) {
-		r, ok := parseRemovable(name)
+		r, ok := ParseRemovable(name)
 		if !ok {
 			return
 		}
-		if r.path() != name {
-			t.Fatalf("%q is taken for %q", name, r.path())
+		if r.Path() != name {
+			t.Fatalf("%q is taken for %q", name, r.Path())
 		}
 		parts := strings.Split(name, "/")
 		if len(parts) < 6 || len(parts) > 7 || slices.Contains(parts, "..") || slices.Contains(parts, ".") || slices.Contains(parts, "") {
@@ -356,10 +329,10 @@ func TestCompareVersions(t *testing.T) {
 		{"v1a", "v1b", -1, -1}, {"v01", "v1", -1, -1}, {"1.10", "1.9", -1, 1}, {"1", "1a", -1, -1}, {"x", "1", 1, 1},
 	}
 	for _, test := range tests {
-		if got := compareVersions(test.a, test.b, false); got != test.bytes {
+		if got := CompareVersions(test.a, test.b, false); got != test.bytes {
 			t.Errorf("%s %s: %d", test.a, test.b, got)
 		}
-		if got := compareVersions(test.a, test.b, true); got != test.natural {
+		if got := CompareVersions(test.a, test.b, true); got != test.natural {
 			t.Errorf("%s %s, natural: %d", test.a, test.b, got)
 		}
 	}
@@ -367,7 +340,7 @@ func TestCompareVersions(t *testing.T) {
 
 // TestWindow holds that the window fits the base, as long as memory does.
 func TestWindow(t *testing.T) {
-	x := &xdelta{budget: windowCost(256 << 20)}
+	x := &Xdelta{budget: windowCost(256 << 20)}
 	for base, want := range map[int64]int64{
 		0: 512 << 10, 512 << 10: 512 << 10, 512<<10 + 1: 1 << 20, 1 << 20: 1 << 20, 100 << 20: 128 << 20, 1 << 40: 256 << 20,
 	} {
@@ -375,7 +348,7 @@ func TestWindow(t *testing.T) {
 			t.Errorf("%d: %d", base, got)
 		}
 	}
-	large := &xdelta{budget: 1 << 50}
+	large := &Xdelta{budget: 1 << 50}
 	for _, base := range []int64{1 << 31, 1<<31 + 1, 1 << 40} {
 		if got := large.window(base); got != 1<<31 {
 			t.Errorf("%d, with all memory: %d, which xdelta3 does not take", base, got)
