@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -13,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"imagebuilder/builtins/dirfd"
+	"imagebuilder/builtins/magic"
 	"imagebuilder/streams/catalog"
 	"imagebuilder/streams/inventory"
 	"imagebuilder/streams/site"
@@ -171,9 +171,12 @@ func isTarball(name string) bool {
 		return true
 	}
 	defer f.Close()
-	head := make([]byte, 512)
-	n, _ := io.ReadFull(f, head) // a shorter file has a shorter beginning
-	return formOf(head[:n]) != "" || n == len(head) && string(head[257:262]) == "ustar"
+	head, _ := magic.Head(f)
+	switch magic.Of(head) {
+	case magic.Bzip2, magic.Gzip, magic.XZ, magic.Zstd, magic.Tar, magic.Squashfs, magic.Qcow2:
+		return true
+	}
+	return false // or it is compressed in a way in which images are not
 }
 
 func (a *adder) collectFile(ctx context.Context, name string) error {
@@ -208,13 +211,12 @@ func (s *addedFile) recognize(ctx context.Context) error {
 	case inventory.ConfigFile, inventory.DiskUEFI1, inventory.DiskDisk1:
 		return nil // raw disks cannot be told from anything
 	}
-	head := make([]byte, 8)
-	n, _ := s.file.ReadAt(head, 0) // a shorter file has a shorter beginning
-	switch formOf(head[:n]) {
-	case "squashfs":
+	head, _ := magic.Head(s.file) // an error comes again below
+	switch magic.Of(head) {
+	case magic.Squashfs:
 		s.as = inventory.SquashfsName
 		return nil
-	case "qcow2":
+	case magic.Qcow2:
 		s.as = inventory.DiskName
 		return nil
 	}

@@ -14,6 +14,7 @@ import (
 
 	"gopkg.in/yaml.v3"
 
+	"imagebuilder/stdlib"
 	"imagebuilder/streams/catalog"
 )
 
@@ -97,23 +98,13 @@ func readMetadata(r io.Reader) (*imageMetadata, error) {
 	return parseMetadata(data)
 }
 
-// debian are the names by which architectures go in product ids, for those of the
-// kernel.
-var debian = map[string]string{
-	"aarch64": "arm64",
-	"armv7l":  "armhf",
-	"i686":    "i386",
-	"ppc64le": "ppc64el",
-	"x86_64":  "amd64",
-}
-
 // name returns the product that an image belongs to, given what is known better.
 func (m *imageMetadata) name(over catalog.Name) (catalog.Name, error) {
 	arch := cmp.Or(m.Properties["architecture"], m.Architecture)
 	n := catalog.Name{
 		Distro:  cmp.Or(over.Distro, strings.ToLower(part(m.Properties["os"]))),
 		Release: cmp.Or(over.Release, part(m.Properties["release"])),
-		Arch:    cmp.Or(over.Arch, debian[arch], part(arch)),
+		Arch:    cmp.Or(over.Arch, part(stdlib.Debian(arch))),
 		Variant: cmp.Or(over.Variant, part(m.Properties["variant"]), "default"),
 	}
 	for _, part := range []struct{ what, value string }{{"distribution", n.Distro}, {"release", n.Release}, {"architecture", n.Arch}} {

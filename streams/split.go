@@ -9,6 +9,7 @@ import (
 	"os"
 	"strings"
 
+	"imagebuilder/builtins/magic"
 	"imagebuilder/streams/catalog"
 	"imagebuilder/streams/inventory"
 	"imagebuilder/streams/site"
@@ -110,7 +111,7 @@ func copyEntry(w *tar.Writer, h *tar.Header, r io.Reader) error {
 // copyDisk writes the disk of a virtual machine, which must be what its name says.
 func copyDisk(files *site.Files, name string, r io.Reader) error {
 	head := make([]byte, 4)
-	if _, err := io.ReadFull(r, head); err != nil || formOf(head) != "qcow2" {
+	if _, err := io.ReadFull(r, head); err != nil || magic.Of(head) != magic.Qcow2 {
 		return errors.New("rootfs.img is not a qcow2 image")
 	}
 	out, err := files.Create(name, site.FileMode)

@@ -14,8 +14,11 @@ import (
 // layers are the packages from the lowest to the highest: each may import only what
 // stands in a line above its own.
 var layers = [][]string{
-	{"builtins/digest", "builtins/dirfd", "builtins/host", "stdlib", "recipes", "streams/catalog", "streams/page"},
-	{"builtins/tree", "streams/site"},
+	{
+		"builtins/bytesize", "builtins/digest", "builtins/dirfd", "builtins/host", "builtins/magic", "builtins/yamlmap",
+		"stdlib", "recipes", "streams/catalog",
+	},
+	{"builtins/tree", "streams/page", "streams/site"},
 	{"builtins/sandbox", "streams/imagetree", "streams/serve"},
 	{"builtins/layer"},
 	{"builtins/fetch", "builtins/lxd", "builtins/pack", "builtins/template", "builtins/unpack", "streams/inventory"},

@@ -55,7 +55,7 @@ func (p Place) Compare(other Place) int {
 // Below returns the place of a directory by the names that lead to it from that of a
 // stream. Only products and versions have one; the names are taken as they are.
 func Below(stream string, names []string) (Place, bool) {
-	product := len(Name{}.parts())
+	const product = 4 // parts of a Name
 	if len(names) != product && len(names) != product+1 {
 		return Place{}, false
 	}

@@ -8,6 +8,7 @@ import (
 
 	"gopkg.in/yaml.v3"
 
+	"imagebuilder/builtins/yamlmap"
 	"imagebuilder/streams/catalog"
 )
 
@@ -39,7 +40,7 @@ func parseConfig(data []byte) (*Config, error) {
 		return nil, err
 	}
 	c := &Config{aliases: map[string]string{}}
-	if doc.Simplestream.IsZero() || isNull(&doc.Simplestream) {
+	if doc.Simplestream.IsZero() || yamlmap.IsNull(&doc.Simplestream) {
 		return c, nil
 	}
 	if err := c.read(&doc.Simplestream); err != nil {
@@ -66,7 +67,7 @@ func (c *Config) read(node *yaml.Node) error {
 }
 
 func (c *Config) readRequirements(node *yaml.Node) ([]requirement, error) {
-	if isNull(node) {
+	if yamlmap.IsNull(node) {
 		return nil, nil
 	}
 	if node.Kind != yaml.SequenceNode {
@@ -147,49 +148,24 @@ func passes(filter []string, name string) bool {
 	return len(filter) == 0 || slices.Contains(filter, name)
 }
 
-// eachKey calls fn with the pairs of a mapping, those it merges from others included.
+// eachKey calls fn with the pairs of a mapping, those it merges from others included. A
+// key counts where it is met first.
 func eachKey(node *yaml.Node, fn func(key string, value *yaml.Node) error) error {
-	if isNull(resolve(node)) {
+	node = yamlmap.Resolve(node)
+	if yamlmap.IsNull(node) {
 		return nil
 	}
-	m := merger{fn: fn, keys: make(map[string]bool), nodes: make(map[*yaml.Node]bool)}
-	return m.merge(node)
-}
-
-// A merger goes through a mapping and those that it merges ("<<"). A key counts where
-// it is met first.
-type merger struct {
-	fn    func(key string, value *yaml.Node) error
-	keys  map[string]bool
-	nodes map[*yaml.Node]bool // each counts once, also if it merges itself
-}
-
-func (m *merger) merge(node *yaml.Node) error {
-	node = resolve(node)
 	if node.Kind != yaml.MappingNode {
 		return fmt.Errorf("line %d: not a map", node.Line)
 	}
-	if m.nodes[node] {
-		return nil
-	}
-	m.nodes[node] = true
-	var merged []*yaml.Node
-	for i := 0; i+1 < len(node.Content); i += 2 {
-		key, value := node.Content[i], resolve(node.Content[i+1])
-		switch {
-		case key.ShortTag() == "!!merge" && value.Kind == yaml.SequenceNode:
-			merged = append(merged, value.Content...)
-		case key.ShortTag() == "!!merge":
-			merged = append(merged, value)
-		case !m.keys[key.Value]:
-			m.keys[key.Value] = true
-			if err := m.fn(key.Value, value); err != nil {
-				return err
-			}
+	pairs, flaws := yamlmap.Pairs(node)
+	for _, f := range flaws {
+		if errors.Is(f.Err, yamlmap.ErrMerge) { // the others can be lived with
+			return fmt.Errorf("line %d: not a map", f.Node.Line)
 		}
 	}
-	for _, other := range merged {
-		if err := m.merge(other); err != nil {
+	for _, p := range pairs {
+		if err := fn(p.Name, p.Value); err != nil {
 			return err
 		}
 	}
@@ -198,11 +174,11 @@ func (m *merger) merge(node *yaml.Node) error {
 
 // scalar returns a value as it is written: "false", "24.04", "013".
 func scalar(node *yaml.Node) (string, error) {
-	node = resolve(node)
+	node = yamlmap.Resolve(node)
 	if node.Kind != yaml.ScalarNode {
 		return "", fmt.Errorf("line %d: not a single value", node.Line)
 	}
-	if isNull(node) {
+	if yamlmap.IsNull(node) {
 		return "", nil
 	}
 	return node.Value, nil
@@ -219,7 +195,7 @@ func stringMap(node *yaml.Node) (map[string]string, error) {
 }
 
 func stringList(node *yaml.Node) ([]string, error) {
-	if isNull(node) {
+	if yamlmap.IsNull(node) {
 		return nil, nil
 	}
 	if node.Kind != yaml.SequenceNode {
@@ -234,15 +210,4 @@ func stringList(node *yaml.Node) ([]string, error) {
 		list = append(list, text)
 	}
 	return list, nil
-}
-
-func resolve(node *yaml.Node) *yaml.Node {
-	if node.Kind == yaml.AliasNode {
-		return node.Alias
-	}
-	return node
-}
-
-func isNull(node *yaml.Node) bool {
-	return node.Kind == yaml.ScalarNode && node.Tag == "!!null"
 }

@@ -15,6 +15,8 @@ import (
 	"io"
 	"strings"
 	"time"
+
+	"imagebuilder/builtins/bytesize"
 )
 
 // Names of the files that make up the page, in the root of the server.
@@ -155,15 +157,4 @@ var tmpl = template.Must(template.New("index.tmpl").Funcs(template.FuncMap{
 }).ParseFS(assets, "assets/index.tmpl"))
 
 // Size prints a size in decimal units: "600 B", "6.66 kB".
-func Size(n int64) string {
-	if n < 1000 {
-		return fmt.Sprint(n, " B")
-	}
-	size, unit := float64(n), ""
-	for _, unit = range []string{"kB", "MB", "GB", "TB", "PB"} {
-		if size /= 1000; size < 999.995 {
-			break
-		}
-	}
-	return fmt.Sprintf("%.2f %s", size, unit)
-}
+func Size(n int64) string { return bytesize.Size(n).Decimal() }
