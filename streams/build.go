@@ -18,6 +18,13 @@ import (
 	"imagebuilder/streams/site"
 )
 
+const (
+	// DefaultDeltaShare is the share of its file from which on a delta is not worth having.
+	DefaultDeltaShare = 0.8
+	// DefaultMaxDrop is the share of its versions that a stream may lose at once.
+	DefaultMaxDrop = 0.75
+)
+
 // BuildOptions say what Build publishes, and from what.
 type BuildOptions struct {
 	Site
@@ -33,17 +40,17 @@ type BuildOptions struct {
 type DeltaOptions struct {
 	Off      bool                 // make none; those that are there stay listed
 	Disks    inventory.DiskDeltas // which deltas of VM disks are made and listed
-	MaxShare float64              // a delta larger than this share of its file is not worth it; 0: 0.8
+	MaxShare float64              // a delta larger than this share of its file is not worth it; 0: DefaultDeltaShare
 	Memory   int64                // bytes the xdelta3 processes may take together; 0: half of the machine's
 	Retain   inventory.Retention  // only versions that this keeps get a delta; the zero value keeps all
 }
 
-func (o DeltaOptions) maxShare() float64 { return cmp.Or(o.MaxShare, 0.8) }
+func (o DeltaOptions) maxShare() float64 { return cmp.Or(o.MaxShare, DefaultDeltaShare) }
 
 // Safety guards against publishing an image tree that was emptied, or is not
 // mounted.
 type Safety struct {
-	MaxDrop float64 // refuse to drop more than this share of what a stream lists; 0: three quarters
+	MaxDrop float64 // refuse to drop more than this share of what a stream lists; 0: DefaultMaxDrop
 	Force   bool    // do it nevertheless
 }
 

@@ -1,6 +1,7 @@
 package streams
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -112,10 +113,7 @@ var ErrRefused = errors.New("refusing")
 
 // check refuses to drop or remove too large a share of what a stream has.
 func (s Safety) check(do string, gone, all int, stream string) error {
-	limit := s.MaxDrop
-	if limit == 0 {
-		limit = 0.75
-	}
+	limit := cmp.Or(s.MaxDrop, DefaultMaxDrop)
 	if s.Force || float64(gone) <= limit*float64(all) {
 		return nil
 	}

@@ -15,14 +15,15 @@ import (
 // stands in a line above its own.
 var layers = [][]string{
 	{
-		"builtins/bytesize", "builtins/digest", "builtins/dirfd", "builtins/host", "builtins/magic", "builtins/yamlmap",
-		"stdlib", "recipes", "streams/catalog",
+		"builtins/bytesize", "builtins/digest", "builtins/dirfd", "builtins/host", "builtins/magic", "builtins/timespan",
+		"builtins/yamlmap", "recipes", "stdlib", "streams/catalog",
 	},
 	{"builtins/tree", "streams/page", "streams/site"},
 	{"builtins/sandbox", "streams/imagetree", "streams/serve"},
 	{"builtins/layer"},
 	{"builtins/fetch", "builtins/lxd", "builtins/pack", "builtins/template", "builtins/unpack", "streams/inventory"},
 	{"streams"},
+	{"streams/options"},
 	{"builtins"},
 	{"runtime"},
 	{"compat"},
