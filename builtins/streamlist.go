@@ -27,7 +27,7 @@ func (b *Build) streamList(thread *starlark.Thread, fn *starlark.Builtin, args s
 	if err := c.unpack(args, kwargs, []any{"tree", &c.tree}); err != nil {
 		return nil, err
 	}
-	var images []streams.Image
+	var images []streams.ListedImage
 	err := c.do(func(ctx context.Context, s streams.Site) (err error) {
 		images, err = streams.List(ctx, list.Options(s))
 		return err
@@ -39,7 +39,7 @@ func (b *Build) streamList(thread *starlark.Thread, fn *starlark.Builtin, args s
 	return starlark.NewList(values), err
 }
 
-func imageValue(i streams.Image) starlark.Value {
+func imageValue(i streams.ListedImage) starlark.Value {
 	created := ""
 	if !i.Created.IsZero() {
 		created = i.Created.Format(time.RFC3339)

@@ -88,7 +88,7 @@ type adder struct {
 	sources []addedFile
 	unified *addedFile
 	meta    *imageMetadata
-	place   catalog.Place
+	place   catalog.Location
 }
 
 // A addedFile is a file to add.
@@ -271,12 +271,12 @@ func (a *adder) add(ctx context.Context) (Added, error) {
 }
 
 // addedAt says where an image is.
-func addedAt(place catalog.Place, prints []string, existed bool) Added {
+func addedAt(place catalog.Location, prints []string, existed bool) Added {
 	return Added{place.Path(), place.Product.ID(), place.Version, prints, existed}
 }
 
 // makeHidden makes the directory in which the version is put together.
-func (a *adder) makeHidden() (catalog.Place, error) {
+func (a *adder) makeHidden() (catalog.Location, error) {
 	for i := 1; ; i++ {
 		hidden := a.place.Of(fmt.Sprintf(".%s.add-%d", a.place.Version, i))
 		if err := a.files.MkdirAll(a.place.Of("").Path(), site.DirMode); err != nil {
@@ -295,7 +295,7 @@ func (a *adder) makeHidden() (catalog.Place, error) {
 }
 
 // reveal gives the version its name. If it was not asked for, a later one will do.
-func (a *adder) reveal(hidden catalog.Place) error {
+func (a *adder) reveal(hidden catalog.Location) error {
 	for {
 		err := a.files.RenameNew(hidden.Path(), a.place.Path())
 		if err == nil {

@@ -19,7 +19,7 @@ import (
 
 // fill puts the files into the hidden directory, hashes them and writes their
 // SHA256SUMS, all of it durable.
-func (a *adder) fill(ctx context.Context, hidden catalog.Place) (*inventory.FoundVersion, error) {
+func (a *adder) fill(ctx context.Context, hidden catalog.Location) (*inventory.FoundVersion, error) {
 	if a.unified != nil {
 		if err := split(ctx, a.files, hidden, a.unified.file, a.unified.content); err != nil {
 			return nil, err
@@ -149,7 +149,7 @@ func (a *adder) listedTwin(prints []string) (found *Added) {
 func hasAll(v catalog.Version, prints []string) bool {
 	images := v.Images()
 	for _, print := range prints {
-		if !slices.ContainsFunc(images, func(i catalog.Image) bool { return i.Fingerprint == print }) {
+		if !slices.ContainsFunc(images, func(i catalog.Pairing) bool { return i.Fingerprint == print }) {
 			return false
 		}
 	}
@@ -158,7 +158,7 @@ func hasAll(v catalog.Version, prints []string) bool {
 
 // same tells whether a version on the disk has the items of another. Only what is of
 // the same size is read.
-func (a *adder) same(ctx context.Context, place catalog.Place, v *inventory.FoundVersion) (bool, error) {
+func (a *adder) same(ctx context.Context, place catalog.Location, v *inventory.FoundVersion) (bool, error) {
 	other, err := inventory.LookAt(a.files, place)
 	if err != nil {
 		return false, err

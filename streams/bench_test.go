@@ -95,7 +95,7 @@ func forest(b *testing.B, products, versions, size int, files ...string) string 
 	for p := range products {
 		for v := range versions {
 			day := time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC).AddDate(0, 0, v)
-			err := imagetree.Make(root, imagetree.Image{
+			err := imagetree.Make(root, imagetree.Sample{
 				Product: fmt.Sprintf("distro%04d/rel/amd64/default", p), Version: day.Format("20060102_1504"), Size: size, Files: files,
 			})
 			if err != nil {
@@ -132,7 +132,7 @@ func BenchmarkTree5000(b *testing.B) {
 		day := time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC)
 		bench(b, "deltas", func() string {
 			day = day.AddDate(0, 0, 1)
-			if err := imagetree.Make(root, imagetree.Image{Product: "distro0000/rel/amd64/default", Version: day.Format("20060102_1504")}); err != nil {
+			if err := imagetree.Make(root, imagetree.Sample{Product: "distro0000/rel/amd64/default", Version: day.Format("20060102_1504")}); err != nil {
 				b.Fatal(err)
 			}
 			return root

@@ -30,9 +30,9 @@ type BuildOptions struct {
 	Site
 	Upstream bool // list what the old tool lists, no more: see below
 	Deltas   DeltaOptions
-	Page     *page.Options // of the web page; nil: none is made
-	Signer   *site.Signer  // signs the index and the catalogs; nil: nothing is signed
-	DryRun   bool          // only say what would be done
+	Page     *page.Setup  // of the web page; nil: none is made
+	Signer   *site.Signer // signs the index and the catalogs; nil: nothing is signed
+	DryRun   bool         // only say what would be done
 	Safety
 }
 
@@ -87,7 +87,7 @@ func Build(ctx context.Context, opts BuildOptions) (BuildSummary, error) {
 func newBuilder(w *openSite, l *site.Lock, opts BuildOptions) *builder {
 	b := &builder{
 		openSite: w, opts: opts, start: l.Start, leaving: inventory.ReadLeaving(w.files), record: w.readRecord(),
-		xdelta: inventory.NewXdelta(w.files, opts.Deltas.Memory), before: make(map[catalog.Place]bool),
+		xdelta: inventory.NewXdelta(w.files, opts.Deltas.Memory), before: make(map[catalog.Location]bool),
 	}
 	for _, places := range b.record.Withheld {
 		for _, place := range places {
@@ -108,11 +108,11 @@ type builder struct {
 	streams []*streamBuild
 	sum     BuildSummary
 
-	suspect  map[string]FaultKind   // paths of files that a verification found wrong
-	noXdelta *inventory.DeltaResult // the first delta that was missed because there is no xdelta3
-	withheld inventory.Withheld     // root file systems of images that are published elsewhere
-	before   map[catalog.Place]bool // versions that the last build withheld
-	owners   map[string]string      // alias and architecture to product
+	suspect  map[string]FaultKind      // paths of files that a verification found wrong
+	noXdelta *inventory.DeltaResult    // the first delta that was missed because there is no xdelta3
+	withheld inventory.Withheld        // root file systems of images that are published elsewhere
+	before   map[catalog.Location]bool // versions that the last build withheld
+	owners   map[string]string         // alias and architecture to product
 }
 
 // A streamBuild is what is known of one stream in a run.
@@ -122,8 +122,8 @@ type streamBuild struct {
 	found    *inventory.Scan
 	listing  inventory.Listing // of the catalog as it is
 	products []published
-	withheld []catalog.Place // the versions of which nothing is listed
-	refused  bool            // its catalog stays as it is
+	withheld []catalog.Location // the versions of which nothing is listed
+	refused  bool               // its catalog stays as it is
 }
 
 // A published is a product with the versions of it that are listed.
@@ -173,7 +173,7 @@ func (b *builder) scan(ctx context.Context, name string) (*streamBuild, error) {
 		Leaving: b.leaving, Known: make(map[catalog.Name]*inventory.FoundProduct),
 	}
 	for _, p := range s.known.Products {
-		sc.Known[p.Place.Product] = p
+		sc.Known[p.Location.Product] = p
 	}
 	var err error
 	s.found, err = sc.Scan(ctx)
@@ -284,7 +284,7 @@ func (b *builder) saveRecord() error {
 	r.Withheld = maps.Clone(b.record.Withheld) // a prune of the other streams still needs theirs
 	r.Damaged = maps.Clone(b.record.Damaged)
 	if r.Withheld == nil {
-		r.Withheld = make(map[string][]catalog.Place)
+		r.Withheld = make(map[string][]catalog.Location)
 	}
 	names := []string{b.catalogs.IndexPath()}
 	for _, s := range b.streams {
@@ -334,7 +334,7 @@ func (b *builder) listingOf(s *streamBuild) inventory.Listing {
 	l := make(inventory.Listing)
 	for _, p := range s.known.Products {
 		for _, v := range p.Listed() {
-			if place := p.Place.Of(v.Name); !b.before[place] {
+			if place := p.Location.Of(v.Name); !b.before[place] {
 				l.Add(place)
 			}
 		}

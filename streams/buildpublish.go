@@ -22,7 +22,7 @@ func (b *builder) publish(ctx context.Context) (err error) {
 	}
 	defer func() { err = errors.Join(err, pub.Discard()) }()
 	index := b.oldIndex()
-	entries := make(map[string]catalog.Entry)
+	entries := make(map[string]catalog.IndexEntry)
 	b.owners = make(map[string]string)
 	for _, s := range b.streams {
 		old, there := index.Entries[s.name]
@@ -70,7 +70,7 @@ func (s *streamBuild) ids() []string {
 	}
 	ids := make([]string, len(s.products))
 	for i, p := range s.products {
-		ids[i] = p.Place.Product.ID()
+		ids[i] = p.Location.Product.ID()
 	}
 	return ids
 }
@@ -80,13 +80,13 @@ func (b *builder) stageCatalog(pub *site.Publication, s *streamBuild) (changed b
 	a := &inventory.Assembler{Upstream: b.opts.Upstream, Disks: b.opts.Deltas.Disks, Withheld: b.withheld}
 	r := &inventory.SettingsReader{Files: b.files, Upstream: b.opts.Upstream}
 	return pub.Stage(s.name+".json", b.opts.Signer, func(out *bufio.Writer) error {
-		w := catalog.NewWriter(out, s.name)
+		w := catalog.NewEncoder(out, s.name)
 		for _, p := range s.products {
 			settings, troubles := r.Read(p.FoundProduct, b.ordered(p.FoundProduct.Versions))
 			b.tell(troubles)
 			c := a.Product(p.FoundProduct, p.versions, settings)
 			b.warnAliases(s.name, c)
-			if err := w.Product(p.Place.Product.ID(), c); err != nil {
+			if err := w.Product(p.Location.Product.ID(), c); err != nil {
 				return err
 			}
 		}
@@ -104,7 +104,7 @@ func (b *builder) tell(troubles []inventory.Trouble) {
 }
 
 // stageIndex stages the index. It comes last: what it lists is there before it.
-func (w *openSite) stageIndex(pub *site.Publication, entries map[string]catalog.Entry, signer *site.Signer) error {
+func (w *openSite) stageIndex(pub *site.Publication, entries map[string]catalog.IndexEntry, signer *site.Signer) error {
 	index := catalog.Index{Format: catalog.FormatIndex, Entries: entries}
 	_, err := pub.Stage(inventory.IndexName, signer, func(out *bufio.Writer) error { return index.Write(out) })
 	return err
@@ -121,8 +121,8 @@ func (w *openSite) oldIndex() *catalog.Index {
 
 // entry returns the index's entry of a stream. Its time changes only with what the
 // stream has, so that caches stay good.
-func (w *openSite) entry(stream string, old catalog.Entry, changed bool, ids []string) catalog.Entry {
-	e := catalog.Entry{
+func (w *openSite) entry(stream string, old catalog.IndexEntry, changed bool, ids []string) catalog.IndexEntry {
+	e := catalog.IndexEntry{
 		Datatype: catalog.Datatype,
 		Path:     w.catalogs.Path(stream),
 		Format:   catalog.FormatProducts,
@@ -159,10 +159,10 @@ func (b *builder) preview() error {
 		for _, p := range s.found.Products {
 			b.foresee(p)
 			for _, v := range p.Versions {
-				now.Add(p.Place.Of(v.Name))
+				now.Add(p.Location.Of(v.Name))
 				if v.Verdict == inventory.Unjudged && v.IsComplete(b.opts.Upstream) {
 					b.sum.Added++
-					b.info("Version would be read", "streamName", s.name, "product", p.Place.Product.ID(), "version", v.Name)
+					b.info("Version would be read", "streamName", s.name, "product", p.Location.Product.ID(), "version", v.Name)
 				}
 			}
 		}

@@ -17,7 +17,7 @@ func (b *builder) choose() {
 	seen := make(inventory.Uniqueness)
 	b.withheld = make(inventory.Withheld)
 	for _, s := range b.streams {
-		s.withheld = []catalog.Place{}
+		s.withheld = []catalog.Location{}
 		for _, p := range s.found.Products {
 			if p.HasComplete() {
 				s.products = append(s.products, b.published(s, p, seen))
@@ -31,7 +31,7 @@ func (b *builder) choose() {
 func (b *builder) published(s *streamBuild, p *inventory.FoundProduct, seen inventory.Uniqueness) published {
 	entry := published{FoundProduct: p}
 	for _, v := range b.ordered(p.Listed()) {
-		place := p.Place.Of(v.Name)
+		place := p.Location.Of(v.Name)
 		twins := seen.Withhold(place, v)
 		for f, twin := range twins {
 			b.duplicate(place.File(f.Name), twin)
@@ -53,7 +53,7 @@ func (b *builder) published(s *streamBuild, p *inventory.FoundProduct, seen inve
 	return entry
 }
 
-func (b *builder) duplicate(name string, twin catalog.Place) {
+func (b *builder) duplicate(name string, twin catalog.Location) {
 	b.sum.Duplicates++
 	b.sum.unclean = true
 	b.warn("Image is published already", "path", b.full(name), "version", b.full(twin.Path()))
@@ -91,7 +91,7 @@ func (s *streamBuild) lists() inventory.Listing {
 	l := make(inventory.Listing)
 	for _, p := range s.products {
 		for _, v := range p.versions {
-			l.Add(p.Place.Of(v.Name))
+			l.Add(p.Location.Of(v.Name))
 		}
 	}
 	return l
@@ -102,7 +102,7 @@ func (s *streamBuild) onDisk() inventory.Listing {
 	l := make(inventory.Listing)
 	for _, p := range s.found.Products {
 		for _, v := range p.Versions {
-			l.Add(p.Place.Of(v.Name))
+			l.Add(p.Location.Of(v.Name))
 		}
 	}
 	return l

@@ -41,7 +41,7 @@ func crashHelper(root, verb string) int {
 	var err error
 	switch verb {
 	case "build":
-		_, err = streams.Build(context.Background(), streams.BuildOptions{Site: tree, Page: new(page.Options)})
+		_, err = streams.Build(context.Background(), streams.BuildOptions{Site: tree, Page: new(page.Setup)})
 	case "prune":
 		_, err = streams.Prune(context.Background(), streams.PruneOptions{
 			Site: tree, Retain: inventory.Retention{Builds: 2}, Grace: streams.AtOnce, Dangling: true,
@@ -146,7 +146,7 @@ type scenario struct {
 }
 
 func runBuild(f *fixture, tree streams.Site) error {
-	_, err := streams.Build(context.Background(), streams.BuildOptions{Site: tree, Page: new(page.Options)})
+	_, err := streams.Build(context.Background(), streams.BuildOptions{Site: tree, Page: new(page.Setup)})
 	return err
 }
 
@@ -166,13 +166,13 @@ var scenarios = []scenario{{
 		if err := runBuild(f, f.tree()); err != nil {
 			f.Fatal(err)
 		}
-		f.make(imagetree.Image{Product: ubuntu, Version: v3, Sums: true}, imagetree.Image{Product: "alpine/current/amd64/default", Version: v1})
+		f.make(imagetree.Sample{Product: ubuntu, Version: v3, Sums: true}, imagetree.Sample{Product: "alpine/current/amd64/default", Version: v1})
 	},
 	run: runBuild,
 }, {
 	summary: "prune",
 	prepare: func(f *fixture) {
-		f.make(imagetree.Image{Product: ubuntu, Version: v3, Sums: true}, imagetree.Image{Product: "alpine/current/amd64/default", Version: v1})
+		f.make(imagetree.Sample{Product: ubuntu, Version: v3, Sums: true}, imagetree.Sample{Product: "alpine/current/amd64/default", Version: v1})
 		if err := runBuild(f, f.tree()); err != nil {
 			f.Fatal(err)
 		}
@@ -204,14 +204,14 @@ func (s scenario) fixture(t *testing.T) *fixture {
 
 var errInjected = errors.New("injected")
 
-// A failure counts the changes to a tree and lets some fail.
-type failure struct {
+// An injection counts the changes to a tree and lets some fail.
+type injection struct {
 	mu    sync.Mutex
 	count int
 	fails func(n int, op, name string) error
 }
 
-func (x *failure) fault(op, name string) error {
+func (x *injection) fault(op, name string) error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.count++
@@ -228,7 +228,7 @@ func TestFailEverywhere(t *testing.T) {
 			t.Run(fmt.Sprintf("%s, crash %v", s.summary, crash), func(t *testing.T) {
 				t.Parallel()
 				reference := s.fixture(t)
-				count := &failure{fails: func(int, string, string) error { return nil }}
+				count := &injection{fails: func(int, string, string) error { return nil }}
 				if err := s.run(reference, single(streams.WithFault(reference.tree(), count.fault))); err != nil {
 					t.Fatal(err)
 				}
@@ -259,7 +259,7 @@ func (s scenario) failAt(t *testing.T, i int, crash bool, reference *fixture, al
 	f := s.fixture(t)
 	before := f.view()
 	where := ""
-	x := &failure{fails: func(n int, op, name string) error {
+	x := &injection{fails: func(n int, op, name string) error {
 		if n == i || crash && n > i {
 			if n == i {
 				where = op + " " + name
@@ -318,7 +318,7 @@ func TestFailOneByOne(t *testing.T) {
 		t.Run(s.summary, func(t *testing.T) {
 			t.Parallel()
 			reference := s.fixture(t)
-			count := &failure{fails: func(_ int, op, name string) error { return noExchange(op, name) }}
+			count := &injection{fails: func(_ int, op, name string) error { return noExchange(op, name) }}
 			if err := s.run(reference, single(streams.WithFault(reference.tree(), count.fault))); err != nil {
 				t.Fatal(err)
 			}

@@ -30,7 +30,7 @@ func (p *pruner) planDangling(ctx context.Context, s *streamPrune) error {
 		return nil
 	}
 	complete := 0
-	err := p.eachProductDir(ctx, s.name, nil, func(product catalog.Place) {
+	err := p.eachProductDir(ctx, s.name, nil, func(product catalog.Location) {
 		places := p.danglingIn(s, product)
 		for _, place := range places {
 			complete += p.countComplete(place)
@@ -53,7 +53,7 @@ func (s *streamPrune) stays() int {
 
 // eachProductDir calls fn with the directories below one, so many names below that of the
 // stream, that are where products are. One that cannot be read does not stop the rest.
-func (p *pruner) eachProductDir(ctx context.Context, stream string, names []string, fn func(catalog.Place)) error {
+func (p *pruner) eachProductDir(ctx context.Context, stream string, names []string, fn func(catalog.Location)) error {
 	if err := context.Cause(ctx); err != nil {
 		return err
 	}
@@ -79,7 +79,7 @@ func (p *pruner) eachProductDir(ctx context.Context, stream string, names []stri
 
 // danglingIn returns what is dangling of a product: all of it if the catalog does not
 // know it at all.
-func (p *pruner) danglingIn(s *streamPrune, product catalog.Place) []catalog.Place {
+func (p *pruner) danglingIn(s *streamPrune, product catalog.Location) []catalog.Location {
 	if s.products[product.Product] == nil && !p.hasLeaving(product) && !p.hasWithheld(product) {
 		return p.ifOld(product)
 	}
@@ -87,7 +87,7 @@ func (p *pruner) danglingIn(s *streamPrune, product catalog.Place) []catalog.Pla
 	if err != nil {
 		p.trouble(product.Path(), err)
 	}
-	var places []catalog.Place
+	var places []catalog.Location
 	for _, e := range entries {
 		place := product.Of(e.Name())
 		if e.IsDir() && !p.leaving.Has(place) && !s.knows(place) && !p.isWithheld(place) {
@@ -97,9 +97,9 @@ func (p *pruner) danglingIn(s *streamPrune, product catalog.Place) []catalog.Pla
 	return places
 }
 
-func (p *pruner) hasLeaving(product catalog.Place) bool {
+func (p *pruner) hasLeaving(product catalog.Location) bool {
 	for r := range p.leaving {
-		if r.Place.Of("") == product {
+		if r.Location.Of("") == product {
 			return true
 		}
 	}
@@ -108,27 +108,27 @@ func (p *pruner) hasLeaving(product catalog.Place) bool {
 
 // isWithheld tells whether a build keeps a version out of the catalog on purpose. While
 // that is not known, it may be any that is complete.
-func (p *pruner) isWithheld(place catalog.Place) bool {
+func (p *pruner) isWithheld(place catalog.Location) bool {
 	withheld := p.record.Withheld[place.Stream]
 	return slices.Contains(withheld, place) || withheld == nil && p.countComplete(place) > 0
 }
 
-func (p *pruner) hasWithheld(product catalog.Place) bool {
+func (p *pruner) hasWithheld(product catalog.Location) bool {
 	withheld := p.record.Withheld[product.Stream]
-	return slices.ContainsFunc(withheld, func(place catalog.Place) bool { return place.Of("") == product }) ||
+	return slices.ContainsFunc(withheld, func(place catalog.Location) bool { return place.Of("") == product }) ||
 		withheld == nil && p.countComplete(product) > 0
 }
 
 // ifOld returns a place if nothing in or below it was changed for a while. An upload
 // changes something all the time, if only the size of one file.
-func (p *pruner) ifOld(place catalog.Place) []catalog.Place {
+func (p *pruner) ifOld(place catalog.Location) []catalog.Location {
 	latest, err := newest(p.files, place.Path())
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 	case err != nil:
 		p.trouble(place.Path(), err)
 	case p.age(latest) > p.opts.DanglingAge:
-		return []catalog.Place{place}
+		return []catalog.Location{place}
 	}
 	return nil
 }
@@ -164,7 +164,7 @@ func (p *pruner) age(t time.Time) time.Duration { return time.Duration(p.start -
 
 // countComplete returns how many versions are complete in a product's directory, or
 // whether a version is.
-func (p *pruner) countComplete(place catalog.Place) int {
+func (p *pruner) countComplete(place catalog.Location) int {
 	entries, err := p.files.List(place.Path())
 	if err != nil {
 		return 0

@@ -125,7 +125,7 @@ func (j *job) sums(results []*inventory.DeltaResult) {
 		if err != nil {
 			j.sum.Failed++
 			j.log(slog.LevelError, "Failed to update checksums file",
-				"product", j.product.Place.Product.ID(), "version", v.Name, "error", err)
+				"product", j.product.Location.Product.ID(), "version", v.Name, "error", err)
 			continue
 		}
 		f.Stamp, f.Settled = st, true // it says the same of all but the deltas

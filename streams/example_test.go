@@ -24,7 +24,7 @@ func Example() {
 
 	// A builder leaves its files in a directory.
 	for _, version := range []string{"20240101_0000", "20240102_0000"} {
-		image := imagetree.Image{Stream: "out", Product: "ubuntu/noble/amd64/default", Version: version}
+		image := imagetree.Sample{Stream: "out", Product: "ubuntu/noble/amd64/default", Version: version}
 		if err := imagetree.Make(root+".built", image); err != nil {
 			log.Fatal(err)
 		}
@@ -52,7 +52,7 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	fmt.Println("all well:", report.OK())
+	fmt.Println("all well:", report.Err() == nil)
 
 	images, err := streams.List(ctx, streams.ListOptions{Site: tree})
 	if err != nil {

@@ -29,10 +29,10 @@ const (
 )
 
 // versions returns images of one product.
-func versions(product string, names ...string) []imagetree.Image {
-	var list []imagetree.Image
+func versions(product string, names ...string) []imagetree.Sample {
+	var list []imagetree.Sample
 	for _, name := range names {
-		list = append(list, imagetree.Image{Product: product, Version: name})
+		list = append(list, imagetree.Sample{Product: product, Version: name})
 	}
 	return list
 }
@@ -45,7 +45,7 @@ type fixture struct {
 	log  bytes.Buffer
 }
 
-func newFixture(t *testing.T, images ...imagetree.Image) *fixture {
+func newFixture(t *testing.T, images ...imagetree.Sample) *fixture {
 	f := &fixture{T: t, root: filepath.Join(t.TempDir(), "root"), now: time.Date(2024, 1, 10, 0, 0, 0, 0, time.UTC)}
 	if err := os.MkdirAll(filepath.Join(f.root, "images"), 0o755); err != nil {
 		t.Fatal(err)
@@ -54,7 +54,7 @@ func newFixture(t *testing.T, images ...imagetree.Image) *fixture {
 	return f
 }
 
-func (f *fixture) make(images ...imagetree.Image) {
+func (f *fixture) make(images ...imagetree.Sample) {
 	f.Helper()
 	if err := imagetree.Make(f.root, images...); err != nil {
 		f.Fatal(err)

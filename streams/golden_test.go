@@ -232,7 +232,7 @@ func runOld(root string, s step, log io.Writer) error {
 			Site: tree, Upstream: true, Deltas: streams.DeltaOptions{Disks: inventory.DiskDeltasAlways},
 		}
 		if slices.Contains(s.Run, "--build-webpage") {
-			opts.Page = new(page.Options)
+			opts.Page = new(page.Setup)
 		}
 		_, err := streams.Build(context.Background(), opts)
 		if err != nil {

@@ -17,7 +17,7 @@ import (
 )
 
 // listFormats are the forms in which WriteImages can write.
-var listFormats = map[string]func(io.Writer, []Image) error{
+var listFormats = map[string]func(io.Writer, []ListedImage) error{
 	"csv":   writeCSV,
 	"json":  writeJSON,
 	"table": writeTable,
@@ -34,7 +34,7 @@ func ListFormats() []string {
 }
 
 // WriteImages writes a list of images as csv, json, table or yaml.
-func WriteImages(w io.Writer, format string, images []Image) error {
+func WriteImages(w io.Writer, format string, images []ListedImage) error {
 	write, ok := listFormats[format]
 	if !ok {
 		return fmt.Errorf("unknown format %q: it is one of %s", format, strings.Join(ListFormats(), ", "))
@@ -42,7 +42,7 @@ func WriteImages(w io.Writer, format string, images []Image) error {
 	return write(w, images)
 }
 
-func writeTable(w io.Writer, images []Image) error {
+func writeTable(w io.Writer, images []ListedImage) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "FINGERPRINT\tOS\tRELEASE\tVARIANT\tARCHITECTURE\tTYPE\tCREATED\tSIZE")
 	for _, i := range images {
@@ -63,14 +63,14 @@ func plain(s string) string {
 	}, s)
 }
 
-func (i Image) created(layout string) string {
+func (i ListedImage) created(layout string) string {
 	if i.Created.IsZero() {
 		return ""
 	}
 	return i.Created.Format(layout)
 }
 
-func writeCSV(w io.Writer, images []Image) error {
+func writeCSV(w io.Writer, images []ListedImage) error {
 	out := csv.NewWriter(w)
 	rows := [][]string{{
 		"fingerprint", "description", "os", "release", "variant", "architecture", "type", "created", "size",
@@ -85,18 +85,18 @@ func writeCSV(w io.Writer, images []Image) error {
 	return out.WriteAll(rows)
 }
 
-func writeJSON(w io.Writer, images []Image) error {
+func writeJSON(w io.Writer, images []ListedImage) error {
 	if images == nil {
-		images = []Image{}
+		images = []ListedImage{}
 	}
 	enc := json.NewEncoder(w)
 	enc.SetIndent("", "  ")
 	return enc.Encode(images)
 }
 
-func writeYAML(w io.Writer, images []Image) error {
+func writeYAML(w io.Writer, images []ListedImage) error {
 	if images == nil {
-		images = []Image{}
+		images = []ListedImage{}
 	}
 	enc := yaml.NewEncoder(w)
 	enc.SetIndent(2)

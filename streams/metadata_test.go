@@ -25,7 +25,7 @@ func FuzzMetadata(f *testing.F) {
 		}
 		version := m.version(time.Unix(0, 0))
 		place := name.In("images").Of(version)
-		if r, ok := inventory.ParseRemovable(place.Path()); !ok || r.Place != place || r.Delta != "" {
+		if parsed, err := catalog.ParseLocation(place.Path()); err != nil || parsed != place || !(inventory.Removable{Location: place}).Allowed() {
 			t.Fatalf("%q", place.Path())
 		}
 		if _, err := later(version); err != nil {

@@ -152,8 +152,8 @@ func (j *job) judgeAll(ctx context.Context) error {
 }
 
 // odd tells of configuration that has no effect.
-func (j *job) odd(v *inventory.FoundVersion, c *inventory.Config) {
-	for _, key := range c.WithoutEffect(j.product.Place.Product) {
+func (j *job) odd(v *inventory.FoundVersion, c *inventory.ImageConfig) {
+	for _, key := range c.WithoutEffect(j.product.Location.Product) {
 		j.log(slog.LevelWarn, "Configuration has no effect", append(j.attrs(v), "key", key)...)
 	}
 }
@@ -171,10 +171,10 @@ func (j *job) keepOld(v *inventory.FoundVersion, err error) *inventory.FoundVers
 	return v
 }
 
-func (j *job) place(v *inventory.FoundVersion) catalog.Place { return j.product.Place.Of(v.Name) }
+func (j *job) place(v *inventory.FoundVersion) catalog.Location { return j.product.Location.Of(v.Name) }
 
 func (j *job) attrs(v *inventory.FoundVersion) []any {
-	return []any{"streamName", j.stream.name, "product", j.product.Place.Product.ID(), "version", v.Name}
+	return []any{"streamName", j.stream.name, "product", j.product.Location.Product.ID(), "version", v.Name}
 }
 
 // report says what is wrong with the versions.

@@ -39,7 +39,7 @@ type PruneOptions struct {
 	Grace       time.Duration       // from leaving the catalog to removal; 0: DefaultGrace
 	Dangling    bool                // also remove what no catalog lists
 	DanglingAge time.Duration       // once nothing in it was changed for so long; 0: DefaultDanglingAge
-	Page        *page.Options       // as in BuildOptions; nil: as the last Build had it
+	Page        *page.Setup         // as in BuildOptions; nil: as the last Build had it
 	Signer      *site.Signer        // as in BuildOptions
 	DryRun      bool                // only say what would be done
 	Safety
@@ -111,7 +111,7 @@ func (p *pruner) publish(ctx context.Context) (err error) {
 	if err != nil { // it may list other streams, which would be lost
 		return fmt.Errorf("cannot read %s: %w; a build of all streams makes it anew", p.full(p.catalogs.IndexPath()), dirfd.Cause(err))
 	}
-	entries := make(map[string]catalog.Entry)
+	entries := make(map[string]catalog.IndexEntry)
 	maps.Copy(entries, index.Entries)
 	for _, name := range p.Streams {
 		changed, err := pub.Stage(name+".json", p.opts.Signer, func(out *bufio.Writer) error {

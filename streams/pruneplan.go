@@ -26,7 +26,7 @@ type streamPrune struct {
 	strays   []inventory.Removable          // deltas that are not listed, and were not before
 	back     []inventory.Removable          // what was to be removed and is listed again
 	temps    []string                       // paths of unfinished files of a run that was killed
-	dangling []catalog.Place                // what the catalog does not know
+	dangling []catalog.Location             // what the catalog does not know
 	found    map[string]bool                // fingerprints that were asked for
 	damaged  bool                           // products of it cannot be trusted and are dropped
 }
@@ -34,7 +34,7 @@ type streamPrune struct {
 // A productPrune says which versions of a product stay listed and which do not.
 type productPrune struct{ stays, gone map[string]bool }
 
-func (s *streamPrune) knows(place catalog.Place) bool {
+func (s *streamPrune) knows(place catalog.Location) bool {
 	p := s.products[place.Product]
 	return p != nil && (p.stays[place.Version] || p.gone[place.Version])
 }
@@ -44,7 +44,7 @@ func (s *streamPrune) knows(place catalog.Place) bool {
 func (p *pruner) plan(ctx context.Context, stream string, out io.Writer) error {
 	s := &streamPrune{name: stream, products: make(map[catalog.Name]*productPrune), found: make(map[string]bool)}
 	p.streams = append(p.streams, s)
-	w := catalog.NewWriter(out, stream)
+	w := catalog.NewEncoder(out, stream)
 	vanished, all := 0, 0 // versions; what cannot be trusted is lost to the catalog as well
 	err := p.catalogs.Each(stream, func(id string, c *catalog.Product) error {
 		all += len(c.Versions)
@@ -118,11 +118,11 @@ func (p *pruner) retain(s *streamPrune, plan *productPrune, c *catalog.Product, 
 		place := c.Name().In(s.name).Of(version)
 		if kept[i] && !meant[version] {
 			plan.stays[version] = true
-			p.comesBack(s, inventory.Removable{Place: place})
+			p.comesBack(s, inventory.Removable{Location: place})
 			continue
 		}
 		plan.gone[version] = true
-		s.leaves = append(s.leaves, inventory.Removable{Place: place})
+		s.leaves = append(s.leaves, inventory.Removable{Location: place})
 		p.sum.Dropped++
 		if p.opts.Grace >= 0 { // or else its removal is said in a moment
 			p.info("Dropping old product version from catalog", "path", p.full(place.Path()))
@@ -137,12 +137,12 @@ func (p *pruner) comesBack(s *streamPrune, r inventory.Removable) {
 }
 
 // planDeltas finds the delta files of a version that will not be listed.
-func (p *pruner) planDeltas(s *streamPrune, place catalog.Place, v catalog.Version, plan *productPrune) {
+func (p *pruner) planDeltas(s *streamPrune, place catalog.Location, v catalog.Version, plan *productPrune) {
 	listed := make(map[string]bool) // file name to whether it stays so
 	for _, item := range v.Items {
 		stays := item.DeltaBase == "" || plan.stays[item.DeltaBase]
 		listed[item.File()] = stays
-		delta := inventory.Removable{Place: place, Delta: item.File()}
+		delta := inventory.Removable{Location: place, Delta: item.File()}
 		if !stays {
 			s.leaves = append(s.leaves, delta)
 		} else if item.DeltaBase != "" {
@@ -164,7 +164,7 @@ func (p *pruner) planDeltas(s *streamPrune, place catalog.Place, v catalog.Versi
 		if _, known := listed[e.Name()]; known {
 			continue
 		}
-		if r := (inventory.Removable{Place: place, Delta: e.Name()}); r.Allowed() {
+		if r := (inventory.Removable{Location: place, Delta: e.Name()}); r.Allowed() {
 			s.strays = append(s.strays, r)
 		}
 	}

@@ -20,13 +20,13 @@ const removedSuffix = ".removed"
 
 // removeDue removes what left the catalogs of these streams long enough ago.
 func (p *pruner) removeDue(ctx context.Context) error {
-	var versions []catalog.Place
+	var versions []catalog.Location
 	var deltas []inventory.Removable
 	for _, r := range p.leaving.Sorted() {
 		switch {
 		case !p.due(p.leaving[r].Since) || !slices.Contains(p.Streams, r.Stream):
 		case r.Delta == "":
-			versions = append(versions, r.Place)
+			versions = append(versions, r.Location)
 		default:
 			deltas = append(deltas, r)
 		}
@@ -44,13 +44,13 @@ func (p *pruner) removeDue(ctx context.Context) error {
 	return err
 }
 
-func (p *pruner) removed(place catalog.Place, err error) {
+func (p *pruner) removed(place catalog.Location, err error) {
 	if err != nil {
 		p.sum.Failed++
 		p.fail("Failed to prune old product version", "path", p.full(place.Path()), "error", err)
 		return
 	}
-	delete(p.leaving, inventory.Removable{Place: place})
+	delete(p.leaving, inventory.Removable{Location: place})
 	p.sum.Removed++
 	p.info("Pruned old product version", "path", p.full(place.Path()), "error", nil)
 }
@@ -72,7 +72,7 @@ const removals = 16
 
 // removeEach removes several directories at a time. The results are those of the ones
 // that were come to before the context ended.
-func (p *pruner) removeEach(ctx context.Context, places []catalog.Place) ([]error, error) {
+func (p *pruner) removeEach(ctx context.Context, places []catalog.Location) ([]error, error) {
 	errs := make([]error, len(places))
 	var group errgroup.Group
 	group.SetLimit(removals)
@@ -109,6 +109,6 @@ func (p *pruner) removeDelta(r inventory.Removable) error {
 	if err := p.files.Remove(r.Path()); err != nil {
 		return err
 	}
-	_, err := inventory.UpdateSums(p.files, r.Place, map[string]digest.Digest{r.Delta: {}})
+	_, err := inventory.UpdateSums(p.files, r.Location, map[string]digest.Digest{r.Delta: {}})
 	return ignoreMissing(err)
 }

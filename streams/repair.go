@@ -17,7 +17,7 @@ func repair(ctx context.Context, w *openSite, l *site.Lock, found *verifier, opt
 	b.record = buildRecord{} // whatever it says, there is something to do
 	b.suspect = make(map[string]FaultKind)
 	for _, f := range found.report.Faults {
-		if f.Kind != FaultUnchecked { // which speaks against nothing
+		if f.Kind != faultUnchecked { // which speaks against nothing
 			b.suspect[f.Path] = f.Kind
 		}
 	}
@@ -27,7 +27,7 @@ func repair(ctx context.Context, w *openSite, l *site.Lock, found *verifier, opt
 	again, err := verify(ctx, w, opts.Signer)
 	report := again.report
 	for _, f := range found.report.Faults {
-		if f.Kind != FaultUnchecked && !slices.Contains(again.report.Faults, f) {
+		if f.Kind != faultUnchecked && !slices.Contains(again.report.Faults, f) {
 			f.Repaired = true
 			report.Faults = append(report.Faults, f)
 		}
@@ -40,10 +40,10 @@ func (b *builder) doubt() {
 	for _, s := range b.streams {
 		for _, p := range s.found.Products {
 			for _, v := range p.Versions {
-				place := p.Place.Of(v.Name)
+				place := p.Location.Of(v.Name)
 				v.Doubt(func(file string) (wrong, content bool) {
 					kind, wrong := b.suspect[place.File(file)]
-					return wrong, kind == FaultContent
+					return wrong, kind == faultContent
 				})
 			}
 		}

@@ -17,7 +17,7 @@ import (
 
 // split writes the parts of a unified image as files of their own: the metadata, and
 // a root file system as a tarball or a disk.
-func split(ctx context.Context, files *site.Files, place catalog.Place, f *os.File, c content) error {
+func split(ctx context.Context, files *site.Files, place catalog.Location, f *os.File, c content) error {
 	if _, err := f.Seek(0, io.SeekStart); err != nil {
 		return err
 	}

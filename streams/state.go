@@ -22,15 +22,15 @@ type buildRecord struct {
 
 	// Withheld are the complete versions of each stream that are not listed
 	// because all of their images are elsewhere.
-	Withheld map[string][]catalog.Place `json:"withheld"`
+	Withheld map[string][]catalog.Location `json:"withheld"`
 	// Damaged are the streams from whose catalogs a prune has since dropped products that
 	// it could not trust. What these catalogs do not know may be good.
 	Damaged map[string]bool `json:"damaged,omitempty"`
 
 	// How it was asked to, so that Prune and a repair can do the same.
-	Page     *page.Options `json:"page"`
-	Deltas   DeltaOptions  `json:"deltas"`
-	Upstream bool          `json:"upstream"`
+	Page     *page.Setup  `json:"page"`
+	Deltas   DeltaOptions `json:"deltas"`
+	Upstream bool         `json:"upstream"`
 }
 
 // recordPath is unlike every other path of the state, whatever the stream version is.

@@ -31,16 +31,16 @@ type FaultKind string
 
 // The kinds of faults that Verify finds.
 const (
-	FaultCatalog   FaultKind = "catalog"   // cannot be read, or not be trusted
-	FaultIndex     FaultKind = "index"     // does not say what the catalogs say
-	FaultGzip      FaultKind = "gzip"      // missing, or of other content
-	FaultSignature FaultKind = "signature" // missing, or not valid
-	FaultMissing   FaultKind = "missing"   // a listed file is not there
-	FaultContent   FaultKind = "content"   // a listed file has another size or hash
-	FaultCombined  FaultKind = "combined"  // a fingerprint is wrong or missing
-	FaultDelta     FaultKind = "delta"     // does not make its file, or is one too many
-	FaultDuplicate FaultKind = "duplicate" // a fingerprint is there twice
-	FaultUnchecked FaultKind = "unchecked" // nobody knows: it could not be looked at
+	faultCatalog   FaultKind = "catalog"   // cannot be read, or not be trusted
+	faultIndex     FaultKind = "index"     // does not say what the catalogs say
+	faultGzip      FaultKind = "gzip"      // missing, or of other content
+	faultSignature FaultKind = "signature" // missing, or not valid
+	faultMissing   FaultKind = "missing"   // a listed file is not there
+	faultContent   FaultKind = "content"   // a listed file has another size or hash
+	faultCombined  FaultKind = "combined"  // a fingerprint is wrong or missing
+	faultDelta     FaultKind = "delta"     // does not make its file, or is one too many
+	faultDuplicate FaultKind = "duplicate" // a fingerprint is there twice
+	faultUnchecked FaultKind = "unchecked" // nobody knows: it could not be looked at
 )
 
 // A Fault is one thing that is wrong.
@@ -85,9 +85,6 @@ func (r *Report) open() int {
 	return n
 }
 
-// OK tells whether nothing is wrong, or not any more.
-func (r *Report) OK() bool { return r.open() == 0 }
-
 // Verify checks everything that is published: the index, the catalogs and what is
 // derived from them, each file with its hashes and fingerprints, and each delta by
 // decoding it. It reports all faults; the error is that it could not look.
@@ -112,7 +109,7 @@ func Verify(ctx context.Context, opts VerifyOptions) (Report, error) {
 	}
 	defer l.Close()
 	v, err := verify(ctx, w, opts.Signer)
-	if err != nil || v.report.OK() || !opts.Repair {
+	if err != nil || v.report.open() == 0 || !opts.Repair {
 		return v.report, err
 	}
 	return repair(ctx, w, l, v, opts)
@@ -142,14 +139,14 @@ type verifier struct {
 	*openSite
 	signer *site.Signer
 	xdelta *inventory.Xdelta
-	prints map[string]catalog.Place // fingerprint to its version
+	prints map[string]catalog.Location // fingerprint to its version
 	report Report
 
 	unchecked []string // deltas that were not decoded for want of xdelta3
 }
 
 func verify(ctx context.Context, w *openSite, signer *site.Signer) (*verifier, error) {
-	v := &verifier{openSite: w, signer: signer, xdelta: inventory.NewXdelta(w.files, 0), prints: make(map[string]catalog.Place)}
+	v := &verifier{openSite: w, signer: signer, xdelta: inventory.NewXdelta(w.files, 0), prints: make(map[string]catalog.Location)}
 	ids := make(map[string][]string)
 	for _, stream := range w.Streams {
 		list, err := v.stream(ctx, stream)
@@ -192,10 +189,10 @@ func (v *verifier) stream(ctx context.Context, stream string) ([]string, error) 
 		return nil, cmp.Or(end, context.Cause(ctx))
 	}
 	if err != nil {
-		v.fault(FaultCatalog, v.catalogs.Path(stream), "%v", dirfd.Cause(err))
+		v.fault(faultCatalog, v.catalogs.Path(stream), "%v", dirfd.Cause(err))
 	}
 	if !slices.IsSorted(ids) {
-		v.fault(FaultCatalog, v.catalogs.Path(stream), "the products are not sorted")
+		v.fault(faultCatalog, v.catalogs.Path(stream), "the products are not sorted")
 		slices.Sort(ids)
 	}
 	for _, c := range checks {
@@ -214,7 +211,7 @@ func (v *verifier) products(stream string, fn func(string, *catalog.Product) err
 	}
 	defer f.Close()
 	r := catalog.NewReader(f, stream)
-	err = inventory.ReadProducts(r, name, fn, func(bad *catalog.InvalidError) { v.fault(FaultCatalog, name, "%v", bad) })
+	err = inventory.ReadProducts(r, name, fn, func(bad *catalog.InvalidError) { v.fault(faultCatalog, name, "%v", bad) })
 	if err == nil {
 		err = r.CheckHeader()
 	}
@@ -224,7 +221,7 @@ func (v *verifier) products(stream string, fn func(string, *catalog.Product) err
 // sayUnchecked says once that xdelta3 is missing, however many deltas there are.
 func (v *verifier) sayUnchecked(ctx context.Context) {
 	if n := len(v.unchecked); n > 0 {
-		v.fault(FaultUnchecked, v.unchecked[0], "%s cannot be checked: %v; install it", plural(n, "delta"), v.xdelta.Available(ctx))
+		v.fault(faultUnchecked, v.unchecked[0], "%s cannot be checked: %v; install it", plural(n, "delta"), v.xdelta.Available(ctx))
 	}
 }
 
@@ -234,13 +231,13 @@ func (v *verifier) derived(name string) {
 		return // that is a fault already
 	}
 	if !v.files.SameUnpacked(name) {
-		v.fault(FaultGzip, name+site.GzipSuffix, "it is missing or does not unpack to %s", path.Base(name))
+		v.fault(faultGzip, name+site.GzipSuffix, "it is missing or does not unpack to %s", path.Base(name))
 	}
 	if v.signer == nil {
 		return
 	}
 	if err := v.signer.Verify(v.files, name); err != nil {
-		v.fault(FaultSignature, name+site.SignatureSuffix, "%v", dirfd.Cause(err))
+		v.fault(faultSignature, name+site.SignatureSuffix, "%v", dirfd.Cause(err))
 	}
 }
 
@@ -249,31 +246,31 @@ func (v *verifier) index(ids map[string][]string) {
 	name := v.catalogs.IndexPath()
 	f, err := v.files.Open(name)
 	if err != nil {
-		v.fault(FaultIndex, name, "%v", dirfd.Cause(err))
+		v.fault(faultIndex, name, "%v", dirfd.Cause(err))
 		return
 	}
 	defer f.Close()
 	index, err := catalog.ReadIndex(f)
 	if err != nil {
-		v.fault(FaultIndex, name, "%v", err)
+		v.fault(faultIndex, name, "%v", err)
 		return
 	}
 	for entry := range inventory.Sorted(index.Entries) {
 		if err := catalog.CheckStream(entry); err != nil {
-			v.fault(FaultIndex, name, "an entry of it is not that of a stream: %v", err)
+			v.fault(faultIndex, name, "an entry of it is not that of a stream: %v", err)
 		}
 	}
 	for _, stream := range v.Streams {
 		entry, ok := index.Entries[stream]
 		switch _, err := time.Parse(time.RFC3339, entry.Updated); {
 		case !ok:
-			v.fault(FaultIndex, name, "stream %s is not in it", stream)
+			v.fault(faultIndex, name, "stream %s is not in it", stream)
 		case entry.Datatype != catalog.Datatype || entry.Format != catalog.FormatProducts || entry.Path != v.catalogs.Path(stream):
-			v.fault(FaultIndex, name, "the entry of stream %s is not that of its catalog", stream)
+			v.fault(faultIndex, name, "the entry of stream %s is not that of its catalog", stream)
 		case err != nil:
-			v.fault(FaultIndex, name, "the time of stream %s is none: %q", stream, entry.Updated)
+			v.fault(faultIndex, name, "the time of stream %s is none: %q", stream, entry.Updated)
 		case !slices.Equal(entry.Products, ids[stream]):
-			v.fault(FaultIndex, name, "the products of stream %s are not those of its catalog", stream)
+			v.fault(faultIndex, name, "the products of stream %s are not those of its catalog", stream)
 		}
 	}
 }

@@ -202,7 +202,7 @@ func (f *fixture) repair(t *testing.T, faults int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !report.OK() || len(report.Faults) != faults {
+	if report.Err() != nil || len(report.Faults) != faults {
 		t.Errorf("%+v", report)
 	}
 }
@@ -233,10 +233,10 @@ func TestRepairReplaced(t *testing.T) {
 // TestVerifyStreams holds that all streams of the index are checked.
 func TestVerifyStreams(t *testing.T) {
 	f := newFixture(t, versions(ubuntu, v1)...)
-	f.make(imagetree.Image{Stream: "daily", Product: ubuntu, Version: v2})
+	f.make(imagetree.Sample{Stream: "daily", Product: ubuntu, Version: v2})
 	f.build(func(o *streams.BuildOptions) { o.Streams = []string{"images", "daily"} })
 	report, err := streams.Verify(context.Background(), streams.VerifyOptions{Site: f.tree()})
-	if err != nil || report.Products != 2 || report.Versions != 2 || report.Items != 8 || report.Bytes == 0 || !report.OK() {
+	if err != nil || report.Products != 2 || report.Versions != 2 || report.Items != 8 || report.Bytes == 0 || report.Err() != nil {
 		t.Errorf("%+v %v", report, err)
 	}
 }
@@ -271,7 +271,7 @@ func TestSignatures(t *testing.T) {
 	check()
 	f.write("streams/v1/index.json.gpg", "damaged")
 	report, err := streams.Verify(context.Background(), streams.VerifyOptions{Site: f.tree(), Signer: signer})
-	if err != nil || len(report.Faults) != 1 || report.Faults[0].Kind != streams.FaultSignature {
+	if err != nil || len(report.Faults) != 1 || report.Faults[0].Kind != "signature" {
 		t.Errorf("%+v %v", report, err)
 	}
 	f.build(signed)

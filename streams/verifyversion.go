@@ -16,7 +16,7 @@ import (
 // A versionCheck is the check of one version, done beside others. What it found is
 // all that stays of it.
 type versionCheck struct {
-	place  catalog.Place
+	place  catalog.Location
 	count  int // items
 	read   int64
 	faults []Fault
@@ -39,7 +39,7 @@ func (v *verifier) collect(c *versionCheck) {
 	for _, print := range c.prints {
 		other, taken := v.prints[print]
 		if taken && other != c.place {
-			v.fault(FaultDuplicate, c.place.Path(), "the image %.12s is in %s as well", print, other.Path())
+			v.fault(faultDuplicate, c.place.Path(), "the image %.12s is in %s as well", print, other.Path())
 			continue
 		}
 		v.prints[print] = c.place
@@ -62,12 +62,12 @@ func (v *verifier) version(ctx context.Context, c *versionCheck, siblings map[st
 		c.prints = append(c.prints, image.Fingerprint)
 	}
 	if c.count > 0 && c.prints == nil {
-		c.fault(FaultCombined, c.place.Path(), "no client sees an image in it")
+		c.fault(faultCombined, c.place.Path(), "no client sees an image in it")
 	}
 	files := c.files(v.files)
 	var err error
 	c.read, err = inventory.HashFiles(ctx, v.files, c.place, files, func(f *inventory.FoundFile, err error) error {
-		c.fault(FaultContent, c.place.File(f.Name), "it cannot be read: "+dirfd.Cause(err).Error())
+		c.fault(faultContent, c.place.File(f.Name), "it cannot be read: "+dirfd.Cause(err).Error())
 		return context.Cause(ctx)
 	})
 	if err != nil {
@@ -78,9 +78,9 @@ func (v *verifier) version(ctx context.Context, c *versionCheck, siblings map[st
 		switch {
 		case f == nil || !f.Hashed: // which was said
 		case f.Stamp.Size != item.Size:
-			c.fault(FaultContent, item.Path, "its size is not that in the catalog")
+			c.fault(faultContent, item.Path, "its size is not that in the catalog")
 		case f.Sum.String() != item.SHA256:
-			c.fault(FaultContent, item.Path, "its hash is not that in the catalog")
+			c.fault(faultContent, item.Path, "its hash is not that in the catalog")
 		case item.FType == catalog.LXDMeta || item.FType == catalog.IncusMeta:
 			c.combined(key, item, f, files)
 		case item.DeltaBase != "":
@@ -104,7 +104,7 @@ func (c *versionCheck) files(files *site.Files) *inventory.FoundVersion {
 			if errors.Is(err, fs.ErrNotExist) {
 				problem = "it is not there"
 			}
-			c.fault(FaultMissing, item.Path, problem)
+			c.fault(faultMissing, item.Path, problem)
 			continue
 		}
 		v.Files = append(v.Files, inventory.FoundFile{Name: name, Stamp: site.StampOf(&st), Class: inventory.ClassOf(item)})
@@ -126,7 +126,7 @@ func (c *versionCheck) combined(key string, item catalog.Item, meta *inventory.F
 			continue // the old tool gives it none
 		}
 		if listed != f.Combined(meta.Class).String() {
-			c.fault(FaultCombined, item.Path, "item "+key+": the fingerprint with "+root.File()+" is wrong or missing")
+			c.fault(faultCombined, item.Path, "item "+key+": the fingerprint with "+root.File()+" is wrong or missing")
 		}
 	}
 }
@@ -138,13 +138,13 @@ func (v *verifier) delta(ctx context.Context, c *versionCheck, item catalog.Item
 	base, ok := c.siblings[item.DeltaBase].Items[target.File()]
 	switch {
 	case target.Path == "":
-		c.fault(FaultDelta, item.Path, "there is no file it could make")
+		c.fault(faultDelta, item.Path, "there is no file it could make")
 		return
 	case !ok:
-		c.fault(FaultDelta, item.Path, "its base is not listed")
+		c.fault(faultDelta, item.Path, "its base is not listed")
 		return
 	case c.countOf(item.FType) > 1:
-		c.fault(FaultDelta, item.Path, "there is another one for the same file")
+		c.fault(faultDelta, item.Path, "there is another one for the same file")
 	}
 	if v.xdelta.Available(ctx) != nil {
 		c.unchecked = append(c.unchecked, item.Path)
@@ -154,9 +154,9 @@ func (v *verifier) delta(ctx context.Context, c *versionCheck, item catalog.Item
 	switch err := v.xdelta.Check(ctx, base.Path, item.Path, want); {
 	case err == nil || ctx.Err() != nil:
 	case errors.Is(err, inventory.ErrDecode):
-		c.fault(FaultDelta, item.Path, err.Error())
+		c.fault(faultDelta, item.Path, err.Error())
 	default:
-		c.fault(FaultUnchecked, item.Path, "it cannot be checked: "+err.Error())
+		c.fault(faultUnchecked, item.Path, "it cannot be checked: "+err.Error())
 	}
 }
 

@@ -18,7 +18,7 @@ import (
 // stageWebpage stages the page of all streams of the index, made of the catalogs as
 // they are going to be. A stream without a catalog has nothing to show. It returns when
 // the page changes by itself.
-func (w *openSite) stageWebpage(pub *site.Publication, opts page.Options, entries map[string]catalog.Entry) (time.Time, error) {
+func (w *openSite) stageWebpage(pub *site.Publication, opts page.Setup, entries map[string]catalog.IndexEntry) (time.Time, error) {
 	var streams []page.Stream
 	var updated time.Time
 	for name, entry := range inventory.Sorted(entries) {
@@ -49,7 +49,7 @@ func (w *openSite) stageWebpage(pub *site.Publication, opts page.Options, entrie
 }
 
 // pageProducts returns what the page says of a stream.
-func (w *openSite) pageProducts(pub *site.Publication, stream string) (products []page.Product, err error) {
+func (w *openSite) pageProducts(pub *site.Publication, stream string) (products []page.Card, err error) {
 	err = inventory.EachProduct(w.files, pub.Current(stream+".json"), stream, func(id string, c *catalog.Product) error {
 		if len(c.Versions) > 0 {
 			products = append(products, w.pageProduct(stream, id, c))
@@ -59,12 +59,12 @@ func (w *openSite) pageProducts(pub *site.Publication, stream string) (products 
 	return products, err
 }
 
-func (w *openSite) pageProduct(stream, id string, c *catalog.Product) page.Product {
-	p := page.Product{
+func (w *openSite) pageProduct(stream, id string, c *catalog.Product) page.Card {
+	p := page.Card{
 		ID: id, OS: c.OS, Release: c.Release, Arch: c.Arch, Variant: c.Variant, Aliases: strings.Split(c.Aliases, ","),
 	}
 	for key, value := range inventory.Sorted(c.Requirements) {
-		p.Requirements = append(p.Requirements, page.Requirement{Key: key, Value: value})
+		p.Requirements = append(p.Requirements, page.Demand{Key: key, Value: value})
 	}
 	names := slices.SortedFunc(maps.Keys(c.Versions), func(a, b string) int { return inventory.CompareVersions(b, a, w.NaturalOrder) })
 	for _, name := range names {
@@ -73,8 +73,8 @@ func (w *openSite) pageProduct(stream, id string, c *catalog.Product) page.Produ
 	return p
 }
 
-func (w *openSite) pageVersion(place catalog.Place, v catalog.Version) page.Version {
-	out := page.Version{Name: place.Version, Container: map[string]string{}, VM: map[string]string{}}
+func (w *openSite) pageVersion(place catalog.Location, v catalog.Version) page.Row {
+	out := page.Row{Name: place.Version, Container: map[string]string{}, VM: map[string]string{}}
 	out.Built, _ = catalog.Time(place.Version)
 	for _, image := range v.Images() {
 		client := "lxc"
@@ -95,7 +95,7 @@ func (w *openSite) pageVersion(place catalog.Place, v catalog.Version) page.Vers
 
 // pageFiles returns the files of a version: those that are listed, and others that
 // are there to be looked at, such as logs.
-func (w *openSite) pageFiles(place catalog.Place, v catalog.Version) []page.File {
+func (w *openSite) pageFiles(place catalog.Location, v catalog.Version) []page.Download {
 	sizes := make(map[string]int64)
 	for _, item := range v.Items {
 		sizes[item.File()] = item.Size
@@ -110,9 +110,9 @@ func (w *openSite) pageFiles(place catalog.Place, v catalog.Version) []page.File
 			sizes[e.Name()] = st.Size
 		}
 	}
-	var files []page.File
+	var files []page.Download
 	for name, size := range inventory.Sorted(sizes) {
-		files = append(files, page.File{Name: name, Path: place.File(name), Size: size})
+		files = append(files, page.Download{Name: name, Path: place.File(name), Size: size})
 	}
 	return files
 }

@@ -18,15 +18,15 @@ import (
 // What the words on an image server can be told is said by package options. This file
 // makes flags of it, with those that only the command line has.
 
-// An optionTable is the options of one word.
-type optionTable interface {
+// A wordOptions is the options of one word.
+type wordOptions interface {
 	Settings() []*options.Setting
 	Help(*options.Setting) string
 	Check() error
 }
 
 // addSettings makes flags of options.
-func addSettings(cmd *cobra.Command, table optionTable) {
+func addSettings(cmd *cobra.Command, table wordOptions) {
 	for _, s := range table.Settings() {
 		name, help := s.FlagName(), table.Help(s)
 		addSetting(cmd.Flags(), s, name, help)
@@ -60,7 +60,7 @@ func addSetting(f *pflag.FlagSet, s *options.Setting, name, help string) {
 }
 
 // checkSettings checks the options as they were given.
-func checkSettings(cmd *cobra.Command, table optionTable) error {
+func checkSettings(cmd *cobra.Command, table wordOptions) error {
 	for _, s := range table.Settings() {
 		s.Given = cmd.Flags().Changed(s.FlagName())
 	}

@@ -96,7 +96,7 @@ func (m *oldMaintainer) build(ctx context.Context, tree streams.Site) error {
 			//lint:ignore ST1005 that is its form
 			return errors.New("Building index.html is supported only for a single stream")
 		}
-		opts.Page = &page.Options{Title: "LXD Images", Clients: []string{"lxc"}}
+		opts.Page = &page.Setup{Title: "LXD Images", Clients: []string{"lxc"}}
 	}
 	_, err := streams.Build(ctx, opts)
 	return hint(err, "build")

@@ -220,7 +220,7 @@ func (i Item) check(dir string) error {
 	if !isDigest(i.SHA256) {
 		return fmt.Errorf("the hash %q is not a SHA-256", i.SHA256)
 	}
-	for _, kind := range Kinds {
+	for _, kind := range kinds {
 		if combined := *kind.Field(&i); combined != "" && !isDigest(combined) {
 			return fmt.Errorf("the combined hash %q is not a SHA-256", combined)
 		}

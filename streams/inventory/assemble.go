@@ -17,26 +17,26 @@ type Assembler struct {
 // Product returns the catalog's form of a product, with the versions given.
 func (a *Assembler) Product(p *FoundProduct, versions []*FoundVersion, s settings) *catalog.Product {
 	c := &catalog.Product{
-		Aliases:         strings.Join(catalog.Aliases(p.Place.Product, s.releases), ","),
-		Arch:            p.Place.Product.Arch,
-		Distro:          p.Place.Product.Distro,
+		Aliases:         strings.Join(catalog.Aliases(p.Location.Product, s.releases), ","),
+		Arch:            p.Location.Product.Arch,
+		Distro:          p.Location.Product.Distro,
 		OS:              s.os,
-		Release:         p.Place.Product.Release,
-		ReleaseTitle:    p.Place.Product.Release,
-		Variant:         p.Place.Product.Variant,
+		Release:         p.Location.Product.Release,
+		ReleaseTitle:    p.Location.Product.Release,
+		Variant:         p.Location.Product.Variant,
 		Versions:        make(map[string]catalog.Version, len(versions)),
 		Requirements:    s.requirements,
 		LXDRequirements: s.lxdRequirements,
 	}
 	if c.OS == "" {
-		c.OS = catalog.Title(p.Place.Product.Distro)
+		c.OS = catalog.Title(p.Location.Product.Distro)
 	}
 	deltas := make(map[*FoundVersion][]Wish)
 	for _, w := range Wishes(p, versions, a.Disks) {
 		deltas[w.Target] = append(deltas[w.Target], w)
 	}
 	for _, v := range versions {
-		if items := a.items(p.Place.Of(v.Name), v, deltas[v]); items != nil {
+		if items := a.items(p.Location.Of(v.Name), v, deltas[v]); items != nil {
 			c.Versions[v.Name] = catalog.Version{Items: items}
 		}
 	}
@@ -44,7 +44,7 @@ func (a *Assembler) Product(p *FoundProduct, versions []*FoundVersion, s setting
 }
 
 // items returns the items of a version, or nil if no root file system is left.
-func (a *Assembler) items(place catalog.Place, v *FoundVersion, deltas []Wish) map[string]catalog.Item {
+func (a *Assembler) items(place catalog.Location, v *FoundVersion, deltas []Wish) map[string]catalog.Item {
 	items := make(map[string]catalog.Item)
 	var roots []*FoundFile
 	for c := range ftypes {
@@ -72,13 +72,13 @@ func (a *Assembler) items(place catalog.Place, v *FoundVersion, deltas []Wish) m
 	return items
 }
 
-func item(place catalog.Place, f *FoundFile, ftype string) catalog.Item {
+func item(place catalog.Location, f *FoundFile, ftype string) catalog.Item {
 	return catalog.Item{FType: ftype, Path: place.File(f.Name), Size: f.Stamp.Size, SHA256: f.Sum.String()}
 }
 
 // addMeta adds an item for each client's metadata, with the fingerprints of the
 // images. Where there is only one tarball it serves both: the formats are the same.
-func (a *Assembler) addMeta(items map[string]catalog.Item, place catalog.Place, v *FoundVersion, roots []*FoundFile) {
+func (a *Assembler) addMeta(items map[string]catalog.Item, place catalog.Location, v *FoundVersion, roots []*FoundFile) {
 	names := [...]string{catalog.LXDMeta, catalog.IncusMeta}
 	for i, c := range metaClasses {
 		f := v.first(c)

@@ -101,7 +101,7 @@ func (e *cacheWriter) counts(products []*FoundProduct) {
 type counts struct{ versions, files, decisions int }
 
 func (e *cacheWriter) product(p *FoundProduct) {
-	e.text(p.Place.Product.ID())
+	e.text(p.Location.Product.ID())
 	e.uint(uint64(len(p.levels)))
 	for _, l := range p.levels {
 		e.text(l.path)
@@ -268,7 +268,7 @@ func (d *cacheReader) product() *FoundProduct {
 	if err != nil {
 		d.fail()
 	}
-	p.Place = name.In(d.stream)
+	p.Location = name.In(d.stream)
 	p.levels = make([]level, d.count())
 	for i := range p.levels {
 		p.levels[i] = level{d.text(), d.stamp(), d.bool()}

@@ -12,8 +12,8 @@ import (
 	"imagebuilder/streams/catalog"
 )
 
-// A Config is the simplestream section of an image definition.
-type Config struct {
+// An ImageConfig is the simplestream section of an image definition.
+type ImageConfig struct {
 	distroName   string
 	aliases      map[string]string // release to further names of it, separated by commas
 	requirements []requirement
@@ -29,7 +29,7 @@ type requirement struct {
 
 // parseConfig reads an image definition. Only its simplestream section is looked
 // at: a fault elsewhere in the file is not this tool's business.
-func parseConfig(data []byte) (*Config, error) {
+func parseConfig(data []byte) (*ImageConfig, error) {
 	var doc struct {
 		Simplestream yaml.Node `yaml:"simplestream"`
 	}
@@ -39,7 +39,7 @@ func parseConfig(data []byte) (*Config, error) {
 	if err := yaml.Unmarshal(data, &doc); err != nil {
 		return nil, err
 	}
-	c := &Config{aliases: map[string]string{}}
+	c := &ImageConfig{aliases: map[string]string{}}
 	if doc.Simplestream.IsZero() || yamlmap.IsNull(&doc.Simplestream) {
 		return c, nil
 	}
@@ -49,7 +49,7 @@ func parseConfig(data []byte) (*Config, error) {
 	return c, nil
 }
 
-func (c *Config) read(node *yaml.Node) error {
+func (c *ImageConfig) read(node *yaml.Node) error {
 	return eachKey(node, func(key string, value *yaml.Node) error {
 		var err error
 		switch key {
@@ -66,7 +66,7 @@ func (c *Config) read(node *yaml.Node) error {
 	})
 }
 
-func (c *Config) readRequirements(node *yaml.Node) ([]requirement, error) {
+func (c *ImageConfig) readRequirements(node *yaml.Node) ([]requirement, error) {
 	if yamlmap.IsNull(node) {
 		return nil, nil
 	}
@@ -86,7 +86,7 @@ func (c *Config) readRequirements(node *yaml.Node) ([]requirement, error) {
 
 // readRequirement takes the filters in the plural, as the old tool reads them, and
 // in the singular, as its documentation spells one of them.
-func (c *Config) readRequirement(node *yaml.Node) (requirement, error) {
+func (c *ImageConfig) readRequirement(node *yaml.Node) (requirement, error) {
 	var r requirement
 	err := eachKey(node, func(key string, value *yaml.Node) error {
 		var err error
@@ -120,12 +120,12 @@ func typesFilter(node *yaml.Node) (bool, error) {
 }
 
 // aliasesOf returns the further names of a release.
-func (c *Config) aliasesOf(release string) []string {
+func (c *ImageConfig) aliasesOf(release string) []string {
 	return strings.Split(c.aliases[release], ",")
 }
 
 // requirementsOf merges what holds for a product into values; later entries win.
-func (c *Config) requirementsOf(n catalog.Name, values map[string]string) {
+func (c *ImageConfig) requirementsOf(n catalog.Name, values map[string]string) {
 	for _, r := range c.requirements {
 		if r.never || !passes(r.releases, n.Release) || !passes(r.architectures, n.Arch) || !passes(r.variants, n.Variant) {
 			continue
@@ -138,7 +138,7 @@ func (c *Config) requirementsOf(n catalog.Name, values map[string]string) {
 
 // WithoutEffect returns the keys that mean nothing to this tool, and the
 // requirements that mean nothing to the daemons.
-func (c *Config) WithoutEffect(n catalog.Name) []string {
+func (c *ImageConfig) WithoutEffect(n catalog.Name) []string {
 	values := map[string]string{}
 	c.requirementsOf(n, values)
 	return append(slices.Clone(c.unknown), unknownRequirements(values)...)

@@ -34,9 +34,9 @@ func ParseDiskDeltas(name string) (DiskDeltas, error) {
 
 // A Wish is a delta that should be there.
 type Wish struct {
-	place        catalog.Place // of the product
-	Name         string        // of the delta file
-	item         string        // of the file it makes, and of the one it is made from
+	place        catalog.Location // of the product
+	Name         string           // of the delta file
+	item         string           // of the file it makes, and of the one it is made from
 	Target, Base *FoundVersion
 	signed       *digest.Digest // what signed checksums say the delta file is; nil: nothing
 }
@@ -67,7 +67,7 @@ func Wishes(p *FoundProduct, list []*FoundVersion, disks DiskDeltas) []Wish {
 			if c == diskQcow2 && (disks == DiskDeltasNever || disks == DiskDeltasSafe && base.first(squashfs) != nil) {
 				continue
 			}
-			all = append(all, Wish{p.Place, deltaNameOf(to.Name, base.Name), to.Name, target, base, nil})
+			all = append(all, Wish{p.Location, deltaNameOf(to.Name, base.Name), to.Name, target, base, nil})
 		}
 	}
 	return all

@@ -33,13 +33,13 @@ func (v *FoundVersion) done(f *FoundFile) bool {
 // once: what is read of a root file system feeds its own hash and, from the state
 // that each metadata tarball left behind, its joint ones. It returns the number of
 // bytes read. The first file that cannot be read ends it.
-func HashVersion(ctx context.Context, files *site.Files, place catalog.Place, v *FoundVersion) (read int64, err error) {
+func HashVersion(ctx context.Context, files *site.Files, place catalog.Location, v *FoundVersion) (read int64, err error) {
 	return HashFiles(ctx, files, place, v, func(_ *FoundFile, err error) error { return err })
 }
 
 // HashFiles is hashVersion, except that failed decides what a file that cannot be read
 // means: if it returns no error, the file stays without hashes and the rest is read.
-func HashFiles(ctx context.Context, files *site.Files, place catalog.Place, v *FoundVersion, failed func(*FoundFile, error) error) (read int64, err error) {
+func HashFiles(ctx context.Context, files *site.Files, place catalog.Location, v *FoundVersion, failed func(*FoundFile, error) error) (read int64, err error) {
 	if !v.needsHash() {
 		return 0, nil
 	}

@@ -12,13 +12,13 @@ import (
 
 // A Judgement is what came of judging a version, besides its verdict.
 type Judgement struct {
-	Read   int64   // bytes
-	Config *Config // of the version
-	Err    error   // something could not be read, which says nothing about the version
+	Read   int64        // bytes
+	Config *ImageConfig // of the version
+	Err    error        // something could not be read, which says nothing about the version
 }
 
 // Judge reads what it has to of a version and decides whether it can be listed.
-func Judge(ctx context.Context, files *site.Files, place catalog.Place, v *FoundVersion, upstream bool) (j Judgement) {
+func Judge(ctx context.Context, files *site.Files, place catalog.Location, v *FoundVersion, upstream bool) (j Judgement) {
 	v.Verdict, v.Item, v.Trouble = Incomplete, "", ""
 	if !v.IsComplete(upstream) {
 		return j
@@ -69,7 +69,7 @@ func (v *FoundVersion) IsComplete(upstream bool) bool {
 }
 
 // readSums returns what SHA256SUMS says, nil if there is none.
-func readSums(files *site.Files, place catalog.Place, v *FoundVersion) (map[string]digest.Digest, error) {
+func readSums(files *site.Files, place catalog.Location, v *FoundVersion) (map[string]digest.Digest, error) {
 	if v.Find(SumsName) == nil {
 		return nil, nil
 	}
@@ -127,7 +127,7 @@ func (e *configError) Error() string { return e.name + ": " + e.err.Error() }
 func (e *configError) Unwrap() error { return e.err }
 
 // readConfig returns the configuration of a version, nil if it has none.
-func readConfig(files *site.Files, place catalog.Place, v *FoundVersion) (*Config, error) {
+func readConfig(files *site.Files, place catalog.Location, v *FoundVersion) (*ImageConfig, error) {
 	for _, name := range []string{configName, configNameDoc} {
 		if v.Find(name) == nil {
 			continue

@@ -16,36 +16,36 @@ import (
 // A Removable is what the tool may remove by itself: a version, or a delta in one.
 // Whatever state and catalogs may say, nothing else is.
 type Removable struct {
-	catalog.Place
+	catalog.Location
 	Delta string // "": the version with all that is in it
 }
 
 // Path returns where it is, from the root of the site.
 func (r Removable) Path() string {
 	if r.Delta == "" {
-		return r.Place.Path()
+		return r.Location.Path()
 	}
-	return r.Place.File(r.Delta)
+	return r.Location.File(r.Delta)
 }
 
 // Allowed tells whether it is what it has to be. A catalog can call any file a delta.
 func (r Removable) Allowed() bool {
-	if r.Version == "" || r.Place.Check() != nil {
+	if r.Version == "" || r.Location.Check() != nil {
 		return false
 	}
 	return r.Delta == "" || catalog.CheckFile(r.Delta) == nil && Classify(r.Delta, false) == Delta
 }
 
-// ParseRemovable takes a path apart.
-func ParseRemovable(name string) (Removable, bool) {
+// parseRemovable takes a path apart.
+func parseRemovable(name string) (Removable, bool) {
 	r := Removable{}
-	place, err := catalog.ParsePlace(name)
+	place, err := catalog.ParseLocation(name)
 	if err != nil || place.Version == "" {
 		i := strings.LastIndexByte(name, '/')
 		if i < 0 {
 			return r, false
 		}
-		if place, err = catalog.ParsePlace(name[:i]); err != nil {
+		if place, err = catalog.ParseLocation(name[:i]); err != nil {
 			return r, false
 		}
 		r.Delta = name[i+1:]
@@ -53,7 +53,7 @@ func ParseRemovable(name string) (Removable, bool) {
 			return r, false
 		}
 	}
-	r.Place = place
+	r.Location = place
 	return r, r.Allowed()
 }
 
@@ -62,8 +62,8 @@ func ParseRemovable(name string) (Removable, bool) {
 type Leaving map[Removable]Departure
 
 // Has tells whether a version is leaving.
-func (l Leaving) Has(p catalog.Place) bool {
-	_, ok := l[Removable{Place: p}]
+func (l Leaving) Has(p catalog.Location) bool {
+	_, ok := l[Removable{Location: p}]
 	return ok
 }
 
@@ -98,7 +98,7 @@ func ReadLeaving(files *site.Files) Leaving {
 	json.Unmarshal(files.ReadState(leavingPath), &state) // a damaged one is as good as none
 	l := make(Leaving)
 	for name, d := range state {
-		if r, ok := ParseRemovable(name); ok && d.isOf(files, name) {
+		if r, ok := parseRemovable(name); ok && d.isOf(files, name) {
 			l[r] = d
 		}
 	}

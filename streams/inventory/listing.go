@@ -105,14 +105,14 @@ func (c Catalogs) Unbuilt(stream string, err error) error {
 // A Listing is which versions a catalog lists.
 type Listing map[catalog.Name]map[string]bool
 
-func (l Listing) Add(p catalog.Place) {
+func (l Listing) Add(p catalog.Location) {
 	if l[p.Product] == nil {
 		l[p.Product] = make(map[string]bool)
 	}
 	l[p.Product][p.Version] = true
 }
 
-func (l Listing) Has(p catalog.Place) bool { return l[p.Product][p.Version] }
+func (l Listing) Has(p catalog.Location) bool { return l[p.Product][p.Version] }
 
 func (l Listing) Count() int {
 	n := 0
@@ -123,8 +123,8 @@ func (l Listing) Count() int {
 }
 
 // Without returns what is not in the other listing, sorted; both are of the same stream.
-func (l Listing) Without(other Listing, stream string) []catalog.Place {
-	var list []catalog.Place
+func (l Listing) Without(other Listing, stream string) []catalog.Location {
+	var list []catalog.Location
 	for name, versions := range l {
 		for version := range versions {
 			if place := name.In(stream).Of(version); !other.Has(place) {
@@ -132,7 +132,7 @@ func (l Listing) Without(other Listing, stream string) []catalog.Place {
 			}
 		}
 	}
-	slices.SortFunc(list, catalog.Place.Compare)
+	slices.SortFunc(list, catalog.Location.Compare)
 	return list
 }
 

@@ -26,13 +26,13 @@ type look struct {
 // product looks at the versions of a product. If all is as it was, the result is
 // the known product itself.
 func (sc *Scanner) product(p *FoundProduct, l *look) *FoundProduct {
-	known := sc.Known[p.Place.Product]
+	known := sc.Known[p.Location.Product]
 	if known == p {
 		return p // it could not be looked at
 	}
-	entries, err := sc.Files.List(p.Place.Path())
+	entries, err := sc.Files.List(p.Location.Path())
 	if err != nil {
-		l.troubles = append(l.troubles, Trouble{p.Place.Path(), err})
+		l.troubles = append(l.troubles, Trouble{p.Location.Path(), err})
 		return cmp.Or(known, p)
 	}
 	var before []*FoundVersion
@@ -40,7 +40,7 @@ func (sc *Scanner) product(p *FoundProduct, l *look) *FoundProduct {
 		before = known.Versions
 	}
 	for _, entry := range entries {
-		if v := sc.entry(p.Place, entry, before, l); v != nil {
+		if v := sc.entry(p.Location, entry, before, l); v != nil {
 			p.Versions = append(p.Versions, v)
 		}
 	}
@@ -53,7 +53,7 @@ func (sc *Scanner) product(p *FoundProduct, l *look) *FoundProduct {
 }
 
 // entry returns the version an entry of a product's directory stands for, or nil.
-func (sc *Scanner) entry(product catalog.Place, entry fs.DirEntry, before []*FoundVersion, l *look) *FoundVersion {
+func (sc *Scanner) entry(product catalog.Location, entry fs.DirEntry, before []*FoundVersion, l *look) *FoundVersion {
 	place := product.Of(entry.Name())
 	if strings.HasPrefix(entry.Name(), ".") || sc.Leaving.Has(place) {
 		return nil
@@ -81,7 +81,7 @@ func findVersion(versions []*FoundVersion, name string) *FoundVersion {
 
 // version looks at the files of a version. The result is the old version itself if
 // nothing in it has changed, or if it cannot be looked at just now.
-func (sc *Scanner) version(place catalog.Place, old *FoundVersion, l *look) *FoundVersion {
+func (sc *Scanner) version(place catalog.Location, old *FoundVersion, l *look) *FoundVersion {
 	v, err := sc.readVersion(place, old, l)
 	if errors.Is(err, errGone) {
 		return nil
@@ -96,7 +96,7 @@ func (sc *Scanner) version(place catalog.Place, old *FoundVersion, l *look) *Fou
 // errGone says that a version was removed while it was about to be looked at.
 var errGone = errors.New("it is gone")
 
-func (sc *Scanner) readVersion(place catalog.Place, old *FoundVersion, l *look) (*FoundVersion, error) {
+func (sc *Scanner) readVersion(place catalog.Location, old *FoundVersion, l *look) (*FoundVersion, error) {
 	dir, err := sc.Files.Sub(place.Path())
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, errGone
@@ -145,7 +145,7 @@ func (sc *Scanner) settled(mtime int64) bool {
 
 // unchanged tells whether each file of a version is what it was. Whatever else
 // there may be in the directory, its time says that no name was added.
-func (sc *Scanner) unchanged(dir *dirfd.Dir, place catalog.Place, old *FoundVersion) bool {
+func (sc *Scanner) unchanged(dir *dirfd.Dir, place catalog.Location, old *FoundVersion) bool {
 	for i := range old.Files {
 		f := &old.Files[i]
 		now, ok, err := sc.stampAt(dir, place, f.Name)
@@ -157,7 +157,7 @@ func (sc *Scanner) unchanged(dir *dirfd.Dir, place catalog.Place, old *FoundVers
 }
 
 // list lists the files of a version that matter.
-func (sc *Scanner) list(v *FoundVersion, dir *dirfd.Dir, place catalog.Place, l *look) error {
+func (sc *Scanner) list(v *FoundVersion, dir *dirfd.Dir, place catalog.Location, l *look) error {
 	names, err := dir.ReadDir(".")
 	if err != nil {
 		return err
@@ -195,7 +195,7 @@ var unusable = site.Stamp{Size: -1}
 // stampAt returns the stamp of a regular file in the open directory of a version; ok is
 // false for anything else. A link is followed from the root of the site: it may lead out
 // of the version.
-func (sc *Scanner) stampAt(dir *dirfd.Dir, place catalog.Place, name string) (s site.Stamp, ok bool, err error) {
+func (sc *Scanner) stampAt(dir *dirfd.Dir, place catalog.Location, name string) (s site.Stamp, ok bool, err error) {
 	st, err := dir.Lstat(name)
 	if err == nil && st.Mode&unix.S_IFMT == unix.S_IFLNK {
 		if !sc.Files.Links {
@@ -239,7 +239,7 @@ func sameMeta(a, b *FoundVersion) bool {
 }
 
 // LookAt returns a version as it is on the disk, whatever is known of it.
-func LookAt(files *site.Files, place catalog.Place) (*FoundVersion, error) {
+func LookAt(files *site.Files, place catalog.Location) (*FoundVersion, error) {
 	sc := &Scanner{Files: files}
 	return sc.readVersion(place, nil, new(look))
 }

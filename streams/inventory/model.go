@@ -8,7 +8,7 @@ import (
 
 // A FoundProduct is what the tree holds of one product.
 type FoundProduct struct {
-	Place    catalog.Place
+	Location catalog.Location
 	levels   []level         // requirement files above its versions, outermost first
 	Versions []*FoundVersion // by name, in byte order
 }

@@ -253,8 +253,8 @@ func FuzzRequirements(f *testing.F) {
 func FuzzCache(f *testing.F) {
 	joint := &[2]digest.Digest{{1}, {2}}
 	sample := []*FoundProduct{{
-		Place:  catalog.Name{Distro: "a", Release: "b", Arch: "c", Variant: "d"}.In("images"),
-		levels: []level{{"images/a/.requirements", site.Stamp{Size: 1, Mtime: -2, Ino: 3}, true}},
+		Location: catalog.Name{Distro: "a", Release: "b", Arch: "c", Variant: "d"}.In("images"),
+		levels:   []level{{"images/a/.requirements", site.Stamp{Size: 1, Mtime: -2, Ino: 3}, true}},
 		Versions: []*FoundVersion{{
 			Name: "20240101_0000", dir: site.Stamp{Size: 4, Mtime: 5, Ino: 6}, complete: true, Verdict: Rejected, Item: "x", Trouble: "y", Pending: true,
 			Files:  []FoundFile{{Name: "rootfs.squashfs", Stamp: site.Stamp{Size: 7, Mtime: 8, Ino: 9}, Class: squashfs, Settled: true, Hashed: true, Sum: digest.Digest{3}, Joint: joint}},
@@ -303,7 +303,7 @@ func FuzzRemovable(f *testing.F) {
 		f.Add(name)
 	}
 	f.Fuzz(func(t *testing.T, name string) {
-		r, ok := ParseRemovable(name)
+		r, ok := parseRemovable(name)
 		if !ok {
 			return
 		}

@@ -70,7 +70,7 @@ func (sc *Scanner) Scan(ctx context.Context) (*Scan, error) {
 			found.add(t)
 		}
 	}
-	slices.SortFunc(found.Products, func(a, b *FoundProduct) int { return a.Place.Compare(b.Place) })
+	slices.SortFunc(found.Products, func(a, b *FoundProduct) int { return a.Location.Compare(b.Location) })
 	return found, nil
 }
 
@@ -103,7 +103,7 @@ func (sc *Scanner) walk(found *Scan, names []string, levels []level) error {
 		levels = sc.levels(levels, dir, entries)
 	}
 	if place, ok := catalog.Below(sc.Stream, names); ok {
-		found.Products = append(found.Products, &FoundProduct{Place: place, levels: levels})
+		found.Products = append(found.Products, &FoundProduct{Location: place, levels: levels})
 		return nil
 	}
 	for _, entry := range entries {
@@ -121,7 +121,7 @@ func (sc *Scanner) walk(found *Scan, names []string, levels []level) error {
 // keep takes over the products below a directory that cannot be read.
 func (sc *Scanner) keep(found *Scan, names []string) {
 	for _, p := range sc.Known {
-		if p.Place.Product.Leads(names) {
+		if p.Location.Product.Leads(names) {
 			found.Products = append(found.Products, p)
 		}
 	}

@@ -37,14 +37,14 @@ func (r *SettingsReader) Read(p *FoundProduct, ordered []*FoundVersion) (setting
 		if v.Verdict != Good && !(r.Upstream && v.Verdict == Rejected) {
 			continue
 		}
-		c, err := readConfig(r.Files, p.Place.Of(v.Name), v)
+		c, err := readConfig(r.Files, p.Location.Of(v.Name), v)
 		if err != nil {
-			troubles = append(troubles, Trouble{p.Place.Of(v.Name).Path(), err})
+			troubles = append(troubles, Trouble{p.Location.Of(v.Name).Path(), err})
 			continue
 		}
 		if c != nil {
-			s.os, s.releases = c.distroName, c.aliasesOf(p.Place.Product.Release)
-			c.requirementsOf(p.Place.Product, s.requirements)
+			s.os, s.releases = c.distroName, c.aliasesOf(p.Location.Product.Release)
+			c.requirementsOf(p.Location.Product, s.requirements)
 		}
 		break
 	}

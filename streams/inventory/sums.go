@@ -82,7 +82,7 @@ func editSums(data []byte, edits map[string]digest.Digest) []byte {
 // UpdateSums enters the hashes of deltas into the SHA256SUMS of a version, removing
 // those that are zero, and returns the stamp of what is there then. One that is
 // signed stays as it is.
-func UpdateSums(files *site.Files, place catalog.Place, edits map[string]digest.Digest) (site.Stamp, error) {
+func UpdateSums(files *site.Files, place catalog.Location, edits map[string]digest.Digest) (site.Stamp, error) {
 	name := place.File(SumsName)
 	data, err := files.ReadSmall(name)
 	if err != nil {
@@ -101,7 +101,7 @@ func UpdateSums(files *site.Files, place catalog.Place, edits map[string]digest.
 
 // signedSum returns what the SHA256SUMS of a version say of a file, nil if they say
 // nothing or nobody has signed them, so that they can be changed.
-func signedSum(files *site.Files, place catalog.Place, name string) (*digest.Digest, error) {
+func signedSum(files *site.Files, place catalog.Location, name string) (*digest.Digest, error) {
 	sums := place.File(SumsName)
 	if !signed(files, sums) {
 		return nil, nil
@@ -130,7 +130,7 @@ func signed(files *site.Files, name string) bool {
 }
 
 // WriteSums writes the hashes of a version's items.
-func WriteSums(files *site.Files, place catalog.Place, v *FoundVersion) error {
+func WriteSums(files *site.Files, place catalog.Location, v *FoundVersion) error {
 	return files.Write(place.File(SumsName), func(w *bufio.Writer) error {
 		for _, f := range v.Files {
 			if f.Class.IsItem() {

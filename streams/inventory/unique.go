@@ -9,11 +9,11 @@ import (
 
 // A Uniqueness finds images that are there twice. Clients refuse an image whose
 // fingerprint they meet a second time, wherever on the server.
-type Uniqueness map[digest.Digest]catalog.Place
+type Uniqueness map[digest.Digest]catalog.Location
 
 // Withhold returns the root file systems of a version that make an image which is
 // published already, and where that is. The others count as published from now on.
-func (u Uniqueness) Withhold(where catalog.Place, v *FoundVersion) (twins map[*FoundFile]catalog.Place) {
+func (u Uniqueness) Withhold(where catalog.Location, v *FoundVersion) (twins map[*FoundFile]catalog.Location) {
 	for c := range ftypes {
 		root := v.first(c)
 		if root == nil {
@@ -22,7 +22,7 @@ func (u Uniqueness) Withhold(where catalog.Place, v *FoundVersion) (twins map[*F
 		prints := v.fingerprints(root)
 		if twin, ok := u.any(prints); ok {
 			if twins == nil {
-				twins = make(map[*FoundFile]catalog.Place)
+				twins = make(map[*FoundFile]catalog.Location)
 			}
 			twins[root] = twin
 			continue
@@ -34,13 +34,13 @@ func (u Uniqueness) Withhold(where catalog.Place, v *FoundVersion) (twins map[*F
 	return twins
 }
 
-func (u Uniqueness) any(prints []digest.Digest) (catalog.Place, bool) {
+func (u Uniqueness) any(prints []digest.Digest) (catalog.Location, bool) {
 	for _, print := range prints {
 		if where, ok := u[print]; ok {
 			return where, true
 		}
 	}
-	return catalog.Place{}, false
+	return catalog.Location{}, false
 }
 
 // Images returns how many root file systems a version has.

@@ -122,7 +122,7 @@ func (p *publishing) Signer(clock host.Clock) (*site.Signer, error) {
 // implies the switch.
 type page struct {
 	on    bool
-	texts pages.Options
+	texts pages.Setup
 	stale timespan.Span
 	each  []*Setting
 }
@@ -176,7 +176,7 @@ func (p *page) checkURL() error {
 }
 
 // options returns the settings of the page, nil if there is to be none.
-func (p *page) options() *pages.Options {
+func (p *page) options() *pages.Setup {
 	on := p.on
 	for _, s := range p.each {
 		on = on || s.Given

@@ -21,9 +21,9 @@ import (
 // DefaultAddress is where the server listens: this machine only.
 const DefaultAddress = "127.0.0.1:8443"
 
-// Options say what is served, and how. Only Root must be set, and StateDir unless
+// ServerOptions say what is served, and how. Only Root must be set, and StateDir unless
 // there is a certificate or Plain is set.
-type Options struct {
+type ServerOptions struct {
 	Root     string        // directory to serve
 	Address  string        // host and port to listen on; "": DefaultAddress
 	CertFile string        // certificate and key in PEM; both or none
@@ -39,7 +39,7 @@ type Options struct {
 
 // A Server serves a tree.
 type Server struct {
-	opts     Options
+	opts     ServerOptions
 	files    *site.Files
 	listener net.Listener
 	cert     *tls.Certificate
@@ -49,7 +49,7 @@ type Server struct {
 
 // Listen prepares a server and listens for connections, which are answered once it
 // runs. A server that does not run must be closed.
-func Listen(opts Options) (*Server, error) {
+func Listen(opts ServerOptions) (*Server, error) {
 	s := &Server{opts: opts, log: opts.Log}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)

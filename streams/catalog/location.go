@@ -8,30 +8,30 @@ import (
 	"strings"
 )
 
-// A Place is where a version of a product is on a site, or the product as a whole if it
+// A Location is where a version of a product is on a site, or the product as a whole if it
 // has no Version. It is what the tool passes around and compares; the path it stands for
 //
 //	<stream>/<distro>/<release>/<arch>/<variant>[/<version>]
 //
 // is made of it at the last moment and taken apart here alone, so that nothing else
 // counts slashes.
-type Place struct {
+type Location struct {
 	Stream  string
 	Product Name
 	Version string
 }
 
 // In returns the place of the product in a stream.
-func (n Name) In(stream string) Place { return Place{Stream: stream, Product: n} }
+func (n Name) In(stream string) Location { return Location{Stream: stream, Product: n} }
 
 // Of returns the place of a version of the same product.
-func (p Place) Of(version string) Place {
+func (p Location) Of(version string) Location {
 	p.Version = version
 	return p
 }
 
 // Path returns the directory, from the root of the site.
-func (p Place) Path() string {
+func (p Location) Path() string {
 	n := p.Product
 	dir := p.Stream + "/" + n.Distro + "/" + n.Release + "/" + n.Arch + "/" + n.Variant
 	if p.Version == "" {
@@ -41,10 +41,10 @@ func (p Place) Path() string {
 }
 
 // File returns the path of a file in the directory.
-func (p Place) File(name string) string { return p.Path() + "/" + name }
+func (p Location) File(name string) string { return p.Path() + "/" + name }
 
 // Compare orders places by stream, product and version, each in byte order.
-func (p Place) Compare(other Place) int {
+func (p Location) Compare(other Location) int {
 	return cmp.Or(
 		strings.Compare(p.Stream, other.Stream),
 		strings.Compare(p.Product.ID(), other.Product.ID()),
@@ -54,20 +54,20 @@ func (p Place) Compare(other Place) int {
 
 // Below returns the place of a directory by the names that lead to it from that of a
 // stream. Only products and versions have one; the names are taken as they are.
-func Below(stream string, names []string) (Place, bool) {
+func Below(stream string, names []string) (Location, bool) {
 	const product = 4 // parts of a Name
 	if len(names) != product && len(names) != product+1 {
-		return Place{}, false
+		return Location{}, false
 	}
-	p := Place{Stream: stream, Product: Name{names[0], names[1], names[2], names[3]}}
+	p := Location{Stream: stream, Product: Name{names[0], names[1], names[2], names[3]}}
 	if len(names) > product {
 		p.Version = names[product]
 	}
 	return p, true
 }
 
-// ParsePlace takes a path apart. Every name in it is checked.
-func ParsePlace(dir string) (Place, error) {
+// ParseLocation takes a path apart. Every name in it is checked.
+func ParseLocation(dir string) (Location, error) {
 	stream, rest, _ := strings.Cut(dir, "/")
 	p, ok := Below(stream, strings.Split(rest, "/"))
 	if !ok {
@@ -77,7 +77,7 @@ func ParsePlace(dir string) (Place, error) {
 }
 
 // Check tells whether all parts can be used as names of directories.
-func (p Place) Check() error {
+func (p Location) Check() error {
 	if err := CheckStream(p.Stream); err != nil {
 		return err
 	}
@@ -88,11 +88,11 @@ func (p Place) Check() error {
 }
 
 // MarshalText writes the path.
-func (p Place) MarshalText() ([]byte, error) { return []byte(p.Path()), nil }
+func (p Location) MarshalText() ([]byte, error) { return []byte(p.Path()), nil }
 
 // UnmarshalText reads a path, and trusts no name in it.
-func (p *Place) UnmarshalText(text []byte) (err error) {
-	*p, err = ParsePlace(string(text))
+func (p *Location) UnmarshalText(text []byte) (err error) {
+	*p, err = ParseLocation(string(text))
 	return err
 }
 
