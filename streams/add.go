@@ -18,6 +18,10 @@ import (
 	"imagebuilder/streams/site"
 )
 
+// Add is the way of a new image onto a site: what the files are, which product and version
+// they make, and how that appears as a whole. What it takes to fill the version is in
+// addfill.go, what is read of foreign archives in metadata.go and split.go.
+
 // AddOptions say what Add puts into the tree. What is empty of Name and Version is
 // taken from the metadata of the image.
 type AddOptions struct {

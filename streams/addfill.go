@@ -17,6 +17,9 @@ import (
 	"imagebuilder/streams/site"
 )
 
+// This file fills the hidden directory of a version that is being added, and looks whether
+// the site has the image already. Until all of it is on the disk nobody sees any of it.
+
 // fill puts the files into the hidden directory, hashes them and writes their
 // SHA256SUMS, all of it durable.
 func (a *adder) fill(ctx context.Context, hidden catalog.Location) (*inventory.FoundVersion, error) {

@@ -18,6 +18,9 @@ import (
 	"imagebuilder/streams/site"
 )
 
+// Build from its options to its end: look, leave it at that if nothing has changed, else
+// process.go, choose.go and buildpublish.go in this order. What it remembers is in state.go.
+
 const (
 	// DefaultDeltaShare is the share of its file from which on a delta is not worth having.
 	DefaultDeltaShare = 0.8
@@ -200,7 +203,7 @@ func (b *builder) upToDate() bool {
 		return false
 	}
 	for _, s := range b.streams {
-		if b.record.Caches[s.name] != s.known.Id.String() || b.record.Withheld[s.name] == nil || len(s.found.Products) != len(s.known.Products) {
+		if b.record.Caches[s.name] != s.known.ID.String() || b.record.Withheld[s.name] == nil || len(s.found.Products) != len(s.known.Products) {
 			return false
 		}
 		for _, p := range s.found.Products {
@@ -292,7 +295,7 @@ func (b *builder) saveRecord() error {
 			r.Clean = false
 			continue // its catalog was not made of the cache
 		}
-		r.Caches[s.name] = s.known.Id.String()
+		r.Caches[s.name] = s.known.ID.String()
 		if !b.sum.Unchanged {
 			r.Withheld[s.name] = s.withheld
 		}
@@ -317,7 +320,7 @@ func (b *builder) saveRecord() error {
 func (b *builder) readListings() {
 	for _, s := range b.streams {
 		name := b.catalogs.Path(s.name)
-		if b.record.Caches[s.name] == s.known.Id.String() && b.record.Files[name] == b.stampText(name) {
+		if b.record.Caches[s.name] == s.known.ID.String() && b.record.Files[name] == b.stampText(name) {
 			s.listing = b.listingOf(s)
 			continue
 		}

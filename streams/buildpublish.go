@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"time"
 
 	"imagebuilder/builtins/dirfd"
@@ -13,6 +14,9 @@ import (
 	"imagebuilder/streams/page"
 	"imagebuilder/streams/site"
 )
+
+// This file is the last part of a build: catalogs, index and page are staged and appear
+// together. A prune publishes in the same way, with the parts of it that hang on openSite.
 
 // publish makes the catalogs and the index and puts them into place.
 func (b *builder) publish(ctx context.Context) (err error) {
@@ -173,4 +177,21 @@ func (b *builder) preview() error {
 		}
 	}
 	return nil
+}
+
+// warnAliases tells of aliases that several products of an architecture have: which
+// of them a client takes depends on how it sorts.
+func (b *builder) warnAliases(stream string, c *catalog.Product) {
+	if len(c.Versions) == 0 {
+		return
+	}
+	own := c.Name().In(stream).Path()
+	for alias := range strings.SplitSeq(c.Aliases, ",") {
+		key := alias + "/" + c.Arch
+		if owner, taken := b.owners[key]; taken {
+			b.warn("Alias is used by another product", "alias", key, "product", own, "other", owner)
+			continue
+		}
+		b.owners[key] = own
+	}
 }

@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"imagebuilder/streams/catalog"
 	"imagebuilder/streams/inventory"
 )
+
+// What is listed is decided between reading and publishing, over all products at once: an
+// image is published once on a whole site, and too large a loss stops a stream.
 
 // choose decides what is listed: every good version, but no image twice. A product
 // is there as long as it has a complete version, even if none can be listed.
@@ -118,21 +120,4 @@ func (s Safety) check(do string, gone, all int, stream string) error {
 		return nil
 	}
 	return fmt.Errorf("%w to %s %d of the %d versions of stream %s: is the tree mounted and complete? If it is, use force", ErrRefused, do, gone, all, stream)
-}
-
-// warnAliases tells of aliases that several products of an architecture have: which
-// of them a client takes depends on how it sorts.
-func (b *builder) warnAliases(stream string, c *catalog.Product) {
-	if len(c.Versions) == 0 {
-		return
-	}
-	own := c.Name().In(stream).Path()
-	for alias := range strings.SplitSeq(c.Aliases, ",") {
-		key := alias + "/" + c.Arch
-		if owner, taken := b.owners[key]; taken {
-			b.warn("Alias is used by another product", "alias", key, "product", own, "other", owner)
-			continue
-		}
-		b.owners[key] = own
-	}
 }

@@ -16,6 +16,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// What no catalog knows is found and removed by rules of its own, since it may be somebody's
+// upload: only what was left alone for long goes, never anything a build keeps back.
+
 // planDangling finds what the catalog of a stream does not know: whole products, or
 // versions, hidden, incomplete and rejected ones included, in which nothing was
 // changed for a while. What waits for its grace period to end is not dangling, and
@@ -294,4 +297,9 @@ func ignoreMissing(err error) error {
 		return nil
 	}
 	return err
+}
+
+func (s *streamPrune) knows(place catalog.Location) bool {
+	p := s.products[place.Product]
+	return p != nil && (p.stays[place.Version] || p.gone[place.Version])
 }

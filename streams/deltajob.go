@@ -11,6 +11,9 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
+// The part of a build that makes deltas, product by product, when it is known which versions
+// are listed. How one delta is made and believed is a matter of package inventory.
+
 // makeDeltas sees to the deltas of a product, newest first.
 func (j *job) makeDeltas(ctx context.Context) error {
 	todo := j.undecided()

@@ -12,6 +12,8 @@ import (
 	"imagebuilder/streams/inventory"
 )
 
+// List reads the catalogs as clients do: what it shows is what they see, not what is there.
+
 // ListOptions say what List lists.
 type ListOptions struct {
 	Site // Streams nil: all that the index lists

@@ -16,6 +16,9 @@ import (
 	"imagebuilder/streams/page"
 )
 
+// The forms of a list of images, for people and for programs. They stand apart from List
+// since they know nothing of a site.
+
 // listFormats are the forms in which WriteImages can write.
 var listFormats = map[string]func(io.Writer, []ListedImage) error{
 	"csv":   writeCSV,

@@ -18,6 +18,9 @@ import (
 	"imagebuilder/streams/catalog"
 )
 
+// What an archive says it is: this reads files of strangers, so it reads no further than it
+// must, and trusts no name in them.
+
 // imageMetadata is what an image says of itself.
 type imageMetadata struct {
 	Architecture string            `yaml:"architecture"`

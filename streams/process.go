@@ -12,6 +12,9 @@ import (
 	"imagebuilder/streams/inventory"
 )
 
+// A build works on many products side by side, and yet logs and counts as if it went from one
+// to the next. How that is kept apart from the work is the matter of this file.
+
 // A job is the work on one product: its new versions are read, newest first, or, once
 // it is known which versions of all products are listed, its deltas are made. Only the
 // job changes its product.

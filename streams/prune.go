@@ -18,6 +18,9 @@ import (
 	"imagebuilder/streams/site"
 )
 
+// Prune from its options to its end. It decides in pruneplan.go, publishes what stays, and
+// only then removes files, so that no catalog lists what is not there (remove.go).
+
 const (
 	// DefaultRetainBuilds is how many versions of a product Prune keeps.
 	DefaultRetainBuilds = 10

@@ -17,6 +17,9 @@ import (
 	"imagebuilder/streams/inventory"
 )
 
+// What a prune is going to do is decided here without a change to anything, so that a dry
+// run and a real one cannot differ.
+
 // A streamPrune is what will become of a stream.
 type streamPrune struct {
 	name     string
@@ -33,11 +36,6 @@ type streamPrune struct {
 
 // A productPrune says which versions of a product stay listed and which do not.
 type productPrune struct{ stays, gone map[string]bool }
-
-func (s *streamPrune) knows(place catalog.Location) bool {
-	p := s.products[place.Product]
-	return p != nil && (p.stays[place.Version] || p.gone[place.Version])
-}
 
 // plan decides about all of a stream without changing anything, and writes the
 // catalog as it is going to be.

@@ -14,6 +14,9 @@ import (
 	"imagebuilder/streams/inventory"
 )
 
+// This is the one file that removes images. What it is given are Removables that were checked;
+// a directory gets a hidden name first, so that half of a version never looks like one.
+
 // removedSuffix ends the hidden name that a directory gets before its content is
 // removed, so that half of a version never looks like one.
 const removedSuffix = ".removed"

@@ -7,6 +7,8 @@ import (
 	"imagebuilder/streams/site"
 )
 
+// A repair is a build that believes a verification more than the cache.
+
 // repair builds anew what a verification found wrong, in the way of the last build, and
 // verifies that.
 func repair(ctx context.Context, w *openSite, l *site.Lock, found *verifier, opts VerifyOptions) (Report, error) {

@@ -15,6 +15,8 @@ import (
 	"imagebuilder/streams/site"
 )
 
+// A unified image is one archive of metadata and root file system; a site has them apart.
+
 // split writes the parts of a unified image as files of their own: the metadata, and
 // a root file system as a tarball or a disk.
 func split(ctx context.Context, files *site.Files, place catalog.Location, f *os.File, c content) error {

@@ -10,6 +10,9 @@ import (
 	"imagebuilder/streams/site"
 )
 
+// What a build remembers besides the caches of its streams. All of it can be lost: then the
+// next build does all the work again, and comes to the same end.
+
 // A buildRecord says what a build published and from what, so that the next one can tell
 // at a glance that there is nothing to do. It is believed only where all of it is
 // still so.

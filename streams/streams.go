@@ -1,9 +1,9 @@
-// Package streams maintains the tree of a simplestreams image server: Build makes
+// Package streams is what is done with a simplestreams image server: Build makes
 // the catalogs and the index from the image files, Prune takes old versions out,
 // Verify checks all that is published, List says what that is and Add puts a built
-// image into the tree.
+// image onto the site.
 //
-// The tree is the truth and everything else is derived from it:
+// The files are the truth and everything else is derived from them:
 //
 //	<root>/<stream>/<distro>/<release>/<arch>/<variant>/<version>/<files>
 //	<root>/streams/<stream version>/index.json, <stream>.json and their .gz copies
@@ -14,7 +14,11 @@
 // and the error of the whole run stays nil. Whatever kills a run, clients see
 // the catalogs as they were before it or as they are after it.
 //
-// The package does not serve the tree (see package serve) and knows no command line.
+// It stands on three floors: package site is the directory and how it is changed safely,
+// package inventory what is on it, and this one what is done with that. Beside them are
+// catalog (the JSON that clients read), page (the web page), options (what users can say,
+// over this package) and serve, which serves a site: this package does not, and it knows
+// neither recipes nor a command line.
 package streams
 
 import (
@@ -30,7 +34,7 @@ import (
 	"imagebuilder/streams/site"
 )
 
-// Names that are used where a Tree does not say otherwise.
+// Names that are used where a Site does not say otherwise.
 const (
 	DefaultStream        = "images"
 	DefaultStreamVersion = "v1" // the only one that LXD and Incus look for
@@ -51,7 +55,7 @@ type Site struct {
 	fault func(op, name string) error // of dirfd.Dir: it lets changes fail
 }
 
-// A openSite is a Tree that has been checked and opened.
+// An openSite is a Site that has been checked and opened, for one run.
 type openSite struct {
 	Site
 	files    *site.Files

@@ -11,6 +11,9 @@ import (
 	"imagebuilder/builtins/magic"
 )
 
+// Compressed streams to and from the programs of the host, which know more formats, and use
+// more processors, than the libraries do.
+
 // unpack returns the content of a file that may be compressed. Closing it ends
 // whatever is at work, and tells whether that went well as far as it was read.
 func unpack(ctx context.Context, r io.Reader) (io.ReadCloser, error) {

@@ -18,6 +18,9 @@ import (
 	"imagebuilder/streams/site"
 )
 
+// Verify looks at a site as its clients do, from the index to every byte, and believes nothing
+// that the tool remembers. What is checked of one version is in verifyversion.go.
+
 // VerifyOptions say what Verify checks.
 type VerifyOptions struct {
 	Site                // Streams: besides those that the index lists if Repair is set; nil: all of these

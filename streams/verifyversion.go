@@ -13,6 +13,9 @@ import (
 	"imagebuilder/streams/site"
 )
 
+// The check of one version runs beside those of others and keeps what it finds to itself until
+// collect takes it over, in the order of the catalog.
+
 // A versionCheck is the check of one version, done beside others. What it found is
 // all that stays of it.
 type versionCheck struct {

@@ -15,6 +15,9 @@ import (
 	"imagebuilder/streams/site"
 )
 
+// The page is made of the catalogs as they are going to be, so that it never shows what clients
+// do not see. How it looks is the matter of package page.
+
 // stageWebpage stages the page of all streams of the index, made of the catalogs as
 // they are going to be. A stream without a catalog has nothing to show. It returns when
 // the page changes by itself.

@@ -7,6 +7,9 @@ import (
 	"imagebuilder/streams/catalog"
 )
 
+// From what is known of the files to what the catalog says of them. Everything that clients
+// read of a version is made here and nowhere else.
+
 // An Assembler makes the catalog's products of what is known of the tree.
 type Assembler struct {
 	Upstream bool

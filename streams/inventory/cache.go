@@ -30,7 +30,7 @@ type cacheID = digest.Digest
 
 // A Cache is what is remembered of a stream.
 type Cache struct {
-	Id       cacheID
+	ID       cacheID
 	Upstream bool // the classes and verdicts are the old tool's
 	Products []*FoundProduct
 }
@@ -157,8 +157,8 @@ func decodeCache(data []byte, stream string) (*Cache, error) {
 	if body < 0 {
 		return nil, errCache
 	}
-	c := &Cache{Id: sha256.Sum256(data[:body])}
-	if !bytes.Equal(c.Id[:], data[body:]) {
+	c := &Cache{ID: sha256.Sum256(data[:body])}
+	if !bytes.Equal(c.ID[:], data[body:]) {
 		return nil, errCache
 	}
 	d := &cacheReader{stream: stream, rest: data[:body], names: map[string]string{}}
@@ -345,7 +345,7 @@ func ReadCache(files *site.Files, stream string, upstream bool) *Cache {
 // Write remembers it as that of a stream.
 func (c *Cache) Write(files *site.Files, stream string) error {
 	return files.Replace(cachePath(stream), func(out *bufio.Writer) (err error) {
-		c.Id, err = c.encode(out)
+		c.ID, err = c.encode(out)
 		return err
 	})
 }

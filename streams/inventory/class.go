@@ -6,6 +6,9 @@ import (
 	"imagebuilder/streams/catalog"
 )
 
+// The names of files are the interface of a site to those who upload. Which names there are and
+// what each means is a table, in this file.
+
 // A class is the part a file plays in a version.
 type class uint8
 
@@ -93,20 +96,11 @@ func Classify(name string, upstream bool) class {
 
 func (c class) isMeta() bool { return c == metaLXD || c == metaIncus }
 
+// IsRootfs tells whether a file of the class is a root file system.
 func (c class) IsRootfs() bool { return ftypes[c] != "" }
 
 // IsItem tells whether a file of the class is listed.
 func (c class) IsItem() bool { return c != Other && c != SumsFile && c != ConfigFile }
-
-// deltaNameOf returns the name of the delta that makes an item from the same item
-// of the version base.
-func deltaNameOf(item, base string) string {
-	if stem, ok := strings.CutSuffix(item, ".qcow2"); ok {
-		return stem + "." + base + ".qcow2" + catalog.DeltaSuffix
-	}
-	stem := strings.TrimSuffix(item, ".squashfs")
-	return stem + "." + base + catalog.DeltaSuffix
-}
 
 // ClassOf returns the class of a listed file. What counts is what the catalog says
 // it is; of metadata, whose tarball it is, which may serve both clients.

@@ -12,6 +12,9 @@ import (
 	"imagebuilder/streams/catalog"
 )
 
+// The image definition that may stand beside an image is that of the builder, read here for
+// the one section that concerns a site. Its text is from strangers: see FuzzConfig.
+
 // An ImageConfig is the simplestream section of an image definition.
 type ImageConfig struct {
 	distroName   string

@@ -12,6 +12,9 @@ import (
 	"imagebuilder/streams/catalog"
 )
 
+// Which deltas there should be, and what is known of each. A decision hangs on the hashes of
+// all that it depends on, so that it holds until one of them changes.
+
 // DiskDeltas says for which versions deltas of VM disks are listed. Incus applies
 // them to the container image of the base version if it has that, which fails.
 type DiskDeltas int
@@ -42,6 +45,8 @@ type Wish struct {
 }
 
 func (w Wish) from() *FoundFile { return w.Base.Find(w.item) }
+
+// To is the file that the delta makes, File the delta itself, nil if there is none.
 func (w Wish) To() *FoundFile   { return w.Target.Find(w.item) }
 func (w Wish) File() *FoundFile { return w.Target.Find(w.Name) }
 
@@ -139,6 +144,17 @@ func (r *DeltaResult) Apply() {
 	v.deltas = append(v.deltas, decision{r.Name, r.key, r.Kept})
 }
 
+// Attrs are what a log says of the delta.
 func (r *DeltaResult) Attrs() []any {
 	return []any{"product", r.place.Product.ID(), "version", r.Target.Name, "item", r.Name, "deltaBase", r.Base.Name}
+}
+
+// deltaNameOf returns the name of the delta that makes an item from the same item
+// of the version base.
+func deltaNameOf(item, base string) string {
+	if stem, ok := strings.CutSuffix(item, ".qcow2"); ok {
+		return stem + "." + base + ".qcow2" + catalog.DeltaSuffix
+	}
+	stem := strings.TrimSuffix(item, ".squashfs")
+	return stem + "." + base + catalog.DeltaSuffix
 }

@@ -10,6 +10,9 @@ import (
 	"imagebuilder/streams/site"
 )
 
+// How one delta comes about: taken if it is there and good, else made, checked and published.
+// Nothing is listed here that was not decoded first.
+
 // errContradicts says that a delta cannot be listed although it may well be a good one.
 var errContradicts = errors.New("it differs from its entry in " + SumsName + ", which is signed")
 

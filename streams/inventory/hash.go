@@ -11,7 +11,10 @@ import (
 	"imagebuilder/streams/site"
 )
 
-// metaClasses are the metadata tarballs in the order of file.joint.
+// Fingerprints are hashes of two files, one behind the other. That each file is read once for
+// all hashes it is part of is the matter of this file; reading it is that of package site.
+
+// metaClasses are the metadata tarballs in the order of FoundFile.Joint.
 var metaClasses = [2]class{metaLXD, metaIncus}
 
 // needsHash tells whether a file of the version has to be read.

@@ -10,6 +10,9 @@ import (
 	"imagebuilder/streams/site"
 )
 
+// Whether a version can be listed is one judgement on all of it: complete, as its checksums
+// say, understood. A version that could not be read was not judged.
+
 // A Judgement is what came of judging a version, besides its verdict.
 type Judgement struct {
 	Read   int64        // bytes

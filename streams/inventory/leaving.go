@@ -13,6 +13,9 @@ import (
 	"imagebuilder/streams/site"
 )
 
+// What leaves the catalogs stays on the disk for a while. This is the memory of it, and with
+// Removable the one rule about what the tool may remove.
+
 // A Removable is what the tool may remove by itself: a version, or a delta in one.
 // Whatever state and catalogs may say, nothing else is.
 type Removable struct {

@@ -13,6 +13,9 @@ import (
 	"imagebuilder/streams/site"
 )
 
+// The other side of a site: what its catalogs say is there. It is compared with what is, and
+// trusted no further than package catalog checks it.
+
 // Catalogs are what a site lists, in one stream version: a catalog for each stream, and
 // the index of them. They may be of another maker, or damaged.
 type Catalogs struct {
@@ -28,6 +31,7 @@ func (c Catalogs) Dir() string { return path.Join(site.MetaDir, c.Version) }
 // Path returns that of a stream's catalog.
 func (c Catalogs) Path(stream string) string { return path.Join(c.Dir(), stream+".json") }
 
+// IndexPath returns that of the index.
 func (c Catalogs) IndexPath() string { return path.Join(c.Dir(), IndexName) }
 
 // Index returns the index as it is, without entries if there is none.
@@ -105,6 +109,7 @@ func (c Catalogs) Unbuilt(stream string, err error) error {
 // A Listing is which versions a catalog lists.
 type Listing map[catalog.Name]map[string]bool
 
+// Add notes that a version is listed.
 func (l Listing) Add(p catalog.Location) {
 	if l[p.Product] == nil {
 		l[p.Product] = make(map[string]bool)
@@ -112,8 +117,10 @@ func (l Listing) Add(p catalog.Location) {
 	l[p.Product][p.Version] = true
 }
 
+// Has tells whether a version is.
 func (l Listing) Has(p catalog.Location) bool { return l[p.Product][p.Version] }
 
+// Count returns how many versions are.
 func (l Listing) Count() int {
 	n := 0
 	for _, versions := range l {

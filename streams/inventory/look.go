@@ -15,6 +15,9 @@ import (
 	"imagebuilder/streams/site"
 )
 
+// A look at one product, as far as no file has to be opened. The invariant: what is taken over
+// from before is what nobody can have changed since without a stamp telling.
+
 // A look is what came of looking at one product.
 type look struct {
 	product  *FoundProduct

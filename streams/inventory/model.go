@@ -1,3 +1,11 @@
+// Package inventory is what is on a site: which products, versions and files there are,
+// which of them can be listed, which deltas there should be, what is old, what is leaving,
+// and on the other side what the catalogs list. It remembers what it has found, so that
+// looking again is cheap.
+//
+// A Location, never a path, says what is meant. The package looks and judges and, but for
+// deltas and the memory itself, changes nothing; what is done with what it finds is a
+// matter of package streams, and how files are read and written that of package site.
 package inventory
 
 import (
@@ -5,6 +13,9 @@ import (
 	"imagebuilder/streams/catalog"
 	"imagebuilder/streams/site"
 )
+
+// The types that all of the package is about: a product, a version and a file as they were
+// found on the disk. Their counterparts in catalogs are those of package catalog.
 
 // A FoundProduct is what the tree holds of one product.
 type FoundProduct struct {
@@ -103,6 +114,7 @@ type decision struct {
 	kept bool          // it makes the item from the base; else it is not worth having
 }
 
+// HasComplete tells whether a version is complete, even if it cannot be listed.
 func (p *FoundProduct) HasComplete() bool {
 	for _, v := range p.Versions {
 		if v.Verdict > Incomplete {

@@ -10,6 +10,8 @@ import (
 	"slices"
 )
 
+// Requirement files stand above versions and are JSON, unlike all else that is read here.
+
 // Files with requirements for all that is below their directory. The second kind
 // is what LXD shall see instead.
 const (

@@ -9,6 +9,9 @@ import (
 	"imagebuilder/streams/catalog"
 )
 
+// Which versions are old is asked by a prune, which takes them away, and by a build, which makes
+// no deltas for what is about to go. They have to agree, so the rule is here.
+
 // A Retention says which versions of a product are kept. The zero value keeps all.
 type Retention struct {
 	Builds     int  // so many of the newest; 0: any number
@@ -16,6 +19,7 @@ type Retention struct {
 	AllowEmpty bool // Days may take the last version of a product as well
 }
 
+// Check returns what is wrong with the numbers.
 func (r Retention) Check() error {
 	if r.Builds < 0 || r.Days < 0 {
 		return errors.New("the number of builds or days to keep is negative")

@@ -16,6 +16,9 @@ import (
 	"imagebuilder/streams/site"
 )
 
+// A scan goes through all of a stream, many products at a time, and comes to the same result
+// in whatever order that happens.
+
 // A Scan is what was found in one stream, compared with what was there before.
 type Scan struct {
 	Products []*FoundProduct        // by id

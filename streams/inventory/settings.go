@@ -7,6 +7,8 @@ import (
 	"imagebuilder/streams/site"
 )
 
+// What is said of a product in several files, from far to near, becomes one here.
+
 // settings are what configuration says of a product.
 type settings struct {
 	os              string

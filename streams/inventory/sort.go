@@ -7,6 +7,8 @@ import (
 	"slices"
 )
 
+// Maps are gone through in order wherever anybody can see the order.
+
 // Sorted goes through a map in the order of its keys.
 func Sorted[K cmp.Ordered, V any](m map[K]V) iter.Seq2[K, V] {
 	return func(yield func(K, V) bool) {

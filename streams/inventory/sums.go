@@ -13,6 +13,9 @@ import (
 	"imagebuilder/streams/site"
 )
 
+// SHA256SUMS files come from whoever uploads, in many forms, perhaps signed. They are read in
+// all of these forms, and changed by single lines only.
+
 // parseSums reads a SHA256SUMS file: file name to hash. It takes the forms of
 // coreutils (text, binary, with an escaped name) and of BSD, upper-case digits,
 // tabs and carriage returns. Lines of any other form are passed over, later

@@ -7,6 +7,9 @@ import (
 	"imagebuilder/streams/catalog"
 )
 
+// Clients do not take the same image twice. Which of two is withheld is decided by their order,
+// so that it is the same one in every build.
+
 // A Uniqueness finds images that are there twice. Clients refuse an image whose
 // fingerprint they meet a second time, wherever on the server.
 type Uniqueness map[digest.Digest]catalog.Location
@@ -58,6 +61,7 @@ func (v *FoundVersion) Images() int {
 // count: those change when a delta joins the files of a version.
 type Withheld map[*FoundVersion]map[string]bool
 
+// Add notes that a root file system of a version is not listed.
 func (w Withheld) Add(v *FoundVersion, root *FoundFile) {
 	if w[v] == nil {
 		w[v] = make(map[string]bool)
@@ -65,6 +69,7 @@ func (w Withheld) Add(v *FoundVersion, root *FoundFile) {
 	w[v][root.Name] = true
 }
 
+// Has tells whether it is one.
 func (w Withheld) Has(v *FoundVersion, root *FoundFile) bool { return w[v][root.Name] }
 
 // Prints returns the fingerprints of a version's images, sorted.

@@ -18,6 +18,8 @@ import (
 	"imagebuilder/streams/site"
 )
 
+// The program xdelta3, and how much of the machine it may take.
+
 // xdeltaEnv is the environment of xdelta3: without the caller's XDELTA variable,
 // which could add arguments.
 var xdeltaEnv = []string{"LC_ALL=C"}

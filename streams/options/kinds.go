@@ -14,6 +14,8 @@ import (
 	"imagebuilder/streams/site"
 )
 
+// Options that several words have, each kind of them with what it comes to in the end.
+
 // onSite are the options of all words: which streams of a site, and how to read it.
 type onSite struct {
 	table

@@ -13,6 +13,9 @@ import (
 	"imagebuilder/builtins/host"
 )
 
+// One maintainer at a time, others are told who is at work. Readers keep writers away, too:
+// what they look at must not change meanwhile.
+
 // lockName is the file that is locked while the site is changed. It stays, and has no
 // meaning but for its lock: who holds that is at work, and who dies lets go of it.
 const lockName = StateDir + "/lock"

@@ -17,6 +17,9 @@ import (
 	"imagebuilder/builtins/dirfd"
 )
 
+// Catalogs, compressed forms, signatures and the index have to change in one moment, or clients
+// meet an index that does not fit the catalogs. This file is how.
+
 // A Publication replaces the files of a directory all at once. They are written
 // into a hidden directory beside it, into which everything else is linked; then the
 // two directories change places. Whoever reads, and whenever the tool is killed,

@@ -13,6 +13,9 @@ import (
 	"imagebuilder/builtins/host"
 )
 
+// Signatures are made where files are published, and checked where they are read; both stay
+// with the key.
+
 // A Signer makes the detached OpenPGP signatures that stand beside the index and
 // the catalogs. LXD and Incus do not look at them; mirrors and people may.
 type Signer struct {
