@@ -70,7 +70,7 @@ func Below(stream string, names []string) (Location, bool) {
 func ParseLocation(dir string) (Location, error) {
 	stream, rest, _ := strings.Cut(dir, "/")
 	p, ok := Below(stream, strings.Split(rest, "/"))
-	if !ok {
+	if !ok || strings.HasSuffix(rest, "/") { // an empty name is no version
 		return p, fmt.Errorf("the path %q is not one of a product or version", dir)
 	}
 	return p, p.Check()

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 
+	"imagebuilder/streams/catalog"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -176,9 +178,9 @@ func compressible(name string) bool {
 }
 
 // cacheControl returns how long a file may be kept: for good if it is part of an
-// image, <stream>/<distro>/<release>/<arch>/<variant>/<version>/<file>.
+// version of an image.
 func cacheControl(name string) string {
-	if strings.Count(name, "/") < 6 {
+	if place, err := catalog.ParseLocation(path.Dir(name)); err != nil || place.Version == "" {
 		return cacheShort
 	}
 	switch path.Ext(name) {
