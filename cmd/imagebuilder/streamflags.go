@@ -10,7 +10,9 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"imagebuilder/builtins/bytesize"
 	"imagebuilder/builtins/host"
+	"imagebuilder/builtins/timespan"
 	"imagebuilder/streams"
 	"imagebuilder/streams/options"
 )
@@ -74,7 +76,8 @@ func checkSettings(cmd *cobra.Command, table wordOptions) error {
 func refusedFlag(cmd *cobra.Command, err error) error {
 	var bad *pflag.InvalidValueError
 	if errors.As(err, &bad) {
-		if _, ok := bad.GetFlag().Value.(options.Textual); ok {
+		switch bad.GetFlag().Value.(type) {
+		case *timespan.Span, *bytesize.Size, *options.Once:
 			return usageError{fmt.Errorf("--%s: %w", bad.GetFlag().Name, errors.Unwrap(bad))}
 		}
 	}
