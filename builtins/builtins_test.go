@@ -116,12 +116,6 @@ func TestArguments(t *testing.T) {
 		{"an empty command", new(programs), starlark.NewList(nil), "the command is empty"},
 		{"a list of commands", new(programs), starlark.NewList([]starlark.Value{list}), "element 0: element 1 is a int, not a string"},
 		{"freshness", new(freshness), starlark.String("hourly"), `got "hourly", want "daily", "never" or a list of URLs`},
-		{"a share", new(share), starlark.MakeInt(0), ""},
-		{"too large a share", new(share), starlark.Float(1.5), "got 1.5, want a share from 0 to 1"},
-		{"a share that is a text", new(share), starlark.String("1"), `got "1", want a share from 0 to 1`},
-		{"a length of time", new(duration), starlark.String("2h"), ""},
-		{"a page", new(pageOf), starlark.True, ""},
-		{"a page that is a list", new(pageOf), list, "got list, want True or a dict"},
 		{"no URL", new(freshness), starlark.NewList([]starlark.Value{starlark.String("x")}), `not an http or https URL: "x"`},
 	}
 	for _, test := range tests {

@@ -129,11 +129,11 @@ func managerField(manager starlark.Value, name string, into starlark.Unpacker) e
 	if !ok {
 		return nil
 	}
-	v, err := fields.Attr(name)
+	v, _ := fields.Attr(name) // whatever the error: there is no such field
 	if v == nil || v == starlark.None {
-		return nil // whatever the error: there is no such field
+		return nil
 	}
-	if err = into.Unpack(v); err != nil {
+	if err := into.Unpack(v); err != nil {
 		return fmt.Errorf("%s of the package manager: %w", name, err)
 	}
 	return nil

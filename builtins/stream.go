@@ -2,13 +2,11 @@ package builtins
 
 import (
 	"context"
-	"fmt"
-	"math"
-	"time"
 
 	"go.starlark.net/starlark"
 
 	"imagebuilder/streams"
+	"imagebuilder/streams/options"
 )
 
 // stream_build(tree, streams=["images"], page=None, deltas=True, disk_deltas="safe",
@@ -23,7 +21,7 @@ import (
 // footer, logo, remote, url, clients (of "lxc" and "incus") and stale ("8d"), for a web
 // page. disk_deltas is "always", "never", or "safe": not those which Incus would apply to
 // a container image. A delta larger than delta_share of its file is not listed;
-// delta_memory is in bytes, 0 for half of the machine's; with retain_builds and
+// delta_memory is in bytes or as "2GiB", 0 for half of the machine's; with retain_builds and
 // retain_days, as prune gets them, deltas are made only for versions that it keeps.
 // upstream lists what simplestream-maintainer lists and no more. All words that publish
 // also take sign_key and sign_passphrase, files with an OpenPGP key, max_drop=0.75, the
@@ -36,30 +34,18 @@ import (
 // unchanged, whether there was nothing to do, and trouble, a text that is empty if all
 // went well.
 func (b *Words) streamBuild(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
-	c := b.newStreamCall(thread, fn)
-	var opts streams.BuildOptions
-	var page pageOf
-	deltas, disks, worth := true, "safe", share(0.8)
-	d := &opts.Deltas
-	err := c.unpack(args, kwargs, append([]any{
-		"tree", &c.tree, "streams?", &c.names, "page?", &page, "deltas?", &deltas, "disk_deltas?", &disks,
-		"delta_share?", &worth, "delta_memory?", &d.Memory, "retain_builds?", &d.Retain.Builds, "retain_days?", &d.Retain.Days,
-		"upstream?", &opts.Upstream, "dry_run?", &opts.DryRun, "strict?", &c.strict,
-	}, c.publishing()...)...)
-	if err != nil {
+	build := options.ForBuild(options.InRecipe)
+	c := b.newStreamCall(thread, fn, build)
+	if err := c.unpack(args, kwargs, []any{"tree", &c.tree}); err != nil {
 		return nil, err
 	}
-	if d.Retain.Builds < 0 || d.Retain.Days < 0 {
-		return nil, fmt.Errorf("%s: retain_builds and retain_days are not negative", fn.Name())
-	}
-	if d.Disks, err = streams.ParseDiskDeltas(disks); err != nil {
-		return nil, fmt.Errorf("%s: disk_deltas: %w", fn.Name(), err)
-	}
-	d.Off, d.MaxShare = !deltas, float64(worth)
-	opts.Page, opts.Safety = page.options, c.safety()
+	c.strict = build.Strict
 	var sum streams.BuildSummary
-	err = c.do(func(ctx context.Context, t streams.Tree, signer *streams.Signer) (err error) {
-		opts.Tree, opts.Signer = t, signer
+	err := c.do(func(ctx context.Context, s streams.Site) (err error) {
+		opts := build.Options(s)
+		if opts.Signer, err = build.Signer(s.Clock); err != nil {
+			return err
+		}
 		sum, err = streams.Build(ctx, opts)
 		return err
 	})
@@ -92,32 +78,18 @@ func built(sum *streams.BuildSummary) starlark.StringDict {
 // It returns a struct of numbers: dropped, vanished, removed, deltas, dangling, empty,
 // waiting and failed; with published and trouble as of stream_build.
 func (b *Words) streamPrune(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
-	c := b.newStreamCall(thread, fn)
-	const notGiven = math.MinInt
-	opts := streams.PruneOptions{Retain: streams.Retention{Builds: notGiven}}
-	grace, age := duration{streams.DefaultGrace}, duration{streams.DefaultDanglingAge}
-	var remove stringList
-	err := c.unpack(args, kwargs, append([]any{
-		"tree", &c.tree, "streams?", &c.names, "retain_builds?", &opts.Retain.Builds, "retain_days?", &opts.Retain.Days,
-		"allow_empty?", &opts.Retain.AllowEmpty, "remove?", &remove, "grace?", &grace, "dangling?", &opts.Dangling,
-		"dangling_age?", &age, "dry_run?", &opts.DryRun, "strict?", &c.strict,
-	}, c.publishing()...)...)
-	if opts.Retain.Builds == notGiven {
-		opts.Retain.Builds = 0 // the default, or all with remove
-	} else if err == nil && opts.Retain.Builds < 1 {
-		err = fmt.Errorf("%s: retain_builds is %d, want at least 1", fn.Name(), opts.Retain.Builds)
-	}
-	if err != nil {
+	prune := options.ForPrune(options.InRecipe)
+	c := b.newStreamCall(thread, fn, prune)
+	if err := c.unpack(args, kwargs, []any{"tree", &c.tree}); err != nil {
 		return nil, err
 	}
-	opts.Remove, opts.Safety = remove, c.safety()
-	opts.Grace, opts.DanglingAge = grace.Duration, max(age.Duration, time.Nanosecond) // zero would mean the default
-	if opts.Grace == 0 {
-		opts.Grace = streams.AtOnce
-	}
+	c.strict = prune.Strict
 	var sum streams.PruneSummary
-	err = c.do(func(ctx context.Context, t streams.Tree, signer *streams.Signer) (err error) {
-		opts.Tree, opts.Signer = t, signer
+	err := c.do(func(ctx context.Context, s streams.Site) (err error) {
+		opts := prune.Options(s)
+		if opts.Signer, err = prune.Signer(s.Clock); err != nil {
+			return err
+		}
 		sum, err = streams.Prune(ctx, opts)
 		return err
 	})
@@ -142,21 +114,22 @@ func pruned(sum *streams.PruneSummary) starlark.StringDict {
 // It returns a struct of numbers: products, versions, items and bytes; with faults, a
 // list of structs with kind, path, problem and repaired, and trouble as of stream_build.
 func (b *Words) streamVerify(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
-	c := b.newStreamCall(thread, fn)
-	var opts streams.VerifyOptions
-	err := c.unpack(args, kwargs, append([]any{
-		"tree", &c.tree, "streams?", &c.names, "repair?", &opts.Repair, "strict?", &c.strict,
-	}, c.publishing()...)...)
-	if err != nil {
+	verify := options.ForVerify(options.InRecipe)
+	c := b.newStreamCall(thread, fn, verify)
+	strict := false // on a command line it is always so
+	if err := c.unpack(args, kwargs, []any{"tree", &c.tree}, "strict?", &strict); err != nil {
 		return nil, err
 	}
-	opts.Safety = c.safety()
+	c.strict = strict
 	var report streams.Report
-	err = c.do(func(ctx context.Context, t streams.Tree, signer *streams.Signer) (err error) {
-		opts.Tree, opts.Signer = t, signer
+	err := c.do(func(ctx context.Context, s streams.Site) (err error) {
+		opts := verify.Options(s)
+		if opts.Signer, err = verify.Signer(s.Clock); err != nil {
+			return err
+		}
 		report, err = streams.Verify(ctx, opts)
 		for _, f := range report.Faults {
-			t.Log.Warn("Fault found", "kind", f.Kind, "path", f.Path, "problem", f.Problem, "repaired", f.Repaired)
+			s.Log.Warn("Fault found", "kind", f.Kind, "path", f.Path, "problem", f.Problem, "repaired", f.Repaired)
 		}
 		return err
 	})

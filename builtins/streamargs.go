@@ -1,63 +1,49 @@
 package builtins
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"math"
+	"slices"
 	"strings"
-	"time"
 
 	"go.starlark.net/starlark"
 
 	"imagebuilder/builtins/build"
+	"imagebuilder/builtins/bytesize"
 	"imagebuilder/streams"
-	"imagebuilder/streams/catalog"
-	"imagebuilder/streams/page"
+	"imagebuilder/streams/options"
 )
 
-// A streamCall is one call of a word on an image server: the arguments that several of
-// these words have, and what they do with them.
+// A streamCall is one call of a word on an image server. Which options it has, package
+// options says; here they become arguments.
 type streamCall struct {
 	words  *Words
 	thread *starlark.Thread
 	fn     *starlark.Builtin
 	step   *build.Step
+	table  optionTable
+	files  []*fileArg // whose paths are known when the call is carried out
 
-	tree       string // as the recipe says it
-	names      stringList
-	version    string
-	workers    int
-	links      bool
-	natural    bool
-	key        *file
-	passphrase *file
-	maxDrop    share
-	force      bool
-	strict     bool
+	tree   string // as the recipe says it
+	strict bool   // trouble is an error
 }
 
-func (b *Words) newStreamCall(thread *starlark.Thread, fn *starlark.Builtin) *streamCall {
-	return &streamCall{words: b, thread: thread, fn: fn, maxDrop: 0.75}
+// An optionTable is the options of one word.
+type optionTable interface {
+	Settings() []*options.Setting
+	Check() error
 }
 
-// common are the arguments of all words on a tree, to stand behind the others.
-func (c *streamCall) common() []any {
-	return []any{
-		"stream_version?", &c.version, "workers?", &c.workers, "follow_links?", &c.links, "natural_order?", &c.natural,
-	}
+func (b *Words) newStreamCall(thread *starlark.Thread, fn *starlark.Builtin, table optionTable) *streamCall {
+	return &streamCall{words: b, thread: thread, fn: fn, table: table}
 }
 
-// publishing are those of the words that publish.
-func (c *streamCall) publishing() []any {
-	return append([]any{
-		"sign_key??", &c.key, "sign_passphrase??", &c.passphrase, "max_drop?", &c.maxDrop, "force?", &c.force,
-	}, c.common()...)
-}
-
-// unpack unpacks the arguments and begins the step, which shows those that were given.
-func (c *streamCall) unpack(args starlark.Tuple, kwargs []starlark.Tuple, pairs ...any) error {
+// unpack unpacks the arguments: the first ones, the options, and others that only recipes
+// have. It checks them, so that a plan finds what is wrong, and begins the step, which shows
+// those that were given.
+func (c *streamCall) unpack(args starlark.Tuple, kwargs []starlark.Tuple, first []any, others ...any) error {
+	pairs := slices.Concat(first, c.pairs(c.table.Settings(), ""), others)
 	if err := unpackArgs(c.fn, args, kwargs, pairs...); err != nil {
 		return err
 	}
@@ -69,8 +55,61 @@ func (c *streamCall) unpack(args starlark.Tuple, kwargs []starlark.Tuple, pairs 
 		name, _ := starlark.AsString(kwarg[0])
 		given = append(given, arg(name, plainArg(kwarg[1])))
 	}
+	for _, a := range given {
+		markGiven(c.table.Settings(), "", a.Name, a.Value == nil)
+	}
+	if err := c.table.Check(); err != nil {
+		err = fmt.Errorf("%s: %w", c.fn.Name(), err)
+		if slices.ContainsFunc(args, isBare) || slices.ContainsFunc(kwargs, func(kwarg starlark.Tuple) bool { return isBare(kwarg[1]) }) {
+			return err // of what a plan has assumed, perhaps
+		}
+		return Misuse{err}
+	}
 	c.step = c.words.newStep(c.thread, c.fn, nil, given...)
 	return nil
+}
+
+// markGiven notes that an option was said; None says nothing.
+func markGiven(settings []*options.Setting, of, name string, none bool) {
+	for _, s := range settings {
+		if s.Name == name && s.Of == of && !none {
+			s.Given = true
+		}
+	}
+}
+
+// pairs are the options of an argument that is a dict, or those that are arguments, as
+// unpackArgs takes them.
+func (c *streamCall) pairs(settings []*options.Setting, of string) []any {
+	var pairs []any
+	for _, s := range settings {
+		if s.Of != of {
+			continue
+		}
+		name, to := s.Name+"?", s.To
+		switch t := s.To.(type) {
+		case *float64:
+			to = (*floatArg)(t)
+		case *options.Opposite:
+			to = (*oppositeArg)(t)
+		case *[]string:
+			to = (*stringList)(t)
+		case *options.Paragraphs:
+			to = (*stringList)(t)
+		case *options.KeyFile:
+			arg := &fileArg{to: t}
+			c.files = append(c.files, arg)
+			name, to = s.Name+"??", &arg.file
+		case options.Textual:
+			to = &textArg{s}
+		case *bool:
+			if s.Name == options.PageName {
+				to = &pageArg{c, t}
+			}
+		}
+		pairs = append(pairs, name, to)
+	}
+	return pairs
 }
 
 // plainArg is an argument as a plan shows it.
@@ -94,70 +133,25 @@ func plainArg(v starlark.Value) any {
 	return ToPlain(v)
 }
 
-// do carries out work on the tree, or has it planned.
-func (c *streamCall) do(work func(context.Context, streams.Tree, *streams.Signer) error) error {
-	if err := c.check(); err != nil {
-		return err
+// do carries out work on the site, or has it planned.
+func (c *streamCall) do(work func(context.Context, streams.Site) error) error {
+	if c.words.Locate == nil {
+		return errors.New("internal error: recipes cannot name local files")
 	}
 	root, err := c.words.Locate(callerFile(c.thread), c.tree)
 	if err != nil {
 		return err
 	}
-	t := streams.Tree{
-		Root: root, Streams: c.names, StreamVersion: c.version, Workers: c.workers, Links: c.links, NaturalOrder: c.natural,
-		Clock: c.words.clock,
-	}
-	// What is in the tree is no part of any layer: this is done every time, and a plan goes
-	// on as if the server were empty.
+	// What is on it is no part of any layer: this is done every time, and a plan goes on as
+	// if the server were empty.
 	return c.words.Worker.Act(Context(c.thread), c.step, build.Act{Assumed: true, Do: func(ctx context.Context, b *build.Builder) error {
-		t.Log = b.Log
-		signer, err := c.signer()
-		if err != nil {
-			return err
+		for _, arg := range c.files {
+			if arg.file != nil {
+				arg.to.Path = build.Paths([]*build.File{arg.file.File})[0]
+			}
 		}
-		return work(ctx, t, signer)
+		return work(ctx, streams.Site{Root: root, Log: b.Log, Clock: c.words.clock})
 	}})
-}
-
-// check finds what is wrong with the arguments that all calls have, so that a plan does.
-func (c *streamCall) check() error {
-	if c.words.Locate == nil {
-		return errors.New("internal error: recipes cannot name local files")
-	}
-	for _, name := range c.names {
-		if err := catalog.CheckStream(name); err != nil {
-			return fmt.Errorf("%s: %w", c.fn.Name(), err)
-		}
-	}
-	if c.version != "" {
-		if err := catalog.CheckStreamVersion(c.version); err != nil {
-			return fmt.Errorf("%s: %w", c.fn.Name(), err)
-		}
-	}
-	return nil
-}
-
-// safety is what the arguments about it say.
-func (c *streamCall) safety() streams.Safety {
-	return streams.Safety{MaxDrop: float64(c.maxDrop), Force: c.force}
-}
-
-// signer returns what signs, nil if nothing is to be signed.
-func (c *streamCall) signer() (*streams.Signer, error) {
-	if c.key == nil {
-		return nil, nil
-	}
-	key, err := c.key.Read()
-	if err != nil {
-		return nil, err
-	}
-	var passphrase []byte
-	if c.passphrase != nil {
-		if passphrase, err = c.passphrase.Read(); err != nil {
-			return nil, err
-		}
-	}
-	return streams.NewSigner(key, bytes.TrimRight(passphrase, "\r\n"), c.words.clock)
 }
 
 // finish returns what a recipe gets of a run, with the trouble as text; if the call is
@@ -173,43 +167,69 @@ func (c *streamCall) finish(fields starlark.StringDict, trouble, err error) (sta
 	return newStruct(fields), err
 }
 
-// share is an argument that is a number from 0 to 1. Zero becomes as little as there is:
-// the engine takes it for "not given".
-type share float64
+// fileArg is an argument that is a file with a secret.
+type fileArg struct {
+	to   *options.KeyFile
+	file *file
+}
 
-func (s *share) Unpack(v starlark.Value) error {
-	f, ok := starlark.AsFloat(v)
-	if !ok || !(f >= 0 && f <= 1) {
-		return fmt.Errorf("got %s, want a share from 0 to 1", v)
+// floatArg is a number that may be written without a point.
+type floatArg float64
+
+func (f *floatArg) Unpack(v starlark.Value) error {
+	x, ok := starlark.AsFloat(v)
+	if !ok {
+		return fmt.Errorf("got %s, want a number", v.Type())
 	}
-	*s = share(max(f, math.SmallestNonzeroFloat64))
+	*f = floatArg(x)
 	return nil
 }
 
-// duration is an argument that is a length of time such as "2h" or "30d".
-type duration struct{ time.Duration }
+// oppositeArg is a switch whose flag says the opposite.
+type oppositeArg options.Opposite
 
-func (d *duration) Unpack(v starlark.Value) (err error) {
-	var e expiry
-	err = e.Unpack(v)
-	d.Duration = e.Duration
-	return err
+func (o *oppositeArg) Unpack(v starlark.Value) error {
+	b, ok := v.(starlark.Bool)
+	if !ok {
+		return fmt.Errorf("got %s, want bool", v.Type())
+	}
+	*o = oppositeArg(!b)
+	return nil
 }
 
-// pageOf is an argument about the web page: True, or a dict of its texts.
-type pageOf struct{ options *page.Options }
+// textArg is an argument that is a text with a form of its own, such as "2h". A size can
+// be a number of bytes as well.
+type textArg struct{ setting *options.Setting }
 
-func (p *pageOf) Unpack(v starlark.Value) error {
+func (a *textArg) Unpack(v starlark.Value) error {
+	text, ok := starlark.AsString(v)
+	if _, size := a.setting.To.(*bytesize.Size); !ok && size {
+		if n, isInt := v.(starlark.Int); isInt {
+			text, ok = n.String(), true
+		}
+	}
+	if !ok {
+		return fmt.Errorf("got %s, want a string such as %q", v.Type(), a.setting.To)
+	}
+	a.setting.Read(text)
+	return nil
+}
+
+// pageArg is an argument about the web page: True, or a dict of its texts.
+type pageArg struct {
+	call *streamCall
+	on   *bool
+}
+
+func (p *pageArg) Unpack(v starlark.Value) error {
 	switch v := v.(type) {
 	case starlark.NoneType:
 		return nil
 	case starlark.Bool:
-		if v {
-			p.options = new(page.Options)
-		}
+		*p.on = bool(v)
 		return nil
 	case *starlark.Dict:
-		p.options = new(page.Options)
+		*p.on = true
 		return p.read(v)
 	}
 	return fmt.Errorf("got %s, want True or a dict", v.Type())
@@ -217,22 +237,17 @@ func (p *pageOf) Unpack(v starlark.Value) error {
 
 // read takes the texts from a dict, whose keys are those of a call that has them as
 // arguments.
-func (p *pageOf) read(dict *starlark.Dict) error {
-	o := p.options
-	stale := duration{page.DefaultStale}
-	var intro, clients stringList
+func (p *pageArg) read(dict *starlark.Dict) error {
+	settings := p.call.table.Settings()
 	var kwargs []starlark.Tuple
 	for _, item := range dict.Items() {
-		if _, ok := item[0].(starlark.String); !ok {
+		name, ok := starlark.AsString(item[0])
+		if !ok {
 			return fmt.Errorf("%s is not the name of a text", item[0])
 		}
+		markGiven(settings, options.PageName, name, false)
 		kwargs = append(kwargs, item)
 	}
-	err := unpackArgs(starlark.NewBuiltin("page", nil), nil, kwargs, "title?", &o.Title, "intro?", &intro, "notice?", &o.Notice,
-		"footer?", &o.Footer, "logo?", &o.Logo, "remote?", &o.Remote, "url?", &o.URL, "clients?", &clients, "stale?", &stale)
-	o.Intro, o.Clients, o.StaleAfter = intro, clients, stale.Duration
-	if stale.Duration == 0 {
-		o.StaleAfter = -1 // never
-	}
-	return err
+	fn := starlark.NewBuiltin(options.PageName, nil)
+	return unpackArgs(fn, nil, kwargs, p.call.pairs(settings, options.PageName)...)
 }

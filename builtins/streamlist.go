@@ -12,6 +12,7 @@ import (
 
 	"imagebuilder/builtins/build"
 	"imagebuilder/streams"
+	"imagebuilder/streams/options"
 )
 
 // stream_list(tree, streams=[], stream_version="v1", natural_order=False) returns the
@@ -22,24 +23,24 @@ import (
 // "lxd") and path, the directory of the version in the tree. Without streams it is all
 // that the index lists.
 func (b *Words) streamList(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
-	c := b.newStreamCall(thread, fn)
-	err := c.unpack(args, kwargs, "tree", &c.tree, "streams?", &c.names, "stream_version?", &c.version, "natural_order?", &c.natural)
-	if err != nil {
+	list := options.ForList(options.InRecipe)
+	c := b.newStreamCall(thread, fn, list)
+	if err := c.unpack(args, kwargs, []any{"tree", &c.tree}); err != nil {
 		return nil, err
 	}
-	var images []streams.Image
-	err = c.do(func(ctx context.Context, t streams.Tree, _ *streams.Signer) (err error) {
-		images, err = streams.List(ctx, streams.ListOptions{Tree: t})
+	var images []streams.ListedImage
+	err := c.do(func(ctx context.Context, s streams.Site) (err error) {
+		images, err = streams.List(ctx, list.Options(s))
 		return err
 	})
-	var list []starlark.Value
+	var values []starlark.Value
 	for _, i := range images {
-		list = append(list, imageValue(i))
+		values = append(values, imageValue(i))
 	}
-	return starlark.NewList(list), err
+	return starlark.NewList(values), err
 }
 
-func imageValue(i streams.Image) starlark.Value {
+func imageValue(i streams.ListedImage) starlark.Value {
 	created := ""
 	if !i.Created.IsZero() {
 		created = i.Created.Format(time.RFC3339)
@@ -72,24 +73,19 @@ func imageValue(i streams.Image) starlark.Value {
 // version, fingerprints, a list, and existed: whether the tree had the image already and
 // nothing was added.
 func (b *Words) streamAdd(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
-	c := b.newStreamCall(thread, fn)
+	add := options.ForAdd(options.InRecipe)
+	c := b.newStreamCall(thread, fn, add)
 	var image starlark.Value
-	var opts streams.AddOptions
-	stream, n := streams.DefaultStream, &opts.Name
-	err := c.unpack(args, kwargs, "image", &image, "tree", &c.tree, "stream?", &stream, "distribution?", &n.Distro,
-		"release?", &n.Release, "architecture?", &n.Arch, "variant?", &n.Variant, "version?", &opts.Version, "link?", &opts.Link,
-		"stream_version?", &c.version)
-	if err != nil {
+	if err := c.unpack(args, kwargs, []any{"image", &image, "tree", &c.tree}); err != nil {
 		return nil, err
 	}
 	files, err := addedFiles(image)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", fn.Name(), err)
 	}
-	c.names = stringList{stream}
 	var added streams.Added
-	err = c.do(func(ctx context.Context, t streams.Tree, _ *streams.Signer) (err error) {
-		opts.Tree = t
+	err = c.do(func(ctx context.Context, s streams.Site) (err error) {
+		opts := add.Options(s)
 		opts.Files = build.Paths(files)
 		if added, err = streams.Add(ctx, opts); err != nil {
 			return fmt.Errorf("cannot add the image: %w", err)

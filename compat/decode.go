@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 
+	"imagebuilder/builtins/yamlmap"
+
 	"gopkg.in/yaml.v3"
 
 	"imagebuilder/builtins/problems"
@@ -89,9 +91,8 @@ func yamlError(file string, err error) error {
 // text of scalars, and finds all errors.
 type decoder struct {
 	*source
-	errs    []error
-	merging []*yaml.Node // which ones, from outside in
-	values  int          // that were seen
+	errs   []error
+	values int // that were seen
 }
 
 // maxValues is far more than any definition has, and what little text can make of
@@ -112,9 +113,7 @@ func (d *decoder) fail(node *yaml.Node, key, format string, args ...any) {
 
 // value decodes a node into v.
 func (d *decoder) value(node *yaml.Node, v reflect.Value, key string) {
-	for node.Kind == yaml.AliasNode {
-		node = node.Alias
-	}
+	node = yamlmap.Resolve(node)
 	if d.values++; d.values > maxValues {
 		if d.values == maxValues+1 {
 			d.fail(node, key, "there are more than %d values in all: do aliases repeat too much?", maxValues)
@@ -124,7 +123,7 @@ func (d *decoder) value(node *yaml.Node, v reflect.Value, key string) {
 	if node.Line > 0 {
 		d.lines[key] = node.Line
 	}
-	if isNull(node) {
+	if yamlmap.IsNull(node) {
 		return // the zero value
 	}
 	switch v.Kind() {
@@ -140,10 +139,6 @@ func (d *decoder) value(node *yaml.Node, v reflect.Value, key string) {
 	default:
 		d.scalar(node, v, key)
 	}
-}
-
-func isNull(node *yaml.Node) bool {
-	return node.Kind == yaml.ScalarNode && node.ShortTag() == "!!null"
 }
 
 // kinds are what YAML calls the shapes of nodes.
@@ -162,14 +157,14 @@ func (d *decoder) mapping(node *yaml.Node, v reflect.Value, key string) {
 	}
 	fields := fieldsOf(v)
 	for _, entry := range d.entries(node, key) {
-		at := join(key, entry.name)
-		field, ok := fields[entry.name]
+		at := join(key, entry.Name)
+		field, ok := fields[entry.Name]
 		if !ok {
-			d.fail(entry.key, at, "there is no such key%s", didYouMean(entry.name, slices.Sorted(maps.Keys(fields))))
+			d.fail(entry.Key, at, "there is no such key%s", didYouMean(entry.Name, slices.Sorted(maps.Keys(fields))))
 			continue
 		}
-		d.note(entry.key, at)
-		d.value(entry.value, field, at)
+		d.note(entry.Key, at)
+		d.value(entry.Value, field, at)
 	}
 }
 
@@ -187,69 +182,17 @@ func fieldsOf(v reflect.Value) map[string]reflect.Value {
 	return fields
 }
 
-// entry is a key of a mapping with its value.
-type entry struct {
-	name       string
-	key, value *yaml.Node
-}
-
 // entries returns what a mapping holds; what it says itself wins over what it merges.
-func (d *decoder) entries(node *yaml.Node, key string) []entry {
-	var own, merged []entry
-	seen := make(map[string]int)
-	for i := 0; i+1 < len(node.Content); i += 2 {
-		k, v := node.Content[i], node.Content[i+1]
-		if k.ShortTag() == "!!merge" {
-			merged = append(merged, d.merged(v, key)...)
-			continue
+func (d *decoder) entries(node *yaml.Node, key string) []yamlmap.Pair {
+	pairs, flaws := yamlmap.Pairs(node)
+	for _, f := range flaws {
+		at := key
+		if f.Name != "" {
+			at = join(key, f.Name)
 		}
-		for k.Kind == yaml.AliasNode {
-			k = k.Alias
-		}
-		if k.Kind != yaml.ScalarNode {
-			d.fail(k, key, "a key is not a scalar")
-			continue
-		}
-		if line, ok := seen[k.Value]; ok {
-			d.fail(k, join(key, k.Value), "it was given already, in line %d", line)
-			continue
-		}
-		seen[k.Value] = k.Line
-		own = append(own, entry{k.Value, k, v})
+		d.fail(f.Node, at, "%w", f.Err)
 	}
-	for _, e := range merged {
-		if _, ok := seen[e.name]; !ok {
-			seen[e.name] = e.key.Line
-			own = append(own, e)
-		}
-	}
-	return own
-}
-
-// merged returns what a merge key ("<<") brings: a mapping, or several of which the
-// first wins.
-func (d *decoder) merged(node *yaml.Node, key string) []entry {
-	for node.Kind == yaml.AliasNode {
-		node = node.Alias
-	}
-	if slices.Contains(d.merging, node) {
-		d.fail(node, key, "it merges itself")
-		return nil
-	}
-	d.merging = append(d.merging, node)
-	defer func() { d.merging = d.merging[:len(d.merging)-1] }()
-	switch node.Kind {
-	case yaml.MappingNode:
-		return d.entries(node, key)
-	case yaml.SequenceNode:
-		var all []entry
-		for _, one := range node.Content {
-			all = append(all, d.merged(one, key)...)
-		}
-		return all
-	}
-	d.fail(node, key, "only mappings can be merged")
-	return nil
+	return pairs
 }
 
 func (d *decoder) sequence(node *yaml.Node, v reflect.Value, key string) {
@@ -278,8 +221,8 @@ func (d *decoder) stringMap(node *yaml.Node, v reflect.Value, key string) {
 	v.Set(reflect.MakeMap(v.Type()))
 	for _, entry := range d.entries(node, key) {
 		value := reflect.New(v.Type().Elem()).Elem()
-		d.value(entry.value, value, join(key, entry.name))
-		v.SetMapIndex(reflect.ValueOf(entry.name), value)
+		d.value(entry.Value, value, join(key, entry.Name))
+		v.SetMapIndex(reflect.ValueOf(entry.Name), value)
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"imagebuilder/builtins"
+	"imagebuilder/builtins/yamlmap"
 	"imagebuilder/runtime"
 )
 
@@ -187,7 +188,7 @@ func detach(node *yaml.Node) {
 	for node.Kind == yaml.AliasNode {
 		*node = *clone(node.Alias)
 	}
-	if isNull(node) {
+	if yamlmap.IsNull(node) {
 		*node = yaml.Node{Line: node.Line}
 	}
 }
@@ -215,8 +216,8 @@ func child(node *yaml.Node, key string) *yaml.Node {
 	value := &yaml.Node{Line: node.Line}
 	d := decoder{source: new(source)}
 	for _, e := range d.entries(node, "") {
-		if e.name == key {
-			value = clone(e.value)
+		if e.Name == key {
+			value = clone(e.Value)
 		}
 	}
 	node.Content = append(node.Content, &yaml.Node{Kind: yaml.ScalarNode, Value: key, Line: node.Line}, value)

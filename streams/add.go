@@ -4,22 +4,28 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
-	"path"
 	"path/filepath"
 	"strings"
 
 	"golang.org/x/sys/unix"
 
+	"imagebuilder/builtins/dirfd"
+	"imagebuilder/builtins/magic"
 	"imagebuilder/streams/catalog"
+	"imagebuilder/streams/inventory"
+	"imagebuilder/streams/site"
 )
+
+// Add is the way of a new image onto a site: what the files are, which product and version
+// they make, and how that appears as a whole. What it takes to fill the version is in
+// addfill.go, what is read of foreign archives in metadata.go and split.go.
 
 // AddOptions say what Add puts into the tree. What is empty of Name and Version is
 // taken from the metadata of the image.
 type AddOptions struct {
-	Tree             // Streams: the one to add to; nil: DefaultStream
+	Site             // Streams: the one to add to; nil: DefaultStream
 	Files   []string // metadata tarball, root file systems and image.yaml, or a unified tarball, or directories with them
 	Name    catalog.Name
 	Version string // if it is given, it must be free
@@ -43,7 +49,7 @@ func Add(ctx context.Context, opts AddOptions) (Added, error) {
 	if err := ensureRoot(opts.Root); err != nil {
 		return Added{}, err
 	}
-	w, err := opts.Tree.open()
+	w, err := opts.Site.open()
 	if err != nil {
 		return Added{}, err
 	}
@@ -56,7 +62,7 @@ func Add(ctx context.Context, opts AddOptions) (Added, error) {
 			return Added{}, err
 		}
 	}
-	a := &adder{work: w, opts: opts}
+	a := &adder{openSite: w, opts: opts}
 	defer a.closeAll()
 	if err := a.collect(ctx); err != nil {
 		return Added{}, err
@@ -81,17 +87,16 @@ func ensureRoot(root string) error {
 
 // An adder is one run of Add.
 type adder struct {
-	*work
+	*openSite
 	opts    AddOptions
-	sources []source
-	unified *source
-	meta    *metadata
-	name    catalog.Name
-	version string
+	sources []addedFile
+	unified *addedFile
+	meta    *imageMetadata
+	place   catalog.Location
 }
 
-// A source is a file to add.
-type source struct {
+// A addedFile is a file to add.
+type addedFile struct {
 	file *os.File
 	as   string // name in the version
 	content
@@ -114,7 +119,7 @@ func (a *adder) collect(ctx context.Context) error {
 		}
 		for _, name := range names {
 			if err := a.collectFile(ctx, name); err != nil {
-				return fmt.Errorf("%s: %w", name, cause(err))
+				return fmt.Errorf("%s: %w", name, dirfd.Cause(err))
 			}
 		}
 	}
@@ -126,7 +131,7 @@ func (a *adder) collect(ctx context.Context) error {
 			a.unified, a.meta = s, s.meta
 		case s.meta != nil && a.meta == nil:
 			a.meta = s.meta
-		case classify(s.as, false).isRootfs():
+		case inventory.Classify(s.as, false).IsRootfs():
 			roots++
 		}
 	}
@@ -150,11 +155,11 @@ func itemsIn(dir string) ([]string, error) {
 	}
 	var names []string
 	for _, e := range entries {
-		c := classify(e.Name(), false)
+		c := inventory.Classify(e.Name(), false)
 		name := filepath.Join(dir, e.Name())
 		switch {
-		case !e.Type().IsRegular() || c == delta || c == sumsFile || strings.HasPrefix(e.Name(), "."):
-		case c != other || strings.Contains(e.Name(), ".tar") && isTarball(name):
+		case !e.Type().IsRegular() || c == inventory.Delta || c == inventory.SumsFile || strings.HasPrefix(e.Name(), "."):
+		case c != inventory.Other || strings.Contains(e.Name(), ".tar") && isTarball(name):
 			names = append(names, name)
 		}
 	}
@@ -170,9 +175,12 @@ func isTarball(name string) bool {
 		return true
 	}
 	defer f.Close()
-	head := make([]byte, 512)
-	n, _ := io.ReadFull(f, head) // a shorter file has a shorter beginning
-	return formOf(head[:n]) != "" || n == len(head) && string(head[257:262]) == "ustar"
+	head, _ := magic.Head(f)
+	switch magic.Of(head) {
+	case magic.Bzip2, magic.Gzip, magic.XZ, magic.Zstd, magic.Tar, magic.Squashfs, magic.Qcow2:
+		return true
+	}
+	return false // or it is compressed in a way in which images are not
 }
 
 func (a *adder) collectFile(ctx context.Context, name string) error {
@@ -180,7 +188,7 @@ func (a *adder) collectFile(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	s := source{file: f, as: filepath.Base(name)}
+	s := addedFile{file: f, as: filepath.Base(name)}
 	a.sources = append(a.sources, s) // from here on it is closed with the others
 	st, err := f.Stat()
 	if err != nil {
@@ -202,19 +210,18 @@ func (a *adder) collectFile(ctx context.Context, name string) error {
 }
 
 // recognize finds out by its content what a file is, and so its name in a version.
-func (s *source) recognize(ctx context.Context) error {
-	switch classify(s.as, false) {
-	case configFile, diskUEFI1, diskDisk1:
+func (s *addedFile) recognize(ctx context.Context) error {
+	switch inventory.Classify(s.as, false) {
+	case inventory.ConfigFile, inventory.DiskUEFI1, inventory.DiskDisk1:
 		return nil // raw disks cannot be told from anything
 	}
-	head := make([]byte, 8)
-	n, _ := s.file.ReadAt(head, 0) // a shorter file has a shorter beginning
-	switch formOf(head[:n]) {
-	case "squashfs":
-		s.as = preferred[squashfs]
+	head, _ := magic.Head(s.file) // an error comes again below
+	switch magic.Of(head) {
+	case magic.Squashfs:
+		s.as = inventory.SquashfsName
 		return nil
-	case "qcow2":
-		s.as = preferred[diskQcow2]
+	case magic.Qcow2:
+		s.as = inventory.DiskName
 		return nil
 	}
 	var err error
@@ -223,7 +230,7 @@ func (s *source) recognize(ctx context.Context) error {
 	}
 	switch {
 	case s.meta == nil:
-		s.as = "root.tar.xz"
+		s.as = inventory.RootTarXZName
 	case s.as != catalog.IncusMeta:
 		s.as = catalog.LXDMeta
 	}
@@ -232,84 +239,77 @@ func (s *source) recognize(ctx context.Context) error {
 
 // identify decides which product and version the image is.
 func (a *adder) identify() error {
-	var err error
-	if a.name, err = a.meta.name(a.opts.Name); err != nil {
+	name, err := a.meta.name(a.opts.Name)
+	if err != nil {
 		return err
 	}
-	if a.version = a.opts.Version; a.version == "" {
-		a.version = a.meta.version(a.clock())
+	version := a.opts.Version
+	if version == "" {
+		version = a.meta.version(a.clock())
 	}
+	a.place = name.In(a.Streams[0]).Of(version)
 	return nil
 }
 
 // add makes the version under a hidden name, looks whether it is new and, if so,
 // gives it its own.
 func (a *adder) add(ctx context.Context) (Added, error) {
-	stream := a.Streams[0]
-	dir := a.name.Dir(stream)
-	hidden, err := a.makeHidden(dir)
+	hidden, err := a.makeHidden()
 	if err != nil {
 		return Added{}, err
 	}
 	v, err := a.fill(ctx, hidden)
 	if err == nil {
 		var twin *Added
-		if twin, err = a.twin(ctx, dir, v); twin != nil {
-			return *twin, a.site.removeAll(hidden)
+		if twin, err = a.twin(ctx, v); twin != nil {
+			return *twin, a.files.RemoveAll(hidden.Path())
 		}
 	}
 	if err == nil {
-		err = a.reveal(dir, hidden)
+		err = a.reveal(hidden)
 	}
 	if err != nil {
-		return Added{}, errors.Join(err, a.site.removeAll(hidden))
+		return Added{}, errors.Join(err, a.files.RemoveAll(hidden.Path()))
 	}
-	return Added{
-		Path: path.Join(dir, a.version), Product: a.name.ID(), Version: a.version, Fingerprints: v.prints(),
-	}, nil
+	return addedAt(a.place, v.Prints(), false), nil
+}
+
+// addedAt says where an image is.
+func addedAt(place catalog.Location, prints []string, existed bool) Added {
+	return Added{place.Path(), place.Product.ID(), place.Version, prints, existed}
 }
 
 // makeHidden makes the directory in which the version is put together.
-func (a *adder) makeHidden(dir string) (string, error) {
+func (a *adder) makeHidden() (catalog.Location, error) {
 	for i := 1; ; i++ {
-		hidden := path.Join(dir, fmt.Sprintf(".%s.add-%d", a.version, i))
-		if err := a.site.mkdirAll(dir); err != nil {
-			return "", err
+		hidden := a.place.Of(fmt.Sprintf(".%s.add-%d", a.place.Version, i))
+		if err := a.files.MkdirAll(a.place.Of("").Path(), site.DirMode); err != nil {
+			return hidden, err
 		}
-		err := a.site.mkdir(hidden)
+		err := a.files.Mkdir(hidden.Path(), site.DirMode)
 		switch {
 		case err == nil:
 			return hidden, nil
 		case i < 1000 && (errors.Is(err, fs.ErrExist) || errors.Is(err, fs.ErrNotExist)):
 			// Somebody else adds, or a prune has swept the empty directory away.
 		default:
-			return "", err
+			return hidden, err
 		}
 	}
 }
 
 // reveal gives the version its name. If it was not asked for, a later one will do.
-func (a *adder) reveal(dir, hidden string) error {
+func (a *adder) reveal(hidden catalog.Location) error {
 	for {
-		err := a.site.renameNew(hidden, path.Join(dir, a.version))
+		err := a.files.RenameNew(hidden.Path(), a.place.Path())
 		if err == nil {
-			return a.syncUp(dir)
+			return a.files.SyncUp(a.place.Of("").Path())
 		}
 		if !errors.Is(err, fs.ErrExist) || a.opts.Version != "" {
 			return err
 		}
-		if a.version, err = later(a.version); err != nil {
+		if a.place.Version, err = later(a.place.Version); err != nil {
 			return err
 		}
-	}
-}
-
-// syncUp makes a directory and those above it durable.
-func (a *adder) syncUp(dir string) error {
-	for {
-		if err := a.site.sync(dir); err != nil || dir == "." {
-			return err
-		}
-		dir = path.Dir(dir)
 	}
 }

@@ -41,7 +41,7 @@ func metaTar(text string) string {
 }
 
 func (f *fixture) add(edit func(o *streams.AddOptions)) (streams.Added, error) {
-	opts := streams.AddOptions{Tree: f.tree()}
+	opts := streams.AddOptions{Site: f.tree()}
 	edit(&opts)
 	return streams.Add(context.Background(), opts)
 }
@@ -185,7 +185,7 @@ func TestAdd(t *testing.T) {
 			}
 			f.build()
 			f.verify()
-			images, err := streams.List(context.Background(), streams.ListOptions{Tree: f.tree()})
+			images, err := streams.List(context.Background(), streams.ListOptions{Site: f.tree()})
 			if err != nil || len(images) == 0 || !slices.Contains(added.Fingerprints, images[0].Fingerprint) {
 				t.Errorf("%v are not listed: %v %v", added.Fingerprints, images, err)
 			}

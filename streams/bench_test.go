@@ -13,6 +13,7 @@ import (
 
 	"imagebuilder/streams"
 	"imagebuilder/streams/imagetree"
+	"imagebuilder/streams/inventory"
 )
 
 // The benchmarks run each piece of work in a process of its own and report its time,
@@ -23,18 +24,18 @@ import (
 // work is what a benchmark's process does.
 var work = map[string]func(root string) error{
 	"build": func(root string) error {
-		_, err := streams.Build(context.Background(), streams.BuildOptions{Tree: streams.Tree{Root: root}, Deltas: streams.DeltaOptions{Off: true}})
+		_, err := streams.Build(context.Background(), streams.BuildOptions{Site: streams.Site{Root: root}, Deltas: streams.DeltaOptions{Off: true}})
 		return err
 	},
 	"deltas": func(root string) error {
 		_, err := streams.Build(context.Background(), streams.BuildOptions{
-			Tree: streams.Tree{Root: root}, Deltas: streams.DeltaOptions{Disks: streams.DiskDeltasAlways},
+			Site: streams.Site{Root: root}, Deltas: streams.DeltaOptions{Disks: inventory.DiskDeltasAlways},
 		})
 		return err
 	},
 	"prune": func(root string) error {
 		_, err := streams.Prune(context.Background(), streams.PruneOptions{
-			Tree: streams.Tree{Root: root}, Retain: streams.Retention{Builds: 1}, Grace: streams.AtOnce,
+			Site: streams.Site{Root: root}, Retain: inventory.Retention{Builds: 1}, Grace: streams.AtOnce,
 		})
 		return err
 	},
@@ -94,7 +95,7 @@ func forest(b *testing.B, products, versions, size int, files ...string) string 
 	for p := range products {
 		for v := range versions {
 			day := time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC).AddDate(0, 0, v)
-			err := imagetree.Make(root, imagetree.Image{
+			err := imagetree.Make(root, imagetree.Sample{
 				Product: fmt.Sprintf("distro%04d/rel/amd64/default", p), Version: day.Format("20060102_1504"), Size: size, Files: files,
 			})
 			if err != nil {
@@ -131,7 +132,7 @@ func BenchmarkTree5000(b *testing.B) {
 		day := time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC)
 		bench(b, "deltas", func() string {
 			day = day.AddDate(0, 0, 1)
-			if err := imagetree.Make(root, imagetree.Image{Product: "distro0000/rel/amd64/default", Version: day.Format("20060102_1504")}); err != nil {
+			if err := imagetree.Make(root, imagetree.Sample{Product: "distro0000/rel/amd64/default", Version: day.Format("20060102_1504")}); err != nil {
 				b.Fatal(err)
 			}
 			return root

@@ -1,36 +1,59 @@
 package streams
 
 import (
+	"cmp"
 	"context"
-	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
-	"path"
 
 	"golang.org/x/sys/unix"
 
+	"imagebuilder/builtins/digest"
 	"imagebuilder/streams/catalog"
+	"imagebuilder/streams/inventory"
 	"imagebuilder/streams/page"
+	"imagebuilder/streams/site"
+)
+
+// Build from its options to its end: look, leave it at that if nothing has changed, else
+// process.go, choose.go and buildpublish.go in this order. What it remembers is in state.go.
+
+const (
+	// DefaultDeltaShare is the share of its file from which on a delta is not worth having.
+	DefaultDeltaShare = 0.8
+	// DefaultMaxDrop is the share of its versions that a stream may lose at once.
+	DefaultMaxDrop = 0.75
 )
 
 // BuildOptions say what Build publishes, and from what.
 type BuildOptions struct {
-	Tree
+	Site
 	Upstream bool // list what the old tool lists, no more: see below
 	Deltas   DeltaOptions
-	Page     *page.Options // of the web page; nil: none is made
-	Signer   *Signer       // signs the index and the catalogs; nil: nothing is signed
-	DryRun   bool          // only say what would be done
+	Page     *page.Setup  // of the web page; nil: none is made
+	Signer   *site.Signer // signs the index and the catalogs; nil: nothing is signed
+	DryRun   bool         // only say what would be done
 	Safety
 }
+
+// DeltaOptions say which deltas are made.
+type DeltaOptions struct {
+	Off      bool                 // make none; those that are there stay listed
+	Disks    inventory.DiskDeltas // which deltas of VM disks are made and listed
+	MaxShare float64              // a delta larger than this share of its file is not worth it; 0: DefaultDeltaShare
+	Memory   int64                // bytes the xdelta3 processes may take together; 0: half of the machine's
+	Retain   inventory.Retention  // only versions that this keeps get a delta; the zero value keeps all
+}
+
+func (o DeltaOptions) maxShare() float64 { return cmp.Or(o.MaxShare, DefaultDeltaShare) }
 
 // Safety guards against publishing an image tree that was emptied, or is not
 // mounted.
 type Safety struct {
-	MaxDrop float64 // refuse to drop more than this share of what a stream lists; 0: three quarters
+	MaxDrop float64 // refuse to drop more than this share of what a stream lists; 0: DefaultMaxDrop
 	Force   bool    // do it nevertheless
 }
 
@@ -45,33 +68,33 @@ type Safety struct {
 // disks of other names are not known, and requirement files are not read: that is
 // for comparison with the old tool, since Incus then sees no image at all.
 func Build(ctx context.Context, opts BuildOptions) (BuildSummary, error) {
-	if err := opts.Deltas.Retain.check(); err != nil {
+	if err := opts.Deltas.Retain.Check(); err != nil {
 		return BuildSummary{}, err
 	}
-	w, err := opts.Tree.open()
+	w, err := opts.Site.open()
 	if err != nil {
 		return BuildSummary{}, err
 	}
 	defer w.close()
-	l, err := w.lockFor(opts.DryRun)
+	l, err := w.files.Lock(opts.DryRun, w.clock)
 	if err != nil {
 		return BuildSummary{}, err
 	}
-	defer l.close()
+	defer l.Close()
 	b := newBuilder(w, l, opts)
 	err = b.run(ctx)
 	b.sum.Streams = len(w.Streams)
 	return b.sum, err
 }
 
-func newBuilder(w *work, l *lock, opts BuildOptions) *builder {
+func newBuilder(w *openSite, l *site.Lock, opts BuildOptions) *builder {
 	b := &builder{
-		work: w, opts: opts, start: l.start, leaving: w.readLeaving(), record: w.readRecord(),
-		xdelta: newXdelta(w.site, opts.Deltas.Memory), before: make(map[string]bool),
+		openSite: w, opts: opts, start: l.Start, leaving: inventory.ReadLeaving(w.files), record: w.readRecord(),
+		xdelta: inventory.NewXdelta(w.files, opts.Deltas.Memory), before: make(map[catalog.Location]bool),
 	}
-	for _, names := range b.record.Withheld {
-		for _, name := range names {
-			b.before[name] = true
+	for _, places := range b.record.Withheld {
+		for _, place := range places {
+			b.before[place] = true
 		}
 	}
 	return b
@@ -79,37 +102,37 @@ func newBuilder(w *work, l *lock, opts BuildOptions) *builder {
 
 // A builder is one run of Build.
 type builder struct {
-	*work
+	*openSite
 	opts    BuildOptions
 	start   int64
-	leaving leaving
-	record  record
-	xdelta  *xdelta
+	leaving inventory.Leaving
+	record  buildRecord
+	xdelta  *inventory.Xdelta
 	streams []*streamBuild
 	sum     BuildSummary
 
-	suspect  map[string]FaultKind // paths of files that a verification found wrong
-	noXdelta *deltaResult         // the first delta that was missed because there is no xdelta3
-	withheld withheld             // root file systems of images that are published elsewhere
-	before   map[string]bool      // paths of the versions that the last build withheld
-	owners   map[string]string    // alias and architecture to product
+	suspect  map[string]FaultKind      // paths of files that a verification found wrong
+	noXdelta *inventory.DeltaResult    // the first delta that was missed because there is no xdelta3
+	withheld inventory.Withheld        // root file systems of images that are published elsewhere
+	before   map[catalog.Location]bool // versions that the last build withheld
+	owners   map[string]string         // alias and architecture to product
 }
 
 // A streamBuild is what is known of one stream in a run.
 type streamBuild struct {
 	name     string
-	known    *cache
-	found    *scan
-	listing  listing // of the catalog as it is
+	known    *inventory.Cache
+	found    *inventory.Scan
+	listing  inventory.Listing // of the catalog as it is
 	products []published
-	withheld []string // paths of the versions of which nothing is listed
-	refused  bool     // its catalog stays as it is
+	withheld []catalog.Location // the versions of which nothing is listed
+	refused  bool               // its catalog stays as it is
 }
 
 // A published is a product with the versions of it that are listed.
 type published struct {
-	*product
-	versions []*version
+	*inventory.FoundProduct
+	versions []*inventory.FoundVersion
 }
 
 func (b *builder) run(ctx context.Context) error {
@@ -147,32 +170,29 @@ func (b *builder) run(ctx context.Context) error {
 // scan loads what is known of a stream and looks for what has changed.
 func (b *builder) scan(ctx context.Context, name string) (*streamBuild, error) {
 	s := &streamBuild{name: name}
-	s.known = b.readCache(name, b.opts.Upstream)
-	sc := &scanner{
-		site: b.site, stream: name, upstream: b.opts.Upstream, workers: b.Workers, start: b.start,
-		leaving: make(map[string]bool), known: make(map[catalog.Name]*product),
+	s.known = inventory.ReadCache(b.files, name, b.opts.Upstream)
+	sc := &inventory.Scanner{
+		Files: b.files, Stream: name, Upstream: b.opts.Upstream, Workers: b.Workers, Start: b.start,
+		Leaving: b.leaving, Known: make(map[catalog.Name]*inventory.FoundProduct),
 	}
-	for path := range b.leaving {
-		sc.leaving[path] = true
-	}
-	for _, p := range s.known.products {
-		sc.known[p.name] = p
+	for _, p := range s.known.Products {
+		sc.Known[p.Location.Product] = p
 	}
 	var err error
-	s.found, err = sc.scan(ctx)
+	s.found, err = sc.Scan(ctx)
 	if errors.Is(err, fs.ErrNotExist) {
 		err = &fs.PathError{Op: "lstat", Path: b.full(name), Err: unix.ENOENT}
 	}
 	if err != nil {
 		return nil, err
 	}
-	for _, t := range s.found.lost {
+	for _, t := range s.found.Lost {
 		b.sum.Failed++
-		b.fail("Failed to read directory", "path", b.full(t.path), "error", t.err)
+		b.fail("Failed to read directory", "path", b.full(t.Path), "error", t.Err)
 	}
-	for _, t := range s.found.skipped {
+	for _, t := range s.found.Skipped {
 		b.sum.Skipped++
-		b.warn("Left out", "path", b.full(t.path), "error", t.err)
+		b.warn("Left out", "path", b.full(t.Path), "error", t.Err)
 	}
 	return s, nil
 }
@@ -183,11 +203,11 @@ func (b *builder) upToDate() bool {
 		return false
 	}
 	for _, s := range b.streams {
-		if b.record.Caches[s.name] != s.known.id.String() || b.record.Withheld[s.name] == nil || len(s.found.products) != len(s.known.products) {
+		if b.record.Caches[s.name] != s.known.ID.String() || b.record.Withheld[s.name] == nil || len(s.found.Products) != len(s.known.Products) {
 			return false
 		}
-		for _, p := range s.found.products {
-			if s.found.fresh[p] {
+		for _, p := range s.found.Products {
+			if s.found.Fresh[p] {
 				return false
 			}
 		}
@@ -208,20 +228,20 @@ func (b *builder) optionsID() string {
 	}
 	deltas := b.opts.Deltas
 	deltas.Memory = 0
-	data, err := json.Marshal([]any{cacheMagic, b.Streams, b.Links, b.NaturalOrder, b.opts.Upstream, deltas, b.opts.Page, signer})
+	data, err := json.Marshal([]any{inventory.CacheMagic, b.Streams, b.Links, b.NaturalOrder, b.opts.Upstream, deltas, b.opts.Page, signer})
 	if err != nil {
 		panic("internal error: " + err.Error()) // only numbers and strings
 	}
-	return digest(sha256.Sum256(data)).String()
+	return digest.Sum(data).String()
 }
 
 func (b *builder) stampText(name string) string {
-	st, err := b.site.stat(name)
+	st, err := b.files.Lstat(name)
 	if err != nil {
 		return ""
 	}
-	s := stampOf(&st)
-	return fmt.Sprint(s.size, s.mtime, s.ino)
+	s := site.StampOf(&st)
+	return fmt.Sprint(s.Size, s.Mtime, s.Ino)
 }
 
 // stay ends a build that has nothing to do. It says again what is wrong.
@@ -229,14 +249,14 @@ func (b *builder) stay() error {
 	b.sum.Unchanged = true
 	touched := false
 	for _, s := range b.streams {
-		touched = touched || s.found.touched
-		for _, p := range s.found.products {
+		touched = touched || s.found.Touched
+		for _, p := range s.found.Products {
 			j := &job{builder: b, stream: s, product: p}
 			j.report()
 			j.flush()
-			if p.hasComplete() {
+			if p.HasComplete() {
 				b.sum.Products++
-				b.sum.Versions += len(p.listed())
+				b.sum.Versions += len(p.Listed())
 			}
 		}
 	}
@@ -252,8 +272,8 @@ func (b *builder) stay() error {
 // saveCaches remembers what is known of the streams.
 func (b *builder) saveCaches() error {
 	for _, s := range b.streams {
-		s.known = &cache{upstream: b.opts.Upstream, products: s.found.products}
-		if err := b.writeCache(s.name, s.known); err != nil {
+		s.known = &inventory.Cache{Upstream: b.opts.Upstream, Products: s.found.Products}
+		if err := s.known.Write(b.files, s.name); err != nil {
 			return err
 		}
 	}
@@ -262,25 +282,25 @@ func (b *builder) saveCaches() error {
 
 // saveRecord remembers what was published from what.
 func (b *builder) saveRecord() error {
-	r := record{Options: b.optionsID(), Caches: map[string]string{}, Files: map[string]string{}, Clean: !b.sum.unclean, Stale: b.record.Stale}
+	r := buildRecord{Options: b.optionsID(), Caches: map[string]string{}, Files: map[string]string{}, Clean: !b.sum.unclean, Stale: b.record.Stale}
 	r.Page, r.Deltas, r.Upstream = b.opts.Page, b.opts.Deltas, b.opts.Upstream
 	r.Withheld = maps.Clone(b.record.Withheld) // a prune of the other streams still needs theirs
 	r.Damaged = maps.Clone(b.record.Damaged)
 	if r.Withheld == nil {
-		r.Withheld = make(map[string][]string)
+		r.Withheld = make(map[string][]catalog.Location)
 	}
-	names := []string{path.Join(b.metaDir(), indexName)}
+	names := []string{b.catalogs.IndexPath()}
 	for _, s := range b.streams {
 		if s.refused {
 			r.Clean = false
 			continue // its catalog was not made of the cache
 		}
-		r.Caches[s.name] = s.known.id.String()
+		r.Caches[s.name] = s.known.ID.String()
 		if !b.sum.Unchanged {
 			r.Withheld[s.name] = s.withheld
 		}
 		delete(r.Damaged, s.name)
-		names = append(names, b.catalogPath(s.name))
+		names = append(names, b.catalogs.Path(s.name))
 	}
 	if b.opts.Page != nil {
 		for _, name := range append([]string{page.HTML}, page.Assets...) {
@@ -288,24 +308,24 @@ func (b *builder) saveRecord() error {
 		}
 	}
 	for _, name := range names {
-		for _, suffix := range []string{"", gzipSuffix, signatureSuffix} {
+		for _, suffix := range []string{"", site.GzipSuffix, site.SignatureSuffix} {
 			r.Files[name+suffix] = b.stampText(name + suffix)
 		}
 	}
-	return b.site.writeState(b.recordPath(), r)
+	return b.files.WriteState(b.recordPath(), r)
 }
 
 // readListings finds out what the catalogs list. If they are what the last build
 // made of the cache, the cache tells.
 func (b *builder) readListings() {
 	for _, s := range b.streams {
-		name := b.catalogPath(s.name)
-		if b.record.Caches[s.name] == s.known.id.String() && b.record.Files[name] == b.stampText(name) {
+		name := b.catalogs.Path(s.name)
+		if b.record.Caches[s.name] == s.known.ID.String() && b.record.Files[name] == b.stampText(name) {
 			s.listing = b.listingOf(s)
 			continue
 		}
 		var err error
-		if s.listing, err = b.readListing(s.name); err != nil {
+		if s.listing, err = b.catalogs.Listing(s.name); err != nil {
 			b.warn("Catalog cannot be read and is made anew", "path", b.full(name), "error", err)
 		}
 	}
@@ -313,12 +333,12 @@ func (b *builder) readListings() {
 
 // listingOf returns what the last build listed of what the cache has: all that is good
 // but what it withheld.
-func (b *builder) listingOf(s *streamBuild) listing {
-	l := make(listing)
-	for _, p := range s.known.products {
-		for _, v := range p.listed() {
-			if !b.before[path.Join(p.name.Dir(s.name), v.name)] {
-				l.add(p.name, v.name)
+func (b *builder) listingOf(s *streamBuild) inventory.Listing {
+	l := make(inventory.Listing)
+	for _, p := range s.known.Products {
+		for _, v := range p.Listed() {
+			if place := p.Location.Of(v.Name); !b.before[place] {
+				l.Add(place)
 			}
 		}
 	}

@@ -13,6 +13,7 @@ import (
 
 	"imagebuilder/streams"
 	"imagebuilder/streams/imagetree"
+	"imagebuilder/streams/site"
 )
 
 var update = flag.Bool("update", false, "rewrite golden files")
@@ -20,7 +21,7 @@ var update = flag.Bool("update", false, "rewrite golden files")
 // TestBuildCatalog compares whole catalogs and indexes, byte for byte: what clients
 // see of every kind of file, in our way and in the old tool's.
 func TestBuildCatalog(t *testing.T) {
-	images := []imagetree.Image{
+	images := []imagetree.Sample{
 		{Product: ubuntu, Version: v1},
 		{Product: ubuntu, Version: v2, Files: []string{"lxd.tar.xz", "incus.tar.xz", "rootfs.squashfs", "root.tar.xz", "uefi1.img", "disk1.img", "meta.tar.xz", "notes.txt"}, Sums: true},
 		{Product: ubuntu, Version: v3, Files: []string{"incus.tar.xz", "disk.qcow2"}},
@@ -93,7 +94,7 @@ func TestBuildVersions(t *testing.T) {
 	meta, rootfs := "lxd.tar.xz", "rootfs.squashfs"
 	tests := []struct {
 		summary string
-		image   imagetree.Image
+		image   imagetree.Sample
 		edit    func(f *fixture)
 		listed  bool
 		items   string // of the version, if it is listed and this is not empty
@@ -102,68 +103,68 @@ func TestBuildVersions(t *testing.T) {
 		trouble bool
 	}{{
 		summary: "metadata and a container",
-		image:   imagetree.Image{Files: []string{meta, rootfs}},
+		image:   imagetree.Sample{Files: []string{meta, rootfs}},
 		listed:  true,
 		items:   "incus.tar.xz lxd.tar.xz rootfs.squashfs",
 	}, {
 		summary: "no metadata",
-		image:   imagetree.Image{Files: []string{rootfs}},
+		image:   imagetree.Sample{Files: []string{rootfs}},
 	}, {
 		summary: "no root file system",
-		image:   imagetree.Image{Files: []string{meta}},
+		image:   imagetree.Sample{Files: []string{meta}},
 	}, {
 		summary: "a name of nobody's business",
-		image:   imagetree.Image{Files: []string{meta, rootfs, "rootfs.squashfs.asc", ".hidden.squashfs"}},
+		image:   imagetree.Sample{Files: []string{meta, rootfs, "rootfs.squashfs.asc", ".hidden.squashfs"}},
 		listed:  true,
 		items:   "incus.tar.xz lxd.tar.xz rootfs.squashfs",
 	}, {
 		summary: "two root file systems of a kind: the usual name is taken",
-		image:   imagetree.Image{Files: []string{meta, "a.squashfs", rootfs, "z.squashfs"}},
+		image:   imagetree.Sample{Files: []string{meta, "a.squashfs", rootfs, "z.squashfs"}},
 		listed:  true,
 		items:   "incus.tar.xz lxd.tar.xz rootfs.squashfs",
 	}, {
 		summary: "or else the first",
-		image:   imagetree.Image{Files: []string{meta, "b.qcow2", "a.qcow2"}},
+		image:   imagetree.Sample{Files: []string{meta, "b.qcow2", "a.qcow2"}},
 		listed:  true,
 		items:   "a.qcow2 incus.tar.xz lxd.tar.xz",
 	}, {
 		summary: "right checksums",
-		image:   imagetree.Image{Sums: true},
+		image:   imagetree.Sample{Sums: true},
 		listed:  true,
 	}, {
 		summary: "wrong checksums",
-		image:   imagetree.Image{Extra: map[string]string{"SHA256SUMS": strings.Repeat("0", 64) + "  disk.qcow2\n"}},
+		image:   imagetree.Sample{Extra: map[string]string{"SHA256SUMS": strings.Repeat("0", 64) + "  disk.qcow2\n"}},
 		message: "Checksum mismatch", text: "item=disk.qcow2", trouble: true,
 	}, {
 		summary: "no checksums in the file",
-		image:   imagetree.Image{Extra: map[string]string{"SHA256SUMS": ""}},
+		image:   imagetree.Sample{Extra: map[string]string{"SHA256SUMS": ""}},
 		message: "Checksum mismatch", text: "item=disk.qcow2", trouble: true,
 	}, {
 		summary: "a checksum of what is still to come",
-		image:   imagetree.Image{Extra: map[string]string{"SHA256SUMS": strings.Repeat("0", 64) + "  root.tar.xz\n"}},
+		image:   imagetree.Sample{Extra: map[string]string{"SHA256SUMS": strings.Repeat("0", 64) + "  root.tar.xz\n"}},
 		message: "Version is incomplete", text: "item=root.tar.xz",
 	}, {
 		summary: "a configuration that is none",
-		image:   imagetree.Image{Extra: map[string]string{"image.yaml": "simplestream: []"}},
+		image:   imagetree.Sample{Extra: map[string]string{"image.yaml": "simplestream: []"}},
 		message: "Failed to get version", text: "not a map", trouble: true,
 	}, {
 		summary: "a configuration without effect",
-		image:   imagetree.Image{Extra: map[string]string{"images.yaml": "simplestream: {typo: 1, requirements: [{requirements: {secure_boot: false}}]}"}},
+		image:   imagetree.Sample{Extra: map[string]string{"images.yaml": "simplestream: {typo: 1, requirements: [{requirements: {secure_boot: false}}]}"}},
 		listed:  true,
 		message: "Configuration has no effect", text: "key=secure_boot",
 	}, {
 		summary: "a checksum file that is a directory",
-		image:   imagetree.Image{},
+		image:   imagetree.Sample{},
 		edit:    func(f *fixture) { f.write(dir(v2)+"SHA256SUMS/x", "") },
 		message: "Failed to get version", text: "SHA256SUMS is not a regular file", trouble: true,
 	}, {
 		summary: "a checksum file that is a link",
-		image:   imagetree.Image{Extra: map[string]string{"sums": ""}},
+		image:   imagetree.Sample{Extra: map[string]string{"sums": ""}},
 		edit:    func(f *fixture) { f.symlink("sums", dir(v2)+"SHA256SUMS") },
 		message: "Failed to get version", text: "SHA256SUMS is not a regular file", trouble: true,
 	}, {
 		summary: "a link to a file elsewhere",
-		image:   imagetree.Image{Files: []string{meta}},
+		image:   imagetree.Sample{Files: []string{meta}},
 		edit: func(f *fixture) {
 			f.write("../outside.squashfs", "x")
 			f.symlink("../../../../../../../outside.squashfs", dir(v2)+"rootfs.squashfs")
@@ -171,13 +172,13 @@ func TestBuildVersions(t *testing.T) {
 		message: "Left out", text: "it is a symbolic link",
 	}, {
 		summary: "a link to nothing",
-		image:   imagetree.Image{},
+		image:   imagetree.Sample{},
 		edit:    func(f *fixture) { f.symlink("nothing", dir(v2)+"root.tar.xz") },
 		listed:  true,
 		message: "Left out", text: "root.tar.xz",
 	}, {
 		summary: "a pipe",
-		image:   imagetree.Image{Files: []string{meta}},
+		image:   imagetree.Sample{Files: []string{meta}},
 		edit: func(f *fixture) {
 			if err := syscall.Mkfifo(f.path(dir(v2)+"rootfs.squashfs"), 0o644); err != nil {
 				f.Fatal(err)
@@ -185,7 +186,7 @@ func TestBuildVersions(t *testing.T) {
 		},
 	}, {
 		summary: "a file name with blanks",
-		image:   imagetree.Image{Files: []string{meta, "root fs.squashfs"}},
+		image:   imagetree.Sample{Files: []string{meta, "root fs.squashfs"}},
 		message: "Left out", text: "has ' ' in it",
 	}}
 	for _, test := range tests {
@@ -280,10 +281,10 @@ func TestBuildUndated(t *testing.T) {
 // aliases are told of.
 func TestBuildDuplicates(t *testing.T) {
 	f := newFixture(t,
-		imagetree.Image{Product: ubuntu, Version: v1, Same: true, Extra: map[string]string{"lxd.tar.xz": "meta"}},
-		imagetree.Image{Product: ubuntu, Version: v2, Same: true, Extra: map[string]string{"lxd.tar.xz": "meta", "disk.qcow2": "other"}},
-		imagetree.Image{Product: ubuntu, Version: v3, Same: true, Extra: map[string]string{"lxd.tar.xz": "meta"}},
-		imagetree.Image{Stream: "daily", Product: ubuntu, Version: v4},
+		imagetree.Sample{Product: ubuntu, Version: v1, Same: true, Extra: map[string]string{"lxd.tar.xz": "meta"}},
+		imagetree.Sample{Product: ubuntu, Version: v2, Same: true, Extra: map[string]string{"lxd.tar.xz": "meta", "disk.qcow2": "other"}},
+		imagetree.Sample{Product: ubuntu, Version: v3, Same: true, Extra: map[string]string{"lxd.tar.xz": "meta"}},
+		imagetree.Sample{Stream: "daily", Product: ubuntu, Version: v4},
 	)
 	sum := f.build(noDeltas, func(o *streams.BuildOptions) { o.Streams = []string{"images", "daily"} })
 	if got := f.listed(); !slices.Equal(got, []string{v1, v2}) {
@@ -359,16 +360,16 @@ func TestBuildLocked(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = f.tryBuild(noDeltas)
-	if !errors.Is(err, streams.ErrLocked) || !strings.Contains(err.Error(), "process") {
+	if !errors.Is(err, site.ErrLocked) || !strings.Contains(err.Error(), "process") {
 		t.Errorf("build: %v", err)
 	}
-	if _, err := f.tryPrune(); !errors.Is(err, streams.ErrLocked) {
+	if _, err := f.tryPrune(); !errors.Is(err, site.ErrLocked) {
 		t.Errorf("prune: %v", err)
 	}
 	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_SH); err != nil {
 		t.Fatal(err)
 	}
-	if _, err = f.tryBuild(noDeltas); !errors.Is(err, streams.ErrLocked) || strings.Contains(err.Error(), "process") {
+	if _, err = f.tryBuild(noDeltas); !errors.Is(err, site.ErrLocked) || strings.Contains(err.Error(), "process") {
 		t.Errorf("a reader has it, not the process that built before: %v", err)
 	}
 }
@@ -379,7 +380,7 @@ func TestBuildCancelled(t *testing.T) {
 	cause := errors.New("enough")
 	ctx, cancel := context.WithCancelCause(context.Background())
 	cancel(cause)
-	if _, err := streams.Build(ctx, streams.BuildOptions{Tree: f.tree()}); !errors.Is(err, cause) {
+	if _, err := streams.Build(ctx, streams.BuildOptions{Site: f.tree()}); !errors.Is(err, cause) {
 		t.Errorf("got %v", err)
 	}
 	if f.exists("streams/v1") {

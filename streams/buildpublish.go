@@ -4,26 +4,29 @@ import (
 	"bufio"
 	"context"
 	"errors"
-	"io/fs"
-	"path"
 	"slices"
+	"strings"
 	"time"
 
+	"imagebuilder/builtins/dirfd"
 	"imagebuilder/streams/catalog"
+	"imagebuilder/streams/inventory"
 	"imagebuilder/streams/page"
+	"imagebuilder/streams/site"
 )
 
-const indexName = "index.json"
+// This file is the last part of a build: catalogs, index and page are staged and appear
+// together. A prune publishes in the same way, with the parts of it that hang on openSite.
 
 // publish makes the catalogs and the index and puts them into place.
 func (b *builder) publish(ctx context.Context) (err error) {
-	pub, err := newPublication(b.site, b.metaDir())
+	pub, err := site.NewPublication(b.files, b.catalogs.Dir())
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, pub.discard()) }()
+	defer func() { err = errors.Join(err, pub.Discard()) }()
 	index := b.oldIndex()
-	entries := make(map[string]catalog.Entry)
+	entries := make(map[string]catalog.IndexEntry)
 	b.owners = make(map[string]string)
 	for _, s := range b.streams {
 		old, there := index.Entries[s.name]
@@ -52,7 +55,7 @@ func (b *builder) publish(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	b.sum.Published, err = pub.commit(ctx)
+	b.sum.Published, err = pub.Commit(ctx)
 	if err != nil {
 		return err
 	}
@@ -71,23 +74,23 @@ func (s *streamBuild) ids() []string {
 	}
 	ids := make([]string, len(s.products))
 	for i, p := range s.products {
-		ids[i] = p.name.ID()
+		ids[i] = p.Location.Product.ID()
 	}
 	return ids
 }
 
 // stageCatalog stages a stream's catalog with what goes with it.
-func (b *builder) stageCatalog(pub *publication, s *streamBuild) (changed bool, err error) {
-	a := &assembler{stream: s.name, upstream: b.opts.Upstream, disks: b.opts.Deltas.Disks, withheld: b.withheld}
-	r := &settingsReader{site: b.site, stream: s.name, upstream: b.opts.Upstream}
-	return b.stageAll(pub, s.name+".json", b.opts.Signer, func(out *bufio.Writer) error {
-		w := catalog.NewWriter(out, s.name)
+func (b *builder) stageCatalog(pub *site.Publication, s *streamBuild) (changed bool, err error) {
+	a := &inventory.Assembler{Upstream: b.opts.Upstream, Disks: b.opts.Deltas.Disks, Withheld: b.withheld}
+	r := &inventory.SettingsReader{Files: b.files, Upstream: b.opts.Upstream}
+	return pub.Stage(s.name+".json", b.opts.Signer, func(out *bufio.Writer) error {
+		w := catalog.NewEncoder(out, s.name)
 		for _, p := range s.products {
-			settings, troubles := r.read(p.product, b.ordered(p.product.versions))
+			settings, troubles := r.Read(p.FoundProduct, b.ordered(p.FoundProduct.Versions))
 			b.tell(troubles)
-			c := a.product(p.product, p.versions, settings)
+			c := a.Product(p.FoundProduct, p.versions, settings)
 			b.warnAliases(s.name, c)
-			if err := w.Product(p.name.ID(), c); err != nil {
+			if err := w.Product(p.Location.Product.ID(), c); err != nil {
 				return err
 			}
 		}
@@ -96,67 +99,36 @@ func (b *builder) stageCatalog(pub *publication, s *streamBuild) (changed bool, 
 }
 
 // tell reports configuration that cannot be read.
-func (b *builder) tell(troubles []trouble) {
+func (b *builder) tell(troubles []inventory.Trouble) {
 	for _, t := range troubles {
 		b.sum.Failed++
 		b.sum.unclean = true
-		b.fail("Failed to read configuration", "path", b.full(t.path), "error", t.err)
+		b.fail("Failed to read configuration", "path", b.full(t.Path), "error", t.Err)
 	}
-}
-
-// stageAll stages a file, its compressed form and its signature.
-func (w *work) stageAll(pub *publication, name string, signer *Signer, fill func(*bufio.Writer) error) (bool, error) {
-	changed, err := pub.stage(name, fill)
-	if err == nil {
-		err = pub.stageGzip(name)
-	}
-	if err == nil {
-		err = pub.stageSignature(name, signer)
-	}
-	return changed, err
 }
 
 // stageIndex stages the index. It comes last: what it lists is there before it.
-func (w *work) stageIndex(pub *publication, entries map[string]catalog.Entry, signer *Signer) error {
+func (w *openSite) stageIndex(pub *site.Publication, entries map[string]catalog.IndexEntry, signer *site.Signer) error {
 	index := catalog.Index{Format: catalog.FormatIndex, Entries: entries}
-	_, err := w.stageAll(pub, indexName, signer, func(out *bufio.Writer) error { return index.Write(out) })
+	_, err := pub.Stage(inventory.IndexName, signer, func(out *bufio.Writer) error { return index.Write(out) })
 	return err
 }
 
 // oldIndex returns the index as it is, without entries if it cannot be read.
-func (w *work) oldIndex() *catalog.Index {
-	index, err := w.readIndex()
+func (w *openSite) oldIndex() *catalog.Index {
+	index, err := w.catalogs.Index()
 	if err != nil {
-		w.warn("Index cannot be read and is made anew", "path", w.full(w.indexPath()), "error", cause(err))
+		w.warn("Index cannot be read and is made anew", "path", w.full(w.catalogs.IndexPath()), "error", dirfd.Cause(err))
 	}
 	return index
 }
 
-func (w *work) indexPath() string { return path.Join(w.metaDir(), indexName) }
-
-// readIndex returns the index as it is, without entries if there is none.
-func (w *work) readIndex() (*catalog.Index, error) {
-	f, err := w.site.open(w.indexPath())
-	if errors.Is(err, fs.ErrNotExist) {
-		return new(catalog.Index), nil
-	}
-	if err != nil {
-		return new(catalog.Index), err
-	}
-	defer f.Close()
-	index, err := catalog.ReadIndex(f)
-	if err != nil {
-		return new(catalog.Index), pathError("read", w.indexPath(), err)
-	}
-	return index, nil
-}
-
 // entry returns the index's entry of a stream. Its time changes only with what the
 // stream has, so that caches stay good.
-func (w *work) entry(stream string, old catalog.Entry, changed bool, ids []string) catalog.Entry {
-	e := catalog.Entry{
+func (w *openSite) entry(stream string, old catalog.IndexEntry, changed bool, ids []string) catalog.IndexEntry {
+	e := catalog.IndexEntry{
 		Datatype: catalog.Datatype,
-		Path:     w.catalogPath(stream),
+		Path:     w.catalogs.Path(stream),
 		Format:   catalog.FormatProducts,
 		Updated:  old.Updated,
 		Products: ids,
@@ -170,12 +142,12 @@ func (w *work) entry(stream string, old catalog.Entry, changed bool, ids []strin
 
 // foresee counts what a product would have in the catalog, if all is well with what has
 // not been read yet.
-func (b *builder) foresee(p *product) {
+func (b *builder) foresee(p *inventory.FoundProduct) {
 	counts := false
-	for _, v := range p.versions {
-		unread := v.verdict == unjudged && v.isComplete(b.opts.Upstream)
-		counts = counts || unread || v.verdict > incomplete
-		if unread || v.verdict == good {
+	for _, v := range p.Versions {
+		unread := v.Verdict == inventory.Unjudged && v.IsComplete(b.opts.Upstream)
+		counts = counts || unread || v.Verdict > inventory.Incomplete
+		if unread || v.Verdict == inventory.Good {
 			b.sum.Versions++
 		}
 	}
@@ -187,22 +159,39 @@ func (b *builder) foresee(p *product) {
 // preview says what a build would do, as far as can be told without reading files.
 func (b *builder) preview() error {
 	for _, s := range b.streams {
-		now := make(listing)
-		for _, p := range s.found.products {
+		now := make(inventory.Listing)
+		for _, p := range s.found.Products {
 			b.foresee(p)
-			for _, v := range p.versions {
-				now.add(p.name, v.name)
-				if v.verdict == unjudged && v.isComplete(b.opts.Upstream) {
+			for _, v := range p.Versions {
+				now.Add(p.Location.Of(v.Name))
+				if v.Verdict == inventory.Unjudged && v.IsComplete(b.opts.Upstream) {
 					b.sum.Added++
-					b.info("Version would be read", "streamName", s.name, "product", p.name.ID(), "version", v.name)
+					b.info("Version would be read", "streamName", s.name, "product", p.Location.Product.ID(), "version", v.Name)
 				}
 			}
 		}
-		gone := s.listing.without(now)
+		gone := s.listing.Without(now, s.name)
 		b.sum.Dropped += len(gone)
 		for _, g := range gone {
-			b.warn("Version would be dropped from catalog", "path", b.full(g.dir(s.name)))
+			b.warn("Version would be dropped from catalog", "path", b.full(g.Path()))
 		}
 	}
 	return nil
+}
+
+// warnAliases tells of aliases that several products of an architecture have: which
+// of them a client takes depends on how it sorts.
+func (b *builder) warnAliases(stream string, c *catalog.Product) {
+	if len(c.Versions) == 0 {
+		return
+	}
+	own := c.Name().In(stream).Path()
+	for alias := range strings.SplitSeq(c.Aliases, ",") {
+		key := alias + "/" + c.Arch
+		if owner, taken := b.owners[key]; taken {
+			b.warn("Alias is used by another product", "alias", key, "product", own, "other", owner)
+			continue
+		}
+		b.owners[key] = own
+	}
 }

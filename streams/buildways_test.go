@@ -22,7 +22,7 @@ func TestBuildDryRun(t *testing.T) {
 	}
 	f.build()
 	f.make(append(versions(ubuntu, v2), versions("other/x/amd64/y", v1)...)...)
-	f.make(imagetree.Image{Product: "incomplete/x/amd64/y", Version: v1, Files: []string{"lxd.tar.xz"}})
+	f.make(imagetree.Sample{Product: "incomplete/x/amd64/y", Version: v1, Files: []string{"lxd.tar.xz"}})
 	f.remove(dir(v1))
 	before := f.published()
 	sum := f.build(dry)
@@ -39,7 +39,7 @@ func TestBuildModes(t *testing.T) {
 	f := newFixture(t, versions(ubuntu, v1, v2)...)
 	old := syscall.Umask(0o077)
 	defer syscall.Umask(old)
-	f.build(func(o *streams.BuildOptions) { o.Page = new(page.Options) })
+	f.build(func(o *streams.BuildOptions) { o.Page = new(page.Setup) })
 	for name, mode := range map[string]os.FileMode{
 		"streams": 0o755, "streams/v1": 0o755, "streams/v1/images.json": 0o644, "streams/v1/index.json.gz": 0o644, "index.html": 0o644,
 		dir(v2) + "rootfs." + v1 + ".vcdiff": 0o644,
@@ -54,7 +54,7 @@ func TestBuildModes(t *testing.T) {
 // that is not named leaves the index only.
 func TestBuildOthers(t *testing.T) {
 	f := newFixture(t, versions(ubuntu, v1)...)
-	f.make(imagetree.Image{Stream: "daily", Product: ubuntu, Version: v2})
+	f.make(imagetree.Sample{Stream: "daily", Product: ubuntu, Version: v2})
 	f.build(noDeltas, func(o *streams.BuildOptions) { o.Streams = []string{"images", "daily"} })
 	f.write("streams/v1/.htaccess", "x")
 	f.make(versions(ubuntu, v3)...)
@@ -75,7 +75,7 @@ func TestBuildOthers(t *testing.T) {
 func TestBuildPage(t *testing.T) {
 	f := newFixture(t, versions(ubuntu, v1, v2)...)
 	f.write(dir(v2)+"build log?.txt", "x")
-	withPage := func(o *streams.BuildOptions) { o.Page = &page.Options{Remote: "mine"} }
+	withPage := func(o *streams.BuildOptions) { o.Page = &page.Setup{Remote: "mine"} }
 	f.now = f.now.Add(-12 * time.Hour)
 	f.build(withPage)
 	text := f.read("index.html")

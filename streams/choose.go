@@ -1,24 +1,27 @@
 package streams
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
-	"path"
 	"slices"
-	"strings"
 
 	"imagebuilder/streams/catalog"
+	"imagebuilder/streams/inventory"
 )
+
+// What is listed is decided between reading and publishing, over all products at once: an
+// image is published once on a whole site, and too large a loss stops a stream.
 
 // choose decides what is listed: every good version, but no image twice. A product
 // is there as long as it has a complete version, even if none can be listed.
 func (b *builder) choose() {
-	seen := make(uniqueness)
-	b.withheld = make(withheld)
+	seen := make(inventory.Uniqueness)
+	b.withheld = make(inventory.Withheld)
 	for _, s := range b.streams {
-		s.withheld = []string{}
-		for _, p := range s.found.products {
-			if p.hasComplete() {
+		s.withheld = []catalog.Location{}
+		for _, p := range s.found.Products {
+			if p.HasComplete() {
 				s.products = append(s.products, b.published(s, p, seen))
 			}
 		}
@@ -27,20 +30,20 @@ func (b *builder) choose() {
 
 // published returns a product with those of its versions that have an image which was
 // not seen before.
-func (b *builder) published(s *streamBuild, p *product, seen uniqueness) published {
-	entry := published{product: p}
-	for _, v := range b.ordered(p.listed()) {
-		name := path.Join(p.name.Dir(s.name), v.name)
-		twins := seen.withhold(name, v)
+func (b *builder) published(s *streamBuild, p *inventory.FoundProduct, seen inventory.Uniqueness) published {
+	entry := published{FoundProduct: p}
+	for _, v := range b.ordered(p.Listed()) {
+		place := p.Location.Of(v.Name)
+		twins := seen.Withhold(place, v)
 		for f, twin := range twins {
-			b.duplicate(path.Join(name, f.name), twin)
-			b.withheld.add(v, f)
+			b.duplicate(place.File(f.Name), twin)
+			b.withheld.Add(v, f)
 		}
-		if len(twins) == v.images() {
-			s.withheld = append(s.withheld, name)
+		if len(twins) == v.Images() {
+			s.withheld = append(s.withheld, place)
 			continue
 		}
-		if b.before[name] && !s.listing[p.name][v.name] {
+		if b.before[place] && !s.listing.Has(place) {
 			j := &job{builder: b, stream: s, product: p}
 			j.added(v)
 			j.flush()
@@ -52,19 +55,10 @@ func (b *builder) published(s *streamBuild, p *product, seen uniqueness) publish
 	return entry
 }
 
-func (b *builder) duplicate(name, twin string) {
+func (b *builder) duplicate(name string, twin catalog.Location) {
 	b.sum.Duplicates++
 	b.sum.unclean = true
-	b.warn("Image is published already", "path", b.full(name), "version", b.full(twin))
-}
-
-func (p *product) hasComplete() bool {
-	for _, v := range p.versions {
-		if v.verdict > incomplete {
-			return true
-		}
-	}
-	return false
+	b.warn("Image is published already", "path", b.full(name), "version", b.full(twin.Path()))
 }
 
 // checkDrops says which versions will not be listed any more. It refuses to go on with
@@ -73,20 +67,17 @@ func (p *product) hasComplete() bool {
 // other streams are none the worse for it; if there is none, there is nothing to do.
 func (b *builder) checkDrops() (refused error, goOn bool) {
 	for _, s := range b.streams {
-		dropped := s.listing.without(s.lists())
-		dropped = slices.DeleteFunc(dropped, func(g listed) bool {
-			_, leaves := b.leaving[g.dir(s.name)]
-			return leaves // a prune has decided so, and was killed before it could say it
-		})
+		dropped := s.listing.Without(s.lists(), s.name)
+		dropped = slices.DeleteFunc(dropped, b.leaving.Has) // a prune has decided so, and was killed before it could say it
 		gone := 0
 		onDisk := s.onDisk()
-		for _, g := range dropped {
-			if !onDisk[g.product][g.version] {
+		for _, place := range dropped {
+			if !onDisk.Has(place) {
 				gone++
 			}
-			b.warn("Dropping stale product version from catalog", "path", b.full(g.dir(s.name)))
+			b.warn("Dropping stale product version from catalog", "path", b.full(place.Path()))
 		}
-		if err := b.opts.Safety.check("drop", gone, s.listing.count(), s.name); err != nil {
+		if err := b.opts.Safety.check("drop", gone, s.listing.Count(), s.name); err != nil {
 			s.refused = true
 			refused = errors.Join(refused, err)
 			continue
@@ -98,22 +89,22 @@ func (b *builder) checkDrops() (refused error, goOn bool) {
 }
 
 // lists returns what is going to be listed.
-func (s *streamBuild) lists() listing {
-	l := make(listing)
+func (s *streamBuild) lists() inventory.Listing {
+	l := make(inventory.Listing)
 	for _, p := range s.products {
 		for _, v := range p.versions {
-			l.add(p.name, v.name)
+			l.Add(p.Location.Of(v.Name))
 		}
 	}
 	return l
 }
 
 // onDisk returns what was found, good or not.
-func (s *streamBuild) onDisk() listing {
-	l := make(listing)
-	for _, p := range s.found.products {
-		for _, v := range p.versions {
-			l.add(p.name, v.name)
+func (s *streamBuild) onDisk() inventory.Listing {
+	l := make(inventory.Listing)
+	for _, p := range s.found.Products {
+		for _, v := range p.Versions {
+			l.Add(p.Location.Of(v.Name))
 		}
 	}
 	return l
@@ -124,29 +115,9 @@ var ErrRefused = errors.New("refusing")
 
 // check refuses to drop or remove too large a share of what a stream has.
 func (s Safety) check(do string, gone, all int, stream string) error {
-	limit := s.MaxDrop
-	if limit == 0 {
-		limit = 0.75
-	}
+	limit := cmp.Or(s.MaxDrop, DefaultMaxDrop)
 	if s.Force || float64(gone) <= limit*float64(all) {
 		return nil
 	}
 	return fmt.Errorf("%w to %s %d of the %d versions of stream %s: is the tree mounted and complete? If it is, use force", ErrRefused, do, gone, all, stream)
-}
-
-// warnAliases tells of aliases that several products of an architecture have: which
-// of them a client takes depends on how it sorts.
-func (b *builder) warnAliases(stream string, c *catalog.Product) {
-	if len(c.Versions) == 0 {
-		return
-	}
-	own := c.Name().Dir(stream)
-	for alias := range strings.SplitSeq(c.Aliases, ",") {
-		key := alias + "/" + c.Arch
-		if owner, taken := b.owners[key]; taken {
-			b.warn("Alias is used by another product", "alias", key, "product", own, "other", owner)
-			continue
-		}
-		b.owners[key] = own
-	}
 }

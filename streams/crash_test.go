@@ -21,6 +21,7 @@ import (
 
 	"imagebuilder/streams"
 	"imagebuilder/streams/imagetree"
+	"imagebuilder/streams/inventory"
 	"imagebuilder/streams/page"
 )
 
@@ -36,14 +37,14 @@ func TestMain(m *testing.M) {
 
 // crashHelper is the process that is killed.
 func crashHelper(root, verb string) int {
-	tree := streams.Tree{Root: root}
+	tree := streams.Site{Root: root}
 	var err error
 	switch verb {
 	case "build":
-		_, err = streams.Build(context.Background(), streams.BuildOptions{Tree: tree, Page: new(page.Options)})
+		_, err = streams.Build(context.Background(), streams.BuildOptions{Site: tree, Page: new(page.Setup)})
 	case "prune":
 		_, err = streams.Prune(context.Background(), streams.PruneOptions{
-			Tree: tree, Retain: streams.Retention{Builds: 2}, Grace: streams.AtOnce, Dangling: true,
+			Site: tree, Retain: inventory.Retention{Builds: 2}, Grace: streams.AtOnce, Dangling: true,
 			Safety: streams.Safety{Force: true}, // builds that were killed leave much that is not listed
 		})
 	}
@@ -141,17 +142,17 @@ func checkGzip(root string) error {
 type scenario struct {
 	summary string
 	prepare func(f *fixture)
-	run     func(f *fixture, tree streams.Tree) error
+	run     func(f *fixture, tree streams.Site) error
 }
 
-func runBuild(f *fixture, tree streams.Tree) error {
-	_, err := streams.Build(context.Background(), streams.BuildOptions{Tree: tree, Page: new(page.Options)})
+func runBuild(f *fixture, tree streams.Site) error {
+	_, err := streams.Build(context.Background(), streams.BuildOptions{Site: tree, Page: new(page.Setup)})
 	return err
 }
 
-func runPrune(f *fixture, tree streams.Tree) error {
+func runPrune(f *fixture, tree streams.Site) error {
 	_, err := streams.Prune(context.Background(), streams.PruneOptions{
-		Tree: tree, Retain: streams.Retention{Builds: 1}, Grace: streams.AtOnce, Dangling: true,
+		Site: tree, Retain: inventory.Retention{Builds: 1}, Grace: streams.AtOnce, Dangling: true,
 	})
 	return err
 }
@@ -165,13 +166,13 @@ var scenarios = []scenario{{
 		if err := runBuild(f, f.tree()); err != nil {
 			f.Fatal(err)
 		}
-		f.make(imagetree.Image{Product: ubuntu, Version: v3, Sums: true}, imagetree.Image{Product: "alpine/current/amd64/default", Version: v1})
+		f.make(imagetree.Sample{Product: ubuntu, Version: v3, Sums: true}, imagetree.Sample{Product: "alpine/current/amd64/default", Version: v1})
 	},
 	run: runBuild,
 }, {
 	summary: "prune",
 	prepare: func(f *fixture) {
-		f.make(imagetree.Image{Product: ubuntu, Version: v3, Sums: true}, imagetree.Image{Product: "alpine/current/amd64/default", Version: v1})
+		f.make(imagetree.Sample{Product: ubuntu, Version: v3, Sums: true}, imagetree.Sample{Product: "alpine/current/amd64/default", Version: v1})
 		if err := runBuild(f, f.tree()); err != nil {
 			f.Fatal(err)
 		}
@@ -186,9 +187,9 @@ var scenarios = []scenario{{
 			f.Fatal(err)
 		}
 	},
-	run: func(f *fixture, tree streams.Tree) error {
+	run: func(f *fixture, tree streams.Site) error {
 		source := built(f.T, map[string]string{"lxd.tar.xz": metaTar(metadataYAML + "# "), "rootfs.squashfs": "hsqs new"})
-		_, err := streams.Add(context.Background(), streams.AddOptions{Tree: tree, Files: []string{source}})
+		_, err := streams.Add(context.Background(), streams.AddOptions{Site: tree, Files: []string{source}})
 		return err
 	},
 }}
@@ -203,14 +204,14 @@ func (s scenario) fixture(t *testing.T) *fixture {
 
 var errInjected = errors.New("injected")
 
-// A failure counts the changes to a tree and lets some fail.
-type failure struct {
+// An injection counts the changes to a tree and lets some fail.
+type injection struct {
 	mu    sync.Mutex
 	count int
 	fails func(n int, op, name string) error
 }
 
-func (x *failure) fault(op, name string) error {
+func (x *injection) fault(op, name string) error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.count++
@@ -227,7 +228,7 @@ func TestFailEverywhere(t *testing.T) {
 			t.Run(fmt.Sprintf("%s, crash %v", s.summary, crash), func(t *testing.T) {
 				t.Parallel()
 				reference := s.fixture(t)
-				count := &failure{fails: func(int, string, string) error { return nil }}
+				count := &injection{fails: func(int, string, string) error { return nil }}
 				if err := s.run(reference, single(streams.WithFault(reference.tree(), count.fault))); err != nil {
 					t.Fatal(err)
 				}
@@ -248,7 +249,7 @@ func stride() int {
 }
 
 // single makes the order of changes the same every time.
-func single(tree streams.Tree) streams.Tree {
+func single(tree streams.Site) streams.Site {
 	tree.Workers = 1
 	return tree
 }
@@ -258,7 +259,7 @@ func (s scenario) failAt(t *testing.T, i int, crash bool, reference *fixture, al
 	f := s.fixture(t)
 	before := f.view()
 	where := ""
-	x := &failure{fails: func(n int, op, name string) error {
+	x := &injection{fails: func(n int, op, name string) error {
 		if n == i || crash && n > i {
 			if n == i {
 				where = op + " " + name
@@ -317,7 +318,7 @@ func TestFailOneByOne(t *testing.T) {
 		t.Run(s.summary, func(t *testing.T) {
 			t.Parallel()
 			reference := s.fixture(t)
-			count := &failure{fails: func(_ int, op, name string) error { return noExchange(op, name) }}
+			count := &injection{fails: func(_ int, op, name string) error { return noExchange(op, name) }}
 			if err := s.run(reference, single(streams.WithFault(reference.tree(), count.fault))); err != nil {
 				t.Fatal(err)
 			}

@@ -9,8 +9,15 @@ import (
 	"strings"
 	"time"
 
+	"imagebuilder/streams/catalog"
+	"imagebuilder/streams/inventory"
+	"imagebuilder/streams/site"
+
 	"golang.org/x/sys/unix"
 )
+
+// What no catalog knows is found and removed by rules of its own, since it may be somebody's
+// upload: only what was left alone for long goes, never anything a build keeps back.
 
 // planDangling finds what the catalog of a stream does not know: whole products, or
 // versions, hidden, incomplete and rejected ones included, in which nothing was
@@ -26,14 +33,12 @@ func (p *pruner) planDangling(ctx context.Context, s *streamPrune) error {
 		return nil
 	}
 	complete := 0
-	err := p.eachDir(ctx, s.name, productDepth, func(dir string) error {
-		id := strings.ReplaceAll(strings.TrimPrefix(dir, s.name+"/"), "/", ":")
-		names := p.danglingIn(s, id, dir)
-		for _, name := range names {
-			complete += p.countComplete(name, strings.Count(name, "/") == productDepth)
+	err := p.eachProductDir(ctx, s.name, nil, func(product catalog.Location) {
+		places := p.danglingIn(s, product)
+		for _, place := range places {
+			complete += p.countComplete(place)
 		}
-		s.dangling = append(s.dangling, names...)
-		return nil
+		s.dangling = append(s.dangling, places...)
 	})
 	if err != nil {
 		return err
@@ -49,16 +54,18 @@ func (s *streamPrune) stays() int {
 	return n
 }
 
-// eachDir calls fn with the directories so many levels below dir. One that cannot
-// be read does not stop the rest.
-func (p *pruner) eachDir(ctx context.Context, dir string, levels int, fn func(string) error) error {
-	if err := context.Cause(ctx); err != nil || levels == 0 {
-		if err == nil {
-			err = fn(dir)
-		}
+// eachProductDir calls fn with the directories below one, so many names below that of the
+// stream, that are where products are. One that cannot be read does not stop the rest.
+func (p *pruner) eachProductDir(ctx context.Context, stream string, names []string, fn func(catalog.Location)) error {
+	if err := context.Cause(ctx); err != nil {
 		return err
 	}
-	entries, err := p.site.list(dir)
+	if place, ok := catalog.Below(stream, names); ok {
+		fn(place)
+		return nil
+	}
+	dir := path.Join(stream, path.Join(names...))
+	entries, err := p.files.List(dir)
 	if err != nil {
 		p.trouble(dir, err)
 	}
@@ -66,36 +73,36 @@ func (p *pruner) eachDir(ctx context.Context, dir string, levels int, fn func(st
 		if !e.IsDir() {
 			continue
 		}
-		if err := p.eachDir(ctx, path.Join(dir, e.Name()), levels-1, fn); err != nil {
+		if err := p.eachProductDir(ctx, stream, append(slices.Clip(names), e.Name()), fn); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// danglingIn returns what is dangling of the product in a directory: its own path
-// if the catalog does not know it at all.
-func (p *pruner) danglingIn(s *streamPrune, id, dir string) []string {
-	if s.products[id] == nil && !p.hasLeaving(dir) && !p.hasWithheld(s, dir) {
-		return p.ifOld(dir)
+// danglingIn returns what is dangling of a product: all of it if the catalog does not
+// know it at all.
+func (p *pruner) danglingIn(s *streamPrune, product catalog.Location) []catalog.Location {
+	if s.products[product.Product] == nil && !p.hasLeaving(product) && !p.hasWithheld(product) {
+		return p.ifOld(product)
 	}
-	entries, err := p.site.list(dir)
+	entries, err := p.files.List(product.Path())
 	if err != nil {
-		p.trouble(dir, err)
+		p.trouble(product.Path(), err)
 	}
-	var names []string
+	var places []catalog.Location
 	for _, e := range entries {
-		name := path.Join(dir, e.Name())
-		if _, leaves := p.leaving[name]; e.IsDir() && !leaves && !s.knows(id, e.Name()) && !p.isWithheld(s, name) {
-			names = append(names, p.ifOld(name)...)
+		place := product.Of(e.Name())
+		if e.IsDir() && !p.leaving.Has(place) && !s.knows(place) && !p.isWithheld(place) {
+			places = append(places, p.ifOld(place)...)
 		}
 	}
-	return names
+	return places
 }
 
-func (p *pruner) hasLeaving(dir string) bool {
-	for name := range p.leaving {
-		if strings.HasPrefix(name, dir+"/") {
+func (p *pruner) hasLeaving(product catalog.Location) bool {
+	for r := range p.leaving {
+		if r.Location.Of("") == product {
 			return true
 		}
 	}
@@ -104,50 +111,81 @@ func (p *pruner) hasLeaving(dir string) bool {
 
 // isWithheld tells whether a build keeps a version out of the catalog on purpose. While
 // that is not known, it may be any that is complete.
-func (p *pruner) isWithheld(s *streamPrune, name string) bool {
-	withheld := p.record.Withheld[s.name]
-	return slices.Contains(withheld, name) || withheld == nil && p.countComplete(name, false) > 0
+func (p *pruner) isWithheld(place catalog.Location) bool {
+	withheld := p.record.Withheld[place.Stream]
+	return slices.Contains(withheld, place) || withheld == nil && p.countComplete(place) > 0
 }
 
-func (p *pruner) hasWithheld(s *streamPrune, dir string) bool {
-	withheld := p.record.Withheld[s.name]
-	return slices.ContainsFunc(withheld, func(name string) bool { return path.Dir(name) == dir }) ||
-		withheld == nil && p.countComplete(dir, true) > 0
+func (p *pruner) hasWithheld(product catalog.Location) bool {
+	withheld := p.record.Withheld[product.Stream]
+	return slices.ContainsFunc(withheld, func(place catalog.Location) bool { return place.Of("") == product }) ||
+		withheld == nil && p.countComplete(product) > 0
 }
 
-// ifOld returns a path if nothing in or below it was changed for a while. An
-// upload changes something all the time, if only the size of one file.
-func (p *pruner) ifOld(name string) []string {
-	latest, err := p.site.newest(name)
+// ifOld returns a place if nothing in or below it was changed for a while. An upload
+// changes something all the time, if only the size of one file.
+func (p *pruner) ifOld(place catalog.Location) []catalog.Location {
+	latest, err := newest(p.files, place.Path())
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 	case err != nil:
-		p.trouble(name, err)
+		p.trouble(place.Path(), err)
 	case p.age(latest) > p.opts.DanglingAge:
-		return []string{name}
+		return []catalog.Location{place}
 	}
 	return nil
+}
+
+// newest returns the latest time of modification of a name and all below it.
+func newest(files *site.Files, name string) (time.Time, error) {
+	st, err := files.Lstat(name)
+	if err != nil {
+		return time.Time{}, err
+	}
+	latest := time.Unix(0, st.Mtim.Nano())
+	if st.Mode&unix.S_IFMT != unix.S_IFDIR {
+		return latest, nil
+	}
+	entries, err := files.List(name)
+	if err != nil {
+		return time.Time{}, err
+	}
+	for _, e := range entries {
+		t, err := newest(files, path.Join(name, e.Name()))
+		if err != nil {
+			return time.Time{}, err
+		}
+		if t.After(latest) {
+			latest = t
+		}
+	}
+	return latest, nil
 }
 
 // age compares times of files with the clock of their own file system.
 func (p *pruner) age(t time.Time) time.Duration { return time.Duration(p.start - t.UnixNano()) }
 
-// countComplete returns how many versions are complete in a version's or product's
-// directory.
-func (p *pruner) countComplete(dir string, isProduct bool) int {
-	entries, err := p.site.list(dir)
+// countComplete returns how many versions are complete in a product's directory, or
+// whether a version is.
+func (p *pruner) countComplete(place catalog.Location) int {
+	entries, err := p.files.List(place.Path())
 	if err != nil {
 		return 0
 	}
 	n := 0
-	v := new(version)
-	for _, e := range entries {
-		if isProduct && e.IsDir() {
-			n += p.countComplete(path.Join(dir, e.Name()), false)
+	if place.Version == "" {
+		for _, e := range entries {
+			if e.IsDir() {
+				n += p.countComplete(place.Of(e.Name()))
+			}
 		}
-		v.files = append(v.files, file{name: e.Name(), class: classify(e.Name(), false)})
+		return n
 	}
-	if !isProduct && !strings.HasPrefix(path.Base(dir), ".") && v.isComplete(false) {
+	v := new(inventory.FoundVersion)
+	for _, e := range entries {
+		v.Files = append(v.Files, inventory.FoundFile{Name: e.Name(), Class: inventory.Classify(e.Name(), false)})
+	}
+	if !strings.HasPrefix(place.Version, ".") && v.IsComplete(false) {
 		n++
 	}
 	return n
@@ -156,15 +194,15 @@ func (p *pruner) countComplete(dir string, isProduct bool) int {
 // removeDangling removes what was found to be dangling.
 func (p *pruner) removeDangling(ctx context.Context) error {
 	for _, s := range p.streams {
-		errs, err := p.removeEach(ctx, s.dangling, p.removeDir)
+		errs, err := p.removeEach(ctx, s.dangling)
 		for i, err := range errs {
 			if err != nil {
 				p.sum.Failed++
-				p.fail("Failed to prune dangling resource", "path", p.full(s.dangling[i]), "error", err)
+				p.fail("Failed to prune dangling resource", "path", p.full(s.dangling[i].Path()), "error", err)
 				continue
 			}
 			p.sum.Dangling++
-			p.info("Pruned dangling resource", "path", p.full(s.dangling[i]))
+			p.info("Pruned dangling resource", "path", p.full(s.dangling[i].Path()))
 		}
 		if err != nil {
 			return err
@@ -179,60 +217,62 @@ func (p *pruner) removeDangling(ctx context.Context) error {
 func (p *pruner) sweep(ctx context.Context) error {
 	for _, s := range p.streams {
 		for _, name := range s.temps {
-			if err := p.site.remove(name); err != nil {
+			if err := p.files.Remove(name); err != nil {
 				return err
 			}
 		}
-		if _, err := p.sweepDir(ctx, s, s.name, 0); err != nil {
+		if _, err := p.sweepDir(ctx, s.name, nil); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// sweepDir sweeps one directory, so many levels below the stream's, and tells
-// whether it is gone.
-func (p *pruner) sweepDir(ctx context.Context, s *streamPrune, dir string, level int) (bool, error) {
+// sweepDir sweeps a directory so many names below that of a stream, and tells whether it
+// is gone. What is in a version is left alone.
+func (p *pruner) sweepDir(ctx context.Context, stream string, names []string) (bool, error) {
 	if err := context.Cause(ctx); err != nil {
 		return false, err
 	}
-	st, err := p.site.stat(dir)
+	dir := path.Join(stream, path.Join(names...))
+	st, err := p.files.Lstat(dir)
 	if err != nil {
 		return false, ignoreMissing(err)
 	}
-	entries, err := p.site.list(dir)
+	entries, err := p.files.List(dir)
 	if err != nil {
 		p.trouble(dir, err)
 		return false, nil
 	}
 	left := len(entries)
-	for _, e := range entries {
-		gone, err := p.sweepEntry(ctx, s, dir, e, level+1)
-		if err != nil {
-			return false, err
-		}
-		if gone {
-			left--
+	if place, _ := catalog.Below(stream, names); place.Version == "" {
+		for _, e := range entries {
+			gone, err := p.sweepEntry(ctx, stream, append(slices.Clip(names), e.Name()), e)
+			if err != nil {
+				return false, err
+			}
+			if gone {
+				left--
+			}
 		}
 	}
-	if left > 0 || level == 0 || !p.oldEnough(st.Mtim.Nano()) {
+	if left > 0 || len(names) == 0 || !p.oldEnough(st.Mtim.Nano()) {
 		return false, nil
 	}
 	return p.removeEmpty(dir)
 }
 
-func (p *pruner) sweepEntry(ctx context.Context, s *streamPrune, dir string, e fs.DirEntry, level int) (bool, error) {
-	name := path.Join(dir, e.Name())
-	hidden := strings.HasPrefix(e.Name(), ".")
-	switch {
-	case !e.IsDir() || level > versionDepth:
+func (p *pruner) sweepEntry(ctx context.Context, stream string, names []string, e fs.DirEntry) (bool, error) {
+	place, ok := catalog.Below(stream, names)
+	switch hidden := strings.HasPrefix(e.Name(), "."); {
+	case !e.IsDir():
 		return false, nil
-	case hidden && strings.HasSuffix(e.Name(), removedSuffix) && level >= productDepth:
-		return true, p.site.removeAll(name)
+	case hidden && ok && strings.HasSuffix(e.Name(), removedSuffix):
+		return true, p.files.RemoveAll(place.Path())
 	case hidden:
 		return false, nil
 	}
-	return p.sweepDir(ctx, s, name, level)
+	return p.sweepDir(ctx, stream, names)
 }
 
 func (p *pruner) oldEnough(mtime int64) bool {
@@ -240,7 +280,7 @@ func (p *pruner) oldEnough(mtime int64) bool {
 }
 
 func (p *pruner) removeEmpty(dir string) (bool, error) {
-	err := p.site.rmdir(dir)
+	err := p.files.Rmdir(dir)
 	if errors.Is(err, unix.ENOTEMPTY) || errors.Is(err, fs.ErrNotExist) {
 		return false, nil // somebody was faster
 	}
@@ -257,4 +297,9 @@ func ignoreMissing(err error) error {
 		return nil
 	}
 	return err
+}
+
+func (s *streamPrune) knows(place catalog.Location) bool {
+	p := s.products[place.Product]
+	return p != nil && (p.stays[place.Version] || p.gone[place.Version])
 }

@@ -11,6 +11,7 @@ import (
 
 	"imagebuilder/streams"
 	"imagebuilder/streams/imagetree"
+	"imagebuilder/streams/inventory"
 )
 
 const (
@@ -21,7 +22,7 @@ const (
 // TestFingerprints holds that the combined hashes are those of the metadata followed
 // by the root file system, for large files too, whose hashes are made side by side.
 func TestFingerprints(t *testing.T) {
-	f := newFixture(t, imagetree.Image{Product: ubuntu, Version: v1, Size: 9 << 20,
+	f := newFixture(t, imagetree.Sample{Product: ubuntu, Version: v1, Size: 9 << 20,
 		Files: []string{"lxd.tar.xz", "incus.tar.xz", "rootfs.squashfs", "disk.qcow2", "root.tar.xz", "uefi1.img"},
 		Extra: map[string]string{"incus.tar.xz": "another tarball"}})
 	f.build()
@@ -39,10 +40,10 @@ func TestFingerprints(t *testing.T) {
 
 // TestDeltas holds which deltas are made and listed.
 func TestDeltas(t *testing.T) {
-	always := func(o *streams.BuildOptions) { o.Deltas.Disks = streams.DiskDeltasAlways }
+	always := func(o *streams.BuildOptions) { o.Deltas.Disks = inventory.DiskDeltasAlways }
 	tests := []struct {
 		summary string
-		images  []imagetree.Image
+		images  []imagetree.Sample
 		edit    func(o *streams.BuildOptions)
 		deltas  []string // listed, of the last version
 		made    int
@@ -56,32 +57,32 @@ func TestDeltas(t *testing.T) {
 		deltas: []string{diskDelta, rootDelta}, made: 2,
 	}, {
 		summary: "or there is no container",
-		images: []imagetree.Image{
+		images: []imagetree.Sample{
 			{Product: ubuntu, Version: v1, Files: []string{"lxd.tar.xz", "disk.qcow2"}},
 			{Product: ubuntu, Version: v2, Files: []string{"lxd.tar.xz", "disk.qcow2"}},
 		},
 		deltas: []string{diskDelta}, made: 1,
 	}, {
 		summary: "or it is never wanted",
-		images: []imagetree.Image{
+		images: []imagetree.Sample{
 			{Product: ubuntu, Version: v1, Files: []string{"lxd.tar.xz", "disk.qcow2"}},
 			{Product: ubuntu, Version: v2, Files: []string{"lxd.tar.xz", "disk.qcow2"}},
 		},
-		edit: func(o *streams.BuildOptions) { o.Deltas.Disks = streams.DiskDeltasNever },
+		edit: func(o *streams.BuildOptions) { o.Deltas.Disks = inventory.DiskDeltasNever },
 	}, {
 		summary: "the version before is the one that can be listed",
-		images: append(versions(ubuntu, v1, v4), imagetree.Image{Product: ubuntu, Version: v2, Files: []string{"rootfs.squashfs"}},
-			imagetree.Image{Product: ubuntu, Version: "." + v3}),
+		images: append(versions(ubuntu, v1, v4), imagetree.Sample{Product: ubuntu, Version: v2, Files: []string{"rootfs.squashfs"}},
+			imagetree.Sample{Product: ubuntu, Version: "." + v3}),
 		deltas: []string{rootDelta}, made: 1,
 	}, {
 		summary: "a base that has another name",
-		images: []imagetree.Image{
+		images: []imagetree.Sample{
 			{Product: ubuntu, Version: v1, Files: []string{"lxd.tar.xz", "other.squashfs"}},
 			{Product: ubuntu, Version: v2},
 		},
 	}, {
 		summary: "nothing in common",
-		images: []imagetree.Image{
+		images: []imagetree.Sample{
 			{Product: ubuntu, Version: v1},
 			{Product: ubuntu, Version: v2, Extra: map[string]string{"rootfs.squashfs": strings.Repeat("hsqs", 2)}},
 		},
@@ -108,7 +109,7 @@ func TestDeltas(t *testing.T) {
 		deltas:  []string{"rootfs.20240101-9.vcdiff"}, made: 1,
 	}, {
 		summary: "equal files",
-		images: []imagetree.Image{
+		images: []imagetree.Sample{
 			{Product: ubuntu, Version: v1, Same: true}, {Product: ubuntu, Version: v2, Same: true},
 		},
 		deltas: []string{rootDelta}, made: 1,
@@ -207,7 +208,7 @@ func TestDeltaNotWorth(t *testing.T) {
 	if sum := f.build(strict); sum.Undelta != 1 || sum.Deltas != 0 || f.exists(dir(v2)+rootDelta) {
 		t.Errorf("%+v", sum)
 	}
-	f.make(imagetree.Image{Product: "other/x/amd64/y", Version: v1})
+	f.make(imagetree.Sample{Product: "other/x/amd64/y", Version: v1})
 	if sum := f.build(strict); sum.Undelta != 0 || sum.Added != 1 {
 		t.Errorf("again: %+v", sum)
 	}
@@ -284,8 +285,8 @@ func TestFailingXdelta(t *testing.T) {
 // and that their entries go with them.
 func TestDeltaSums(t *testing.T) {
 	for _, signed := range []bool{false, true} {
-		f := newFixture(t, imagetree.Image{Product: ubuntu, Version: v1, Sums: true}, imagetree.Image{Product: ubuntu, Version: v2, Sums: true},
-			imagetree.Image{Product: ubuntu, Version: v3, Sums: true})
+		f := newFixture(t, imagetree.Sample{Product: ubuntu, Version: v1, Sums: true}, imagetree.Sample{Product: ubuntu, Version: v2, Sums: true},
+			imagetree.Sample{Product: ubuntu, Version: v3, Sums: true})
 		if signed {
 			f.write(dir(v3)+"SHA256SUMS.gpg", "signature")
 		}
@@ -320,7 +321,7 @@ func TestDeltaWithheld(t *testing.T) {
 	cloud := "ubuntu/noble/amd64/cloud"
 	f := newFixture(t, versions(ubuntu, v1, v3)...)
 	for _, product := range []string{cloud, ubuntu} {
-		f.make(imagetree.Image{Product: product, Version: v2, Same: true, Extra: map[string]string{"lxd.tar.xz": "meta"}})
+		f.make(imagetree.Sample{Product: product, Version: v2, Same: true, Extra: map[string]string{"lxd.tar.xz": "meta"}})
 		for _, name := range []string{"rootfs.squashfs", "disk.qcow2"} {
 			f.write("images/"+product+"/"+v2+"/"+name, strings.Repeat("the same ", 1000))
 		}

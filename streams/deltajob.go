@@ -1,16 +1,18 @@
 package streams
 
 import (
-	"bufio"
 	"context"
-	"errors"
-	"io/fs"
 	"log/slog"
-	"path"
 	"time"
+
+	"imagebuilder/builtins/digest"
+	"imagebuilder/streams/inventory"
 
 	"golang.org/x/sync/errgroup"
 )
+
+// The part of a build that makes deltas, product by product, when it is known which versions
+// are listed. How one delta is made and believed is a matter of package inventory.
 
 // makeDeltas sees to the deltas of a product, newest first.
 func (j *job) makeDeltas(ctx context.Context) error {
@@ -18,12 +20,12 @@ func (j *job) makeDeltas(ctx context.Context) error {
 	if len(todo) == 0 {
 		return nil
 	}
-	if err := j.xdelta.available(ctx); err != nil {
+	if err := j.xdelta.Available(ctx); err != nil {
 		for _, w := range todo {
-			w.target.pending = true
+			w.Target.Pending = true
 		}
 		j.sum.DeltaFails += len(todo)
-		j.noXdelta = &deltaResult{wish: todo[0], err: err}
+		j.noXdelta = &inventory.DeltaResult{Wish: todo[0], Err: err}
 		return context.Cause(ctx)
 	}
 	results, err := j.fulfilAll(ctx, todo)
@@ -39,19 +41,19 @@ func (j *job) makeDeltas(ctx context.Context) error {
 
 // fulfilAll works on deltas side by side and then enters what became of them into
 // their versions, also if the context has ended meanwhile.
-func (j *job) fulfilAll(ctx context.Context, todo []wish) ([]*deltaResult, error) {
-	results := make([]*deltaResult, len(todo))
+func (j *job) fulfilAll(ctx context.Context, todo []inventory.Wish) ([]*inventory.DeltaResult, error) {
+	results := make([]*inventory.DeltaResult, len(todo))
 	var group errgroup.Group
 	var err error
 	for i := len(todo) - 1; i >= 0 && err == nil; i-- {
 		err = j.do(ctx, &group, func() {
-			results[i] = j.xdelta.fulfil(ctx, todo[i], j.opts.Deltas.maxShare())
+			results[i] = j.xdelta.Fulfil(ctx, todo[i], j.opts.Deltas.maxShare())
 		})
 	}
 	group.Wait()
 	for _, r := range results {
 		if r != nil {
-			r.apply()
+			r.Apply()
 		}
 	}
 	if err == nil {
@@ -62,18 +64,18 @@ func (j *job) fulfilAll(ctx context.Context, todo []wish) ([]*deltaResult, error
 
 // undecided returns the deltas that should be there and that have to be looked at:
 // those of which there is a file, and those that are to be made.
-func (j *job) undecided() []wish {
-	var todo []wish
-	for _, v := range j.product.versions {
-		v.pending = false
+func (j *job) undecided() []inventory.Wish {
+	var todo []inventory.Wish
+	for _, v := range j.product.Versions {
+		v.Pending = false
 	}
 	kept := j.retained(j.versions)
-	for _, w := range wishes(j.stream.name, j.product, j.versions, j.opts.Deltas.Disks) {
-		if j.withheld.has(w.target, w.to()) {
+	for _, w := range inventory.Wishes(j.product, j.versions, j.opts.Deltas.Disks) {
+		if j.withheld.Has(w.Target, w.To()) {
 			continue
 		}
-		wanted := !j.opts.Deltas.Off && kept[w.target] && kept[w.base]
-		if (wanted || w.file() != nil) && !w.decided(j.opts.Deltas.maxShare()) {
+		wanted := !j.opts.Deltas.Off && kept[w.Target] && kept[w.Base]
+		if (wanted || w.File() != nil) && !w.Decided(j.opts.Deltas.maxShare()) {
 			todo = append(todo, w)
 		}
 	}
@@ -81,108 +83,54 @@ func (j *job) undecided() []wish {
 }
 
 // retained returns the versions that a later prune will keep.
-func (j *job) retained(versions []*version) map[*version]bool {
+func (j *job) retained(versions []*inventory.FoundVersion) map[*inventory.FoundVersion]bool {
 	last := len(versions) - 1
-	kept := make(map[*version]bool)
-	born := func(i int) time.Time { return versions[last-i].born() }
-	for i, keep := range j.opts.Deltas.Retain.keep(len(versions), j.clock(), born) {
+	kept := make(map[*inventory.FoundVersion]bool)
+	born := func(i int) time.Time { return versions[last-i].Born() }
+	for i, keep := range j.opts.Deltas.Retain.Keep(len(versions), j.clock(), born) {
 		kept[versions[last-i]] = keep
 	}
 	return kept
 }
 
 // delta logs and counts what became of a delta.
-func (j *job) delta(r *deltaResult) {
+func (j *job) delta(r *inventory.DeltaResult) {
 	switch {
-	case r.err != nil:
+	case r.Err != nil:
 		j.sum.DeltaFails++
-		j.log(slog.LevelError, "Failed creating delta file", append(r.attrs(), "error", r.err)...)
-	case !r.kept:
+		j.log(slog.LevelError, "Failed creating delta file", append(r.Attrs(), "error", r.Err)...)
+	case !r.Kept:
 		j.sum.Undelta++
-		j.log(slog.LevelInfo, "Delta is not worth having", r.attrs()...)
-	case r.made:
+		j.log(slog.LevelInfo, "Delta is not worth having", r.Attrs()...)
+	case r.Made:
 		j.sum.Deltas++
-		j.log(slog.LevelInfo, "Delta generated successfully", r.attrs()...)
+		j.log(slog.LevelInfo, "Delta generated successfully", r.Attrs()...)
 	}
-}
-
-func (r *deltaResult) attrs() []any {
-	return []any{"product", r.product, "version", r.target.name, "item", r.name, "deltaBase", r.base.name}
 }
 
 // sums enters deltas into the SHA256SUMS of their versions.
-func (j *job) sums(results []*deltaResult) {
-	edits := make(map[*version]map[string]digest)
+func (j *job) sums(results []*inventory.DeltaResult) {
+	edits := make(map[*inventory.FoundVersion]map[string]digest.Digest)
 	for _, r := range results {
-		if r.kept {
-			if edits[r.target] == nil {
-				edits[r.target] = make(map[string]digest)
+		if r.Kept {
+			if edits[r.Target] == nil {
+				edits[r.Target] = make(map[string]digest.Digest)
 			}
-			edits[r.target][r.name] = r.file.sum
+			edits[r.Target][r.Name] = r.File.Sum
 		}
 	}
-	for _, v := range j.product.versions {
-		f := v.find(sumsName)
+	for _, v := range j.product.Versions {
+		f := v.Find(inventory.SumsName)
 		if edits[v] == nil || f == nil {
 			continue
 		}
-		st, err := updateSums(j.site, j.path(v), edits[v])
+		st, err := inventory.UpdateSums(j.files, j.place(v), edits[v])
 		if err != nil {
 			j.sum.Failed++
 			j.log(slog.LevelError, "Failed to update checksums file",
-				"product", j.product.name.ID(), "version", v.name, "error", err)
+				"product", j.product.Location.Product.ID(), "version", v.Name, "error", err)
 			continue
 		}
-		f.stamp, f.settled = st, true // it says the same of all but the deltas
+		f.Stamp, f.Settled = st, true // it says the same of all but the deltas
 	}
-}
-
-// updateSums enters the hashes of deltas into the SHA256SUMS of a version, removing
-// those that are zero, and returns the stamp of what is there then. One that is
-// signed stays as it is.
-func updateSums(s *site, dir string, edits map[string]digest) (stamp, error) {
-	name := path.Join(dir, sumsName)
-	data, err := s.readFile(name)
-	if err != nil {
-		return stamp{}, err
-	}
-	edited := editSums(data, edits)
-	if string(edited) != string(data) && !s.signed(name) {
-		err = s.replace(name, func(w *bufio.Writer) error { _, err := w.Write(edited); return err })
-	}
-	if err != nil {
-		return stamp{}, err
-	}
-	st, err := s.stat(name)
-	return stampOf(&st), err
-}
-
-// signedSum returns what the SHA256SUMS of a version say of a file, nil if they say
-// nothing or nobody has signed them, so that they can be changed.
-func (s *site) signedSum(dir, name string) (*digest, error) {
-	sums := path.Join(dir, sumsName)
-	if !s.signed(sums) {
-		return nil, nil
-	}
-	data, err := s.readFile(sums)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	if sum, ok := parseSums(data)[name]; ok {
-		return &sum, nil
-	}
-	return nil, nil
-}
-
-// signed tells whether there is a detached signature beside a file.
-func (s *site) signed(name string) bool {
-	for _, suffix := range []string{".asc", ".gpg", ".sig"} {
-		if _, err := s.stat(name + suffix); err == nil {
-			return true
-		}
-	}
-	return false
 }

@@ -9,6 +9,7 @@ import (
 
 	"imagebuilder/streams"
 	"imagebuilder/streams/imagetree"
+	"imagebuilder/streams/inventory"
 )
 
 // The life of an image server: images come in, the catalogs follow, old versions go.
@@ -19,41 +20,41 @@ func Example() {
 	}
 	defer os.RemoveAll(root)
 	ctx := context.Background()
-	tree := streams.Tree{Root: root, Clock: func() time.Time { return time.Date(2024, 1, 2, 0, 0, 0, 0, time.UTC) }}
+	tree := streams.Site{Root: root, Clock: func() time.Time { return time.Date(2024, 1, 2, 0, 0, 0, 0, time.UTC) }}
 
 	// A builder leaves its files in a directory.
 	for _, version := range []string{"20240101_0000", "20240102_0000"} {
-		image := imagetree.Image{Stream: "out", Product: "ubuntu/noble/amd64/default", Version: version}
+		image := imagetree.Sample{Stream: "out", Product: "ubuntu/noble/amd64/default", Version: version}
 		if err := imagetree.Make(root+".built", image); err != nil {
 			log.Fatal(err)
 		}
 		defer os.RemoveAll(root + ".built")
-		added, err := streams.Add(ctx, streams.AddOptions{Tree: tree, Files: []string{root + ".built/" + image.Dir()}})
+		added, err := streams.Add(ctx, streams.AddOptions{Site: tree, Files: []string{root + ".built/" + image.Dir()}})
 		if err != nil {
 			log.Fatal(err)
 		}
 		fmt.Println("added", added.Path)
 	}
 
-	built, err := streams.Build(ctx, streams.BuildOptions{Tree: tree})
+	built, err := streams.Build(ctx, streams.BuildOptions{Site: tree})
 	if err != nil {
 		log.Fatal(err)
 	}
 	fmt.Println("listed", built.Versions, "versions; deltas:", built.Deltas)
 
-	pruned, err := streams.Prune(ctx, streams.PruneOptions{Tree: tree, Retain: streams.Retention{Builds: 1}})
+	pruned, err := streams.Prune(ctx, streams.PruneOptions{Site: tree, Retain: inventory.Retention{Builds: 1}})
 	if err != nil {
 		log.Fatal(err)
 	}
 	fmt.Println("dropped", pruned.Dropped, "version; waiting to be removed:", pruned.Waiting)
 
-	report, err := streams.Verify(ctx, streams.VerifyOptions{Tree: tree})
+	report, err := streams.Verify(ctx, streams.VerifyOptions{Site: tree})
 	if err != nil {
 		log.Fatal(err)
 	}
-	fmt.Println("all well:", report.OK())
+	fmt.Println("all well:", report.Err() == nil)
 
-	images, err := streams.List(ctx, streams.ListOptions{Tree: tree})
+	images, err := streams.List(ctx, streams.ListOptions{Site: tree})
 	if err != nil {
 		log.Fatal(err)
 	}

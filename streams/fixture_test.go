@@ -29,10 +29,10 @@ const (
 )
 
 // versions returns images of one product.
-func versions(product string, names ...string) []imagetree.Image {
-	var list []imagetree.Image
+func versions(product string, names ...string) []imagetree.Sample {
+	var list []imagetree.Sample
 	for _, name := range names {
-		list = append(list, imagetree.Image{Product: product, Version: name})
+		list = append(list, imagetree.Sample{Product: product, Version: name})
 	}
 	return list
 }
@@ -45,7 +45,7 @@ type fixture struct {
 	log  bytes.Buffer
 }
 
-func newFixture(t *testing.T, images ...imagetree.Image) *fixture {
+func newFixture(t *testing.T, images ...imagetree.Sample) *fixture {
 	f := &fixture{T: t, root: filepath.Join(t.TempDir(), "root"), now: time.Date(2024, 1, 10, 0, 0, 0, 0, time.UTC)}
 	if err := os.MkdirAll(filepath.Join(f.root, "images"), 0o755); err != nil {
 		t.Fatal(err)
@@ -54,15 +54,15 @@ func newFixture(t *testing.T, images ...imagetree.Image) *fixture {
 	return f
 }
 
-func (f *fixture) make(images ...imagetree.Image) {
+func (f *fixture) make(images ...imagetree.Sample) {
 	f.Helper()
 	if err := imagetree.Make(f.root, images...); err != nil {
 		f.Fatal(err)
 	}
 }
 
-func (f *fixture) tree() streams.Tree {
-	return streams.Tree{
+func (f *fixture) tree() streams.Site {
+	return streams.Site{
 		Root:  f.root,
 		Log:   slog.New(slog.NewTextHandler(&f.log, nil)),
 		Clock: func() time.Time { return f.now },
@@ -81,7 +81,7 @@ func (f *fixture) build(edits ...func(*streams.BuildOptions)) streams.BuildSumma
 
 func (f *fixture) tryBuild(edits ...func(*streams.BuildOptions)) (streams.BuildSummary, error) {
 	f.log.Reset()
-	opts := streams.BuildOptions{Tree: f.tree()}
+	opts := streams.BuildOptions{Site: f.tree()}
 	for _, edit := range edits {
 		edit(&opts)
 	}
@@ -101,7 +101,7 @@ func (f *fixture) prune(edits ...func(*streams.PruneOptions)) streams.PruneSumma
 
 func (f *fixture) tryPrune(edits ...func(*streams.PruneOptions)) (streams.PruneSummary, error) {
 	f.log.Reset()
-	opts := streams.PruneOptions{Tree: f.tree()}
+	opts := streams.PruneOptions{Site: f.tree()}
 	for _, edit := range edits {
 		edit(&opts)
 	}
@@ -124,7 +124,7 @@ func (f *fixture) verify() {
 
 func (f *fixture) faults() []streams.Fault {
 	f.Helper()
-	report, err := streams.Verify(context.Background(), streams.VerifyOptions{Tree: f.tree()})
+	report, err := streams.Verify(context.Background(), streams.VerifyOptions{Site: f.tree()})
 	if err != nil {
 		f.Fatal(err)
 	}

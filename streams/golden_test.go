@@ -18,6 +18,7 @@ import (
 	"testing"
 
 	"imagebuilder/streams"
+	"imagebuilder/streams/inventory"
 	"imagebuilder/streams/page"
 )
 
@@ -208,8 +209,8 @@ func diff(t *testing.T, what string, got, want []string) {
 // runOld carries out a command line of the old tool.
 func runOld(root string, s step, log io.Writer) error {
 	logger := slog.New(slog.NewTextHandler(log, nil))
-	tree := streams.Tree{Root: root, Log: logger}
-	retention := streams.Retention{}
+	tree := streams.Site{Root: root, Log: logger}
+	retention := inventory.Retention{}
 	dangling := false
 	for i := 2; i < len(s.Run); i++ {
 		value := func() string { i++; return s.Run[i] }
@@ -228,10 +229,10 @@ func runOld(root string, s step, log io.Writer) error {
 	}
 	if s.Run[0] == "build" {
 		opts := streams.BuildOptions{
-			Tree: tree, Upstream: true, Deltas: streams.DeltaOptions{Disks: streams.DiskDeltasAlways},
+			Site: tree, Upstream: true, Deltas: streams.DeltaOptions{Disks: inventory.DiskDeltasAlways},
 		}
 		if slices.Contains(s.Run, "--build-webpage") {
-			opts.Page = new(page.Options)
+			opts.Page = new(page.Setup)
 		}
 		_, err := streams.Build(context.Background(), opts)
 		if err != nil {
@@ -240,7 +241,7 @@ func runOld(root string, s step, log io.Writer) error {
 		return err
 	}
 	_, err := streams.Prune(context.Background(), streams.PruneOptions{
-		Tree: tree, Retain: retention, Dangling: dangling, Grace: streams.AtOnce,
+		Site: tree, Retain: retention, Dangling: dangling, Grace: streams.AtOnce,
 	})
 	if err != nil {
 		logger.Error(err.Error())

@@ -14,6 +14,7 @@ import (
 	"imagebuilder/streams"
 	"imagebuilder/streams/imagetree"
 	"imagebuilder/streams/page"
+	"imagebuilder/streams/site"
 )
 
 // TestKill kills builds and prunes at random moments. After each kill, what is
@@ -24,7 +25,7 @@ func TestKill(t *testing.T) {
 		rounds = 40
 	}
 	f := newFixture(t, versions(ubuntu, v1, v2)...)
-	f.build(func(o *streams.BuildOptions) { o.Page = new(page.Options); o.Clock = nil })
+	f.build(func(o *streams.BuildOptions) { o.Page = new(page.Setup); o.Clock = nil })
 	random := rand.New(rand.NewPCG(1, 2))
 	killed, typical := 0, 50*time.Millisecond // how long a run takes that is left alone
 	day := time.Date(2024, 2, 1, 0, 0, 0, 0, time.UTC)
@@ -35,7 +36,7 @@ func TestKill(t *testing.T) {
 			verb = "prune"
 		default:
 			day = day.Add(24 * time.Hour)
-			f.make(imagetree.Image{Product: ubuntu, Version: day.Format("20060102_1504"), Sums: round%2 == 0})
+			f.make(imagetree.Sample{Product: ubuntu, Version: day.Format("20060102_1504"), Sums: round%2 == 0})
 		}
 		cmd := exec.Command(os.Args[0])
 		cmd.Env = append(os.Environ(), "STREAMS_CRASH_ROOT="+f.root, "STREAMS_CRASH_VERB="+verb)
@@ -86,8 +87,8 @@ func (f *fixture) awaitLock() {
 	f.Helper()
 	deadline := time.Now().Add(10 * time.Second)
 	for {
-		_, err := streams.Verify(context.Background(), streams.VerifyOptions{Tree: f.tree()})
-		if !errors.Is(err, streams.ErrLocked) {
+		_, err := streams.Verify(context.Background(), streams.VerifyOptions{Site: f.tree()})
+		if !errors.Is(err, site.ErrLocked) {
 			return
 		}
 		if time.Now().After(deadline) {

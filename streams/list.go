@@ -4,21 +4,23 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"path"
 	"slices"
 	"strings"
 	"time"
 
 	"imagebuilder/streams/catalog"
+	"imagebuilder/streams/inventory"
 )
+
+// List reads the catalogs as clients do: what it shows is what they see, not what is there.
 
 // ListOptions say what List lists.
 type ListOptions struct {
-	Tree // Streams nil: all that the index lists
+	Site // Streams nil: all that the index lists
 }
 
-// An Image is one that clients see.
-type Image struct {
+// A ListedImage is one that clients see.
+type ListedImage struct {
 	Fingerprint  string            `json:"fingerprint" yaml:"fingerprint"`
 	Description  string            `json:"description" yaml:"description"`
 	OS           string            `json:"os" yaml:"os"`
@@ -39,8 +41,8 @@ type Image struct {
 
 // List returns the images of the catalogs: by stream and product, the newest version
 // first.
-func List(ctx context.Context, opts ListOptions) ([]Image, error) {
-	w, err := opts.Tree.open()
+func List(ctx context.Context, opts ListOptions) ([]ListedImage, error) {
+	w, err := opts.Site.open()
 	if err != nil {
 		return nil, err
 	}
@@ -48,10 +50,10 @@ func List(ctx context.Context, opts ListOptions) ([]Image, error) {
 	if opts.Streams == nil {
 		w.Streams = w.allStreams()
 	}
-	var images []Image
+	var images []ListedImage
 	for _, stream := range w.Streams {
-		err := w.eachProduct(stream, func(id string, c *catalog.Product) error {
-			names := slices.SortedFunc(maps.Keys(c.Versions), func(a, b string) int { return compareVersions(b, a, w.NaturalOrder) })
+		err := w.catalogs.Each(stream, func(id string, c *catalog.Product) error {
+			names := slices.SortedFunc(maps.Keys(c.Versions), func(a, b string) int { return inventory.CompareVersions(b, a, w.NaturalOrder) })
 			for _, name := range names {
 				images = append(images, imagesOf(stream, id, c, name)...)
 			}
@@ -60,7 +62,7 @@ func List(ctx context.Context, opts ListOptions) ([]Image, error) {
 			w.warn("Product cannot be trusted and is left out", "streamName", stream, "product", bad.Product, "error", bad.Err)
 		})
 		if err != nil {
-			return nil, w.unbuilt(stream, err)
+			return nil, w.catalogs.Unbuilt(stream, err)
 		}
 	}
 	return images, nil
@@ -68,22 +70,22 @@ func List(ctx context.Context, opts ListOptions) ([]Image, error) {
 
 // imagesOf returns the images of one version. Where LXD and Incus see the same one
 // it is there once.
-func imagesOf(stream, id string, c *catalog.Product, version string) []Image {
+func imagesOf(stream, id string, c *catalog.Product, version string) []ListedImage {
 	v := c.Versions[version]
-	var images []Image
+	var images []ListedImage
 	for _, pair := range v.Images() {
 		meta, root := v.Items[pair.Meta], v.Items[pair.Root]
 		client := "lxd"
 		if meta.FType == catalog.IncusMeta {
 			client = "incus"
 		}
-		same := func(i Image) bool { return i.Fingerprint == pair.Fingerprint }
+		same := func(i ListedImage) bool { return i.Fingerprint == pair.Fingerprint }
 		if i := slices.IndexFunc(images, same); i >= 0 {
 			images[i].Clients = append(images[i].Clients, client)
 			slices.Sort(images[i].Clients)
 			continue
 		}
-		image := Image{
+		image := ListedImage{
 			Fingerprint:  pair.Fingerprint,
 			Description:  fmt.Sprintf("%s %s %s (%s)", c.OS, c.Release, c.Arch, version),
 			OS:           c.OS,
@@ -98,7 +100,7 @@ func imagesOf(stream, id string, c *catalog.Product, version string) []Image {
 			Aliases:      strings.Split(c.Aliases, ","),
 			Requirements: c.Requirements,
 			Clients:      []string{client},
-			Path:         path.Join(c.Name().Dir(stream), version),
+			Path:         c.Name().In(stream).Of(version).Path(),
 		}
 		image.Created, _ = catalog.Time(version)
 		if pair.VM {

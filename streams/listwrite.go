@@ -12,11 +12,15 @@ import (
 
 	"gopkg.in/yaml.v3"
 
+	"imagebuilder/streams/inventory"
 	"imagebuilder/streams/page"
 )
 
+// The forms of a list of images, for people and for programs. They stand apart from List
+// since they know nothing of a site.
+
 // listFormats are the forms in which WriteImages can write.
-var listFormats = map[string]func(io.Writer, []Image) error{
+var listFormats = map[string]func(io.Writer, []ListedImage) error{
 	"csv":   writeCSV,
 	"json":  writeJSON,
 	"table": writeTable,
@@ -26,14 +30,14 @@ var listFormats = map[string]func(io.Writer, []Image) error{
 // ListFormats returns the names of the formats of WriteImages, sorted.
 func ListFormats() []string {
 	var names []string
-	for name := range sorted(listFormats) {
+	for name := range inventory.Sorted(listFormats) {
 		names = append(names, name)
 	}
 	return names
 }
 
 // WriteImages writes a list of images as csv, json, table or yaml.
-func WriteImages(w io.Writer, format string, images []Image) error {
+func WriteImages(w io.Writer, format string, images []ListedImage) error {
 	write, ok := listFormats[format]
 	if !ok {
 		return fmt.Errorf("unknown format %q: it is one of %s", format, strings.Join(ListFormats(), ", "))
@@ -41,7 +45,7 @@ func WriteImages(w io.Writer, format string, images []Image) error {
 	return write(w, images)
 }
 
-func writeTable(w io.Writer, images []Image) error {
+func writeTable(w io.Writer, images []ListedImage) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "FINGERPRINT\tOS\tRELEASE\tVARIANT\tARCHITECTURE\tTYPE\tCREATED\tSIZE")
 	for _, i := range images {
@@ -62,14 +66,14 @@ func plain(s string) string {
 	}, s)
 }
 
-func (i Image) created(layout string) string {
+func (i ListedImage) created(layout string) string {
 	if i.Created.IsZero() {
 		return ""
 	}
 	return i.Created.Format(layout)
 }
 
-func writeCSV(w io.Writer, images []Image) error {
+func writeCSV(w io.Writer, images []ListedImage) error {
 	out := csv.NewWriter(w)
 	rows := [][]string{{
 		"fingerprint", "description", "os", "release", "variant", "architecture", "type", "created", "size",
@@ -84,18 +88,18 @@ func writeCSV(w io.Writer, images []Image) error {
 	return out.WriteAll(rows)
 }
 
-func writeJSON(w io.Writer, images []Image) error {
+func writeJSON(w io.Writer, images []ListedImage) error {
 	if images == nil {
-		images = []Image{}
+		images = []ListedImage{}
 	}
 	enc := json.NewEncoder(w)
 	enc.SetIndent("", "  ")
 	return enc.Encode(images)
 }
 
-func writeYAML(w io.Writer, images []Image) error {
+func writeYAML(w io.Writer, images []ListedImage) error {
 	if images == nil {
-		images = []Image{}
+		images = []ListedImage{}
 	}
 	enc := yaml.NewEncoder(w)
 	enc.SetIndent(2)

@@ -14,11 +14,15 @@ import (
 
 	"gopkg.in/yaml.v3"
 
+	"imagebuilder/stdlib"
 	"imagebuilder/streams/catalog"
 )
 
-// metadata is what an image says of itself.
-type metadata struct {
+// What an archive says it is: this reads files of strangers, so it reads no further than it
+// must, and trusts no name in them.
+
+// imageMetadata is what an image says of itself.
+type imageMetadata struct {
 	Architecture string            `yaml:"architecture"`
 	CreationDate int64             `yaml:"creation_date"`
 	Properties   map[string]string `yaml:"properties"`
@@ -30,8 +34,8 @@ const (
 )
 
 // parseMetadata reads a metadata.yaml.
-func parseMetadata(data []byte) (*metadata, error) {
-	m := new(metadata)
+func parseMetadata(data []byte) (*imageMetadata, error) {
+	m := new(imageMetadata)
 	if err := yaml.Unmarshal(data, m); err != nil {
 		return nil, fmt.Errorf("%s: %w", metadataName, err)
 	}
@@ -40,7 +44,7 @@ func parseMetadata(data []byte) (*metadata, error) {
 
 // A content is what an archive was found to hold.
 type content struct {
-	meta   *metadata
+	meta   *imageMetadata
 	rootfs bool // a directory rootfs: the whole of a container
 	disk   bool // a file rootfs.img: the whole of a virtual machine
 }
@@ -86,7 +90,7 @@ func inspect(ctx context.Context, f *os.File) (c content, err error) {
 // entryName returns the name of an entry without what does not matter.
 func entryName(name string) string { return path.Clean(strings.TrimPrefix(path.Clean("/"+name), "/")) }
 
-func readMetadata(r io.Reader) (*metadata, error) {
+func readMetadata(r io.Reader) (*imageMetadata, error) {
 	data, err := io.ReadAll(io.LimitReader(r, maxMetadata+1))
 	if err != nil {
 		return nil, err
@@ -97,23 +101,13 @@ func readMetadata(r io.Reader) (*metadata, error) {
 	return parseMetadata(data)
 }
 
-// debian are the names by which architectures go in product ids, for those of the
-// kernel.
-var debian = map[string]string{
-	"aarch64": "arm64",
-	"armv7l":  "armhf",
-	"i686":    "i386",
-	"ppc64le": "ppc64el",
-	"x86_64":  "amd64",
-}
-
 // name returns the product that an image belongs to, given what is known better.
-func (m *metadata) name(over catalog.Name) (catalog.Name, error) {
+func (m *imageMetadata) name(over catalog.Name) (catalog.Name, error) {
 	arch := cmp.Or(m.Properties["architecture"], m.Architecture)
 	n := catalog.Name{
 		Distro:  cmp.Or(over.Distro, strings.ToLower(part(m.Properties["os"]))),
 		Release: cmp.Or(over.Release, part(m.Properties["release"])),
-		Arch:    cmp.Or(over.Arch, debian[arch], part(arch)),
+		Arch:    cmp.Or(over.Arch, part(stdlib.Debian(arch))),
 		Variant: cmp.Or(over.Variant, part(m.Properties["variant"]), "default"),
 	}
 	for _, part := range []struct{ what, value string }{{"distribution", n.Distro}, {"release", n.Release}, {"architecture", n.Arch}} {
@@ -140,7 +134,7 @@ func part(text string) string {
 
 // version returns the name for a version: the serial of the image, or else the time
 // it was made.
-func (m *metadata) version(now time.Time) string {
+func (m *imageMetadata) version(now time.Time) string {
 	if serial := m.Properties["serial"]; catalog.Readable(serial) && catalog.CheckVersion(serial) == nil {
 		return serial
 	}

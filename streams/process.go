@@ -3,14 +3,17 @@ package streams
 import (
 	"context"
 	"log/slog"
-	"path"
 	"slices"
 
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sync/semaphore"
 
 	"imagebuilder/streams/catalog"
+	"imagebuilder/streams/inventory"
 )
+
+// A build works on many products side by side, and yet logs and counts as if it went from one
+// to the next. How that is kept apart from the work is the matter of this file.
 
 // A job is the work on one product: its new versions are read, newest first, or, once
 // it is known which versions of all products are listed, its deltas are made. Only the
@@ -19,24 +22,24 @@ type job struct {
 	*builder
 	slots    *semaphore.Weighted // work on one file each, for all jobs together
 	stream   *streamBuild
-	product  *product
-	versions []*version // that are listed, when that is known
+	product  *inventory.FoundProduct
+	versions []*inventory.FoundVersion // that are listed, when that is known
 	sum      BuildSummary
-	noXdelta *deltaResult // the first delta that could not be made because the program is missing
-	records  []entry
+	noXdelta *inventory.DeltaResult // the first delta that could not be made because the program is missing
+	records  []logRecord
 	done     chan struct{}
 }
 
-// An entry is a log record that waits until those of the products before it are out,
+// An logRecord is a log record that waits until those of the products before it are out,
 // so that the order of the log is that of the tree.
-type entry struct {
+type logRecord struct {
 	level slog.Level
 	msg   string
 	args  []any
 }
 
 func (j *job) log(level slog.Level, msg string, args ...any) {
-	j.records = append(j.records, entry{level, msg, args})
+	j.records = append(j.records, logRecord{level, msg, args})
 }
 
 // process reads what is new, decides what is listed, and makes the deltas of that.
@@ -73,11 +76,11 @@ func (j *job) flush() {
 	b := j.builder
 	b.sum.add(&j.sum)
 	for _, r := range j.records {
-		b.work.log.Log(context.Background(), r.level, r.msg, r.args...)
+		b.openSite.log.Log(context.Background(), r.level, r.msg, r.args...)
 	}
 	if j.noXdelta != nil && b.noXdelta == nil {
 		b.noXdelta = j.noXdelta // said once, however many deltas are missing
-		b.fail("Failed creating delta file", append(j.noXdelta.attrs(), "error", j.noXdelta.err)...)
+		b.fail("Failed creating delta file", append(j.noXdelta.Attrs(), "error", j.noXdelta.Err)...)
 	}
 }
 
@@ -85,11 +88,11 @@ func (b *builder) jobs() []*job {
 	slots := semaphore.NewWeighted(int64(b.Workers))
 	var jobs []*job
 	for _, s := range b.streams {
-		listed := make(map[*product][]*version)
+		listed := make(map[*inventory.FoundProduct][]*inventory.FoundVersion)
 		for _, p := range s.products {
-			listed[p.product] = p.versions
+			listed[p.FoundProduct] = p.versions
 		}
-		for _, p := range s.found.products {
+		for _, p := range s.found.Products {
 			jobs = append(jobs, &job{
 				builder: b, slots: slots, stream: s, product: p, versions: listed[p], done: make(chan struct{}),
 			})
@@ -123,13 +126,13 @@ func (j *job) do(ctx context.Context, group *errgroup.Group, fn func()) error {
 
 // judgeAll judges the versions that have not been yet.
 func (j *job) judgeAll(ctx context.Context) error {
-	versions := j.product.versions
-	results := make([]judgement, len(versions))
+	versions := j.product.Versions
+	results := make([]inventory.Judgement, len(versions))
 	var group errgroup.Group
 	var err error
 	for i := len(versions) - 1; i >= 0 && err == nil; i-- {
-		if v := versions[i]; v.verdict == unjudged {
-			err = j.do(ctx, &group, func() { results[i] = judge(ctx, j.site, j.path(v), v, j.opts.Upstream) })
+		if v := versions[i]; v.Verdict == inventory.Unjudged {
+			err = j.do(ctx, &group, func() { results[i] = inventory.Judge(ctx, j.files, j.place(v), v, j.opts.Upstream) })
 		}
 	}
 	group.Wait()
@@ -140,58 +143,58 @@ func (j *job) judgeAll(ctx context.Context) error {
 		return err
 	}
 	for i, r := range results {
-		j.sum.Read += r.read
-		if r.config != nil {
-			j.odd(versions[i], r.config)
+		j.sum.Read += r.Read
+		if r.Config != nil {
+			j.odd(versions[i], r.Config)
 		}
-		if r.err != nil {
-			versions[i] = j.keepOld(versions[i], r.err)
+		if r.Err != nil {
+			versions[i] = j.keepOld(versions[i], r.Err)
 		}
 	}
 	return nil
 }
 
 // odd tells of configuration that has no effect.
-func (j *job) odd(v *version, c *config) {
-	for _, key := range c.withoutEffect(j.product.name) {
+func (j *job) odd(v *inventory.FoundVersion, c *inventory.ImageConfig) {
+	for _, key := range c.WithoutEffect(j.product.Location.Product) {
 		j.log(slog.LevelWarn, "Configuration has no effect", append(j.attrs(v), "key", key)...)
 	}
 }
 
 // keepOld returns what stands for a version that could not be read just now: what
 // was known of it, if that could be listed.
-func (j *job) keepOld(v *version, err error) *version {
+func (j *job) keepOld(v *inventory.FoundVersion, err error) *inventory.FoundVersion {
 	j.sum.Failed++
 	j.sum.unclean = true
 	j.log(slog.LevelError, "Failed to get version", append(j.attrs(v), "error", err)...)
-	v.verdict = unjudged
-	if v.before != nil && v.before.verdict == good {
-		return v.before
+	v.Verdict = inventory.Unjudged
+	if v.Before != nil && v.Before.Verdict == inventory.Good {
+		return v.Before
 	}
 	return v
 }
 
-func (j *job) path(v *version) string { return path.Join(j.product.name.Dir(j.stream.name), v.name) }
+func (j *job) place(v *inventory.FoundVersion) catalog.Location { return j.product.Location.Of(v.Name) }
 
-func (j *job) attrs(v *version) []any {
-	return []any{"streamName", j.stream.name, "product", j.product.name.ID(), "version", v.name}
+func (j *job) attrs(v *inventory.FoundVersion) []any {
+	return []any{"streamName", j.stream.name, "product", j.product.Location.Product.ID(), "version", v.Name}
 }
 
 // report says what is wrong with the versions.
 func (j *job) report() {
-	for _, v := range j.product.versions {
-		switch v.verdict {
-		case incomplete:
+	for _, v := range j.product.Versions {
+		switch v.Verdict {
+		case inventory.Incomplete:
 			j.sum.Incomplete++
-			if v.trouble != "" {
-				j.log(slog.LevelWarn, "Version is incomplete", append(j.attrs(v), "item", v.item, "error", v.trouble)...)
+			if v.Trouble != "" {
+				j.log(slog.LevelWarn, "Version is incomplete", append(j.attrs(v), "item", v.Item, "error", v.Trouble)...)
 			}
-		case rejected:
+		case inventory.Rejected:
 			j.sum.Rejected++
-			j.log(slog.LevelError, "Checksum mismatch", append(j.attrs(v), "item", v.item)...)
-		case failed:
+			j.log(slog.LevelError, "Checksum mismatch", append(j.attrs(v), "item", v.Item)...)
+		case inventory.Failed:
 			j.sum.Failed++
-			j.log(slog.LevelError, "Failed to get version", append(j.attrs(v), "error", v.trouble)...)
+			j.log(slog.LevelError, "Failed to get version", append(j.attrs(v), "error", v.Trouble)...)
 		}
 	}
 }
@@ -199,27 +202,27 @@ func (j *job) report() {
 // welcome says which versions are new. Whether one that was withheld is listed now
 // shows later.
 func (j *job) welcome() {
-	for _, v := range j.product.listed() {
-		if !j.stream.listing[j.product.name][v.name] && !j.before[j.path(v)] {
+	for _, v := range j.product.Listed() {
+		if !j.stream.listing.Has(j.place(v)) && !j.before[j.place(v)] {
 			j.added(v)
 		}
 	}
 }
 
-func (j *job) added(v *version) {
+func (j *job) added(v *inventory.FoundVersion) {
 	j.sum.Added++
 	j.log(slog.LevelInfo, "New version added to the product catalog", j.attrs(v)...)
-	if !catalog.Readable(v.name) {
+	if !catalog.Readable(v.Name) {
 		j.log(slog.LevelWarn, "Clients pass over a version whose name does not start with a date", j.attrs(v)...)
 	}
 }
 
 // ordered returns versions in the order that decides which is newer.
-func (w *work) ordered(versions []*version) []*version {
+func (w *openSite) ordered(versions []*inventory.FoundVersion) []*inventory.FoundVersion {
 	if !w.NaturalOrder {
 		return versions
 	}
-	return slices.SortedFunc(slices.Values(versions), func(a, b *version) int {
-		return compareVersions(a.name, b.name, true)
+	return slices.SortedFunc(slices.Values(versions), func(a, b *inventory.FoundVersion) int {
+		return inventory.CompareVersions(a.Name, b.Name, true)
 	})
 }

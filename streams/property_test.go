@@ -18,20 +18,20 @@ import (
 
 // versionKinds are what a random version can be, and whether it can be listed.
 var versionKinds = map[string]struct {
-	image imagetree.Image
+	image imagetree.Sample
 	good  bool
 }{
-	"plain":      {imagetree.Image{}, true},
-	"sums":       {imagetree.Image{Sums: true}, true},
-	"container":  {imagetree.Image{Files: []string{"lxd.tar.xz", "rootfs.squashfs"}}, true},
-	"vm":         {imagetree.Image{Files: []string{"lxd.tar.xz", "disk.qcow2"}}, true},
-	"incus":      {imagetree.Image{Files: []string{"incus.tar.xz", "rootfs.squashfs"}}, true},
-	"tarball":    {imagetree.Image{Files: []string{"lxd.tar.xz", "root.tar.xz"}}, true},
-	"config":     {imagetree.Image{Extra: map[string]string{"image.yaml": config}}, true},
-	"no meta":    {imagetree.Image{Files: []string{"rootfs.squashfs"}}, false},
-	"no rootfs":  {imagetree.Image{Files: []string{"lxd.tar.xz"}}, false},
-	"bad sums":   {imagetree.Image{Extra: map[string]string{"SHA256SUMS": strings.Repeat("0", 64) + "  lxd.tar.xz\n"}}, false},
-	"bad config": {imagetree.Image{Extra: map[string]string{"image.yaml": "simplestream: 7"}}, false},
+	"plain":      {imagetree.Sample{}, true},
+	"sums":       {imagetree.Sample{Sums: true}, true},
+	"container":  {imagetree.Sample{Files: []string{"lxd.tar.xz", "rootfs.squashfs"}}, true},
+	"vm":         {imagetree.Sample{Files: []string{"lxd.tar.xz", "disk.qcow2"}}, true},
+	"incus":      {imagetree.Sample{Files: []string{"incus.tar.xz", "rootfs.squashfs"}}, true},
+	"tarball":    {imagetree.Sample{Files: []string{"lxd.tar.xz", "root.tar.xz"}}, true},
+	"config":     {imagetree.Sample{Extra: map[string]string{"image.yaml": config}}, true},
+	"no meta":    {imagetree.Sample{Files: []string{"rootfs.squashfs"}}, false},
+	"no rootfs":  {imagetree.Sample{Files: []string{"lxd.tar.xz"}}, false},
+	"bad sums":   {imagetree.Sample{Extra: map[string]string{"SHA256SUMS": strings.Repeat("0", 64) + "  lxd.tar.xz\n"}}, false},
+	"bad config": {imagetree.Sample{Extra: map[string]string{"image.yaml": "simplestream: 7"}}, false},
 }
 
 var kindNames = slices.Sorted(maps.Keys(versionKinds))

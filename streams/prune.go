@@ -7,14 +7,19 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"maps"
 	"slices"
 	"time"
 
+	"imagebuilder/builtins/dirfd"
 	"imagebuilder/streams/catalog"
+	"imagebuilder/streams/inventory"
 	"imagebuilder/streams/page"
+	"imagebuilder/streams/site"
 )
+
+// Prune from its options to its end. It decides in pruneplan.go, publishes what stays, and
+// only then removes files, so that no catalog lists what is not there (remove.go).
 
 const (
 	// DefaultRetainBuilds is how many versions of a product Prune keeps.
@@ -31,15 +36,15 @@ const (
 
 // PruneOptions say what Prune takes out of the catalogs and removes.
 type PruneOptions struct {
-	Tree
-	Retain      Retention     // Builds 0: DefaultRetainBuilds, or all if only Remove says what goes
-	Remove      []string      // fingerprints, or their unique beginnings, of images whose versions go as well
-	Grace       time.Duration // from leaving the catalog to removal; 0: DefaultGrace
-	Dangling    bool          // also remove what no catalog lists
-	DanglingAge time.Duration // once nothing in it was changed for so long; 0: DefaultDanglingAge
-	Page        *page.Options // as in BuildOptions; nil: as the last Build had it
-	Signer      *Signer       // as in BuildOptions
-	DryRun      bool          // only say what would be done
+	Site
+	Retain      inventory.Retention // Builds 0: DefaultRetainBuilds, or all if only Remove says what goes
+	Remove      []string            // fingerprints, or their unique beginnings, of images whose versions go as well
+	Grace       time.Duration       // from leaving the catalog to removal; 0: DefaultGrace
+	Dangling    bool                // also remove what no catalog lists
+	DanglingAge time.Duration       // once nothing in it was changed for so long; 0: DefaultDanglingAge
+	Page        *page.Setup         // as in BuildOptions; nil: as the last Build had it
+	Signer      *site.Signer        // as in BuildOptions
+	DryRun      bool                // only say what would be done
 	Safety
 }
 
@@ -48,7 +53,7 @@ type PruneOptions struct {
 // are not listed any more. Versions that are waiting for that are not listed again by
 // Build. Nothing outside the directories of the streams is ever removed.
 func Prune(ctx context.Context, opts PruneOptions) (PruneSummary, error) {
-	if err := opts.Retain.check(); err != nil {
+	if err := opts.Retain.Check(); err != nil {
 		return PruneSummary{}, err
 	}
 	if opts.Retain.Builds == 0 && (opts.Retain.Days > 0 || len(opts.Remove) == 0) {
@@ -60,17 +65,17 @@ func Prune(ctx context.Context, opts PruneOptions) (PruneSummary, error) {
 	if opts.DanglingAge == 0 {
 		opts.DanglingAge = DefaultDanglingAge
 	}
-	w, err := opts.Tree.open()
+	w, err := opts.Site.open()
 	if err != nil {
 		return PruneSummary{}, err
 	}
 	defer w.close()
-	l, err := w.lockFor(opts.DryRun)
+	l, err := w.files.Lock(opts.DryRun, w.clock)
 	if err != nil {
 		return PruneSummary{}, err
 	}
-	defer l.close()
-	p := &pruner{work: w, opts: opts, now: w.clock(), start: l.start, leaving: w.readLeaving(), record: w.readRecord()}
+	defer l.Close()
+	p := &pruner{openSite: w, opts: opts, now: w.clock(), start: l.Start, leaving: inventory.ReadLeaving(w.files), record: w.readRecord()}
 	err = p.run(ctx)
 	p.sum.Waiting = len(p.leaving)
 	return p.sum, err
@@ -78,12 +83,12 @@ func Prune(ctx context.Context, opts PruneOptions) (PruneSummary, error) {
 
 // A pruner is one run of Prune.
 type pruner struct {
-	*work
+	*openSite
 	opts    PruneOptions
 	now     time.Time
 	start   int64 // time of the file system, with which times of files are compared
-	leaving leaving
-	record  record
+	leaving inventory.Leaving
+	record  buildRecord
 	streams []*streamPrune
 	sum     PruneSummary
 }
@@ -100,19 +105,19 @@ func (p *pruner) run(ctx context.Context) error {
 
 // publish writes the catalogs without what goes, and all that is derived from them.
 func (p *pruner) publish(ctx context.Context) (err error) {
-	pub, err := newPublication(p.site, p.metaDir())
+	pub, err := site.NewPublication(p.files, p.catalogs.Dir())
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, pub.discard()) }()
-	index, err := p.readIndex()
+	defer func() { err = errors.Join(err, pub.Discard()) }()
+	index, err := p.catalogs.Index()
 	if err != nil { // it may list other streams, which would be lost
-		return fmt.Errorf("cannot read %s: %w; a build of all streams makes it anew", p.full(p.indexPath()), cause(err))
+		return fmt.Errorf("cannot read %s: %w; a build of all streams makes it anew", p.full(p.catalogs.IndexPath()), dirfd.Cause(err))
 	}
-	entries := make(map[string]catalog.Entry)
+	entries := make(map[string]catalog.IndexEntry)
 	maps.Copy(entries, index.Entries)
 	for _, name := range p.Streams {
-		changed, err := p.stageAll(pub, name+".json", p.opts.Signer, func(out *bufio.Writer) error {
+		changed, err := pub.Stage(name+".json", p.opts.Signer, func(out *bufio.Writer) error {
 			return p.plan(ctx, name, out)
 		})
 		if err != nil {
@@ -134,13 +139,13 @@ func (p *pruner) publish(ctx context.Context) (err error) {
 	// The state comes before the catalog: a version that is in it is not listed again,
 	// whereas one that is only missing from the catalog would be.
 	p.enter()
-	if err := p.writeLeaving(p.leaving); err != nil {
+	if err := p.leaving.Write(p.files); err != nil {
 		return err
 	}
 	if err := p.noteDamage(); err != nil {
 		return err
 	}
-	p.sum.Published, err = pub.commit(ctx)
+	p.sum.Published, err = pub.Commit(ctx)
 	return err
 }
 
@@ -153,36 +158,28 @@ func (p *pruner) clean(ctx context.Context) error {
 	if err == nil {
 		err = p.sweep(ctx)
 	}
-	return errors.Join(err, p.writeLeaving(p.leaving))
+	return errors.Join(err, p.leaving.Write(p.files))
 }
 
 // enter notes what leaves the catalogs now, and forgets what has come back.
 func (p *pruner) enter() {
-	for name, d := range p.leaving {
-		if d.since.After(p.now) {
-			p.leaving[name] = departure{p.now, d.which} // the clock was set back
+	for r, d := range p.leaving {
+		if d.Since.After(p.now) {
+			p.leaving[r] = inventory.Departure{Since: p.now, Which: d.Which} // the clock was set back
 		}
 	}
 	for _, s := range p.streams {
-		for _, name := range s.leaves {
-			p.depart(name)
+		for _, r := range s.leaves {
+			p.leaving.Enter(p.files, r, p.now)
 		}
-		for _, name := range s.strays {
-			if _, ok := p.leaving[name]; !ok {
-				p.depart(name)
+		for _, r := range s.strays {
+			if _, ok := p.leaving[r]; !ok {
+				p.leaving.Enter(p.files, r, p.now)
 			}
 		}
-		for _, name := range s.back {
-			delete(p.leaving, name)
+		for _, r := range s.back {
+			delete(p.leaving, r)
 		}
-	}
-}
-
-// depart notes that a version or delta leaves now, if it is there.
-func (p *pruner) depart(name string) {
-	which, err := p.site.identity(name)
-	if removable(name) && !errors.Is(err, fs.ErrNotExist) {
-		p.leaving[name] = departure{p.now, which}
 	}
 }
 
@@ -201,7 +198,7 @@ func (p *pruner) noteDamage() error {
 	if len(p.record.Damaged) == before {
 		return nil
 	}
-	return p.site.writeState(p.recordPath(), p.record)
+	return p.files.WriteState(p.recordPath(), p.record)
 }
 
 // preview says what would be done.
@@ -215,16 +212,16 @@ func (p *pruner) preview(ctx context.Context) error {
 		return err
 	}
 	for _, s := range p.streams {
-		for _, name := range slices.Concat(s.leaves, s.strays) {
-			p.info("Would leave the catalog and be removed", "path", p.full(name))
+		for _, r := range slices.Concat(s.leaves, s.strays) {
+			p.info("Would leave the catalog and be removed", "path", p.full(r.Path()))
 		}
-		for _, name := range s.dangling {
-			p.info("Would be removed as dangling", "path", p.full(name))
+		for _, place := range s.dangling {
+			p.info("Would be removed as dangling", "path", p.full(place.Path()))
 		}
 	}
-	for name, d := range sorted(p.leaving) {
-		if p.due(d.since) {
-			p.info("Would be removed", "path", p.full(name))
+	for _, r := range p.leaving.Sorted() {
+		if p.due(p.leaving[r].Since) {
+			p.info("Would be removed", "path", p.full(r.Path()))
 		}
 	}
 	return nil

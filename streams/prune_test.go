@@ -10,6 +10,7 @@ import (
 
 	"imagebuilder/streams"
 	"imagebuilder/streams/imagetree"
+	"imagebuilder/streams/inventory"
 )
 
 // TestPruneRetention holds which versions stay listed.
@@ -167,7 +168,7 @@ func TestPruneDangling(t *testing.T) {
 	f := newFixture(t, versions(ubuntu, v1, v2)...)
 	f.build(noDeltas)
 	f.make(versions(ubuntu, "."+v3, "."+v4)...)
-	f.make(imagetree.Image{Product: ubuntu, Version: "20240105_0000", Files: []string{"rootfs.squashfs"}})
+	f.make(imagetree.Sample{Product: ubuntu, Version: "20240105_0000", Files: []string{"rootfs.squashfs"}})
 	f.make(versions("old/x/amd64/y", v1)...)
 	f.make(versions("young/x/amd64/y", v1)...)
 	for _, name := range []string{dir("." + v3), dir("." + v4), dir("20240105_0000"), "images/old", "images/young"} {
@@ -202,7 +203,7 @@ func TestPruneDanglingSafety(t *testing.T) {
 	}
 	f.build(noDeltas, func(o *streams.BuildOptions) { o.Streams = []string{"images", "empty"} })
 	f.make(versions(ubuntu, v2, v3, v4, "20240105_0000")...)
-	f.make(imagetree.Image{Stream: "empty", Product: ubuntu, Version: v1})
+	f.make(imagetree.Sample{Stream: "empty", Product: ubuntu, Version: v1})
 	f.age("images", 100*time.Hour)
 	f.age("empty", 100*time.Hour)
 	if _, err := f.tryPrune(dangling); err == nil || !strings.Contains(err.Error(), "refusing to remove 4 of the 5 versions") {
@@ -312,7 +313,7 @@ func TestPruneRemoveOnly(t *testing.T) {
 // TestPruneStreams holds that a prune of one stream leaves the others alone.
 func TestPruneStreams(t *testing.T) {
 	f := newFixture(t, versions(ubuntu, v1, v2)...)
-	f.make(imagetree.Image{Stream: "daily", Product: ubuntu, Version: v3}, imagetree.Image{Stream: "daily", Product: ubuntu, Version: v4})
+	f.make(imagetree.Sample{Stream: "daily", Product: ubuntu, Version: v3}, imagetree.Sample{Stream: "daily", Product: ubuntu, Version: v4})
 	f.build(noDeltas, func(o *streams.BuildOptions) { o.Streams = []string{"images", "daily"} })
 	daily := func(o *streams.PruneOptions) { o.Streams = []string{"daily"} }
 	f.prune(retain(1), daily)
@@ -352,7 +353,7 @@ func TestPruneDryRun(t *testing.T) {
 func TestPruneErrors(t *testing.T) {
 	f := newFixture(t, versions(ubuntu, v1)...)
 	f.build(noDeltas)
-	for _, retain := range []streams.Retention{{Builds: -1}, {Days: -1}} {
+	for _, retain := range []inventory.Retention{{Builds: -1}, {Days: -1}} {
 		if _, err := f.tryPrune(func(o *streams.PruneOptions) { o.Retain = retain }); err == nil || !strings.Contains(err.Error(), "negative") {
 			t.Errorf("%+v: %v", retain, err)
 		}
@@ -366,7 +367,7 @@ func TestBuildAfterKilledPrune(t *testing.T) {
 	f.build()
 	killed := errors.New("killed")
 	_, err := f.tryPrune(retain(1), func(o *streams.PruneOptions) {
-		o.Tree = streams.WithFault(o.Tree, func(op, name string) error {
+		o.Site = streams.WithFault(o.Site, func(op, name string) error {
 			if op == "rename" && name == "streams/v1" {
 				return killed
 			}

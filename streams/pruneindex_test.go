@@ -13,8 +13,8 @@ import (
 // the page, and stops no prune of another one.
 func TestPrunePageWithoutCatalog(t *testing.T) {
 	f := newFixture(t, versions(ubuntu, v1, v2)...)
-	f.make(imagetree.Image{Stream: "daily", Product: ubuntu, Version: v3})
-	f.build(twoStreams, func(o *streams.BuildOptions) { o.Page = new(page.Options) })
+	f.make(imagetree.Sample{Stream: "daily", Product: ubuntu, Version: v3})
+	f.build(twoStreams, func(o *streams.BuildOptions) { o.Page = new(page.Setup) })
 	f.remove("streams/v1/daily.json")
 	if sum := f.prune(retain(1)); sum.Dropped != 1 || !f.said("Stream is left off the web page", "daily.json") {
 		t.Errorf("%+v\n%s", sum, &f.log)
@@ -30,7 +30,7 @@ func TestPrunePageWithoutCatalog(t *testing.T) {
 // TestPruneIndexDamaged holds that streams are not lost from an index that cannot be read.
 func TestPruneIndexDamaged(t *testing.T) {
 	f := newFixture(t, versions(ubuntu, v1, v2)...)
-	f.make(imagetree.Image{Stream: "daily", Product: ubuntu, Version: v3})
+	f.make(imagetree.Sample{Stream: "daily", Product: ubuntu, Version: v3})
 	f.build(twoStreams)
 	f.write("streams/v1/index.json", "{")
 	_, err := f.tryPrune(retain(1))

@@ -6,49 +6,50 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"path"
 	"slices"
 	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"imagebuilder/builtins/dirfd"
 	"imagebuilder/streams/catalog"
+	"imagebuilder/streams/inventory"
 )
+
+// What a prune is going to do is decided here without a change to anything, so that a dry
+// run and a real one cannot differ.
 
 // A streamPrune is what will become of a stream.
 type streamPrune struct {
 	name     string
-	ids      []string                 // of the products that stay
-	products map[string]*productPrune // by id: those in the catalog
-	leaves   []string                 // paths of what leaves the catalog now
-	strays   []string                 // paths of deltas that are not listed, and were not before
-	back     []string                 // paths of what was to be removed and is listed again
-	temps    []string                 // paths of unfinished files of a run that was killed
-	dangling []string                 // paths of what the catalog does not know
-	found    map[string]bool          // fingerprints that were asked for
-	damaged  bool                     // products of it cannot be trusted and are dropped
+	ids      []string                       // of the products that stay
+	products map[catalog.Name]*productPrune // those in the catalog
+	leaves   []inventory.Removable          // what leaves the catalog now
+	strays   []inventory.Removable          // deltas that are not listed, and were not before
+	back     []inventory.Removable          // what was to be removed and is listed again
+	temps    []string                       // paths of unfinished files of a run that was killed
+	dangling []catalog.Location             // what the catalog does not know
+	found    map[string]bool                // fingerprints that were asked for
+	damaged  bool                           // products of it cannot be trusted and are dropped
 }
 
 // A productPrune says which versions of a product stay listed and which do not.
 type productPrune struct{ stays, gone map[string]bool }
 
-func (s *streamPrune) knows(id, version string) bool {
-	p := s.products[id]
-	return p != nil && (p.stays[version] || p.gone[version])
-}
-
 // plan decides about all of a stream without changing anything, and writes the
 // catalog as it is going to be.
 func (p *pruner) plan(ctx context.Context, stream string, out io.Writer) error {
-	s := &streamPrune{name: stream, products: make(map[string]*productPrune), found: make(map[string]bool)}
+	s := &streamPrune{name: stream, products: make(map[catalog.Name]*productPrune), found: make(map[string]bool)}
 	p.streams = append(p.streams, s)
-	w := catalog.NewWriter(out, stream)
+	w := catalog.NewEncoder(out, stream)
 	vanished, all := 0, 0 // versions; what cannot be trusted is lost to the catalog as well
-	err := p.eachProduct(stream, func(id string, c *catalog.Product) error {
+	err := p.catalogs.Each(stream, func(id string, c *catalog.Product) error {
 		all += len(c.Versions)
-		vanished += p.planProduct(s, id, c)
-		if err := context.Cause(ctx); err != nil || !s.products[id].apply(c) {
+		plan := new(productPrune)
+		s.products[c.Name()] = plan
+		vanished += p.planProduct(s, plan, c)
+		if err := context.Cause(ctx); err != nil || !plan.apply(c) {
 			return err
 		}
 		s.ids = append(s.ids, id)
@@ -60,7 +61,7 @@ func (p *pruner) plan(ctx context.Context, stream string, out io.Writer) error {
 		p.sum.Failed++
 		p.fail("Product cannot be trusted and is dropped from the catalog", "streamName", stream, "product", bad.Product, "error", bad.Err)
 	})
-	err = p.unbuilt(stream, err)
+	err = p.catalogs.Unbuilt(stream, err)
 	if err == nil {
 		err = p.opts.Safety.check("drop", vanished, all, stream)
 	}
@@ -72,17 +73,16 @@ func (p *pruner) plan(ctx context.Context, stream string, out io.Writer) error {
 
 // planProduct decides about one product. It returns how many of its versions have
 // vanished.
-func (p *pruner) planProduct(s *streamPrune, id string, c *catalog.Product) (vanished int) {
-	dir := c.Name().Dir(s.name)
-	plan := &productPrune{make(map[string]bool), make(map[string]bool)}
-	s.products[id] = plan
+func (p *pruner) planProduct(s *streamPrune, plan *productPrune, c *catalog.Product) (vanished int) {
+	product := c.Name().In(s.name)
+	plan.stays, plan.gone = make(map[string]bool), make(map[string]bool)
 	meant := make(map[string]bool)
 	for name, v := range c.Versions {
 		meant[name] = s.meant(v, p.opts.Remove)
 	}
-	there, err := p.versionsIn(dir)
+	there, err := p.versionsIn(product.Path())
 	if err != nil {
-		p.trouble(dir, err)
+		p.trouble(product.Path(), err)
 		for name := range c.Versions {
 			plan.stays[name] = true // until it can be told
 		}
@@ -97,70 +97,73 @@ func (p *pruner) planProduct(s *streamPrune, id string, c *catalog.Product) (van
 		plan.gone[name] = true
 		vanished++
 	}
-	for name := range sorted(plan.gone) {
+	for name := range inventory.Sorted(plan.gone) {
 		p.sum.Vanished++
-		p.warn("Dropping stale product version from catalog", "path", p.full(path.Join(dir, name)))
+		p.warn("Dropping stale product version from catalog", "path", p.full(product.Of(name).Path()))
 	}
-	slices.SortFunc(present, func(a, b string) int { return compareVersions(b, a, p.NaturalOrder) })
+	slices.SortFunc(present, func(a, b string) int { return inventory.CompareVersions(b, a, p.NaturalOrder) })
 	p.retain(s, plan, c, present, meant)
-	for name := range sorted(plan.stays) {
-		p.planDeltas(s, path.Join(dir, name), c.Versions[name], plan)
+	for name := range inventory.Sorted(plan.stays) {
+		p.planDeltas(s, product.Of(name), c.Versions[name], plan)
 	}
 	return vanished
 }
 
 // retain decides which of the versions that are there stay; those that are meant go.
 func (p *pruner) retain(s *streamPrune, plan *productPrune, c *catalog.Product, present []string, meant map[string]bool) {
-	kept := p.opts.Retain.keep(len(present), p.now, func(i int) time.Time { return p.born(c, present[i]) })
+	kept := p.opts.Retain.Keep(len(present), p.now, func(i int) time.Time { return p.born(c, present[i]) })
 	for i, version := range present {
-		name := path.Join(c.Name().Dir(s.name), version)
+		place := c.Name().In(s.name).Of(version)
 		if kept[i] && !meant[version] {
 			plan.stays[version] = true
-			p.comesBack(s, name)
+			p.comesBack(s, inventory.Removable{Location: place})
 			continue
 		}
 		plan.gone[version] = true
-		s.leaves = append(s.leaves, name)
+		s.leaves = append(s.leaves, inventory.Removable{Location: place})
 		p.sum.Dropped++
 		if p.opts.Grace >= 0 { // or else its removal is said in a moment
-			p.info("Dropping old product version from catalog", "path", p.full(name))
+			p.info("Dropping old product version from catalog", "path", p.full(place.Path()))
 		}
 	}
 }
 
-func (p *pruner) comesBack(s *streamPrune, name string) {
-	if _, ok := p.leaving[name]; ok {
-		s.back = append(s.back, name)
+func (p *pruner) comesBack(s *streamPrune, r inventory.Removable) {
+	if _, ok := p.leaving[r]; ok {
+		s.back = append(s.back, r)
 	}
 }
 
 // planDeltas finds the delta files of a version that will not be listed.
-func (p *pruner) planDeltas(s *streamPrune, dir string, v catalog.Version, plan *productPrune) {
+func (p *pruner) planDeltas(s *streamPrune, place catalog.Location, v catalog.Version, plan *productPrune) {
 	listed := make(map[string]bool) // file name to whether it stays so
 	for _, item := range v.Items {
 		stays := item.DeltaBase == "" || plan.stays[item.DeltaBase]
-		listed[path.Base(item.Path)] = stays
+		listed[item.File()] = stays
+		delta := inventory.Removable{Location: place, Delta: item.File()}
 		if !stays {
-			s.leaves = append(s.leaves, item.Path)
+			s.leaves = append(s.leaves, delta)
 		} else if item.DeltaBase != "" {
-			p.comesBack(s, item.Path)
+			p.comesBack(s, delta)
 		}
 	}
-	entries, err := p.site.list(dir)
+	entries, err := p.files.List(place.Path())
 	if err != nil {
-		p.trouble(dir, err)
+		p.trouble(place.Path(), err)
 		return
 	}
 	for _, e := range entries {
 		if !e.Type().IsRegular() {
 			continue
 		}
-		name := path.Join(dir, e.Name())
 		if unfinished(e.Name()) {
-			s.temps = append(s.temps, name)
+			s.temps = append(s.temps, place.File(e.Name()))
 		}
-		if _, known := listed[e.Name()]; !known && classify(e.Name(), false) == delta && catalog.CheckFile(e.Name()) == nil {
-			s.strays = append(s.strays, name)
+		if _, known := listed[e.Name()]; known {
+			continue
+		}
+		if r := (inventory.Removable{Location: place, Delta: e.Name()}); r.Allowed() {
+			s.strays = append(s.strays, r)
 		}
 	}
 }
@@ -168,14 +171,14 @@ func (p *pruner) planDeltas(s *streamPrune, dir string, v catalog.Version, plan 
 // unfinished tells whether a file's name is a temporary one of this tool's. While
 // the tree is locked, none is in use.
 func unfinished(name string) bool {
-	return name == tempName(sumsName) ||
-		strings.HasPrefix(name, ".") && strings.HasSuffix(name, catalog.DeltaSuffix+tempSuffix)
+	return name == dirfd.TempName(inventory.SumsName) ||
+		strings.HasPrefix(name, ".") && strings.HasSuffix(name, catalog.DeltaSuffix+dirfd.TempSuffix)
 }
 
 // versionsIn returns the names of the directories in a product's directory. That
 // it is not there is no error, but that it cannot be read is.
 func (p *pruner) versionsIn(dir string) (map[string]bool, error) {
-	entries, err := p.site.list(dir)
+	entries, err := p.files.List(dir)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) {
 		return nil, nil
 	}
@@ -198,7 +201,7 @@ func (p *pruner) born(c *catalog.Product, name string) time.Time {
 		if item.FType != catalog.LXDMeta && item.FType != catalog.IncusMeta {
 			continue
 		}
-		if st, err := p.site.stat(item.Path); err == nil {
+		if st, err := p.files.Lstat(item.Path); err == nil {
 			return time.Unix(0, st.Mtim.Nano())
 		}
 	}

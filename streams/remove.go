@@ -6,110 +6,86 @@ import (
 	"io/fs"
 	"path"
 	"slices"
-	"strings"
-	"time"
 
 	"golang.org/x/sync/errgroup"
-	"golang.org/x/sys/unix"
 
+	"imagebuilder/builtins/digest"
 	"imagebuilder/streams/catalog"
+	"imagebuilder/streams/inventory"
 )
+
+// This is the one file that removes images. What it is given are Removables that were checked;
+// a directory gets a hidden name first, so that half of a version never looks like one.
 
 // removedSuffix ends the hidden name that a directory gets before its content is
 // removed, so that half of a version never looks like one.
 const removedSuffix = ".removed"
 
-// Depths of paths, in slashes.
-const (
-	productDepth = 4
-	versionDepth = 5
-	fileDepth    = 6
-)
-
-// removable tells whether a path is that of a version, or of a delta in one. Whatever
-// the state may say, nothing else is removed.
-func removable(name string) bool {
-	parts := strings.Split(name, "/")
-	if len(parts)-1 != versionDepth && len(parts)-1 != fileDepth {
-		return false
-	}
-	for i, part := range parts {
-		check := catalog.CheckPart
-		if i >= versionDepth {
-			check = catalog.CheckVersion
-		}
-		if check(part) != nil {
-			return false
-		}
-	}
-	return len(parts)-1 == versionDepth || classify(parts[fileDepth], false) == delta
-}
-
 // removeDue removes what left the catalogs of these streams long enough ago.
 func (p *pruner) removeDue(ctx context.Context) error {
-	var versions, deltas []string
-	for name, d := range sorted(p.leaving) {
-		stream, _, _ := strings.Cut(name, "/")
+	var versions []catalog.Location
+	var deltas []inventory.Removable
+	for _, r := range p.leaving.Sorted() {
 		switch {
-		case !p.due(d.since) || !removable(name) || !slices.Contains(p.Streams, stream):
-		case strings.Count(name, "/") == versionDepth:
-			versions = append(versions, name)
+		case !p.due(p.leaving[r].Since) || !slices.Contains(p.Streams, r.Stream):
+		case r.Delta == "":
+			versions = append(versions, r.Location)
 		default:
-			deltas = append(deltas, name)
+			deltas = append(deltas, r)
 		}
 	}
-	errs, err := p.removeEach(ctx, versions, p.removeDir)
+	errs, err := p.removeEach(ctx, versions)
 	for i := range errs {
 		p.removed(versions[i], errs[i])
 	}
-	for _, name := range deltas {
+	for _, r := range deltas {
 		if err == nil {
-			p.removedDelta(name, p.removeDelta(name))
+			p.removedDelta(r, p.removeDelta(r))
 			err = context.Cause(ctx)
 		}
 	}
 	return err
 }
 
-func (p *pruner) removed(name string, err error) {
+func (p *pruner) removed(place catalog.Location, err error) {
 	if err != nil {
 		p.sum.Failed++
-		p.fail("Failed to prune old product version", "path", p.full(name), "error", err)
+		p.fail("Failed to prune old product version", "path", p.full(place.Path()), "error", err)
 		return
 	}
-	delete(p.leaving, name)
+	delete(p.leaving, inventory.Removable{Location: place})
 	p.sum.Removed++
-	p.info("Pruned old product version", "path", p.full(name), "error", nil)
+	p.info("Pruned old product version", "path", p.full(place.Path()), "error", nil)
 }
 
-func (p *pruner) removedDelta(name string, err error) {
+func (p *pruner) removedDelta(r inventory.Removable, err error) {
 	if err != nil {
 		p.sum.Failed++
-		p.fail("Failed to prune delta file", "path", p.full(name), "error", err)
+		p.fail("Failed to prune delta file", "path", p.full(r.Path()), "error", err)
 		return
 	}
-	delete(p.leaving, name)
+	delete(p.leaving, r)
 	p.sum.Deltas++
-	p.info("Pruned delta file", "path", p.full(name))
+	p.info("Pruned delta file", "path", p.full(r.Path()))
 }
 
 // removals is how many directories are removed at a time. It is the disk that takes
 // its time, waiting for each file to be freed.
 const removals = 16
 
-// removeEach removes several names at a time. The results are those of the names
+// removeEach removes several directories at a time. The results are those of the ones
 // that were come to before the context ended.
-func (p *pruner) removeEach(ctx context.Context, names []string, remove func(string) error) ([]error, error) {
-	errs := make([]error, len(names))
+func (p *pruner) removeEach(ctx context.Context, places []catalog.Location) ([]error, error) {
+	errs := make([]error, len(places))
 	var group errgroup.Group
 	group.SetLimit(removals)
-	for i, name := range names {
+	for i, place := range places {
 		if ctx.Err() != nil {
 			group.Wait()
 			return errs[:i], context.Cause(ctx)
 		}
 		group.Go(func() error {
-			errs[i] = remove(name)
+			errs[i] = p.removeDir(place.Path())
 			return nil
 		})
 	}
@@ -119,49 +95,23 @@ func (p *pruner) removeEach(ctx context.Context, names []string, remove func(str
 // removeDir removes a directory with all that is in it.
 func (p *pruner) removeDir(name string) error {
 	hidden := path.Join(path.Dir(name), "."+path.Base(name)+removedSuffix)
-	err := p.site.renameNew(name, hidden)
+	err := p.files.RenameNew(name, hidden)
 	if errors.Is(err, fs.ErrExist) { // a left-over of a run that was killed
-		if err = p.site.removeAll(hidden); err == nil {
-			err = p.site.rename(name, hidden)
+		if err = p.files.RemoveAll(hidden); err == nil {
+			err = p.files.Rename(name, hidden)
 		}
 	}
 	if err == nil {
-		err = p.site.removeAll(hidden)
+		err = p.files.RemoveAll(hidden)
 	}
 	return ignoreMissing(err)
 }
 
 // removeDelta removes a delta file and its entry in SHA256SUMS.
-func (p *pruner) removeDelta(name string) error {
-	if err := p.site.remove(name); err != nil {
+func (p *pruner) removeDelta(r inventory.Removable) error {
+	if err := p.files.Remove(r.Path()); err != nil {
 		return err
 	}
-	_, err := updateSums(p.site, path.Dir(name), map[string]digest{path.Base(name): {}})
+	_, err := inventory.UpdateSums(p.files, r.Location, map[string]digest.Digest{r.Delta: {}})
 	return ignoreMissing(err)
-}
-
-// newest returns the latest time of modification of a name and all below it.
-func (s *site) newest(name string) (time.Time, error) {
-	st, err := s.stat(name)
-	if err != nil {
-		return time.Time{}, err
-	}
-	latest := time.Unix(0, st.Mtim.Nano())
-	if st.Mode&unix.S_IFMT != unix.S_IFDIR {
-		return latest, nil
-	}
-	entries, err := s.list(name)
-	if err != nil {
-		return time.Time{}, err
-	}
-	for _, e := range entries {
-		t, err := s.newest(path.Join(name, e.Name()))
-		if err != nil {
-			return time.Time{}, err
-		}
-		if t.After(latest) {
-			latest = t
-		}
-	}
-	return latest, nil
 }

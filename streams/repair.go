@@ -2,21 +2,24 @@ package streams
 
 import (
 	"context"
-	"path"
 	"slices"
+
+	"imagebuilder/streams/site"
 )
+
+// A repair is a build that believes a verification more than the cache.
 
 // repair builds anew what a verification found wrong, in the way of the last build, and
 // verifies that.
-func repair(ctx context.Context, w *work, l *lock, found *verifier, opts VerifyOptions) (Report, error) {
+func repair(ctx context.Context, w *openSite, l *site.Lock, found *verifier, opts VerifyOptions) (Report, error) {
 	last := w.readRecord()
 	b := newBuilder(w, l, BuildOptions{
 		Upstream: last.Upstream, Deltas: last.Deltas, Page: last.Page, Signer: opts.Signer, Safety: opts.Safety,
 	})
-	b.record = record{} // whatever it says, there is something to do
+	b.record = buildRecord{} // whatever it says, there is something to do
 	b.suspect = make(map[string]FaultKind)
 	for _, f := range found.report.Faults {
-		if f.Kind != FaultUnchecked { // which speaks against nothing
+		if f.Kind != faultUnchecked { // which speaks against nothing
 			b.suspect[f.Path] = f.Kind
 		}
 	}
@@ -26,7 +29,7 @@ func repair(ctx context.Context, w *work, l *lock, found *verifier, opts VerifyO
 	again, err := verify(ctx, w, opts.Signer)
 	report := again.report
 	for _, f := range found.report.Faults {
-		if f.Kind != FaultUnchecked && !slices.Contains(again.report.Faults, f) {
+		if f.Kind != faultUnchecked && !slices.Contains(again.report.Faults, f) {
 			f.Repaired = true
 			report.Faults = append(report.Faults, f)
 		}
@@ -34,33 +37,17 @@ func repair(ctx context.Context, w *work, l *lock, found *verifier, opts VerifyO
 	return report, err
 }
 
-// doubt applies what a verification found to what is believed of the tree: a bad
-// delta is looked at again, and a version is taken out if one of its files is not
-// what it was although nothing says that it was replaced. It comes back when the
-// files change.
+// doubt applies what a verification found to what is believed of the tree.
 func (b *builder) doubt() {
 	for _, s := range b.streams {
-		for _, p := range s.found.products {
-			for _, v := range p.versions {
-				b.doubtVersion(path.Join(p.name.Dir(s.name), v.name), v)
+		for _, p := range s.found.Products {
+			for _, v := range p.Versions {
+				place := p.Location.Of(v.Name)
+				v.Doubt(func(file string) (wrong, content bool) {
+					kind, wrong := b.suspect[place.File(file)]
+					return wrong, kind == faultContent
+				})
 			}
-		}
-	}
-}
-
-func (b *builder) doubtVersion(dir string, v *version) {
-	for i := range v.files {
-		f := &v.files[i]
-		kind, ok := b.suspect[path.Join(dir, f.name)]
-		switch {
-		case !ok:
-		case f.class == delta:
-			f.hashed = false
-			v.verdict = unjudged
-			v.deltas = slices.DeleteFunc(slices.Clone(v.deltas), func(d decision) bool { return d.name == f.name })
-		case kind == FaultContent && (f.hashed || v.before == nil):
-			v.verdict, v.item, v.trouble = failed, f.name, "its content is not what it was, though nothing says that it was replaced"
-			return
 		}
 	}
 }

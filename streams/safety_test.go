@@ -15,8 +15,8 @@ import (
 // no sign of a tree that is not mounted.
 func TestBuildSafetyRejected(t *testing.T) {
 	f := newFixture(t, versions(ubuntu, v1)...)
-	f.make(imagetree.Image{Stream: "daily", Product: ubuntu, Version: v3, Sums: true})
-	f.make(imagetree.Image{Stream: "daily", Product: ubuntu, Version: v4})
+	f.make(imagetree.Sample{Stream: "daily", Product: ubuntu, Version: v3, Sums: true})
+	f.make(imagetree.Sample{Stream: "daily", Product: ubuntu, Version: v4})
 	f.build(twoStreams)
 	f.write(daily+v3+"/SHA256SUMS", strings.Repeat("0", 64)+"  disk.qcow2\n")
 	f.remove(daily + v4 + "/lxd.tar.xz")
@@ -36,8 +36,8 @@ func TestBuildSafetyRejected(t *testing.T) {
 func TestBuildSafetyOthers(t *testing.T) {
 	for _, index := range []bool{true, false} {
 		f := newFixture(t, versions(ubuntu, v1)...)
-		f.make(imagetree.Image{Stream: "daily", Product: ubuntu, Version: v3})
-		withPage := func(o *streams.BuildOptions) { twoStreams(o); o.Page = new(page.Options) }
+		f.make(imagetree.Sample{Stream: "daily", Product: ubuntu, Version: v3})
+		withPage := func(o *streams.BuildOptions) { twoStreams(o); o.Page = new(page.Setup) }
 		f.build(withPage)
 		before := f.read("streams/v1/daily.json")
 		f.remove("daily/ubuntu")

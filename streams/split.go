@@ -7,15 +7,19 @@ import (
 	"errors"
 	"io"
 	"os"
-	"path"
 	"strings"
 
+	"imagebuilder/builtins/magic"
 	"imagebuilder/streams/catalog"
+	"imagebuilder/streams/inventory"
+	"imagebuilder/streams/site"
 )
+
+// A unified image is one archive of metadata and root file system; a site has them apart.
 
 // split writes the parts of a unified image as files of their own: the metadata, and
 // a root file system as a tarball or a disk.
-func split(ctx context.Context, s *site, dir string, f *os.File, c content) error {
+func split(ctx context.Context, files *site.Files, place catalog.Location, f *os.File, c content) error {
 	if _, err := f.Seek(0, io.SeekStart); err != nil {
 		return err
 	}
@@ -25,13 +29,13 @@ func split(ctx context.Context, s *site, dir string, f *os.File, c content) erro
 	}
 	defer r.Close()
 	archive := tar.NewReader(r)
-	err = s.compressed(ctx, path.Join(dir, catalog.LXDMeta), func(meta *tar.Writer) error {
+	err = compressed(ctx, files, place.File(catalog.LXDMeta), func(meta *tar.Writer) error {
 		if c.disk {
 			return distribute(archive, meta, func(h *tar.Header) error {
-				return s.copyDisk(path.Join(dir, preferred[diskQcow2]), archive)
+				return copyDisk(files, place.File(inventory.DiskName), archive)
 			})
 		}
-		return s.compressed(ctx, path.Join(dir, "root.tar.xz"), func(root *tar.Writer) error {
+		return compressed(ctx, files, place.File(inventory.RootTarXZName), func(root *tar.Writer) error {
 			return distribute(archive, meta, func(h *tar.Header) error { return copyRoot(root, h, archive) })
 		})
 	})
@@ -44,8 +48,8 @@ func split(ctx context.Context, s *site, dir string, f *os.File, c content) erro
 }
 
 // compressed writes a tarball.
-func (s *site) compressed(ctx context.Context, name string, fill func(*tar.Writer) error) error {
-	out, err := s.create(name)
+func compressed(ctx context.Context, files *site.Files, name string, fill func(*tar.Writer) error) error {
+	out, err := files.Create(name, site.FileMode)
 	if err != nil {
 		return err
 	}
@@ -53,7 +57,7 @@ func (s *site) compressed(ctx context.Context, name string, fill func(*tar.Write
 		archive := tar.NewWriter(w)
 		return errors.Join(fill(archive), archive.Close())
 	})
-	return errors.Join(err, out.close())
+	return errors.Join(err, out.Close())
 }
 
 // distribute hands the entries of the root file system to toRoot and writes the
@@ -107,15 +111,15 @@ func copyEntry(w *tar.Writer, h *tar.Header, r io.Reader) error {
 }
 
 // copyDisk writes the disk of a virtual machine, which must be what its name says.
-func (s *site) copyDisk(name string, r io.Reader) error {
+func copyDisk(files *site.Files, name string, r io.Reader) error {
 	head := make([]byte, 4)
-	if _, err := io.ReadFull(r, head); err != nil || formOf(head) != "qcow2" {
+	if _, err := io.ReadFull(r, head); err != nil || magic.Of(head) != magic.Qcow2 {
 		return errors.New("rootfs.img is not a qcow2 image")
 	}
-	out, err := s.create(name)
+	out, err := files.Create(name, site.FileMode)
 	if err != nil {
 		return err
 	}
 	_, err = io.Copy(out, io.MultiReader(bytes.NewReader(head), r))
-	return errors.Join(err, out.close())
+	return errors.Join(err, out.Close())
 }

@@ -1,9 +1,9 @@
-// Package streams maintains the tree of a simplestreams image server: Build makes
+// Package streams is what is done with a simplestreams image server: Build makes
 // the catalogs and the index from the image files, Prune takes old versions out,
 // Verify checks all that is published, List says what that is and Add puts a built
-// image into the tree.
+// image onto the site.
 //
-// The tree is the truth and everything else is derived from it:
+// The files are the truth and everything else is derived from them:
 //
 //	<root>/<stream>/<distro>/<release>/<arch>/<variant>/<version>/<files>
 //	<root>/streams/<stream version>/index.json, <stream>.json and their .gz copies
@@ -14,30 +14,35 @@
 // and the error of the whole run stays nil. Whatever kills a run, clients see
 // the catalogs as they were before it or as they are after it.
 //
-// The package does not serve the tree (see package serve) and knows no command line.
+// It stands on three floors: package site is the directory and how it is changed safely,
+// package inventory what is on it, and this one what is done with that. Beside them are
+// catalog (the JSON that clients read), page (the web page), options (what users can say,
+// over this package) and serve, which serves a site: this package does not, and it knows
+// neither recipes nor a command line.
 package streams
 
 import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"path"
 	"path/filepath"
 	"runtime"
 
 	"imagebuilder/builtins/host"
 	"imagebuilder/streams/catalog"
+	"imagebuilder/streams/inventory"
+	"imagebuilder/streams/site"
 )
 
-// Names that are used where a Tree does not say otherwise.
+// Names that are used where a Site does not say otherwise.
 const (
 	DefaultStream        = "images"
 	DefaultStreamVersion = "v1" // the only one that LXD and Incus look for
 )
 
-// A Tree says which image server a function works on, and how. Only Root must be
+// A Site says which image server a function works on, and how. Only Root must be
 // set.
-type Tree struct {
+type Site struct {
 	Root          string       // directory that is served
 	Streams       []string     // directories of images in it; nil: DefaultStream
 	StreamVersion string       // directory of the catalogs below streams/; "": DefaultStreamVersion
@@ -47,20 +52,21 @@ type Tree struct {
 	Log           *slog.Logger // nil: nothing is logged
 	Clock         host.Clock   // nil: the system's
 
-	fault func(op, name string) error // see site
+	fault func(op, name string) error // of dirfd.Dir: it lets changes fail
 }
 
-// A work is a Tree that has been checked and opened.
-type work struct {
-	Tree
-	site  *site
-	clock host.Clock
-	log   *slog.Logger
+// An openSite is a Site that has been checked and opened, for one run.
+type openSite struct {
+	Site
+	files    *site.Files
+	catalogs inventory.Catalogs
+	clock    host.Clock
+	log      *slog.Logger
 }
 
 // open checks the names and opens the root. Nothing has been changed if it fails.
-func (t Tree) open() (*work, error) {
-	w := &work{Tree: t, clock: t.Clock, log: t.Log}
+func (t Site) open() (*openSite, error) {
+	w := &openSite{Site: t, clock: t.Clock, log: t.Log}
 	if w.Root == "" {
 		return nil, errors.New("no directory is given")
 	}
@@ -77,18 +83,19 @@ func (t Tree) open() (*work, error) {
 		return nil, err
 	}
 	var err error
-	w.site, err = openSite(w.Root, w.Links)
+	w.files, err = site.Open(w.Root, w.Links)
 	if err != nil {
 		return nil, err
 	}
-	w.site.fault = t.fault
+	w.files.Fault = t.fault
+	w.catalogs = inventory.Catalogs{Files: w.files, Version: w.StreamVersion}
 	return w, nil
 }
 
-func (w *work) close() error { return w.site.close() }
+func (w *openSite) close() error { return w.files.Close() }
 
 // names fills in and checks the names that become part of paths.
-func (w *work) names() error {
+func (w *openSite) names() error {
 	if w.StreamVersion == "" {
 		w.StreamVersion = DefaultStreamVersion
 	}
@@ -111,24 +118,11 @@ func (w *work) names() error {
 	return nil
 }
 
-// metaDir is where the catalogs are.
-func (w *work) metaDir() string { return path.Join(streamsDir, w.StreamVersion) }
-
-func (w *work) catalogPath(stream string) string {
-	return path.Join(w.metaDir(), stream+".json")
-}
-
-// Directories of the tool's own below the root.
-const (
-	streamsDir = "streams"
-	stateDir   = "streams/.state"
-)
-
 // full returns a path as the user knows it, for messages.
-func (w *work) full(name string) string { return filepath.Join(w.Root, name) }
+func (w *openSite) full(name string) string { return filepath.Join(w.Root, name) }
 
 // info, warn and fail log one record. The keys and their order are those of the
 // old tool, whose records some people evaluate.
-func (w *work) info(msg string, args ...any) { w.log.Info(msg, args...) }
-func (w *work) warn(msg string, args ...any) { w.log.Warn(msg, args...) }
-func (w *work) fail(msg string, args ...any) { w.log.Error(msg, args...) }
+func (w *openSite) info(msg string, args ...any) { w.log.Info(msg, args...) }
+func (w *openSite) warn(msg string, args ...any) { w.log.Warn(msg, args...) }
+func (w *openSite) fail(msg string, args ...any) { w.log.Error(msg, args...) }

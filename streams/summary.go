@@ -7,6 +7,9 @@ import (
 	"strings"
 )
 
+// What runs report: counts, as one line for people and as fields for machines, and the trouble
+// that a run survived as an error for those who are strict.
+
 // A BuildSummary counts what a build found and did.
 type BuildSummary struct {
 	Streams    int

@@ -11,7 +11,7 @@ import (
 // TestSumsReplaced holds that a version comes and goes with the form of its checksums.
 func TestSumsReplaced(t *testing.T) {
 	f := newFixture(t, versions(ubuntu, v1)...)
-	f.make(imagetree.Image{Product: ubuntu, Version: v2, Sums: true})
+	f.make(imagetree.Sample{Product: ubuntu, Version: v2, Sums: true})
 	f.build(noDeltas)
 	name := dir(v2) + "SHA256SUMS"
 	if err := os.Rename(f.path(name), f.path(dir(v2)+"sums")); err != nil {
@@ -72,7 +72,7 @@ func TestSumsOfDeltas(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.summary, func(t *testing.T) {
 			f := newFixture(t, versions(ubuntu, v1)...)
-			f.make(imagetree.Image{Product: ubuntu, Version: v2, Sums: true})
+			f.make(imagetree.Sample{Product: ubuntu, Version: v2, Sums: true})
 			if test.signed {
 				f.write(dir(v2)+"SHA256SUMS.asc", "signature")
 			}

@@ -2,48 +2,31 @@ package streams
 
 import (
 	"bufio"
-	"bytes"
 	"compress/bzip2"
 	"compress/gzip"
 	"context"
 	"io"
 
 	"imagebuilder/builtins/host"
+	"imagebuilder/builtins/magic"
 )
 
-// forms are how the files of images begin.
-var forms = []struct{ name, magic string }{
-	{"squashfs", "hsqs"},
-	{"qcow2", "QFI\xfb"},
-	{"xz", "\xfd7zXZ\x00"},
-	{"gzip", "\x1f\x8b"},
-	{"bzip2", "BZh"},
-	{"zstd", "\x28\xb5\x2f\xfd"},
-}
-
-// formOf tells by its beginning what a file is, "" if it is none of these.
-func formOf(head []byte) string {
-	for _, f := range forms {
-		if bytes.HasPrefix(head, []byte(f.magic)) {
-			return f.name
-		}
-	}
-	return ""
-}
+// Compressed streams to and from the programs of the host, which know more formats, and use
+// more processors, than the libraries do.
 
 // unpack returns the content of a file that may be compressed. Closing it ends
 // whatever is at work, and tells whether that went well as far as it was read.
 func unpack(ctx context.Context, r io.Reader) (io.ReadCloser, error) {
 	in := bufio.NewReaderSize(r, 64<<10)
-	head, _ := in.Peek(8) // a shorter file has a shorter beginning
-	switch formOf(head) {
-	case "gzip":
+	head, _ := in.Peek(magic.Length) // a shorter file has a shorter beginning
+	switch magic.Of(head) {
+	case magic.Gzip:
 		return gzip.NewReader(in)
-	case "bzip2":
+	case magic.Bzip2:
 		return io.NopCloser(bzip2.NewReader(in)), nil
-	case "xz":
+	case magic.XZ:
 		return pipe(ctx, in, "xz", "-d", "-c"), nil
-	case "zstd":
+	case magic.Zstd:
 		return pipe(ctx, in, "zstd", "-d", "-c"), nil
 	}
 	return io.NopCloser(in), nil

@@ -34,7 +34,7 @@ func TestUnreadable(t *testing.T) {
 			f := newFixture(t, versions(ubuntu, v1, v2)...)
 			f.build()
 			f.make(versions(ubuntu, v4)...)
-			f.make(imagetree.Image{Product: "other/x/amd64/y", Version: v1})
+			f.make(imagetree.Sample{Product: "other/x/amd64/y", Version: v1})
 			if err := os.Chtimes(f.path(dir(v2)+"disk.qcow2"), f.now, f.now); err != nil { // it has to be read again
 				t.Fatal(err)
 			}

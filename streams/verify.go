@@ -3,9 +3,7 @@ package streams
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"path"
 	"slices"
 	"strings"
@@ -13,16 +11,22 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"imagebuilder/builtins/dirfd"
 	"imagebuilder/streams/catalog"
+	"imagebuilder/streams/inventory"
 	"imagebuilder/streams/page"
+	"imagebuilder/streams/site"
 )
+
+// Verify looks at a site as its clients do, from the index to every byte, and believes nothing
+// that the tool remembers. What is checked of one version is in verifyversion.go.
 
 // VerifyOptions say what Verify checks.
 type VerifyOptions struct {
-	Tree           // Streams: besides those that the index lists if Repair is set; nil: all of these
-	Signer *Signer // checks and makes the signatures; nil: they are not looked at
-	Repair bool    // derive again what can be, in the way of the last Build
-	Safety         // of the repair
+	Site                // Streams: besides those that the index lists if Repair is set; nil: all of these
+	Signer *site.Signer // checks and makes the signatures; nil: they are not looked at
+	Repair bool         // derive again what can be, in the way of the last Build
+	Safety              // of the repair
 }
 
 // A FaultKind says what is wrong.
@@ -30,16 +34,16 @@ type FaultKind string
 
 // The kinds of faults that Verify finds.
 const (
-	FaultCatalog   FaultKind = "catalog"   // cannot be read, or not be trusted
-	FaultIndex     FaultKind = "index"     // does not say what the catalogs say
-	FaultGzip      FaultKind = "gzip"      // missing, or of other content
-	FaultSignature FaultKind = "signature" // missing, or not valid
-	FaultMissing   FaultKind = "missing"   // a listed file is not there
-	FaultContent   FaultKind = "content"   // a listed file has another size or hash
-	FaultCombined  FaultKind = "combined"  // a fingerprint is wrong or missing
-	FaultDelta     FaultKind = "delta"     // does not make its file, or is one too many
-	FaultDuplicate FaultKind = "duplicate" // a fingerprint is there twice
-	FaultUnchecked FaultKind = "unchecked" // nobody knows: it could not be looked at
+	faultCatalog   FaultKind = "catalog"   // cannot be read, or not be trusted
+	faultIndex     FaultKind = "index"     // does not say what the catalogs say
+	faultGzip      FaultKind = "gzip"      // missing, or of other content
+	faultSignature FaultKind = "signature" // missing, or not valid
+	faultMissing   FaultKind = "missing"   // a listed file is not there
+	faultContent   FaultKind = "content"   // a listed file has another size or hash
+	faultCombined  FaultKind = "combined"  // a fingerprint is wrong or missing
+	faultDelta     FaultKind = "delta"     // does not make its file, or is one too many
+	faultDuplicate FaultKind = "duplicate" // a fingerprint is there twice
+	faultUnchecked FaultKind = "unchecked" // nobody knows: it could not be looked at
 )
 
 // A Fault is one thing that is wrong.
@@ -84,9 +88,6 @@ func (r *Report) open() int {
 	return n
 }
 
-// OK tells whether nothing is wrong, or not any more.
-func (r *Report) OK() bool { return r.open() == 0 }
-
 // Verify checks everything that is published: the index, the catalogs and what is
 // derived from them, each file with its hashes and fingerprints, and each delta by
 // decoding it. It reports all faults; the error is that it could not look.
@@ -94,7 +95,7 @@ func (r *Report) OK() bool { return r.open() == 0 }
 // With Repair, the catalogs are built anew, bad deltas are replaced and versions
 // with damaged files are taken out until somebody replaces the files.
 func Verify(ctx context.Context, opts VerifyOptions) (Report, error) {
-	w, err := opts.Tree.open()
+	w, err := opts.Site.open()
 	if err != nil {
 		return Report{}, err
 	}
@@ -105,20 +106,20 @@ func Verify(ctx context.Context, opts VerifyOptions) (Report, error) {
 	case opts.Repair: // the index must not lose the others
 		w.Streams = slices.Compact(slices.Sorted(slices.Values(slices.Concat(w.indexed(), opts.Streams))))
 	}
-	l, err := w.lockFor(!opts.Repair)
+	l, err := w.files.Lock(!opts.Repair, w.clock)
 	if err != nil {
 		return Report{}, err
 	}
-	defer l.close()
+	defer l.Close()
 	v, err := verify(ctx, w, opts.Signer)
-	if err != nil || v.report.OK() || !opts.Repair {
+	if err != nil || v.report.open() == 0 || !opts.Repair {
 		return v.report, err
 	}
 	return repair(ctx, w, l, v, opts)
 }
 
 // allStreams returns the streams that the index lists, or else the default.
-func (w *work) allStreams() []string {
+func (w *openSite) allStreams() []string {
 	if names := w.indexed(); names != nil {
 		return names
 	}
@@ -126,9 +127,9 @@ func (w *work) allStreams() []string {
 }
 
 // indexed returns the streams that the index lists.
-func (w *work) indexed() []string {
+func (w *openSite) indexed() []string {
 	var names []string
-	for name := range sorted(w.oldIndex().Entries) {
+	for name := range inventory.Sorted(w.oldIndex().Entries) {
 		if catalog.CheckStream(name) == nil {
 			names = append(names, name)
 		}
@@ -138,17 +139,17 @@ func (w *work) indexed() []string {
 
 // A verifier is one pass over what is published.
 type verifier struct {
-	*work
-	signer *Signer
-	xdelta *xdelta
-	prints map[string]string // fingerprint to the directory of its version
+	*openSite
+	signer *site.Signer
+	xdelta *inventory.Xdelta
+	prints map[string]catalog.Location // fingerprint to its version
 	report Report
 
 	unchecked []string // deltas that were not decoded for want of xdelta3
 }
 
-func verify(ctx context.Context, w *work, signer *Signer) (*verifier, error) {
-	v := &verifier{work: w, signer: signer, xdelta: newXdelta(w.site, 0), prints: make(map[string]string)}
+func verify(ctx context.Context, w *openSite, signer *site.Signer) (*verifier, error) {
+	v := &verifier{openSite: w, signer: signer, xdelta: inventory.NewXdelta(w.files, 0), prints: make(map[string]catalog.Location)}
 	ids := make(map[string][]string)
 	for _, stream := range w.Streams {
 		list, err := v.stream(ctx, stream)
@@ -156,10 +157,10 @@ func verify(ctx context.Context, w *work, signer *Signer) (*verifier, error) {
 			return v, err
 		}
 		ids[stream] = list
-		v.derived(w.catalogPath(stream))
+		v.derived(w.catalogs.Path(stream))
 	}
 	v.index(ids)
-	v.derived(path.Join(w.metaDir(), indexName))
+	v.derived(w.catalogs.IndexPath())
 	v.sayUnchecked(ctx)
 	slices.SortStableFunc(v.report.Faults, func(a, b Fault) int {
 		return cmp.Or(strings.Compare(a.Path, b.Path), strings.Compare(string(a.Kind), string(b.Kind)))
@@ -181,7 +182,7 @@ func (v *verifier) stream(ctx context.Context, stream string) ([]string, error) 
 		ids = append(ids, id)
 		v.report.Products++
 		for _, name := range c.VersionNames() {
-			check := &versionCheck{dir: c.Name().Dir(stream), name: name}
+			check := &versionCheck{place: c.Name().In(stream).Of(name)}
 			checks = append(checks, check)
 			group.Go(func() error { return v.version(inner, check, c.Versions) })
 		}
@@ -191,10 +192,10 @@ func (v *verifier) stream(ctx context.Context, stream string) ([]string, error) 
 		return nil, cmp.Or(end, context.Cause(ctx))
 	}
 	if err != nil {
-		v.fault(FaultCatalog, v.catalogPath(stream), "%v", cause(err))
+		v.fault(faultCatalog, v.catalogs.Path(stream), "%v", dirfd.Cause(err))
 	}
 	if !slices.IsSorted(ids) {
-		v.fault(FaultCatalog, v.catalogPath(stream), "the products are not sorted")
+		v.fault(faultCatalog, v.catalogs.Path(stream), "the products are not sorted")
 		slices.Sort(ids)
 	}
 	for _, c := range checks {
@@ -206,14 +207,14 @@ func (v *verifier) stream(ctx context.Context, stream string) ([]string, error) 
 // products reads a catalog as eachProduct does, and checks all of it that is not in a
 // product's files.
 func (v *verifier) products(stream string, fn func(string, *catalog.Product) error) error {
-	name := v.catalogPath(stream)
-	f, err := v.site.open(name)
+	name := v.catalogs.Path(stream)
+	f, err := v.files.Open(name)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
 	r := catalog.NewReader(f, stream)
-	err = readProducts(r, name, fn, func(bad *catalog.InvalidError) { v.fault(FaultCatalog, name, "%v", bad) })
+	err = inventory.ReadProducts(r, name, fn, func(bad *catalog.InvalidError) { v.fault(faultCatalog, name, "%v", bad) })
 	if err == nil {
 		err = r.CheckHeader()
 	}
@@ -223,65 +224,56 @@ func (v *verifier) products(stream string, fn func(string, *catalog.Product) err
 // sayUnchecked says once that xdelta3 is missing, however many deltas there are.
 func (v *verifier) sayUnchecked(ctx context.Context) {
 	if n := len(v.unchecked); n > 0 {
-		v.fault(FaultUnchecked, v.unchecked[0], "%s cannot be checked: %v; install it", plural(n, "delta"), v.xdelta.available(ctx))
+		v.fault(faultUnchecked, v.unchecked[0], "%s cannot be checked: %v; install it", plural(n, "delta"), v.xdelta.Available(ctx))
 	}
-}
-
-// cause returns an error without the path, where that is said otherwise.
-func cause(err error) error {
-	var pe *fs.PathError
-	if errors.As(err, &pe) {
-		return pe.Err
-	}
-	return err
 }
 
 // derived checks the compressed form and the signature of a file.
 func (v *verifier) derived(name string) {
-	if _, err := v.site.stat(name); err != nil {
+	if _, err := v.files.Lstat(name); err != nil {
 		return // that is a fault already
 	}
-	if !v.site.sameUnpacked(name) {
-		v.fault(FaultGzip, name+gzipSuffix, "it is missing or does not unpack to %s", path.Base(name))
+	if !v.files.SameUnpacked(name) {
+		v.fault(faultGzip, name+site.GzipSuffix, "it is missing or does not unpack to %s", path.Base(name))
 	}
 	if v.signer == nil {
 		return
 	}
-	if err := v.signer.verify(v.site, name); err != nil {
-		v.fault(FaultSignature, name+signatureSuffix, "%v", cause(err))
+	if err := v.signer.Verify(v.files, name); err != nil {
+		v.fault(faultSignature, name+site.SignatureSuffix, "%v", dirfd.Cause(err))
 	}
 }
 
 // index checks that the index says what the catalogs say.
 func (v *verifier) index(ids map[string][]string) {
-	name := path.Join(v.metaDir(), indexName)
-	f, err := v.site.open(name)
+	name := v.catalogs.IndexPath()
+	f, err := v.files.Open(name)
 	if err != nil {
-		v.fault(FaultIndex, name, "%v", cause(err))
+		v.fault(faultIndex, name, "%v", dirfd.Cause(err))
 		return
 	}
 	defer f.Close()
 	index, err := catalog.ReadIndex(f)
 	if err != nil {
-		v.fault(FaultIndex, name, "%v", err)
+		v.fault(faultIndex, name, "%v", err)
 		return
 	}
-	for entry := range sorted(index.Entries) {
+	for entry := range inventory.Sorted(index.Entries) {
 		if err := catalog.CheckStream(entry); err != nil {
-			v.fault(FaultIndex, name, "an entry of it is not that of a stream: %v", err)
+			v.fault(faultIndex, name, "an entry of it is not that of a stream: %v", err)
 		}
 	}
 	for _, stream := range v.Streams {
 		entry, ok := index.Entries[stream]
 		switch _, err := time.Parse(time.RFC3339, entry.Updated); {
 		case !ok:
-			v.fault(FaultIndex, name, "stream %s is not in it", stream)
-		case entry.Datatype != catalog.Datatype || entry.Format != catalog.FormatProducts || entry.Path != v.catalogPath(stream):
-			v.fault(FaultIndex, name, "the entry of stream %s is not that of its catalog", stream)
+			v.fault(faultIndex, name, "stream %s is not in it", stream)
+		case entry.Datatype != catalog.Datatype || entry.Format != catalog.FormatProducts || entry.Path != v.catalogs.Path(stream):
+			v.fault(faultIndex, name, "the entry of stream %s is not that of its catalog", stream)
 		case err != nil:
-			v.fault(FaultIndex, name, "the time of stream %s is none: %q", stream, entry.Updated)
+			v.fault(faultIndex, name, "the time of stream %s is none: %q", stream, entry.Updated)
 		case !slices.Equal(entry.Products, ids[stream]):
-			v.fault(FaultIndex, name, "the products of stream %s are not those of its catalog", stream)
+			v.fault(faultIndex, name, "the products of stream %s are not those of its catalog", stream)
 		}
 	}
 }

@@ -15,6 +15,7 @@ import (
 
 	"imagebuilder/streams"
 	"imagebuilder/streams/imagetree"
+	"imagebuilder/streams/site"
 )
 
 // TestVerify holds that every kind of fault is found, each where it is, and which of
@@ -197,11 +198,11 @@ func (f *fixture) sizeOf(size int64, name string) string {
 
 func (f *fixture) repair(t *testing.T, faults int) {
 	t.Helper()
-	report, err := streams.Verify(context.Background(), streams.VerifyOptions{Tree: f.tree(), Repair: true})
+	report, err := streams.Verify(context.Background(), streams.VerifyOptions{Site: f.tree(), Repair: true})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !report.OK() || len(report.Faults) != faults {
+	if report.Err() != nil || len(report.Faults) != faults {
 		t.Errorf("%+v", report)
 	}
 }
@@ -232,10 +233,10 @@ func TestRepairReplaced(t *testing.T) {
 // TestVerifyStreams holds that all streams of the index are checked.
 func TestVerifyStreams(t *testing.T) {
 	f := newFixture(t, versions(ubuntu, v1)...)
-	f.make(imagetree.Image{Stream: "daily", Product: ubuntu, Version: v2})
+	f.make(imagetree.Sample{Stream: "daily", Product: ubuntu, Version: v2})
 	f.build(func(o *streams.BuildOptions) { o.Streams = []string{"images", "daily"} })
-	report, err := streams.Verify(context.Background(), streams.VerifyOptions{Tree: f.tree()})
-	if err != nil || report.Products != 2 || report.Versions != 2 || report.Items != 8 || report.Bytes == 0 || !report.OK() {
+	report, err := streams.Verify(context.Background(), streams.VerifyOptions{Site: f.tree()})
+	if err != nil || report.Products != 2 || report.Versions != 2 || report.Items != 8 || report.Bytes == 0 || report.Err() != nil {
 		t.Errorf("%+v %v", report, err)
 	}
 }
@@ -245,7 +246,7 @@ func TestVerifyStreams(t *testing.T) {
 func TestSignatures(t *testing.T) {
 	f := newFixture(t, versions(ubuntu, v1)...)
 	key, public := newKey(t)
-	signer, err := streams.NewSigner(key, []byte("secret"), func() time.Time { return f.now })
+	signer, err := site.NewSigner(key, []byte("secret"), func() time.Time { return f.now })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -269,8 +270,8 @@ func TestSignatures(t *testing.T) {
 	f.build(signed)
 	check()
 	f.write("streams/v1/index.json.gpg", "damaged")
-	report, err := streams.Verify(context.Background(), streams.VerifyOptions{Tree: f.tree(), Signer: signer})
-	if err != nil || len(report.Faults) != 1 || report.Faults[0].Kind != streams.FaultSignature {
+	report, err := streams.Verify(context.Background(), streams.VerifyOptions{Site: f.tree(), Signer: signer})
+	if err != nil || len(report.Faults) != 1 || report.Faults[0].Kind != "signature" {
 		t.Errorf("%+v %v", report, err)
 	}
 	f.build(signed)
@@ -283,11 +284,11 @@ func TestSignatures(t *testing.T) {
 		t.Error("the signature of another catalog is still there")
 	}
 	for summary, data := range map[string][]byte{"no key": nil, "nonsense": []byte("x"), "a public key": publicKey(t, public)} {
-		if _, err := streams.NewSigner(data, nil, nil); err == nil {
+		if _, err := site.NewSigner(data, nil, nil); err == nil {
 			t.Errorf("%s signs", summary)
 		}
 	}
-	if _, err := streams.NewSigner(key, []byte("wrong"), nil); err == nil {
+	if _, err := site.NewSigner(key, []byte("wrong"), nil); err == nil {
 		t.Error("it is unlocked by another passphrase")
 	}
 }

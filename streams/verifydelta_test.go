@@ -22,12 +22,12 @@ func TestVerifyNoXdelta(t *testing.T) {
 			}
 			path := os.Getenv("PATH")
 			t.Setenv("PATH", "/nowhere")
-			report, err := streams.Verify(context.Background(), streams.VerifyOptions{Tree: f.tree(), Repair: true})
-			if err != nil || report.OK() {
+			report, err := streams.Verify(context.Background(), streams.VerifyOptions{Site: f.tree(), Repair: true})
+			if err != nil || report.Err() == nil {
 				t.Errorf("%+v %v", report, err)
 			}
 			unchecked := slices.DeleteFunc(slices.Clone(report.Faults), func(f streams.Fault) bool { return f.Repaired })
-			if len(unchecked) != 1 || unchecked[0].Kind != streams.FaultUnchecked || !strings.Contains(unchecked[0].Problem, "xdelta3") {
+			if len(unchecked) != 1 || unchecked[0].Kind != "unchecked" || !strings.Contains(unchecked[0].Problem, "xdelta3") {
 				t.Errorf("faults: %+v", report.Faults)
 			}
 			if !slices.Contains(f.items(v2), rootDelta) || !slices.Contains(f.items(v3), "rootfs."+v2+".vcdiff") {
@@ -51,8 +51,8 @@ func TestVerifyLinks(t *testing.T) {
 	}
 	tree := f.tree()
 	tree.Links = true
-	report, err := streams.Verify(context.Background(), streams.VerifyOptions{Tree: tree})
-	if err != nil || !report.OK() {
+	report, err := streams.Verify(context.Background(), streams.VerifyOptions{Site: tree})
+	if err != nil || report.Err() != nil {
 		t.Errorf("%+v %v", report, err)
 	}
 }

@@ -4,17 +4,22 @@ import (
 	"context"
 	"errors"
 	"io/fs"
-	"path"
 	"slices"
 
+	"imagebuilder/builtins/digest"
+	"imagebuilder/builtins/dirfd"
 	"imagebuilder/streams/catalog"
+	"imagebuilder/streams/inventory"
+	"imagebuilder/streams/site"
 )
+
+// The check of one version runs beside those of others and keeps what it finds to itself until
+// collect takes it over, in the order of the catalog.
 
 // A versionCheck is the check of one version, done beside others. What it found is
 // all that stays of it.
 type versionCheck struct {
-	dir    string // of the product
-	name   string
+	place  catalog.Location
 	count  int // items
 	read   int64
 	faults []Fault
@@ -36,15 +41,13 @@ func (v *verifier) collect(c *versionCheck) {
 	v.unchecked = append(v.unchecked, c.unchecked...)
 	for _, print := range c.prints {
 		other, taken := v.prints[print]
-		if taken && other != c.path() {
-			v.fault(FaultDuplicate, c.path(), "the image %.12s is in %s as well", print, other)
+		if taken && other != c.place {
+			v.fault(faultDuplicate, c.place.Path(), "the image %.12s is in %s as well", print, other.Path())
 			continue
 		}
-		v.prints[print] = c.path()
+		v.prints[print] = c.place
 	}
 }
-
-func (c *versionCheck) path() string { return path.Join(c.dir, c.name) }
 
 func (c *versionCheck) fault(kind FaultKind, name, problem string) {
 	f := Fault{Kind: kind, Path: name, Problem: problem}
@@ -55,32 +58,32 @@ func (c *versionCheck) fault(kind FaultKind, name, problem string) {
 
 // version checks one version. The error is the end of the context.
 func (v *verifier) version(ctx context.Context, c *versionCheck, siblings map[string]catalog.Version) error {
-	c.items, c.siblings = siblings[c.name].Items, siblings
+	c.items, c.siblings = siblings[c.place.Version].Items, siblings
 	defer func() { c.items, c.siblings = nil, nil }()
 	c.count = len(c.items)
 	for _, image := range (catalog.Version{Items: c.items}).Images() {
 		c.prints = append(c.prints, image.Fingerprint)
 	}
 	if c.count > 0 && c.prints == nil {
-		c.fault(FaultCombined, c.path(), "no client sees an image in it")
+		c.fault(faultCombined, c.place.Path(), "no client sees an image in it")
 	}
-	files := c.files(v.site)
+	files := c.files(v.files)
 	var err error
-	c.read, err = hashFiles(ctx, v.site, c.path(), files, func(f *file, err error) error {
-		c.fault(FaultContent, path.Join(c.path(), f.name), "it cannot be read: "+cause(err).Error())
+	c.read, err = inventory.HashFiles(ctx, v.files, c.place, files, func(f *inventory.FoundFile, err error) error {
+		c.fault(faultContent, c.place.File(f.Name), "it cannot be read: "+dirfd.Cause(err).Error())
 		return context.Cause(ctx)
 	})
 	if err != nil {
 		return err
 	}
-	for key, item := range sorted(c.items) {
-		f := files.find(path.Base(item.Path))
+	for key, item := range inventory.Sorted(c.items) {
+		f := files.Find(item.File())
 		switch {
-		case f == nil || !f.hashed: // which was said
-		case f.stamp.size != item.Size:
-			c.fault(FaultContent, item.Path, "its size is not that in the catalog")
-		case f.sum.String() != item.SHA256:
-			c.fault(FaultContent, item.Path, "its hash is not that in the catalog")
+		case f == nil || !f.Hashed: // which was said
+		case f.Stamp.Size != item.Size:
+			c.fault(faultContent, item.Path, "its size is not that in the catalog")
+		case f.Sum.String() != item.SHA256:
+			c.fault(faultContent, item.Path, "its hash is not that in the catalog")
 		case item.FType == catalog.LXDMeta || item.FType == catalog.IncusMeta:
 			c.combined(key, item, f, files)
 		case item.DeltaBase != "":
@@ -91,60 +94,42 @@ func (v *verifier) version(ctx context.Context, c *versionCheck, siblings map[st
 }
 
 // files returns the files of the version that are there, to be hashed.
-func (c *versionCheck) files(s *site) *version {
-	v := &version{name: c.name}
-	for _, item := range sorted(c.items) {
-		name := path.Base(item.Path)
-		if v.find(name) != nil {
+func (c *versionCheck) files(files *site.Files) *inventory.FoundVersion {
+	v := &inventory.FoundVersion{Name: c.place.Version}
+	for _, item := range inventory.Sorted(c.items) {
+		name := item.File()
+		if v.Find(name) != nil {
 			continue // one tarball may serve both clients
 		}
-		st, err := s.statFile(item.Path)
+		st, err := files.StatFile(item.Path)
 		if err != nil {
-			problem := cause(err).Error()
+			problem := dirfd.Cause(err).Error()
 			if errors.Is(err, fs.ErrNotExist) {
 				problem = "it is not there"
 			}
-			c.fault(FaultMissing, item.Path, problem)
+			c.fault(faultMissing, item.Path, problem)
 			continue
 		}
-		v.files = append(v.files, file{name: name, stamp: stampOf(&st), class: classOf(item, name)})
+		v.Files = append(v.Files, inventory.FoundFile{Name: name, Stamp: site.StampOf(&st), Class: inventory.ClassOf(item)})
 	}
-	slices.SortFunc(v.files, func(a, b file) int { return compareVersions(a.name, b.name, false) })
+	slices.SortFunc(v.Files, func(a, b inventory.FoundFile) int { return inventory.CompareVersions(a.Name, b.Name, false) })
 	return v
 }
 
-// classOf returns the class of a listed file. What counts is what the catalog says
-// it is; of metadata, whose tarball it is, which may serve both clients.
-func classOf(item catalog.Item, name string) class {
-	for c, ftype := range ftypes {
-		if ftype == item.FType {
-			return c
-		}
-	}
-	switch {
-	case item.FType != catalog.LXDMeta && item.FType != catalog.IncusMeta:
-		return tarball
-	case exact[name].isMeta():
-		return exact[name]
-	}
-	return exact[item.FType]
-}
-
 // combined checks the fingerprints in a metadata item.
-func (c *versionCheck) combined(key string, item catalog.Item, meta *file, files *version) {
-	i := slices.Index(metaClasses[:], meta.class)
-	for _, root := range sorted(c.items) {
+func (c *versionCheck) combined(key string, item catalog.Item, meta *inventory.FoundFile, files *inventory.FoundVersion) {
+	for _, root := range inventory.Sorted(c.items) {
 		kind := catalog.KindOf(root.FType)
-		f := files.find(path.Base(root.Path))
-		if kind == nil || f == nil || f.joint == nil {
+		f := files.Find(root.File())
+		if kind == nil || f == nil || f.Joint == nil {
 			continue
 		}
 		listed := *kind.Field(&item)
 		if listed == "" && item.FType == catalog.IncusMeta {
 			continue // the old tool gives it none
 		}
-		if listed != f.joint[i].String() {
-			c.fault(FaultCombined, item.Path, "item "+key+": the fingerprint with "+path.Base(root.Path)+" is wrong or missing")
+		if listed != f.Combined(meta.Class).String() {
+			c.fault(faultCombined, item.Path, "item "+key+": the fingerprint with "+root.File()+" is wrong or missing")
 		}
 	}
 }
@@ -153,34 +138,34 @@ func (c *versionCheck) combined(key string, item catalog.Item, meta *file, files
 // about it.
 func (v *verifier) delta(ctx context.Context, c *versionCheck, item catalog.Item) {
 	target := c.target(item)
-	base, ok := c.siblings[item.DeltaBase].Items[path.Base(target.Path)]
+	base, ok := c.siblings[item.DeltaBase].Items[target.File()]
 	switch {
 	case target.Path == "":
-		c.fault(FaultDelta, item.Path, "there is no file it could make")
+		c.fault(faultDelta, item.Path, "there is no file it could make")
 		return
 	case !ok:
-		c.fault(FaultDelta, item.Path, "its base is not listed")
+		c.fault(faultDelta, item.Path, "its base is not listed")
 		return
 	case c.countOf(item.FType) > 1:
-		c.fault(FaultDelta, item.Path, "there is another one for the same file")
+		c.fault(faultDelta, item.Path, "there is another one for the same file")
 	}
-	if v.xdelta.available(ctx) != nil {
+	if v.xdelta.Available(ctx) != nil {
 		c.unchecked = append(c.unchecked, item.Path)
 		return
 	}
-	want, _ := parseDigest(target.SHA256)
-	switch err := v.xdelta.check(ctx, base.Path, item.Path, want); {
+	want, _ := digest.Parse(target.SHA256)
+	switch err := v.xdelta.Check(ctx, base.Path, item.Path, want); {
 	case err == nil || ctx.Err() != nil:
-	case errors.Is(err, errDecode):
-		c.fault(FaultDelta, item.Path, err.Error())
+	case errors.Is(err, inventory.ErrDecode):
+		c.fault(faultDelta, item.Path, err.Error())
 	default:
-		c.fault(FaultUnchecked, item.Path, "it cannot be checked: "+err.Error())
+		c.fault(faultUnchecked, item.Path, "it cannot be checked: "+err.Error())
 	}
 }
 
 // target returns the item that a delta makes.
 func (c *versionCheck) target(delta catalog.Item) catalog.Item {
-	for _, item := range sorted(c.items) {
+	for _, item := range inventory.Sorted(c.items) {
 		if item.FType+catalog.DeltaSuffix == delta.FType {
 			return item
 		}

@@ -21,7 +21,7 @@ func newTwins(t *testing.T) *fixture {
 	f := newFixture(t)
 	for _, stream := range []string{"images", "daily"} {
 		for i, version := range []string{v1, v2} {
-			f.make(imagetree.Image{Stream: stream, Product: ubuntu, Version: version, Same: true, Size: 4096 + i})
+			f.make(imagetree.Sample{Stream: stream, Product: ubuntu, Version: version, Same: true, Size: 4096 + i})
 		}
 	}
 	return f
@@ -61,8 +61,8 @@ func TestPruneWithheld(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.summary, func(t *testing.T) {
 			f := newTwins(t)
-			f.make(imagetree.Image{Stream: "daily", Product: ubuntu, Version: v3})
-			f.make(imagetree.Image{Stream: "daily", Product: ubuntu, Version: "." + v4})
+			f.make(imagetree.Sample{Stream: "daily", Product: ubuntu, Version: v3})
+			f.make(imagetree.Sample{Stream: "daily", Product: ubuntu, Version: "." + v4})
 			f.build(twoStreams)
 			f.age("daily", 100*time.Hour)
 			test.edit(f)

@@ -4,15 +4,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"math"
-	"regexp"
-	"strconv"
 	"strings"
 	"time"
 	"unicode"
 	"unicode/utf8"
 
 	"imagebuilder/builtins/template"
+	"imagebuilder/builtins/timespan"
 )
 
 // What an image says of itself, which every kind of packed image needs in its own form.
@@ -140,29 +138,8 @@ type Expiry struct {
 // maxAge is how old metadata may be when they are handed out again.
 func (e Expiry) maxAge() time.Duration { return max(e.Duration/2, time.Second) }
 
-var (
-	expiryParts = regexp.MustCompile(`^\s*(\d+[smhdw]\s*)+$`)
-	expiryPart  = regexp.MustCompile(`(\d+)([smhdw])`)
-)
-
-var expiryUnits = map[string]time.Duration{
-	"s": time.Second, "m": time.Minute, "h": time.Hour, "d": 24 * time.Hour, "w": 7 * 24 * time.Hour,
-}
-
-// ParseExpiry reads a length of time such as "30d" or "1w 2d 3h4m5s": parts in seconds,
-// minutes, hours, days and weeks, which are added up.
+// ParseExpiry reads a length of time such as "30d" (see timespan.Parse).
 func ParseExpiry(text string) (Expiry, error) {
-	e := Expiry{Text: text}
-	if !expiryParts.MatchString(text) {
-		return e, fmt.Errorf("not a length of time such as 30d or 1h30m (units s, m, h, d, w): %q", text)
-	}
-	for _, part := range expiryPart.FindAllStringSubmatch(text, -1) {
-		n, err := strconv.ParseInt(part[1], 10, 64)
-		unit := expiryUnits[part[2]]
-		if err != nil || time.Duration(n) > (math.MaxInt64-e.Duration)/unit {
-			return Expiry{Text: text}, fmt.Errorf("too long: %q", text)
-		}
-		e.Duration += time.Duration(n) * unit
-	}
-	return e, nil
+	d, err := timespan.Parse(text)
+	return Expiry{d, text}, err
 }

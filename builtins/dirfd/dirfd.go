@@ -9,6 +9,7 @@
 package dirfd
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -145,12 +146,16 @@ func (d *Dir) at(op, name string, change bool, do func(dirfd int, base string) e
 	if base := path.Base(clean); base == "/" || base == "." || base == ".." {
 		return &fs.PathError{Op: op, Path: d.shown(name), Err: errors.New("this is the directory itself")}
 	}
-	fd, err := d.openat2(path.Dir(clean), unix.O_PATH|unix.O_DIRECTORY, 0, change)
-	if err != nil {
-		return &fs.PathError{Op: op, Path: d.shown(name), Err: err}
+	fd := int(d.file.Fd())
+	if parent := path.Dir(clean); parent != "." && parent != "/" {
+		var err error
+		if fd, err = d.openat2(parent, unix.O_PATH|unix.O_DIRECTORY, 0, change); err != nil {
+			return &fs.PathError{Op: op, Path: d.shown(name), Err: err}
+		}
+		defer unix.Close(fd)
 	}
-	defer unix.Close(fd)
 	for {
+		var err error
 		if err = do(fd, path.Base(clean)); err != unix.EINTR {
 			return d.pathError(op, name, err)
 		}
@@ -203,14 +208,20 @@ func ReadRegular(f *os.File, max int64) ([]byte, error) {
 	if !st.Mode().IsRegular() {
 		return nil, &fs.PathError{Op: "read", Path: f.Name(), Err: errors.New("not a regular file")}
 	}
-	data, err := io.ReadAll(io.LimitReader(f, max+1))
-	if err == nil && int64(len(data)) > max {
-		err = &fs.PathError{Op: "read", Path: f.Name(), Err: fmt.Errorf("larger than %d bytes", max)}
+	var data bytes.Buffer
+	if st.Size() <= max {
+		data.Grow(int(st.Size()) + bytes.MinRead) // all of it at once, as long as it does not grow
+		if _, err := data.ReadFrom(io.LimitReader(f, max+1)); err != nil {
+			return nil, err
+		}
 	}
-	if err == nil && int64(len(data)) < st.Size() {
-		err = &fs.PathError{Op: "read", Path: f.Name(), Err: io.ErrUnexpectedEOF} // it shrinks meanwhile
+	switch {
+	case st.Size() > max || int64(data.Len()) > max:
+		return nil, &fs.PathError{Op: "read", Path: f.Name(), Err: fmt.Errorf("larger than %d bytes", max)}
+	case int64(data.Len()) < st.Size():
+		return nil, &fs.PathError{Op: "read", Path: f.Name(), Err: io.ErrUnexpectedEOF} // it shrinks meanwhile
 	}
-	return data, err
+	return data.Bytes(), nil
 }
 
 // Lstat describes name without following it if it is a symbolic link.

@@ -260,3 +260,82 @@ func TestFault(t *testing.T) {
 		t.Error("it was removed nevertheless")
 	}
 }
+
+func TestReadFileIsBounded(t *testing.T) {
+	dir := t.TempDir()
+	d := open(t, dir, dirfd.Refuse)
+	if err := os.WriteFile(filepath.Join(dir, "file"), []byte("12345"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if data, err := d.ReadFile("file", 5); err != nil || string(data) != "12345" {
+		t.Errorf("all of it: %q, %v", data, err)
+	}
+	if data, err := d.ReadFile("file", 4); err == nil || data != nil || !strings.Contains(err.Error(), "larger than 4 bytes") {
+		t.Errorf("a byte too large: %q, %v", data, err)
+	}
+	// A file of /proc says that it is empty.
+	if data, err := open(t, "/proc/self", dirfd.Beneath).ReadFile("status", 1<<20); err != nil || len(data) == 0 {
+		t.Errorf("a file without a size: %d bytes, %v", len(data), err)
+	}
+}
+
+// Names in the directory itself are as good as those below it, whatever links mean.
+func TestNamesInTheDirectoryItself(t *testing.T) {
+	for _, links := range []dirfd.Links{dirfd.InRoot, dirfd.Refuse, dirfd.Beneath} {
+		d := open(t, fixture(t), links)
+		if text, err := d.Readlink("out"); err != nil || text != ".." {
+			t.Errorf("readlink: %q, %v", text, err)
+		}
+		if err := d.Rename("secret", "sub/secret"); err != nil || d.Exists("secret") || !d.Exists("sub/secret") {
+			t.Errorf("rename: %v", err)
+		}
+		if _, err := d.Lstat(".."); links != dirfd.InRoot && err == nil {
+			t.Error("a name leads out")
+		}
+	}
+}
+
+// A clone is the other file or, where the file system shares no blocks, nothing at all.
+func TestClone(t *testing.T) {
+	dir := t.TempDir()
+	d := open(t, dir, dirfd.Refuse)
+	if err := os.WriteFile(filepath.Join(dir, "from"), []byte("text"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	from, err := os.Open(filepath.Join(dir, "from"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer from.Close()
+	w, err := d.Create("to", 0o644)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := "text"
+	if err := w.Clone(from); err != nil {
+		want = ""
+		if strings.Contains(err.Error(), dir) {
+			t.Errorf("the error names the directory: %v", err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if data, _ := os.ReadFile(filepath.Join(dir, "to")); string(data) != want {
+		t.Errorf("got %q, not %q", data, want)
+	}
+	injected := errors.New("injected")
+	d.Fault = func(op, _ string) error {
+		if op == "write" {
+			return injected
+		}
+		return nil
+	}
+	if w, err = d.Create("other", 0o644); err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	if err := w.Clone(from); !errors.Is(err, injected) {
+		t.Errorf("a fault is not asked for: %v", err)
+	}
+}

@@ -86,6 +86,15 @@ func (w *Writer) ReadFrom(r io.Reader) (int64, error) {
 	return w.file.ReadFrom(r)
 }
 
+// Clone makes the file share the blocks of another, where the file system can do that.
+// Otherwise nothing has been written.
+func (w *Writer) Clone(in *os.File) error {
+	if err := w.dir.allow("write", w.file.Name()); err != nil {
+		return err
+	}
+	return w.dir.pathError("clone", w.file.Name(), unix.IoctlFileClone(int(w.file.Fd()), int(in.Fd())))
+}
+
 // File is the open file.
 func (w *Writer) File() *os.File { return w.file }
 

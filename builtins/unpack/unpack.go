@@ -1,15 +1,16 @@
-// Package unpack knows archives by their first bytes, whatever their names, and the
-// program of the host that unpacks each. Where it unpacks to is confined by the sandbox
-// the program runs in: nothing but the root file system can be written there.
+// Package unpack knows how archives are unpacked: by which program of the host and with
+// which arguments, for what a file is by its first bytes, whatever its name. Where it
+// unpacks to is confined by the sandbox that the program runs in: nothing but the root file
+// system can be written there.
 package unpack
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path"
+
+	"imagebuilder/builtins/magic"
 )
 
 // A Format is a kind of archive.
@@ -19,25 +20,19 @@ type Format struct {
 	flag    string // of tar, for its compression
 }
 
-// magic is one way an archive can begin. See the tar, gzip, xz, zstd and squashfs
-// formats; an lzma file begins with its properties and a dictionary size.
-type magic struct {
-	offset int
-	bytes  string
-	format Format
-}
-
-var magics = []magic{
-	{0, "BZh", Format{"tar.bz2", "bzip2", "--bzip2"}},
-	{0, "\x1f\x8b", Format{"tar.gz", "gzip", "--gzip"}},
-	{0, "\xfd7zXZ\x00", Format{"tar.xz", "xz", "--xz"}},
-	{0, "\x5d\x00\x00", Format{"tar.lzma", "lzma", "--lzma"}},
-	{0, "\x28\xb5\x2f\xfd", Format{"tar.zst", "zstd", "--zstd"}},
-	{0, "LZIP", Format{"tar.lz", "lzip", "--lzip"}},
-	{0, "\x89LZO\x00\r\n\x1a\n", Format{"tar.lzo", "lzop", "--lzop"}},
-	{0, "\x04\x22\x4d\x18", Format{"tar.lz4", "lz4", "--use-compress-program=lz4"}},
-	{257, "ustar", Format{"tar", "", ""}},
-	{0, "hsqs", Format{"squashfs", "unsquashfs", ""}},
+// formats are the archives that can be unpacked, by what they begin with: a compressed
+// file is taken for a compressed tar archive.
+var formats = map[magic.Kind]Format{
+	magic.Bzip2:    {"tar.bz2", "bzip2", "--bzip2"},
+	magic.Gzip:     {"tar.gz", "gzip", "--gzip"},
+	magic.XZ:       {"tar.xz", "xz", "--xz"},
+	magic.LZMA:     {"tar.lzma", "lzma", "--lzma"},
+	magic.Zstd:     {"tar.zst", "zstd", "--zstd"},
+	magic.Lzip:     {"tar.lz", "lzip", "--lzip"},
+	magic.Lzop:     {"tar.lzo", "lzop", "--lzop"},
+	magic.LZ4:      {"tar.lz4", "lz4", "--use-compress-program=lz4"},
+	magic.Tar:      {"tar", "", ""},
+	magic.Squashfs: {"squashfs", "unsquashfs", ""},
 }
 
 // Detect tells the format of a file.
@@ -47,22 +42,20 @@ func Detect(name string) (Format, error) {
 		return Format{}, err
 	}
 	defer f.Close()
-	head := make([]byte, 262)
-	n, err := io.ReadFull(f, head)
-	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) && err != io.EOF {
+	head, err := magic.Head(f)
+	if err != nil {
 		return Format{}, err
 	}
-	return detect(head[:n])
+	return detect(head)
 }
 
 func detect(head []byte) (Format, error) {
-	if bytes.HasPrefix(head, []byte("QFI\xfb")) {
+	kind := magic.Of(head)
+	if kind == magic.Qcow2 {
 		return Format{}, errors.New("it is a qcow2 disk image, not an archive of files")
 	}
-	for _, m := range magics {
-		if len(head) >= m.offset && bytes.HasPrefix(head[m.offset:], []byte(m.bytes)) {
-			return m.format, nil
-		}
+	if format, ok := formats[kind]; ok {
+		return format, nil
 	}
 	return Format{}, fmt.Errorf("it is neither a tar archive nor a squashfs image: it begins with % x", head[:min(len(head), 8)])
 }

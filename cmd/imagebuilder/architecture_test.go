@@ -14,12 +14,16 @@ import (
 // layers are the packages from the lowest to the highest: each may import only what
 // stands in a line above its own.
 var layers = [][]string{
-	{"builtins/digest", "builtins/dirfd", "builtins/host", "builtins/problems", "stdlib", "recipes", "streams/catalog", "streams/page"},
-	{"builtins/sandbox", "streams/imagetree", "streams/serve"},
-	{"builtins/tree"},
+	{
+		"builtins/bytesize", "builtins/digest", "builtins/dirfd", "builtins/host", "builtins/magic", "builtins/problems",
+		"builtins/timespan", "builtins/yamlmap", "recipes", "stdlib", "streams/catalog",
+	},
+	{"builtins/sandbox", "streams/page", "streams/site"},
+	{"builtins/tree", "streams/imagetree", "streams/serve"},
 	{"builtins/layer"},
-	{"builtins/fetch", "builtins/lxd", "builtins/pack", "builtins/template", "builtins/unpack", "streams"},
-	{"builtins/build"},
+	{"builtins/fetch", "builtins/lxd", "builtins/pack", "builtins/template", "builtins/unpack", "streams/inventory"},
+	{"builtins/build", "streams"},
+	{"streams/options"},
 	{"builtins"},
 	{"runtime"},
 	{"compat"},

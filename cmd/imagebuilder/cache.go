@@ -4,13 +4,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"imagebuilder/builtins/bytesize"
 	"imagebuilder/builtins/layer"
 )
 
@@ -19,7 +18,7 @@ import (
 // cacheOptions are the flags of all commands that use the cache.
 type cacheOptions struct {
 	dir string
-	max byteSize
+	max bytesize.Size
 }
 
 func (o *cacheOptions) addFlags(cmd *cobra.Command) {
@@ -97,9 +96,9 @@ func listCache(cmd *cobra.Command, store *layer.Store) error {
 	var total int64
 	for _, m := range list {
 		total += m.Size
-		fmt.Fprintf(table, "%.12s\t%v\t%s\t%s\t%s\n", m.Key, byteSize(m.Size), m.Used.Format(time.DateTime), m.Step, shorten(m.Summary, 60))
+		fmt.Fprintf(table, "%.12s\t%v\t%s\t%s\t%s\n", m.Key, bytesize.Size(m.Size), m.Used.Format(time.DateTime), m.Step, shorten(m.Summary, 60))
 	}
-	fmt.Fprintf(table, "%d entries\t%v\t\t\t\n", len(list), byteSize(total))
+	fmt.Fprintf(table, "%d entries\t%v\t\t\t\n", len(list), bytesize.Size(total))
 	return table.Flush()
 }
 
@@ -126,53 +125,11 @@ func newCachePruneCommand() *cobra.Command {
 			for _, m := range removed {
 				total += m.Size
 			}
-			fmt.Fprintf(cmd.OutOrStdout(), "removed %d entries, %v\n", len(removed), byteSize(total))
+			fmt.Fprintf(cmd.OutOrStdout(), "removed %d entries, %v\n", len(removed), bytesize.Size(total))
 			return err
 		},
 	}
 	o.addFlags(cmd)
 	cmd.Flags().BoolVar(&all, "all", false, "remove everything")
 	return cmd
-}
-
-// byteSize is a number of bytes, given as 500MB or 20GiB and printed rounded.
-type byteSize int64
-
-var byteUnits = []struct {
-	suffix string
-	factor int64
-}{
-	{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}, {"TiB", 1 << 40},
-	{"kB", 1e3}, {"MB", 1e6}, {"GB", 1e9}, {"TB", 1e12}, {"B", 1}, {"", 1},
-}
-
-// Set implements pflag.Value.
-func (s *byteSize) Set(text string) error {
-	for _, u := range byteUnits {
-		digits, ok := strings.CutSuffix(text, u.suffix)
-		if !ok {
-			continue
-		}
-		n, err := strconv.ParseInt(digits, 10, 64)
-		if err != nil || n < 0 || n > 1<<62/u.factor {
-			break
-		}
-		*s = byteSize(n * u.factor)
-		return nil
-	}
-	return fmt.Errorf("not a size such as 500MB or 20GiB: %q", text)
-}
-
-func (s *byteSize) Type() string { return "size" }
-
-func (s byteSize) String() string {
-	units := []string{"B", "KiB", "MiB", "GiB", "TiB"}
-	value, i := float64(s), 0
-	for ; value >= 1024 && i < len(units)-1; i++ {
-		value /= 1024
-	}
-	if i == 0 {
-		return fmt.Sprintf("%d B", s)
-	}
-	return fmt.Sprintf("%.1f %s", value, units[i])
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
+	"imagebuilder/builtins/bytesize"
 	"imagebuilder/builtins/host"
 	"imagebuilder/builtins/layer"
 )
@@ -74,12 +75,12 @@ func examineMachine(ctx context.Context, w io.Writer, cache *cacheOptions) {
 	}
 }
 
-func free(dir string) byteSize {
+func free(dir string) bytesize.Size {
 	var st unix.Statfs_t
 	if unix.Statfs(dir, &st) != nil {
 		return 0
 	}
-	return byteSize(int64(st.Bavail) * st.Bsize)
+	return bytesize.Size(int64(st.Bavail) * st.Bsize)
 }
 
 // warningText is a slog.Handler that remembers the last warning.

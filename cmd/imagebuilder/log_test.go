@@ -19,7 +19,7 @@ func TestVisible(t *testing.T) {
 		t.Errorf("log: %q", got)
 	}
 	out.Reset()
-	report := streams.Report{Faults: []streams.Fault{{Kind: streams.FaultCombined, Path: "images/x", Problem: "item " + evil}}}
+	report := streams.Report{Faults: []streams.Fault{{Kind: "combined", Path: "images/x", Problem: "item " + evil}}}
 	if err := printFaults(&out, report, false); err != nil {
 		t.Fatal(err)
 	}

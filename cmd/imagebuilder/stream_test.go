@@ -14,7 +14,7 @@ import (
 // rootfs.squashfs and disk.qcow2. -same makes files that do not differ from those of
 // other versions, -sums adds their SHA256SUMS.
 func makeImage(ts *testscript.TestScript, neg bool, args []string) {
-	var i imagetree.Image
+	var i imagetree.Sample
 	f := flag.NewFlagSet("image", flag.ContinueOnError)
 	f.SetOutput(io.Discard)
 	f.BoolVar(&i.Same, "same", false, "")

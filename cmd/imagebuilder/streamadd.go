@@ -6,12 +6,12 @@ import (
 	"github.com/spf13/cobra"
 
 	"imagebuilder/streams"
-	"imagebuilder/streams/catalog"
+	"imagebuilder/streams/options"
 )
 
 func newStreamAddCommand() *cobra.Command {
-	var tree treeOptions
-	var o streams.AddOptions
+	var o siteOptions
+	add := options.ForAdd(options.AsFlag)
 	cmd := &cobra.Command{
 		Use:   "add ROOT FILE...",
 		Short: "Put a built image into a tree",
@@ -25,16 +25,18 @@ the image after the next 'imagebuilder stream build'.`,
 		Example: `  imagebuilder stream add /srv/images out/
   imagebuilder stream add /srv/images lxd.tar.xz rootfs.squashfs --variant cloud`,
 		Args: args(2, 1000),
-		RunE: func(cmd *cobra.Command, args []string) (err error) {
-			defer bound(cmd, tree.timeout)()
-			if err := checkName(cmd, o.Name, o.Version); err != nil {
+		RunE: func(cmd *cobra.Command, args []string) error {
+			defer bound(cmd, o.timeout)()
+			if err := checkSettings(cmd, add); err != nil {
 				return err
 			}
-			if o.Tree, err = tree.tree(cmd, args[0]); err != nil {
+			site, err := o.site(cmd, args[0])
+			if err != nil {
 				return err
 			}
-			o.Files = args[1:]
-			added, err := streams.Add(cmd.Context(), o)
+			opts := add.Options(site)
+			opts.Files = args[1:]
+			added, err := streams.Add(cmd.Context(), opts)
 			if err != nil {
 				return fmt.Errorf("cannot add the image: %w", err)
 			}
@@ -42,37 +44,12 @@ the image after the next 'imagebuilder stream build'.`,
 			if added.Existed {
 				what = "Image is there already"
 			}
-			o.Log.Info(what, "product", added.Product, "version", added.Version, "fingerprints", added.Fingerprints)
+			opts.Log.Info(what, "product", added.Product, "version", added.Version, "fingerprints", added.Fingerprints)
 			_, err = fmt.Fprintln(cmd.OutOrStdout(), added.Path)
 			return err
 		},
 	}
-	tree.addFlags(cmd, "images")
-	cmd.Flags().StringVar(&o.Name.Distro, "distribution", "", "`name` of the distribution")
-	cmd.Flags().StringVar(&o.Name.Release, "release", "", "`name` of the release")
-	cmd.Flags().StringVar(&o.Name.Arch, "architecture", "", "`name` of the architecture, as in amd64")
-	cmd.Flags().StringVar(&o.Name.Variant, "variant", "", "`name` of the variant")
-	cmd.Flags().StringVar(&o.Version, "version", "", "`name` of the version, as in 20260102_0304; it must be free")
-	cmd.Flags().BoolVar(&o.Link, "link", false, "link the files instead of copying them, where that is possible")
+	o.addFlags(cmd)
+	addSettings(cmd, add)
 	return cmd
-}
-
-// checkName checks the parts of a product's name that flags give.
-func checkName(cmd *cobra.Command, n catalog.Name, version string) error {
-	for _, part := range []struct{ flag, value string }{
-		{"distribution", n.Distro}, {"release", n.Release}, {"architecture", n.Arch}, {"variant", n.Variant},
-	} {
-		if !cmd.Flags().Changed(part.flag) {
-			continue
-		}
-		if err := catalog.CheckPart(part.value); err != nil {
-			return usageError{fmt.Errorf("--%s: %w", part.flag, err)}
-		}
-	}
-	if cmd.Flags().Changed("version") {
-		if err := catalog.CheckVersion(version); err != nil {
-			return usageError{fmt.Errorf("--version: %w", err)}
-		}
-	}
-	return nil
 }

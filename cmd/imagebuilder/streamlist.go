@@ -8,34 +8,39 @@ import (
 	"github.com/spf13/cobra"
 
 	"imagebuilder/streams"
+	"imagebuilder/streams/options"
 )
 
 func newStreamListCommand() *cobra.Command {
-	var tree treeOptions
+	var o siteOptions
 	var format string
+	list := options.ForList(options.AsFlag)
 	formats := strings.Join(streams.ListFormats(), ", ")
 	cmd := &cobra.Command{
 		Use:   "list ROOT",
 		Short: "List the images that clients see",
 		Args:  args(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			defer bound(cmd, tree.timeout)()
+			defer bound(cmd, o.timeout)()
 			if !slices.Contains(streams.ListFormats(), format) {
 				return usageError{fmt.Errorf("--format %s: want one of %s", format, formats)}
 			}
-			t, err := tree.tree(cmd, args[0])
+			if err := checkSettings(cmd, list); err != nil {
+				return err
+			}
+			site, err := o.site(cmd, args[0])
 			if err != nil {
 				return err
 			}
-			images, err := streams.List(cmd.Context(), streams.ListOptions{Tree: t})
+			images, err := streams.List(cmd.Context(), list.Options(site))
 			if err != nil {
 				return err
 			}
 			return streams.WriteImages(cmd.OutOrStdout(), format, images)
 		},
 	}
-	tree.addFlags(cmd, "all that the index lists")
+	o.addFlags(cmd)
+	addSettings(cmd, list)
 	cmd.Flags().StringVarP(&format, "format", "f", "table", "`form` of the list: "+formats)
-	cmd.Flags().BoolVar(&tree.natural, "natural-order", false, "order versions by the numbers in their names")
 	return cmd
 }

@@ -14,6 +14,7 @@ import (
 
 	"imagebuilder/builtins/host"
 	"imagebuilder/streams"
+	"imagebuilder/streams/inventory"
 	"imagebuilder/streams/page"
 )
 
@@ -35,7 +36,7 @@ type oldMaintainer struct {
 	workers  int
 	page     bool
 	dangling bool
-	retain   streams.Retention
+	retain   inventory.Retention
 }
 
 func newOldMaintainer() program {
@@ -55,7 +56,7 @@ func newOldMaintainer() program {
 }
 
 // command returns a command on a tree. Arguments behind the path do not count.
-func (m *oldMaintainer) command(name, short string, run func(context.Context, streams.Tree) error) *cobra.Command {
+func (m *oldMaintainer) command(name, short string, run func(context.Context, streams.Site) error) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   name + " <path>",
 		Short: short,
@@ -69,7 +70,7 @@ func (m *oldMaintainer) command(name, short string, run func(context.Context, st
 			if err != nil {
 				return err
 			}
-			return run(cmd.Context(), streams.Tree{
+			return run(cmd.Context(), streams.Site{
 				Root: args[0], Streams: m.streams, StreamVersion: m.version, Workers: max(1, m.workers), Log: m.log, Clock: clock,
 			})
 		},
@@ -88,24 +89,24 @@ func (m *oldMaintainer) command(name, short string, run func(context.Context, st
 	return cmd
 }
 
-func (m *oldMaintainer) build(ctx context.Context, tree streams.Tree) error {
-	opts := streams.BuildOptions{Tree: tree, Upstream: true, Deltas: streams.DeltaOptions{Disks: streams.DiskDeltasAlways}}
+func (m *oldMaintainer) build(ctx context.Context, tree streams.Site) error {
+	opts := streams.BuildOptions{Site: tree, Upstream: true, Deltas: streams.DeltaOptions{Disks: inventory.DiskDeltasAlways}}
 	if m.page {
 		if len(m.streams) > 1 {
 			//lint:ignore ST1005 that is its form
 			return errors.New("Building index.html is supported only for a single stream")
 		}
-		opts.Page = &page.Options{Title: "LXD Images", Clients: []string{"lxc"}}
+		opts.Page = &page.Setup{Title: "LXD Images", Clients: []string{"lxc"}}
 	}
 	_, err := streams.Build(ctx, opts)
 	return hint(err, "build")
 }
 
-func (m *oldMaintainer) prune(ctx context.Context, tree streams.Tree) error {
+func (m *oldMaintainer) prune(ctx context.Context, tree streams.Site) error {
 	if m.retain.Builds < 1 {
 		return fmt.Errorf("invalid number of builds to retain: %d is less than 1", m.retain.Builds)
 	}
-	_, err := streams.Prune(ctx, streams.PruneOptions{Tree: tree, Retain: m.retain, Dangling: m.dangling, Grace: streams.AtOnce})
+	_, err := streams.Prune(ctx, streams.PruneOptions{Site: tree, Retain: m.retain, Dangling: m.dangling, Grace: streams.AtOnce})
 	return hint(err, "prune")
 }
 

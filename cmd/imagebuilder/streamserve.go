@@ -14,7 +14,7 @@ import (
 )
 
 func newStreamServeCommand() *cobra.Command {
-	var o serve.Options
+	var o serve.ServerOptions
 	var log logOptions
 	cmd := &cobra.Command{
 		Use:   "serve ROOT",
@@ -49,7 +49,7 @@ trust. Where all may, on Debian and Ubuntu:
 	return cmd
 }
 
-func runStreamServe(cmd *cobra.Command, o serve.Options, log logOptions) (err error) {
+func runStreamServe(cmd *cobra.Command, o serve.ServerOptions, log logOptions) (err error) {
 	if (o.CertFile == "") != (o.KeyFile == "") {
 		return usageError{errors.New("--cert and --key go together")}
 	}

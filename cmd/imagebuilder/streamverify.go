@@ -8,13 +8,13 @@ import (
 	"github.com/spf13/cobra"
 
 	"imagebuilder/streams"
+	"imagebuilder/streams/options"
 )
 
 func newStreamVerifyCommand() *cobra.Command {
-	var tree treeOptions
-	var sign signOptions
-	var safety safetyOptions
-	var repair, asJSON bool
+	var o siteOptions
+	var asJSON bool
+	verify := options.ForVerify(options.AsFlag)
 	cmd := &cobra.Command{
 		Use:   "verify ROOT",
 		Short: "Check everything that is listed, and repair what can be",
@@ -26,16 +26,16 @@ With --repair the catalogs are made anew, as the last build made them; bad delta
 replaced, and versions with damaged files are taken out until the files are replaced.`,
 		Args: args(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			defer bound(cmd, tree.timeout)()
-			opts := streams.VerifyOptions{Repair: repair}
-			var err error
-			if opts.Tree, err = tree.tree(cmd, args[0]); err != nil {
+			defer bound(cmd, o.timeout)()
+			if err := checkSettings(cmd, verify); err != nil {
 				return err
 			}
-			if opts.Safety, err = safety.safety(); err != nil {
+			site, err := o.site(cmd, args[0])
+			if err != nil {
 				return err
 			}
-			if opts.Signer, err = sign.signer(opts.Clock); err != nil {
+			opts := verify.Options(site)
+			if opts.Signer, err = verify.Signer(opts.Clock); err != nil {
 				return err
 			}
 			report, err := streams.Verify(cmd.Context(), opts)
@@ -45,17 +45,14 @@ replaced, and versions with damaged files are taken out until the files are repl
 			if err := printFaults(cmd.OutOrStdout(), report, asJSON); err != nil {
 				return err
 			}
-			if err := report.Err(); err != nil && !repair {
+			if err := report.Err(); err != nil && !verify.Repair {
 				return fmt.Errorf("%w; --repair derives again what can be", err)
 			}
 			return report.Err()
 		},
 	}
-	tree.addFlags(cmd, "all that the index lists")
-	tree.addWorkFlags(cmd)
-	sign.addFlags(cmd, "check signatures, and make them with --repair")
-	safety.addFlags(cmd)
-	cmd.Flags().BoolVar(&repair, "repair", false, "derive again what can be")
+	o.addFlags(cmd)
+	addSettings(cmd, verify)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
 }

@@ -78,16 +78,16 @@ type Item struct {
 	DeltaBase      string `json:"delta_base,omitempty"` // version the delta starts from
 }
 
-// A Rootfs is a kind of root file system.
-type Rootfs struct {
+// A RootKind is a kind of root file system.
+type RootKind struct {
 	FType string
 	VM    bool
 	Field func(*Item) *string // the combined hash in the metadata item
 }
 
-// Kinds are the root file systems that clients know, in the order in which they
+// kinds are the root file systems that clients know, in the order in which they
 // prefer them for an alias.
-var Kinds = []Rootfs{
+var kinds = []RootKind{
 	{"squashfs", false, func(i *Item) *string { return &i.CombinedSquash }},
 	{"root.tar.xz", false, func(i *Item) *string { return &i.CombinedRootxz }},
 	{"disk-kvm.img", true, func(i *Item) *string { return &i.CombinedDisk }},
@@ -95,8 +95,8 @@ var Kinds = []Rootfs{
 	{"disk1.img", true, func(i *Item) *string { return &i.CombinedDisk1 }},
 }
 
-// An Image is what a client sees in a version: metadata and a root file system.
-type Image struct {
+// A Pairing is what a client sees in a version: metadata and a root file system.
+type Pairing struct {
 	Fingerprint string
 	VM          bool
 	Meta, Root  string // keys of the items
@@ -104,33 +104,33 @@ type Image struct {
 
 // Images returns the images of a version as clients pair them: every metadata item
 // with every root file system it has a combined hash for.
-func (v Version) Images() []Image {
-	var images []Image
+func (v Version) Images() []Pairing {
+	var images []Pairing
 	for metaKey, meta := range v.Items {
 		if meta.FType != LXDMeta && meta.FType != IncusMeta {
 			continue
 		}
 		for rootKey, root := range v.Items {
 			if kind := KindOf(root.FType); kind != nil && *kind.Field(&meta) != "" {
-				images = append(images, Image{*kind.Field(&meta), kind.VM, metaKey, rootKey})
+				images = append(images, Pairing{*kind.Field(&meta), kind.VM, metaKey, rootKey})
 			}
 		}
 	}
-	slices.SortFunc(images, func(a, b Image) int {
+	slices.SortFunc(images, func(a, b Pairing) int {
 		return cmp.Or(cmp.Compare(rank(v, a), rank(v, b)), -cmp.Compare(a.Meta, b.Meta), cmp.Compare(a.Root, b.Root))
 	})
 	return images
 }
 
-func rank(v Version, i Image) int {
-	return slices.IndexFunc(Kinds, func(k Rootfs) bool { return k.FType == v.Items[i.Root].FType })
+func rank(v Version, i Pairing) int {
+	return slices.IndexFunc(kinds, func(k RootKind) bool { return k.FType == v.Items[i.Root].FType })
 }
 
 // KindOf returns the kind of root file system an ftype stands for, or nil.
-func KindOf(ftype string) *Rootfs {
-	for i := range Kinds {
-		if Kinds[i].FType == ftype {
-			return &Kinds[i]
+func KindOf(ftype string) *RootKind {
+	for i := range kinds {
+		if kinds[i].FType == ftype {
+			return &kinds[i]
 		}
 	}
 	return nil
@@ -138,12 +138,12 @@ func KindOf(ftype string) *Rootfs {
 
 // An Index lists the catalogs of a server.
 type Index struct {
-	Format  string           `json:"format"`
-	Entries map[string]Entry `json:"index"`
+	Format  string                `json:"format"`
+	Entries map[string]IndexEntry `json:"index"`
 }
 
-// An Entry is one catalog in the index.
-type Entry struct {
+// An IndexEntry is one catalog in the index.
+type IndexEntry struct {
 	Datatype string   `json:"datatype"`
 	Path     string   `json:"path"`
 	Format   string   `json:"format"`

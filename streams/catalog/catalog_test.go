@@ -141,7 +141,7 @@ const golden = `{"content_id":"images","format":"products:1.0","datatype":"image
 
 func TestWriteAndRead(t *testing.T) {
 	var buf bytes.Buffer
-	w := catalog.NewWriter(&buf, "images")
+	w := catalog.NewEncoder(&buf, "images")
 	if err := errors.Join(w.Product("ubuntu:noble:amd64:default", sample()), w.Close()); err != nil {
 		t.Fatal(err)
 	}
@@ -186,7 +186,7 @@ func TestCheckHeader(t *testing.T) {
 
 func TestEmptyCatalog(t *testing.T) {
 	var buf bytes.Buffer
-	if err := catalog.NewWriter(&buf, "images").Close(); err != nil {
+	if err := catalog.NewEncoder(&buf, "images").Close(); err != nil {
 		t.Fatal(err)
 	}
 	if want := `{"content_id":"images","format":"products:1.0","datatype":"image-downloads","products":{}}` + "\n"; buf.String() != want {
@@ -258,7 +258,7 @@ func TestImages(t *testing.T) {
 		"rootfs.squashfs": {FType: "squashfs"},
 		"root.tar.xz":     {FType: "root.tar.xz"},
 	}}
-	want := []catalog.Image{
+	want := []catalog.Pairing{
 		{"a", false, "lxd.tar.xz", "rootfs.squashfs"},
 		{"c", false, "incus.tar.xz", "rootfs.squashfs"},
 		{"b", true, "lxd.tar.xz", "disk.qcow2"},
@@ -269,7 +269,7 @@ func TestImages(t *testing.T) {
 }
 
 func TestIndex(t *testing.T) {
-	index := catalog.Index{Format: catalog.FormatIndex, Entries: map[string]catalog.Entry{
+	index := catalog.Index{Format: catalog.FormatIndex, Entries: map[string]catalog.IndexEntry{
 		"images": {Datatype: catalog.Datatype, Path: "streams/v1/images.json", Format: catalog.FormatProducts, Updated: "2024-01-01T00:00:00Z"},
 	}}
 	var buf bytes.Buffer
@@ -326,7 +326,7 @@ func checkTrusted(t *testing.T, id string, p *catalog.Product) {
 		}
 	}
 	var buf bytes.Buffer
-	w := catalog.NewWriter(&buf, "images")
+	w := catalog.NewEncoder(&buf, "images")
 	if err := errors.Join(w.Product(id, p), w.Close()); err != nil {
 		t.Fatal(err)
 	}

@@ -3,7 +3,6 @@ package catalog
 import (
 	"errors"
 	"fmt"
-	"path"
 	"strings"
 	"time"
 )
@@ -26,15 +25,10 @@ func (n Name) ID() string {
 	return n.Distro + ":" + n.Release + ":" + n.Arch + ":" + n.Variant
 }
 
-// Dir returns the product's directory, from the root of the server.
-func (n Name) Dir(stream string) string {
-	return path.Join(stream, n.Distro, n.Release, n.Arch, n.Variant)
-}
-
 // Check tells whether all parts can be used as names of directories, in ids and
 // in aliases.
 func (n Name) Check() error {
-	for _, part := range []string{n.Distro, n.Release, n.Arch, n.Variant} {
+	for _, part := range n.parts() {
 		if err := CheckPart(part); err != nil {
 			return err
 		}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"path"
 	"strings"
 )
 
@@ -200,9 +199,9 @@ func (p *Product) check(stream, id string) error {
 		if name[0] == '.' {
 			return fmt.Errorf("the version %q is hidden", name)
 		}
-		dir := path.Join(p.Name().Dir(stream), name)
+		place := p.Name().In(stream).Of(name)
 		for key, item := range version.Items {
-			if err := item.check(dir); err != nil {
+			if err := item.check(place.Path()); err != nil {
 				return fmt.Errorf("version %s: item %q: %w", name, key, err)
 			}
 		}
@@ -221,7 +220,7 @@ func (i Item) check(dir string) error {
 	if !isDigest(i.SHA256) {
 		return fmt.Errorf("the hash %q is not a SHA-256", i.SHA256)
 	}
-	for _, kind := range Kinds {
+	for _, kind := range kinds {
 		if combined := *kind.Field(&i); combined != "" && !isDigest(combined) {
 			return fmt.Errorf("the combined hash %q is not a SHA-256", combined)
 		}

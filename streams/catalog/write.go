@@ -6,23 +6,23 @@ import (
 	"io"
 )
 
-// A Writer writes a catalog one product at a time, in one line without blanks. The
+// An Encoder writes a catalog one product at a time, in one line without blanks. The
 // products must come sorted by id.
-type Writer struct {
+type Encoder struct {
 	w     io.Writer
 	count int
 	err   error
 }
 
 // NewWriter starts the catalog of a stream.
-func NewWriter(w io.Writer, stream string) *Writer {
-	out := &Writer{w: w}
+func NewEncoder(w io.Writer, stream string) *Encoder {
+	out := &Encoder{w: w}
 	out.print(`{"content_id":%s,"format":%q,"datatype":%q,"products":{`, quote(stream), FormatProducts, Datatype)
 	return out
 }
 
 // Product adds a product.
-func (w *Writer) Product(id string, p *Product) error {
+func (w *Encoder) Product(id string, p *Product) error {
 	if p.Requirements == nil {
 		p.Requirements = map[string]string{} // clients expect an object
 	}
@@ -38,12 +38,12 @@ func (w *Writer) Product(id string, p *Product) error {
 }
 
 // Close ends the catalog. It does not close the writer below.
-func (w *Writer) Close() error {
+func (w *Encoder) Close() error {
 	w.print("}}\n")
 	return w.err
 }
 
-func (w *Writer) print(format string, args ...any) {
+func (w *Encoder) print(format string, args ...any) {
 	if w.err == nil {
 		_, w.err = fmt.Fprintf(w.w, format, args...)
 	}

@@ -18,8 +18,8 @@ import (
 	"imagebuilder/streams/catalog"
 )
 
-// An Image is one version to make.
-type Image struct {
+// A Sample is one version to make.
+type Sample struct {
 	Stream  string            // "": images
 	Product string            // "ubuntu/noble/amd64/default"
 	Version string            //
@@ -31,7 +31,7 @@ type Image struct {
 }
 
 // Dir returns the directory of the version, from the root.
-func (i Image) Dir() string {
+func (i Sample) Dir() string {
 	stream := i.Stream
 	if stream == "" {
 		stream = "images"
@@ -41,7 +41,7 @@ func (i Image) Dir() string {
 
 // Make adds images to the tree at root. The times of files are those of the versions,
 // so that they count as old.
-func Make(root string, images ...Image) error {
+func Make(root string, images ...Sample) error {
 	for _, i := range images {
 		if err := i.make(root); err != nil {
 			return err
@@ -50,7 +50,7 @@ func Make(root string, images ...Image) error {
 	return nil
 }
 
-func (i Image) make(root string) error {
+func (i Sample) make(root string) error {
 	dir := filepath.Join(root, i.Dir())
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
@@ -98,7 +98,7 @@ func sums(files map[string][]byte) []byte {
 	return out.Bytes()
 }
 
-func (i Image) content(name string) []byte {
+func (i Sample) content(name string) []byte {
 	switch {
 	case strings.HasSuffix(name, ".squashfs"):
 		return append([]byte("hsqs"), i.payload(name)...)
@@ -111,7 +111,7 @@ func (i Image) content(name string) []byte {
 }
 
 // payload is the same for all versions but for one sixteenth.
-func (i Image) payload(name string) []byte {
+func (i Sample) payload(name string) []byte {
 	size := i.Size
 	if size == 0 {
 		size = 4096

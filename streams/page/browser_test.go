@@ -21,11 +21,11 @@ type browser struct {
 
 	mu      sync.Mutex
 	last    int
-	waiting map[int]chan reply
+	waiting map[int]chan browserReply
 	errors  []string // that the page has caused
 }
 
-type reply struct {
+type browserReply struct {
 	ID     int
 	Method string
 	Params json.RawMessage
@@ -60,7 +60,7 @@ func startBrowser(t *testing.T) *browser {
 	}
 	commands.Close()
 	replies.Close()
-	b := &browser{t: t, out: out, waiting: make(map[int]chan reply)}
+	b := &browser{t: t, out: out, waiting: make(map[int]chan browserReply)}
 	go b.read(bufio.NewReader(in))
 	t.Cleanup(func() {
 		out.Close() // the browser ends when its pipe does
@@ -92,7 +92,7 @@ func (b *browser) read(in *bufio.Reader) {
 		if err != nil {
 			return
 		}
-		var r reply
+		var r browserReply
 		if json.Unmarshal(data[:len(data)-1], &r) != nil {
 			continue
 		}
@@ -120,7 +120,7 @@ func (b *browser) call(method string, params any, result any) {
 	if b.session != "" {
 		message["sessionId"] = b.session
 	}
-	answer := make(chan reply, 1)
+	answer := make(chan browserReply, 1)
 	b.waiting[b.last] = answer
 	b.mu.Unlock()
 	data, err := json.Marshal(message)

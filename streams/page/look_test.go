@@ -15,29 +15,29 @@ import (
 
 // fleet is what a real server may have.
 func fleet() []page.Stream {
-	var products []page.Product
+	var products []page.Card
 	for i, p := range []struct{ os, release, arch, variant string }{
 		{"Alpine", "edge", "amd64", "default"}, {"Alpine", "edge", "arm64", "default"}, {"Debian", "bookworm", "amd64", "cloud"},
 		{"Debian", "trixie", "amd64", "default"}, {"Debian", "trixie", "arm64", "cloud"}, {"openSUSE", "tumbleweed", "amd64", "desktop-kde"},
 		{"Rocky Linux", "9", "amd64", "default"}, {"Ubuntu", "noble", "amd64", "default"}, {"Ubuntu", "noble", "riscv64", "default"},
 	} {
 		distro := strings.ToLower(strings.ReplaceAll(p.os, " ", "-"))
-		product := page.Product{
+		product := page.Card{
 			ID: distro + ":" + p.release + ":" + p.arch + ":" + p.variant, OS: p.os, Release: p.release, Arch: p.arch, Variant: p.variant,
 			Aliases: []string{distro + "/" + p.release + "/" + p.variant, distro + "/" + p.release},
 		}
 		if i%3 == 0 {
-			product.Requirements = []page.Requirement{{Key: "secureboot", Value: "false"}}
+			product.Requirements = []page.Demand{{Key: "secureboot", Value: "false"}}
 		}
 		for n := range 3 {
 			built := day(9 - i - n)
 			dir := "images/" + strings.ReplaceAll(product.ID, ":", "/") + "/" + built.Format("20060102_1504") + "/"
 			print := func(s string) string { return strings.Repeat(fmt.Sprintf("%s%d%d", s, i, n), 32)[:64] }
-			v := page.Version{Name: built.Format("20060102_1504"), Built: built, Container: map[string]string{"lxc": print("a"), "incus": print("a")}}
-			v.Files = []page.File{{Name: "lxd.tar.xz", Path: dir + "lxd.tar.xz", Size: 612}, {Name: "rootfs.squashfs", Path: dir + "rootfs.squashfs", Size: 123456789}}
+			v := page.Row{Name: built.Format("20060102_1504"), Built: built, Container: map[string]string{"lxc": print("a"), "incus": print("a")}}
+			v.Files = []page.Download{{Name: "lxd.tar.xz", Path: dir + "lxd.tar.xz", Size: 612}, {Name: "rootfs.squashfs", Path: dir + "rootfs.squashfs", Size: 123456789}}
 			if i%2 == 1 {
 				v.VM = map[string]string{"lxc": print("b"), "incus": print("c")}
-				v.Files = append(v.Files, page.File{Name: "disk.qcow2", Path: dir + "disk.qcow2", Size: 345678901})
+				v.Files = append(v.Files, page.Download{Name: "disk.qcow2", Path: dir + "disk.qcow2", Size: 345678901})
 			}
 			product.Versions = append(product.Versions, v)
 		}
@@ -51,7 +51,7 @@ func servePage(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
 	var html bytes.Buffer
-	opts := page.Options{
+	opts := page.Setup{
 		Title: "Example images", Intro: []string{"Images for LXD and Incus, built every night from what the distributions publish."},
 		Notice: "These images are not official ones.", Footer: "Questions go to images@example.org.", URL: "https://images.example.org", Remote: "example",
 	}
@@ -67,7 +67,7 @@ func servePage(t *testing.T) string {
 			t.Fatal(err)
 		}
 	}
-	server, err := serve.Listen(serve.Options{Root: dir, Address: "127.0.0.1:0", Plain: true})
+	server, err := serve.Listen(serve.ServerOptions{Root: dir, Address: "127.0.0.1:0", Plain: true})
 	if err != nil {
 		t.Fatal(err)
 	}

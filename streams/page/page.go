@@ -15,6 +15,8 @@ import (
 	"io"
 	"strings"
 	"time"
+
+	"imagebuilder/builtins/bytesize"
 )
 
 // Names of the files that make up the page, in the root of the server.
@@ -31,9 +33,9 @@ var Assets = []string{Style, Script, Icon}
 //go:embed assets
 var assets embed.FS
 
-// Options are the texts and settings of a page. The zero value is a page that speaks
+// A Setup is the texts and settings of a page. The zero value is a page that speaks
 // for itself.
-type Options struct {
+type Setup struct {
 	Title      string        // "": Images
 	Intro      []string      // paragraphs at the top
 	Notice     string        // set off from the introduction, such as how official the images are
@@ -49,7 +51,7 @@ type Options struct {
 const DefaultStale = 8 * 24 * time.Hour
 
 // fill sets what was left out.
-func (o Options) fill() Options {
+func (o Setup) fill() Setup {
 	o.Title = cmp.Or(o.Title, "Images")
 	o.Remote = cmp.Or(o.Remote, "images")
 	o.StaleAfter = cmp.Or(o.StaleAfter, DefaultStale)
@@ -62,44 +64,44 @@ func (o Options) fill() Options {
 // A Stream is the products of one catalog, sorted.
 type Stream struct {
 	Name     string
-	Products []Product
+	Products []Card
 }
 
-// A Product is one entry of the page.
-type Product struct {
+// A Card is one entry of the page.
+type Card struct {
 	ID           string
 	OS           string
 	Release      string
 	Arch         string
 	Variant      string
 	Aliases      []string
-	Requirements []Requirement
-	Versions     []Version // newest first
+	Requirements []Demand
+	Versions     []Row // newest first
 }
 
-// A Requirement is what an image asks of the instance.
-type Requirement struct{ Key, Value string }
+// A Demand is what an image asks of the instance.
+type Demand struct{ Key, Value string }
 
-// A Version is one build of a product. The fingerprints are by client program, since
+// A Row is one build of a product. The fingerprints are by client program, since
 // each reads metadata of its own; an image that a client does not see has none.
-type Version struct {
+type Row struct {
 	Name      string
 	Built     time.Time         // zero: not known
 	Container map[string]string // client to fingerprint
 	VM        map[string]string
-	Files     []File
+	Files     []Download
 }
 
-// A File is one that can be downloaded.
-type File struct {
+// A Download is one that can be downloaded.
+type Download struct {
 	Name string
 	Path string // from the root of the server
 	Size int64
 }
 
 // Render writes the HTML file as it is at the given time.
-func Render(w io.Writer, opts Options, streams []Stream, updated, now time.Time) error {
-	v := &view{Options: opts.fill(), Updated: updated, now: now}
+func Render(w io.Writer, opts Setup, streams []Stream, updated, now time.Time) error {
+	v := &view{Setup: opts.fill(), Updated: updated, now: now}
 	v.StyleHref, v.ScriptHref, v.IconHref = versioned(Style), versioned(Script), versioned(Icon)
 	for _, s := range streams {
 		v.Streams = append(v.Streams, v.stream(s))
@@ -129,7 +131,7 @@ func versioned(name string) string {
 
 // Stale returns when the page is next going to change by itself: when the newest
 // version of some product comes of age. It is zero if it never does.
-func Stale(opts Options, streams []Stream, now time.Time) time.Time {
+func Stale(opts Setup, streams []Stream, now time.Time) time.Time {
 	limit := opts.fill().StaleAfter
 	var next time.Time
 	for _, s := range streams {
@@ -155,15 +157,4 @@ var tmpl = template.Must(template.New("index.tmpl").Funcs(template.FuncMap{
 }).ParseFS(assets, "assets/index.tmpl"))
 
 // Size prints a size in decimal units: "600 B", "6.66 kB".
-func Size(n int64) string {
-	if n < 1000 {
-		return fmt.Sprint(n, " B")
-	}
-	size, unit := float64(n), ""
-	for _, unit = range []string{"kB", "MB", "GB", "TB", "PB"} {
-		if size /= 1000; size < 999.995 {
-			break
-		}
-	}
-	return fmt.Sprintf("%.2f %s", size, unit)
-}
+func Size(n int64) string { return bytesize.Size(n).Decimal() }

@@ -23,24 +23,24 @@ const evil = `<script>alert("x")</script>`
 
 func sample() []page.Stream {
 	both := func(s string) map[string]string { return map[string]string{"lxc": s, "incus": s} }
-	return []page.Stream{{Name: "images", Products: []page.Product{{
+	return []page.Stream{{Name: "images", Products: []page.Card{{
 		ID: "ubuntu:noble:amd64:default", OS: "Ubuntu", Release: "noble", Arch: "amd64", Variant: "default",
 		Aliases:      []string{"ubuntu/noble", "ubuntu/24.04"},
-		Requirements: []page.Requirement{{"nesting", "true"}, {"secureboot", "false"}},
-		Versions: []page.Version{{
+		Requirements: []page.Demand{{"nesting", "true"}, {"secureboot", "false"}},
+		Versions: []page.Row{{
 			Name: "20240109_0000", Built: day(9),
 			Container: both(strings.Repeat("a", 64)), VM: map[string]string{"lxc": strings.Repeat("b", 64), "incus": strings.Repeat("c", 64)},
-			Files: []page.File{{"lxd.tar.xz", "images/ubuntu/noble/amd64/default/20240109_0000/lxd.tar.xz", 600}, {"odd name.log", "images/a b#?%/x", 6655}},
+			Files: []page.Download{{"lxd.tar.xz", "images/ubuntu/noble/amd64/default/20240109_0000/lxd.tar.xz", 600}, {"odd name.log", "images/a b#?%/x", 6655}},
 		}, {
 			Name: "20240102_0000", Built: day(2), Container: both(strings.Repeat("d", 64)),
 		}},
 	}, {
 		ID: "x:y:z:w", OS: evil, Release: `"><img src=x>`, Arch: "z", Variant: "w", Aliases: []string{evil},
-		Versions: []page.Version{{Name: "20240101_0000", Built: day(1), VM: map[string]string{"lxc": strings.Repeat("e", 64)}}},
+		Versions: []page.Row{{Name: "20240101_0000", Built: day(1), VM: map[string]string{"lxc": strings.Repeat("e", 64)}}},
 	}}}, {Name: "empty"}}
 }
 
-func render(t *testing.T, opts page.Options) string {
+func render(t *testing.T, opts page.Setup) string {
 	t.Helper()
 	var buf bytes.Buffer
 	if err := page.Render(&buf, opts, sample(), day(9), now); err != nil {
@@ -50,7 +50,7 @@ func render(t *testing.T, opts page.Options) string {
 }
 
 func TestCommands(t *testing.T) {
-	text := render(t, page.Options{Remote: "mine", URL: "https://images.example"})
+	text := render(t, page.Setup{Remote: "mine", URL: "https://images.example"})
 	for _, want := range []string{
 		"lxc remote add mine https://images.example --protocol simplestreams",
 		"lxc launch mine:ubuntu/noble c1 -c security.nesting=true",
@@ -87,7 +87,7 @@ func TestStale(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.summary, func(t *testing.T) {
-			opts := page.Options{StaleAfter: test.after}
+			opts := page.Setup{StaleAfter: test.after}
 			if n := strings.Count(render(t, opts), ">Out of date<"); n != test.marks {
 				t.Errorf("%d marks", n)
 			}
@@ -101,7 +101,7 @@ func TestStale(t *testing.T) {
 // TestNothingInline holds that a content policy without exceptions can be in force,
 // and that nothing comes from elsewhere.
 func TestNothingInline(t *testing.T) {
-	text := render(t, page.Options{Title: evil, Intro: []string{evil}, Notice: evil, Footer: evil, Logo: "logo.svg", Remote: evil})
+	text := render(t, page.Setup{Title: evil, Intro: []string{evil}, Notice: evil, Footer: evil, Logo: "logo.svg", Remote: evil})
 	if strings.Contains(text, evil) || strings.Contains(text, "<img src=x") {
 		t.Error("markup gets through")
 	}
@@ -118,7 +118,7 @@ func TestNothingInline(t *testing.T) {
 
 // TestStructure holds what assistive technology relies on.
 func TestStructure(t *testing.T) {
-	text := render(t, page.Options{Intro: []string{"Hello"}, URL: "https://x"})
+	text := render(t, page.Setup{Intro: []string{"Hello"}, URL: "https://x"})
 	dec := xml.NewDecoder(strings.NewReader(text))
 	dec.Strict, dec.AutoClose, dec.Entity = false, xml.HTMLAutoClose, xml.HTMLEntity
 	ids, labels, open := map[string]bool{}, []string{}, []string{}

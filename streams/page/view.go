@@ -10,7 +10,7 @@ import (
 
 // A view is what the template sees.
 type view struct {
-	Options
+	Setup
 	Streams    []streamView
 	Count      int
 	Updated    time.Time
@@ -27,7 +27,7 @@ type streamView struct {
 }
 
 type productView struct {
-	Product
+	Card
 	Anchor    string // id of the element
 	Find      string // what a search looks at
 	Container bool
@@ -40,7 +40,7 @@ type productView struct {
 func (p productView) Newest() versionView { return p.Builds[0] }
 
 type versionView struct {
-	Version
+	Row
 	Newest   bool
 	Commands []command
 	Prints   []fingerprint
@@ -62,10 +62,10 @@ func (v *view) stream(s Stream) streamView {
 	return out
 }
 
-func (v *view) product(stream string, p Product) productView {
+func (v *view) product(stream string, p Card) productView {
 	newest := p.Versions[0]
 	out := productView{
-		Product:   p,
+		Card:      p,
 		Anchor:    anchor(stream + ":" + p.ID),
 		Container: len(newest.Container) > 0,
 		VM:        len(newest.VM) > 0,
@@ -91,8 +91,8 @@ func (v *view) product(stream string, p Product) productView {
 // anchor makes an element's id of a product's.
 func anchor(id string) string { return "image-" + strings.ReplaceAll(id, ":", "-") }
 
-func (v *view) version(p Product, version Version, newest bool) versionView {
-	out := versionView{Version: version, Newest: newest}
+func (v *view) version(p Card, version Row, newest bool) versionView {
+	out := versionView{Row: version, Newest: newest}
 	for _, client := range v.Clients {
 		if name := v.source(p, version.Container[client], newest); name != "" {
 			out.Commands = append(out.Commands, command{
@@ -113,7 +113,7 @@ func (v *view) version(p Product, version Version, newest bool) versionView {
 
 // source returns how a client names an image: the newest by its first alias, others
 // by fingerprint.
-func (v *view) source(p Product, print string, newest bool) string {
+func (v *view) source(p Card, print string, newest bool) string {
 	switch {
 	case print == "":
 		return ""
@@ -124,8 +124,8 @@ func (v *view) source(p Product, print string, newest bool) string {
 }
 
 // flags returns the setting without which an image with a requirement does not start.
-func flags(p Product, key, value string) string {
-	if slices.Contains(p.Requirements, Requirement{key, value}) {
+func flags(p Card, key, value string) string {
+	if slices.Contains(p.Requirements, Demand{key, value}) {
 		return " -c security." + key + "=" + value
 	}
 	return ""
@@ -150,7 +150,7 @@ func prints(what string, clients []string, by map[string]string) []fingerprint {
 
 // Href returns a relative link to the file, so that the page can be served from
 // below any path.
-func (f File) Href() string {
+func (f Download) Href() string {
 	parts := strings.Split(f.Path, "/")
 	for i := range parts {
 		parts[i] = url.PathEscape(parts[i])
@@ -159,4 +159,4 @@ func (f File) Href() string {
 }
 
 // LogoHref returns a relative link to the logo.
-func (o Options) LogoHref() string { return File{Path: strings.TrimPrefix(o.Logo, "/")}.Href() }
+func (o Setup) LogoHref() string { return Download{Path: strings.TrimPrefix(o.Logo, "/")}.Href() }

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 
+	"imagebuilder/streams/catalog"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -125,21 +127,10 @@ var errNotFile = errors.New("not a regular file")
 
 // open opens a regular file below the root, through no link that is not wanted.
 func (s *Server) open(name string) (*os.File, fs.FileInfo, error) {
-	how := unix.OpenHow{
-		Flags:   unix.O_RDONLY | unix.O_NONBLOCK | unix.O_CLOEXEC,
-		Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_MAGICLINKS,
-	}
-	if !s.opts.Links {
-		how.Resolve |= unix.RESOLVE_NO_SYMLINKS
-	}
-	fd, err := unix.Openat2(int(s.root.Fd()), name, &how)
-	for err == unix.EAGAIN || err == unix.EINTR { // something was renamed meanwhile
-		fd, err = unix.Openat2(int(s.root.Fd()), name, &how)
-	}
+	f, err := s.files.Open(name)
 	if err != nil {
 		return nil, nil, err
 	}
-	f := os.NewFile(uintptr(fd), name)
 	st, err := f.Stat()
 	if err == nil && !st.Mode().IsRegular() {
 		err = errNotFile
@@ -187,9 +178,9 @@ func compressible(name string) bool {
 }
 
 // cacheControl returns how long a file may be kept: for good if it is part of an
-// image, <stream>/<distro>/<release>/<arch>/<variant>/<version>/<file>.
+// version of an image.
 func cacheControl(name string) string {
-	if strings.Count(name, "/") < 6 {
+	if place, err := catalog.ParseLocation(path.Dir(name)); err != nil || place.Version == "" {
 		return cacheShort
 	}
 	switch path.Ext(name) {

@@ -12,20 +12,18 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"imagebuilder/builtins/host"
+	"imagebuilder/streams/site"
 )
 
 // DefaultAddress is where the server listens: this machine only.
 const DefaultAddress = "127.0.0.1:8443"
 
-// Options say what is served, and how. Only Root must be set, and StateDir unless
+// ServerOptions say what is served, and how. Only Root must be set, and StateDir unless
 // there is a certificate or Plain is set.
-type Options struct {
+type ServerOptions struct {
 	Root     string        // directory to serve
 	Address  string        // host and port to listen on; "": DefaultAddress
 	CertFile string        // certificate and key in PEM; both or none
@@ -41,8 +39,8 @@ type Options struct {
 
 // A Server serves a tree.
 type Server struct {
-	opts     Options
-	root     *os.File
+	opts     ServerOptions
+	files    *site.Files
 	listener net.Listener
 	cert     *tls.Certificate
 	certFile string
@@ -51,7 +49,7 @@ type Server struct {
 
 // Listen prepares a server and listens for connections, which are answered once it
 // runs. A server that does not run must be closed.
-func Listen(opts Options) (*Server, error) {
+func Listen(opts ServerOptions) (*Server, error) {
 	s := &Server{opts: opts, log: opts.Log}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
@@ -72,7 +70,7 @@ func Listen(opts Options) (*Server, error) {
 }
 
 func (s *Server) listen() (err error) {
-	s.root, err = os.OpenFile(s.opts.Root, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	s.files, err = site.Open(s.opts.Root, s.opts.Links)
 	if err != nil {
 		return err
 	}
@@ -91,8 +89,8 @@ func (s *Server) Close() error {
 	if s.listener != nil {
 		errs = append(errs, s.listener.Close())
 	}
-	if s.root != nil {
-		errs = append(errs, s.root.Close())
+	if s.files != nil {
+		errs = append(errs, s.files.Close())
 	}
 	return errors.Join(errs...)
 }
@@ -115,7 +113,7 @@ func (s *Server) CertFile() string { return s.certFile }
 // Run answers requests until ctx ends, gives those under way some time and returns
 // nil.
 func (s *Server) Run(ctx context.Context) error {
-	defer s.root.Close()
+	defer s.files.Close()
 	server := &http.Server{
 		Handler:           s.Handler(),
 		ReadHeaderTimeout: 10 * time.Second, // a slow sender must not hold a connection for ever

@@ -71,7 +71,7 @@ func zipped(text string) string {
 	return buf.String()
 }
 
-func listen(t *testing.T, opts serve.Options) *serve.Server {
+func listen(t *testing.T, opts serve.ServerOptions) *serve.Server {
 	t.Helper()
 	opts.Address = "127.0.0.1:0"
 	s, err := serve.Listen(opts)
@@ -83,7 +83,7 @@ func listen(t *testing.T, opts serve.Options) *serve.Server {
 }
 
 func TestHandler(t *testing.T) {
-	handler := listen(t, serve.Options{Root: site(t), Plain: true}).Handler()
+	handler := listen(t, serve.ServerOptions{Root: site(t), Plain: true}).Handler()
 	const forever, short = "public, max-age=31536000, immutable", "public, max-age=60, must-revalidate"
 	tests := []struct {
 		summary string
@@ -212,7 +212,7 @@ func TestHandlerLinks(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, links := range []bool{false, true} {
-		h := listen(t, serve.Options{Root: root, Plain: true, Links: links}).Handler()
+		h := listen(t, serve.ServerOptions{Root: root, Plain: true, Links: links}).Handler()
 		for path, followed := range map[string]bool{"/images/linked/file": true, "/link": false, "/streams/v1/link.json": false} {
 			want := http.StatusNotFound
 			if followed && links {
@@ -231,7 +231,7 @@ func TestHandlerLinks(t *testing.T) {
 // compressed form is another one, and that a replaced file is.
 func TestETag(t *testing.T) {
 	root := site(t)
-	handler := listen(t, serve.Options{Root: root, Plain: true}).Handler()
+	handler := listen(t, serve.ServerOptions{Root: root, Plain: true}).Handler()
 	get := func(header ...string) *httptest.ResponseRecorder {
 		r := httptest.NewRequest("GET", "/streams/v1/index.json", nil)
 		for i := 0; i < len(header); i += 2 {
@@ -264,7 +264,7 @@ func TestETag(t *testing.T) {
 // answer, that the certificate stays, and that the server ends with its context.
 func TestRun(t *testing.T) {
 	state := filepath.Join(t.TempDir(), "state")
-	s := listen(t, serve.Options{Root: site(t), StateDir: state})
+	s := listen(t, serve.ServerOptions{Root: site(t), StateDir: state})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- s.Run(ctx) }()
@@ -299,7 +299,7 @@ func TestRun(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Error(err)
 	}
-	listen(t, serve.Options{Root: site(t), StateDir: state})
+	listen(t, serve.ServerOptions{Root: site(t), StateDir: state})
 	if again, _ := os.ReadFile(s.CertFile()); !bytes.Equal(again, pem) {
 		t.Error("another certificate was made")
 	}
@@ -310,7 +310,7 @@ func TestGrace(t *testing.T) {
 	root := site(t)
 	big := filepath.Join(root, version, "disk.qcow2")
 	write(t, big, strings.Repeat("x", 64<<20)) // more than sockets hold
-	s := listen(t, serve.Options{Root: root, Plain: true, Grace: 50 * time.Millisecond})
+	s := listen(t, serve.ServerOptions{Root: root, Plain: true, Grace: 50 * time.Millisecond})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- s.Run(ctx) }()
@@ -332,14 +332,14 @@ func TestListenErrors(t *testing.T) {
 	root := site(t)
 	tests := []struct {
 		summary string
-		opts    serve.Options
+		opts    serve.ServerOptions
 		err     string
 	}{
-		{"no directory", serve.Options{Root: "/nowhere", Plain: true}, "no such file"},
-		{"no certificate", serve.Options{Root: root}, "neither a certificate nor a directory"},
-		{"half of a certificate", serve.Options{Root: root, CertFile: "x"}, "needs its key"},
-		{"a certificate that is not there", serve.Options{Root: root, CertFile: "/x", KeyFile: "/y"}, "cannot load the certificate"},
-		{"a bad address", serve.Options{Root: root, Plain: true, Address: "nonsense"}, "nonsense"},
+		{"no directory", serve.ServerOptions{Root: "/nowhere", Plain: true}, "no such file"},
+		{"no certificate", serve.ServerOptions{Root: root}, "neither a certificate nor a directory"},
+		{"half of a certificate", serve.ServerOptions{Root: root, CertFile: "x"}, "needs its key"},
+		{"a certificate that is not there", serve.ServerOptions{Root: root, CertFile: "/x", KeyFile: "/y"}, "cannot load the certificate"},
+		{"a bad address", serve.ServerOptions{Root: root, Plain: true, Address: "nonsense"}, "nonsense"},
 	}
 	for _, test := range tests {
 		t.Run(test.summary, func(t *testing.T) {

@@ -1,0 +1,68 @@
+// Package bytesize is how the tool writes and reads numbers of bytes: 500MB and 20GiB on
+// command lines, "1.5 GiB" in reports, "6.66 kB" in lists and on web pages.
+package bytesize
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// A Size is a number of bytes. It can be the value of a flag.
+type Size int64
+
+// units are the suffixes that Set takes; the longer ones come first.
+var units = []struct {
+	suffix string
+	factor int64
+}{
+	{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}, {"TiB", 1 << 40},
+	{"kB", 1e3}, {"MB", 1e6}, {"GB", 1e9}, {"TB", 1e12}, {"B", 1}, {"", 1},
+}
+
+// Set reads a size such as 500MB or 20GiB.
+func (s *Size) Set(text string) error {
+	for _, u := range units {
+		digits, ok := strings.CutSuffix(text, u.suffix)
+		if !ok {
+			continue
+		}
+		n, err := strconv.ParseInt(digits, 10, 64)
+		if err != nil || n < 0 || n > 1<<62/u.factor {
+			break
+		}
+		*s = Size(n * u.factor)
+		return nil
+	}
+	return fmt.Errorf("not a size such as 500MB or 20GiB: %q", text)
+}
+
+// Type says in the help of a flag what its value is.
+func (s *Size) Type() string { return "size" }
+
+// String prints the size rounded, in units of memory: "600 B", "1.5 GiB".
+func (s Size) String() string {
+	if s < 1024 {
+		return fmt.Sprintf("%d B", int64(s))
+	}
+	return s.in(1024, 1024, "%.1f %s", "KiB", "MiB", "GiB", "TiB")
+}
+
+// Decimal prints the size rounded, in units of ten: "600 B", "6.66 kB".
+func (s Size) Decimal() string {
+	if s < 1000 {
+		return fmt.Sprintf("%d B", int64(s))
+	}
+	return s.in(1000, 999.995, "%.2f %s", "kB", "MB", "GB", "TB", "PB")
+}
+
+// in prints the size in the first unit in which it is less than limit, or in the last.
+func (s Size) in(factor, limit float64, format string, units ...string) string {
+	size, unit := float64(s), ""
+	for _, unit = range units {
+		if size /= factor; size < limit {
+			break
+		}
+	}
+	return fmt.Sprintf(format, size, unit)
+}

@@ -1,0 +1,41 @@
+package bytesize_test
+
+import (
+	"testing"
+
+	"imagebuilder/builtins/bytesize"
+)
+
+func TestSize(t *testing.T) {
+	tests := []struct {
+		text            string
+		bytes           int64
+		binary, decimal string
+	}{
+		{"0", 0, "0 B", "0 B"},
+		{"999B", 999, "999 B", "999 B"},
+		{"1kB", 1000, "1000 B", "1.00 kB"},
+		{"1KiB", 1024, "1.0 KiB", "1.02 kB"},
+		{"6660", 6660, "6.5 KiB", "6.66 kB"},
+		{"999994", 999994, "976.6 KiB", "999.99 kB"},
+		{"999996", 999996, "976.6 KiB", "1.00 MB"},
+		{"20GiB", 20 << 30, "20.0 GiB", "21.47 GB"},
+		{"500MB", 500e6, "476.8 MiB", "500.00 MB"},
+		{"3000TiB", 3000 << 40, "3000.0 TiB", "3.30 PB"},
+	}
+	for _, test := range tests {
+		var s bytesize.Size
+		if err := s.Set(test.text); err != nil || int64(s) != test.bytes || s.String() != test.binary || s.Decimal() != test.decimal {
+			t.Errorf("%s: %d, %q, %q, %v", test.text, int64(s), s, s.Decimal(), err)
+		}
+	}
+}
+
+func TestSizeRefuses(t *testing.T) {
+	for _, text := range []string{"", "GB", "-1", "1.5GB", "1 GB", "1gb", "0x10", "99999999TiB"} {
+		s := bytesize.Size(7)
+		if err := s.Set(text); err == nil || s != 7 {
+			t.Errorf("%q is taken for %d", text, int64(s))
+		}
+	}
+}

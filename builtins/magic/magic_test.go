@@ -1,0 +1,44 @@
+package magic_test
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+
+	"imagebuilder/builtins/magic"
+)
+
+func TestOf(t *testing.T) {
+	tests := []struct {
+		summary, head string
+		want          magic.Kind
+	}{
+		{"nothing", "", ""},
+		{"text", "#!/bin/sh\n", ""},
+		{"gzip", "\x1f\x8b\x08\x00", magic.Gzip},
+		{"xz", "\xfd7zXZ\x00\x00", magic.XZ},
+		{"half of the beginning of xz", "\xfd7zX", ""},
+		{"zstd", "\x28\xb5\x2f\xfd\x04", magic.Zstd},
+		{"squashfs", "hsqs\x01", magic.Squashfs},
+		{"qcow2", "QFI\xfb\x00", magic.Qcow2},
+		{"tar", strings.Repeat("x", 257) + "ustar\x00", magic.Tar},
+		{"a tar archive that is cut off", strings.Repeat("x", 257) + "ust", ""},
+		{"a compressed file with ustar in it", "BZh" + strings.Repeat("x", 254) + "ustar", magic.Bzip2},
+	}
+	for _, test := range tests {
+		t.Run(test.summary, func(t *testing.T) {
+			head, err := magic.Head(bytes.NewReader([]byte(test.head)))
+			if got := magic.Of(head); got != test.want || err != nil {
+				t.Errorf("got %q, %v", got, err)
+			}
+		})
+	}
+}
+
+// Length is long enough for all of the table.
+func TestLength(t *testing.T) {
+	long := []byte(strings.Repeat("x", 257) + "ustar")
+	if len(long) != magic.Length || magic.Of(long) != magic.Tar {
+		t.Errorf("%d bytes are not enough", magic.Length)
+	}
+}

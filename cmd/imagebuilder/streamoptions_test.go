@@ -1,0 +1,94 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// Recipes and the command line refuse the same values of the options of the words on an
+// image server, for the same reason, before anything is done.
+func TestStreamOptionsAreChecked(t *testing.T) {
+	tests := []struct {
+		word     string
+		flag     string // with its value
+		argument string // the same
+		reason   string // with the name of the option as %s
+	}{
+		{"build", "--retain-builds=-1", "retain_builds = -1", "%s and retain days are not negative"},
+		{"build", "--retain-days=-1", "retain_days = -1", "retain builds and %s are not negative"},
+		{"build", "--disk-deltas=all", `disk_deltas = "all"`, `%s: "all" is not one of always, never, safe`},
+		{"build", "--delta-share=1.5", "delta_share = 1.5", "%s 1.5: want a share from 0 to 1"},
+		{"build", "--delta-share=NaN", `delta_share = float("nan")`, "%s NaN: want a share from 0 to 1"},
+		{"build", "--delta-memory=-5", "delta_memory = -5", `%s: not a size such as 500MB or 20GiB: "-5"`},
+		{"build", "--delta-memory=much", `delta_memory = "much"`, `%s: not a size such as 500MB or 20GiB: "much"`},
+		{"build", "--max-drop=-1", "max_drop = -1", "%s -1: want a share from 0 to 1"},
+		{"build", "--stream=../x", `streams = ["../x"]`, `%s: the name "../x" has '/' in it`},
+		{"build", "--stream=streams", `streams = ["streams"]`, `%s: the name "streams" is reserved`},
+		{"build", "--stream-version=.v1", `stream_version = ".v1"`, `%s: the name ".v1" is hidden`},
+		{"build", "--sign-passphrase=f", `sign_passphrase = local("f")`, "%s is that of sign key, which is missing"},
+		{"build", "--page-url=ftp://x", `page = {"url": "ftp://x"}`, "%s ftp://x: want an address such as https://images.example.org"},
+		{"build", "--page-client=virsh", `page = {"clients": ["virsh"]}`, "%s virsh: want lxc or incus"},
+		{"build", "--page-stale=soon", `page = {"stale": "soon"}`, `%s: not a length of time such as 30d or 1h30m (units s, m, h, d, w): "soon"`},
+		{"prune", "--retain-builds=0", "retain_builds = 0", "%s 0: want at least 1"},
+		{"prune", "--retain-days=-1", "retain_days = -1", "%s -1: want no negative number"},
+		{"prune", "--grace=-1h", `grace = "-1h"`, `%s: not a length of time such as 30d or 1h30m (units s, m, h, d, w): "-1h"`},
+		{"prune", "--dangling-age=5", `dangling_age = "5"`, `%s: not a length of time such as 30d or 1h30m (units s, m, h, d, w): "5"`},
+		{"prune", "--max-drop=2", "max_drop = 2", "%s 2: want a share from 0 to 1"},
+		{"verify", "--max-drop=2", "max_drop = 2", "%s 2: want a share from 0 to 1"},
+		{"list", "--stream=.x", `streams = [".x"]`, `%s: the name ".x" is hidden`},
+		{"add", "--stream=a/b", `stream = "a/b"`, `%s: the name "a/b" has '/' in it`},
+		{"add", "--distribution=a:b", `distribution = "a:b"`, `%s: the name "a:b" has ':' in it`},
+		{"add", "--variant=", `variant = ""`, `%s: empty name`},
+		{"add", "--version=-1", `version = "-1"`, `%s: the name "-1" starts with a dash`},
+	}
+	for _, test := range tests {
+		t.Run(test.word+" "+test.flag, func(t *testing.T) {
+			dir := t.TempDir()
+			t.Setenv("IMAGEBUILDER_CACHE", filepath.Join(dir, "cache"))
+			flag, _, _ := strings.Cut(test.flag, "=")
+			args := []string{"stream", test.word, filepath.Join(dir, "srv"), test.flag}
+			call := fmt.Sprintf("stream_%s(%q, %s)", test.word, filepath.Join(dir, "srv"), test.argument)
+			if test.word == "add" {
+				args = append(args, "file")
+				call = fmt.Sprintf("stream_add([local(\"file\")], %q, %s)", filepath.Join(dir, "srv"), test.argument)
+			}
+			others := strings.NewReplacer("retain days", "--retain-days", "retain builds", "--retain-builds", "sign key", "--sign-key")
+			if got, want := failure(t, args...), fmt.Sprintf(others.Replace(test.reason), flag); got != want {
+				t.Errorf("the flag: %s\nwant %s", got, want)
+			}
+
+			recipe := filepath.Join(dir, "recipe.star")
+			if err := os.WriteFile(recipe, []byte("def main():\n    "+call+"\n"), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			name, value, _ := strings.Cut(test.argument, " = ")
+			if key, _, isDict := strings.Cut(strings.TrimPrefix(value, "{"), ": "); isDict && name == "page" {
+				name = "page[" + key + "]"
+			}
+			others = strings.NewReplacer("retain days", "retain_days", "retain builds", "retain_builds", "sign key", "sign_key")
+			want := "stream_" + test.word + ": " + fmt.Sprintf(others.Replace(test.reason), name)
+			if got := failure(t, "plan", recipe); !strings.HasSuffix(got, ": "+want) {
+				t.Errorf("the argument: %s\nwant %s", got, want)
+			}
+		})
+	}
+}
+
+// failure returns the error of a command line, without what the tool adds to it.
+func failure(t *testing.T, args ...string) string {
+	t.Helper()
+	p := newProgram("imagebuilder")
+	p.root.SetArgs(args)
+	p.root.SetOut(new(bytes.Buffer))
+	p.root.SetErr(new(bytes.Buffer))
+	p.root.SilenceErrors, p.root.SilenceUsage = true, true
+	err := p.root.Execute()
+	if err == nil {
+		t.Fatalf("%v: no error", args)
+	}
+	return err.Error()
+}
