@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"imagebuilder/builtins/digest"
+	"imagebuilder/builtins/problems"
 	"imagebuilder/streams/catalog"
 	"imagebuilder/streams/inventory"
 	"imagebuilder/streams/page"
@@ -164,7 +165,7 @@ func (b *builder) run(ctx context.Context) error {
 	if !goOn {
 		return refused
 	}
-	return errors.Join(b.publish(ctx), refused)
+	return problems.Join(b.publish(ctx), refused)
 }
 
 // scan loads what is known of a stream and looks for what has changed.

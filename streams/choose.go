@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"imagebuilder/builtins/problems"
 	"imagebuilder/streams/catalog"
 	"imagebuilder/streams/inventory"
 )
@@ -79,7 +80,7 @@ func (b *builder) checkDrops() (refused error, goOn bool) {
 		}
 		if err := b.opts.Safety.check("drop", gone, s.listing.Count(), s.name); err != nil {
 			s.refused = true
-			refused = errors.Join(refused, err)
+			refused = problems.Join(refused, err)
 			continue
 		}
 		b.sum.Dropped += len(dropped)
