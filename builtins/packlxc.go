@@ -7,6 +7,7 @@ import (
 	"go.starlark.net/starlark"
 
 	"imagebuilder/builtins/build"
+	"imagebuilder/builtins/options"
 	"imagebuilder/builtins/pack"
 )
 
@@ -62,15 +63,18 @@ func (b *Words) packLXC(thread *starlark.Thread, fn *starlark.Builtin, args star
 	var img *image
 	var message, dir string
 	var config lxcConfig
-	how := compression{Method: "xz", Level: -1}
-	if err := unpackArgs(fn, args, kwargs, "root", &root, "image", &img, "compression?", &how, "create_message?", &message,
-		"config?", &config, "dir?", &dir); err != nil {
+	o := build.ForLXC(options.InRecipe)
+	pairs := argumentsOf([]any{"root", &root, "image", &img}, o, "create_message?", &message, "config?", &config, "dir?", &dir)
+	if err := unpackArgs(fn, args, kwargs, pairs...); err != nil {
 		return nil, err
 	}
-	s := b.newStep(thread, fn, root, arg("image", img.Image), arg("compression", pack.Compression(how).String()),
+	if err := checkOptions(fn, o, args, kwargs, namedArgs(kwargs)); err != nil {
+		return nil, err
+	}
+	s := b.newStep(thread, fn, root, arg("image", img.Image), arg("compression", o.Compression.String()),
 		arg("create_message", message), arg("config", config))
 	product, err := build.LXCImage{
-		Image: img.Image, Compression: pack.Compression(how), CreateMessage: message, Config: config, Placeholders: root.placeholders, Now: b.Now,
+		Image: img.Image, Compression: o.Compression, CreateMessage: message, Config: config, Placeholders: root.placeholders, Now: b.Now,
 	}.Pack(s, dir)
 	if err = errors.Join(err, checkDir(dir)); err != nil {
 		return nil, fmt.Errorf("%s: %w", fn.Name(), err)

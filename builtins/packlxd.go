@@ -9,24 +9,11 @@ import (
 	"go.starlark.net/starlarkstruct"
 
 	"imagebuilder/builtins/build"
-	"imagebuilder/builtins/pack"
+	"imagebuilder/builtins/options"
 )
 
 // The word pack_lxd, with what all words that pack have in common. What is made is in
 // package build.
-
-// compression is an argument that says how a file is compressed.
-type compression pack.Compression
-
-func (c *compression) Unpack(v starlark.Value) error {
-	text, ok := starlark.AsString(v)
-	if !ok {
-		return fmt.Errorf("got %s, want a string such as \"xz\" or \"zstd-19\"", v.Type())
-	}
-	parsed, err := pack.ParseCompression(text)
-	*c = compression(parsed)
-	return err
-}
 
 // pack_lxd(root, image, type="split", compression="xz", properties={}, dir="") packs a
 // rootfs as an LXD container image in the target directory of the run, or in dir below
@@ -43,21 +30,23 @@ func (b *Words) packLXD(thread *starlark.Thread, fn *starlark.Builtin, args star
 	var root *rootfs
 	var img *image
 	var properties stringMap
-	kind, dir, how := "split", "", compression{Method: "xz", Level: -1}
-	if err := unpackArgs(fn, args, kwargs, "root", &root, "image", &img, "type?", &kind, "compression?", &how,
-		"properties?", &properties, "dir?", &dir); err != nil {
+	var dir string
+	o := build.ForLXD(options.InRecipe)
+	pairs := argumentsOf([]any{"root", &root, "image", &img}, o, "properties?", &properties, "dir?", &dir)
+	if err := unpackArgs(fn, args, kwargs, pairs...); err != nil {
 		return nil, err
 	}
-	s := b.newStep(thread, fn, root, arg("image", img.Image), arg("type", kind), arg("compression", pack.Compression(how).String()))
+	o.Disk = root.root.Target == "vm"
+	if err := checkOptions(fn, o, args, kwargs, namedArgs(kwargs)); err != nil {
+		return nil, err
+	}
+	s := b.newStep(thread, fn, root, arg("image", img.Image), arg("type", o.Form), arg("compression", o.Compression.String()))
 	if len(properties) > 0 {
 		s.Args = append(s.Args, arg("properties", map[string]string(properties)))
 	}
 	product, err := build.LXDImage{
-		Image: img.Image, Unified: kind == "unified", Compression: pack.Compression(how), Properties: properties, Templates: root.templates, Now: b.Now,
+		Image: img.Image, Unified: o.Form == build.Unified, Compression: o.Compression, Properties: properties, Templates: root.templates, Now: b.Now,
 	}.Pack(s, dir)
-	if kind != "split" && kind != "unified" {
-		err = Misuse{fmt.Errorf(`type is %q, want "split" or "unified"`, kind)}
-	}
 	if err = errors.Join(err, checkDir(dir)); err != nil {
 		return nil, fmt.Errorf("%s: %w", fn.Name(), err)
 	}

@@ -5,8 +5,9 @@ import (
 
 	"go.starlark.net/starlark"
 
+	"imagebuilder/builtins/options"
 	"imagebuilder/streams"
-	"imagebuilder/streams/options"
+	"imagebuilder/streams/words"
 )
 
 // stream_build(tree, streams=["images"], page=None, deltas=True, disk_deltas="safe",
@@ -34,7 +35,7 @@ import (
 // unchanged, whether there was nothing to do, and trouble, a text that is empty if all
 // went well.
 func (b *Words) streamBuild(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
-	build := options.ForBuild(options.InRecipe)
+	build := words.ForBuild(options.InRecipe)
 	c := b.newStreamCall(thread, fn, build)
 	if err := c.unpack(args, kwargs, []any{"tree", &c.tree}); err != nil {
 		return nil, err
@@ -78,7 +79,7 @@ func built(sum *streams.BuildSummary) starlark.StringDict {
 // It returns a struct of numbers: dropped, vanished, removed, deltas, dangling, empty,
 // waiting and failed; with published and trouble as of stream_build.
 func (b *Words) streamPrune(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
-	prune := options.ForPrune(options.InRecipe)
+	prune := words.ForPrune(options.InRecipe)
 	c := b.newStreamCall(thread, fn, prune)
 	if err := c.unpack(args, kwargs, []any{"tree", &c.tree}); err != nil {
 		return nil, err
@@ -114,7 +115,7 @@ func pruned(sum *streams.PruneSummary) starlark.StringDict {
 // It returns a struct of numbers: products, versions, items and bytes; with faults, a
 // list of structs with kind, path, problem and repaired, and trouble as of stream_build.
 func (b *Words) streamVerify(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
-	verify := options.ForVerify(options.InRecipe)
+	verify := words.ForVerify(options.InRecipe)
 	c := b.newStreamCall(thread, fn, verify)
 	strict := false // on a command line it is always so
 	if err := c.unpack(args, kwargs, []any{"tree", &c.tree}, "strict?", &strict); err != nil {

@@ -9,7 +9,8 @@ import (
 	"strings"
 	"testing"
 
-	"imagebuilder/streams/options"
+	"imagebuilder/builtins/options"
+	"imagebuilder/streams/words"
 )
 
 // The comments of the words on an image server say what the table of their options says:
@@ -30,9 +31,9 @@ func TestStreamOptionsAreDocumented(t *testing.T) {
 		}
 	}
 	for word, table := range map[string]optionTable{
-		"stream_build": options.ForBuild(options.InRecipe), "stream_prune": options.ForPrune(options.InRecipe),
-		"stream_verify": options.ForVerify(options.InRecipe), "stream_list": options.ForList(options.InRecipe),
-		"stream_add": options.ForAdd(options.InRecipe),
+		"stream_build": words.ForBuild(options.InRecipe), "stream_prune": words.ForPrune(options.InRecipe),
+		"stream_verify": words.ForVerify(options.InRecipe), "stream_list": words.ForList(options.InRecipe),
+		"stream_add": words.ForAdd(options.InRecipe),
 	} {
 		doc := docs[word]
 		if doc == "" {
@@ -65,7 +66,7 @@ func literal(s *options.Setting) string {
 	case *float64:
 		return fmt.Sprint(*to)
 	case *bool:
-		if s.Name == options.PageName {
+		if s.Name == words.PageName {
 			return "None"
 		}
 		return map[bool]string{true: "True", false: "False"}[*to]

@@ -10,9 +10,9 @@ import (
 	"go.starlark.net/starlark"
 
 	"imagebuilder/builtins/build"
-	"imagebuilder/builtins/bytesize"
+	"imagebuilder/builtins/options"
 	"imagebuilder/streams"
-	"imagebuilder/streams/options"
+	"imagebuilder/streams/words"
 )
 
 // A streamCall is one call of a word on an image server. Which options it has, package
@@ -27,12 +27,6 @@ type streamCall struct {
 
 	tree   string // as the recipe says it
 	strict bool   // trouble is an error
-}
-
-// An optionTable is the options of one word.
-type optionTable interface {
-	Settings() []*options.Setting
-	Check() error
 }
 
 func (b *Words) newStreamCall(thread *starlark.Thread, fn *starlark.Builtin, table optionTable) *streamCall {
@@ -55,27 +49,11 @@ func (c *streamCall) unpack(args starlark.Tuple, kwargs []starlark.Tuple, first 
 		name, _ := starlark.AsString(kwarg[0])
 		given = append(given, arg(name, plainArg(kwarg[1])))
 	}
-	for _, a := range given {
-		markGiven(c.table.Settings(), "", a.Name, a.Value == nil)
-	}
-	if err := c.table.Check(); err != nil {
-		err = fmt.Errorf("%s: %w", c.fn.Name(), err)
-		if slices.ContainsFunc(args, isBare) || slices.ContainsFunc(kwargs, func(kwarg starlark.Tuple) bool { return isBare(kwarg[1]) }) {
-			return err // of what a plan has assumed, perhaps
-		}
-		return Misuse{err}
+	if err := checkOptions(c.fn, c.table, args, kwargs, given); err != nil {
+		return err
 	}
 	c.step = c.words.newStep(c.thread, c.fn, nil, given...)
 	return nil
-}
-
-// markGiven notes that an option was said; None says nothing.
-func markGiven(settings []*options.Setting, of, name string, none bool) {
-	for _, s := range settings {
-		if s.Name == name && s.Of == of && !none {
-			s.Given = true
-		}
-	}
 }
 
 // pairs are the options of an argument that is a dict, or those that are arguments, as
@@ -86,24 +64,14 @@ func (c *streamCall) pairs(settings []*options.Setting, of string) []any {
 		if s.Of != of {
 			continue
 		}
-		name, to := s.Name+"?", s.To
+		name, to := argumentOf(s)
 		switch t := s.To.(type) {
-		case *float64:
-			to = (*floatArg)(t)
-		case *options.Opposite:
-			to = (*oppositeArg)(t)
-		case *[]string:
-			to = (*stringList)(t)
-		case *options.Paragraphs:
-			to = (*stringList)(t)
 		case *options.KeyFile:
 			arg := &fileArg{to: t}
 			c.files = append(c.files, arg)
 			name, to = s.Name+"??", &arg.file
-		case options.Textual:
-			to = &textArg{s}
 		case *bool:
-			if s.Name == options.PageName {
+			if s.Name == words.PageName {
 				to = &pageArg{c, t}
 			}
 		}
@@ -173,48 +141,6 @@ type fileArg struct {
 	file *file
 }
 
-// floatArg is a number that may be written without a point.
-type floatArg float64
-
-func (f *floatArg) Unpack(v starlark.Value) error {
-	x, ok := starlark.AsFloat(v)
-	if !ok {
-		return fmt.Errorf("got %s, want a number", v.Type())
-	}
-	*f = floatArg(x)
-	return nil
-}
-
-// oppositeArg is a switch whose flag says the opposite.
-type oppositeArg options.Opposite
-
-func (o *oppositeArg) Unpack(v starlark.Value) error {
-	b, ok := v.(starlark.Bool)
-	if !ok {
-		return fmt.Errorf("got %s, want bool", v.Type())
-	}
-	*o = oppositeArg(!b)
-	return nil
-}
-
-// textArg is an argument that is a text with a form of its own, such as "2h". A size can
-// be a number of bytes as well.
-type textArg struct{ setting *options.Setting }
-
-func (a *textArg) Unpack(v starlark.Value) error {
-	text, ok := starlark.AsString(v)
-	if _, size := a.setting.To.(*bytesize.Size); !ok && size {
-		if n, isInt := v.(starlark.Int); isInt {
-			text, ok = n.String(), true
-		}
-	}
-	if !ok {
-		return fmt.Errorf("got %s, want a string such as %q", v.Type(), a.setting.To)
-	}
-	a.setting.Read(text)
-	return nil
-}
-
 // pageArg is an argument about the web page: True, or a dict of its texts.
 type pageArg struct {
 	call *streamCall
@@ -245,9 +171,9 @@ func (p *pageArg) read(dict *starlark.Dict) error {
 		if !ok {
 			return fmt.Errorf("%s is not the name of a text", item[0])
 		}
-		markGiven(settings, options.PageName, name, false)
+		markGiven(settings, words.PageName, name, false)
 		kwargs = append(kwargs, item)
 	}
-	fn := starlark.NewBuiltin(options.PageName, nil)
-	return unpackArgs(fn, nil, kwargs, p.call.pairs(settings, options.PageName)...)
+	fn := starlark.NewBuiltin(words.PageName, nil)
+	return unpackArgs(fn, nil, kwargs, p.call.pairs(settings, words.PageName)...)
 }

@@ -11,8 +11,9 @@ import (
 	"go.starlark.net/starlark"
 
 	"imagebuilder/builtins/build"
+	"imagebuilder/builtins/options"
 	"imagebuilder/streams"
-	"imagebuilder/streams/options"
+	"imagebuilder/streams/words"
 )
 
 // stream_list(tree, streams=[], stream_version="v1", natural_order=False) returns the
@@ -23,7 +24,7 @@ import (
 // "lxd") and path, the directory of the version in the tree. Without streams it is all
 // that the index lists.
 func (b *Words) streamList(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
-	list := options.ForList(options.InRecipe)
+	list := words.ForList(options.InRecipe)
 	c := b.newStreamCall(thread, fn, list)
 	if err := c.unpack(args, kwargs, []any{"tree", &c.tree}); err != nil {
 		return nil, err
@@ -73,7 +74,7 @@ func imageValue(i streams.ListedImage) starlark.Value {
 // version, fingerprints, a list, and existed: whether the tree had the image already and
 // nothing was added.
 func (b *Words) streamAdd(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
-	add := options.ForAdd(options.InRecipe)
+	add := words.ForAdd(options.InRecipe)
 	c := b.newStreamCall(thread, fn, add)
 	var image starlark.Value
 	if err := c.unpack(args, kwargs, []any{"image", &image, "tree", &c.tree}); err != nil {

@@ -1,11 +1,15 @@
 package compat
 
 import (
+	"cmp"
 	"fmt"
 	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
+
+	"imagebuilder/builtins/build"
+	"imagebuilder/builtins/options"
 )
 
 // Puts a recipe together of its parts. What each part says is in a file of its own.
@@ -190,8 +194,10 @@ func (t *translator) optionStatements() *code {
 		kinds = `["dir", "lxc", "lxd", "vm"]`
 	}
 	c.add("", 0, `target = option("target", "lxd", help = "what to make", values = `+kinds+`)`)
-	c.add("", 0, `form = option("type", "split", help = "form of LXD images", values = ["split", "unified"])`)
-	c.add("", 0, `compression = option("compression", "xz", help = "METHOD or METHOD-LEVEL")`)
+	variables := map[string]string{"type": "form"}
+	for _, s := range build.ForLXD(options.InRecipe).Settings() {
+		c.add("", 0, cmp.Or(variables[s.Name], s.Name)+" = "+optionOf(s))
+	}
 	if t.Pack {
 		c.add("", 0, `source = option("source", ".", help = "directory with the root file system")`)
 	} else {
@@ -201,6 +207,19 @@ func (t *translator) optionStatements() *code {
 	c.blank()
 	c.add("mappings", 0, "arch = "+arch)
 	return c
+}
+
+// optionOf prints the call that declares an option of packing.
+func optionOf(s *options.Setting) string {
+	args := []string{literal(s.Name), literal(s.Default()), named("help", literal(strings.ReplaceAll(s.Help, "`", "")))}
+	if s.Values != nil {
+		var values []string
+		for _, v := range s.Values {
+			values = append(values, literal(v))
+		}
+		args = append(args, named("values", list(values)))
+	}
+	return call("option", args...)
 }
 
 // declaration prints the statement that declares an option. One that the recipe does

@@ -69,10 +69,13 @@ func ParseCompression(text string) (Compression, error) {
 		c.Method = "lzo"
 	}
 	if _, ok := methods[c.Method]; !ok {
-		return c, fmt.Errorf("unknown compression %q; known are %s", text, strings.Join(methodNames(), ", "))
+		return c, fmt.Errorf("unknown compression %q; known are %s", text, Methods())
 	}
 	return c, nil
 }
+
+// Methods lists the methods, for people.
+func Methods() string { return strings.Join(methodNames(), ", ") }
 
 func methodNames() []string {
 	var names []string
@@ -82,6 +85,18 @@ func methodNames() []string {
 	sort.Strings(names)
 	return names
 }
+
+// Default is how things are compressed where nobody says how.
+var Default = Compression{Method: "xz", Level: -1}
+
+// Set reads what ParseCompression does.
+func (c *Compression) Set(text string) (err error) {
+	*c, err = ParseCompression(text)
+	return err
+}
+
+// Type says in the help of a flag what its value is.
+func (c *Compression) Type() string { return "method" }
 
 func (c Compression) String() string {
 	if c.Level < 0 {

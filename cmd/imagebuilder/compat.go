@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -10,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"imagebuilder/builtins/build"
-	"imagebuilder/builtins/pack"
+	"imagebuilder/builtins/options"
 	"imagebuilder/compat"
 )
 
@@ -30,10 +31,9 @@ type imageCommand struct {
 	keep       bool
 	postFiles  bool
 
-	compression string
-	kind        string
-	vm          bool
-	importInto  string
+	packing    wordOptions       // of what is packed
+	lxd        *build.LXDOptions // the same, if it is for LXD
+	importInto string
 }
 
 // noAlias is the value of --import-into-lxd without one.
@@ -51,7 +51,7 @@ func newBuildLXCCommand() *cobra.Command {
 	c := &imageCommand{target: "lxc"}
 	cmd := c.command("build-lxc DEFINITION [TARGET_DIR]", "Build an image for LXC from a definition", 1, 2)
 	c.addSourceFlags(cmd)
-	c.addCompressionFlag(cmd)
+	c.addLXCFlags(cmd)
 	return cmd
 }
 
@@ -66,7 +66,7 @@ func newBuildLXDCommand() *cobra.Command {
 func newPackLXCCommand() *cobra.Command {
 	c := &imageCommand{target: "lxc"}
 	cmd := c.packCommand("pack-lxc DEFINITION SOURCE_DIR [TARGET_DIR]", "Pack a directory of build-dir for LXC")
-	c.addCompressionFlag(cmd)
+	c.addLXCFlags(cmd)
 	return cmd
 }
 
@@ -137,14 +137,16 @@ func (c *imageCommand) addSourceFlags(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&c.keep, "keep-sources", true, "keep what is used of --sources-dir; false removes it at the end")
 }
 
-func (c *imageCommand) addCompressionFlag(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&c.compression, "compression", "xz", "`method` or method-level to compress with")
+func (c *imageCommand) addLXCFlags(cmd *cobra.Command) {
+	c.packing = build.ForLXC(options.AsFlag)
+	addSettings(cmd, c.packing)
 }
 
 func (c *imageCommand) addLXDFlags(cmd *cobra.Command) {
-	c.addCompressionFlag(cmd)
-	cmd.Flags().StringVar(&c.kind, "type", "split", "`form` of the image: split or unified")
-	cmd.Flags().BoolVar(&c.vm, "vm", false, "make an image for virtual machines")
+	c.lxd = build.ForLXD(options.AsFlag)
+	c.packing = c.lxd
+	addSettings(cmd, c.packing)
+	cmd.Flags().BoolVar(&c.lxd.Disk, "vm", false, "make an image for virtual machines")
 	cmd.Flags().StringVar(&c.importInto, "import-into-lxd", "", "import the image into LXD, with an `alias` if one is given")
 	cmd.Flags().Lookup("import-into-lxd").NoOptDefVal = noAlias
 }
@@ -184,44 +186,29 @@ func (c *imageCommand) run(cmd *cobra.Command, name, target string, mode compat.
 // setOptions sets the options of the recipe that the flags mean.
 func (c *imageCommand) setOptions(cmd *cobra.Command, options map[string]string) error {
 	options["target"] = c.target
-	if c.vm {
-		options["target"] = "vm"
-	}
 	if c.target == "dir" {
 		if c.postFiles {
 			options["with_post_files"] = "true"
 		}
 		return nil
 	}
-	if err := c.checkPacking(options["target"]); err != nil {
-		return usageError{err}
+	if c.lxd != nil {
+		if c.lxd.Disk {
+			options["target"] = "vm"
+		}
+		c.lxd.Form = cmp.Or(c.lxd.Form, build.Split) // as in --type=
 	}
-	options["compression"] = c.compression
-	if c.kind != "" {
-		options["type"] = c.kind
+	if err := checkSettings(cmd, c.packing); err != nil {
+		return err
+	}
+	for _, s := range c.packing.Settings() {
+		options[s.Name] = s.Default()
 	}
 	switch {
 	case c.importInto != "":
 		options["import_into_lxd"] = c.importInto
 	case cmd.Flags().Changed("import-into-lxd"): // as in --import-into-lxd=
 		options["import_into_lxd"] = noAlias
-	}
-	return nil
-}
-
-func (c *imageCommand) checkPacking(target string) error {
-	if c.kind != "" && c.kind != "split" && c.kind != "unified" {
-		return fmt.Errorf("--type %s: want split or unified", c.kind)
-	}
-	compression, err := pack.ParseCompression(c.compression)
-	if err == nil {
-		err = compression.CheckTar()
-	}
-	if err == nil && target == "lxd" && c.kind == "split" {
-		_, err = compression.Squashfs()
-	}
-	if err != nil {
-		return fmt.Errorf("--compression %s: %w", c.compression, err)
 	}
 	return nil
 }

@@ -22,7 +22,6 @@ func newStreamCommand() *cobra.Command {
 A version whose name starts with a dot is not finished: upload to .VERSION, then rename.`,
 	}
 	asGroup(cmd)
-	cmd.SetFlagErrorFunc(refusedFlag)
 	cmd.AddCommand(
 		newStreamAddCommand(),
 		newStreamBuildCommand(),

@@ -5,13 +5,14 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"imagebuilder/builtins/options"
 	"imagebuilder/streams"
-	"imagebuilder/streams/options"
+	"imagebuilder/streams/words"
 )
 
 func newStreamAddCommand() *cobra.Command {
 	var o siteOptions
-	add := options.ForAdd(options.AsFlag)
+	add := words.ForAdd(options.AsFlag)
 	cmd := &cobra.Command{
 		Use:   "add ROOT FILE...",
 		Short: "Put a built image into a tree",

@@ -3,13 +3,14 @@ package main
 import (
 	"github.com/spf13/cobra"
 
+	"imagebuilder/builtins/options"
 	"imagebuilder/streams"
-	"imagebuilder/streams/options"
+	"imagebuilder/streams/words"
 )
 
 func newStreamBuildCommand() *cobra.Command {
 	var o siteOptions
-	build := options.ForBuild(options.AsFlag)
+	build := words.ForBuild(options.AsFlag)
 	cmd := &cobra.Command{
 		Use:   "build ROOT",
 		Short: "List the images of a tree for clients",

@@ -7,14 +7,15 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"imagebuilder/builtins/options"
 	"imagebuilder/streams"
-	"imagebuilder/streams/options"
+	"imagebuilder/streams/words"
 )
 
 func newStreamListCommand() *cobra.Command {
 	var o siteOptions
 	var format string
-	list := options.ForList(options.AsFlag)
+	list := words.ForList(options.AsFlag)
 	formats := strings.Join(streams.ListFormats(), ", ")
 	cmd := &cobra.Command{
 		Use:   "list ROOT",

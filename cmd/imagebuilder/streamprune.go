@@ -3,13 +3,14 @@ package main
 import (
 	"github.com/spf13/cobra"
 
+	"imagebuilder/builtins/options"
 	"imagebuilder/streams"
-	"imagebuilder/streams/options"
+	"imagebuilder/streams/words"
 )
 
 func newStreamPruneCommand() *cobra.Command {
 	var o siteOptions
-	prune := options.ForPrune(options.AsFlag)
+	prune := words.ForPrune(options.AsFlag)
 	cmd := &cobra.Command{
 		Use:   "prune ROOT",
 		Short: "Take old versions out of the catalogs and remove their files",

@@ -7,14 +7,15 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"imagebuilder/builtins/options"
 	"imagebuilder/streams"
-	"imagebuilder/streams/options"
+	"imagebuilder/streams/words"
 )
 
 func newStreamVerifyCommand() *cobra.Command {
 	var o siteOptions
 	var asJSON bool
-	verify := options.ForVerify(options.AsFlag)
+	verify := words.ForVerify(options.AsFlag)
 	cmd := &cobra.Command{
 		Use:   "verify ROOT",
 		Short: "Check everything that is listed, and repair what can be",

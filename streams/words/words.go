@@ -1,4 +1,9 @@
-package options
+// Package words has the words on an image server, build, prune, verify, list and add, with
+// the options of each, said once for recipes and for the command line.
+//
+// It neither works on a site nor knows a language: what the options say becomes the options
+// of package streams.
+package words
 
 import (
 	"errors"
@@ -7,6 +12,7 @@ import (
 	"time"
 
 	"imagebuilder/builtins/bytesize"
+	"imagebuilder/builtins/options"
 	"imagebuilder/builtins/timespan"
 	"imagebuilder/streams"
 	"imagebuilder/streams/catalog"
@@ -30,53 +36,53 @@ type BuildCall struct {
 }
 
 // ForBuild returns the options of build, all at their defaults.
-func ForBuild(spell Spelling) *BuildCall {
+func ForBuild(spell options.Spelling) *BuildCall {
 	b := &BuildCall{onSite: newOnSite(spell), disks: "safe", share: streams.DefaultDeltaShare}
 	deltas := &b.opts.Deltas
 	b.addStreams(streams.DefaultStream)
-	b.page.addTo(&b.table)
-	b.add(
-		&Setting{
-			Name: "deltas", Flag: "no-deltas", To: (*Opposite)(&deltas.Off),
+	b.page.addTo(&b.Table)
+	b.Add(
+		&options.Setting{
+			Name: "deltas", Flag: "no-deltas", To: (*options.Opposite)(&deltas.Off),
 			Help: "make no deltas; those that are there stay listed",
 		},
-		&Setting{
+		&options.Setting{
 			Name: "disk_deltas", To: &b.disks,
 			Help:  "`which` deltas of VM disks to list: always, never, or safe: not those that Incus would apply to a container image",
 			Check: func() error { _, err := inventory.ParseDiskDeltas(b.disks); return err },
 		},
-		&Setting{
+		&options.Setting{
 			Name: "delta_share", To: &b.share, Check: isShare(&b.share),
 			Help: "largest `share` of its file, from 0 to 1, at which a delta is worth having",
 		},
-		&Setting{
+		&options.Setting{
 			Name: "delta_memory", To: &b.memory,
 			Help: "`size` of the memory that all xdelta3 processes take together (default half of the machine's)",
 		},
-		&Setting{
+		&options.Setting{
 			Name: "retain_builds", To: &deltas.Retain.Builds,
 			Help: "make deltas only for so many of the newest versions, as prune is going to keep (default all)",
 		},
-		&Setting{
+		&options.Setting{
 			Name: "retain_days", To: &deltas.Retain.Days,
 			Help: "make deltas only for versions of the last `days`, as prune is going to keep (default all)",
 		},
-		&Setting{
+		&options.Setting{
 			Name: "upstream", To: &b.opts.Upstream,
 			Help: "list what simplestream-maintainer lists, no more; Incus sees no images then",
 		},
-		&Setting{
+		&options.Setting{
 			Name: "dry_run", To: &b.opts.DryRun,
 			Help: "only say what would be done, as far as can be told without reading images",
 		},
 		strict(&b.Strict),
 	)
-	b.publishing.addTo(&b.table, "sign the index and the catalogs")
+	b.publishing.addTo(&b.Table, "sign the index and the catalogs")
 	b.addVersion()
 	b.addWork()
-	b.together = append(b.together, func() error {
+	b.Together(func() error {
 		if deltas.Retain.Builds < 0 || deltas.Retain.Days < 0 {
-			return fmt.Errorf("%s and %s are not negative", b.named("retain_builds"), b.named("retain_days"))
+			return fmt.Errorf("%s and %s are not negative", b.Named("retain_builds"), b.Named("retain_days"))
 		}
 		return nil
 	})
@@ -103,42 +109,42 @@ type PruneCall struct {
 }
 
 // ForPrune returns the options of prune, all at their defaults.
-func ForPrune(spell Spelling) *PruneCall {
+func ForPrune(spell options.Spelling) *PruneCall {
 	p := &PruneCall{onSite: newOnSite(spell), grace: timespan.Span(streams.DefaultGrace), age: timespan.Span(streams.DefaultDanglingAge)}
 	retain := &p.opts.Retain
 	retain.Builds = streams.DefaultRetainBuilds
 	p.addStreams(streams.DefaultStream)
-	p.add(
-		&Setting{
+	p.Add(
+		&options.Setting{
 			Name: "retain_builds", To: &retain.Builds, Help: "`number` of versions of each product to keep",
 			Check: func() error {
 				if retain.Builds < 1 {
-					return want(retain.Builds, "at least 1")
+					return options.Want(retain.Builds, "at least 1")
 				}
 				return nil
 			},
 		},
-		&Setting{
+		&options.Setting{
 			Name: "retain_days", To: &retain.Days, Help: "keep versions of so many `days`, and the newest (default any age)",
 			Check: func() error {
 				if retain.Days < 0 {
-					return want(retain.Days, "no negative number")
+					return options.Want(retain.Days, "no negative number")
 				}
 				return nil
 			},
 		},
-		&Setting{Name: "allow_empty", To: &retain.AllowEmpty, Help: "let {retain_days} take the last version of a product as well"},
-		&Setting{
+		&options.Setting{Name: "allow_empty", To: &retain.AllowEmpty, Help: "let {retain_days} take the last version of a product as well"},
+		&options.Setting{
 			Name: "remove", To: &p.opts.Remove,
 			Help: "take out the version of the image with this `fingerprint`, or its beginning, and nothing else unless {retain_builds} or {retain_days} is given; may be repeated",
 		},
-		&Setting{Name: "grace", To: &p.grace, Help: "`duration` from leaving the catalog to the removal of files; 0: at once"},
-		&Setting{Name: "dangling", To: &p.opts.Dangling, Help: "also remove what no catalog lists"},
-		&Setting{Name: "dangling_age", To: &p.age, Help: "`duration` for which it must have been left alone"},
-		&Setting{Name: "dry_run", To: &p.opts.DryRun, Help: "only say what would be done"},
+		&options.Setting{Name: "grace", To: &p.grace, Help: "`duration` from leaving the catalog to the removal of files; 0: at once"},
+		&options.Setting{Name: "dangling", To: &p.opts.Dangling, Help: "also remove what no catalog lists"},
+		&options.Setting{Name: "dangling_age", To: &p.age, Help: "`duration` for which it must have been left alone"},
+		&options.Setting{Name: "dry_run", To: &p.opts.DryRun, Help: "only say what would be done"},
 		strict(&p.Strict),
 	)
-	p.publishing.addTo(&p.table, "sign the index and the catalogs")
+	p.publishing.addTo(&p.Table, "sign the index and the catalogs")
 	p.addVersion()
 	p.addWork()
 	return p
@@ -148,7 +154,7 @@ func ForPrune(spell Spelling) *PruneCall {
 func (p *PruneCall) Options(s streams.Site) streams.PruneOptions {
 	opts := p.opts
 	opts.Site, opts.Safety = p.fill(s), p.safety()
-	if !p.get("retain_builds").Given {
+	if !p.Get("retain_builds").Given {
 		opts.Retain.Builds = 0 // the default, or all with remove
 	}
 	opts.Grace = p.grace.Duration()
@@ -167,11 +173,11 @@ type VerifyCall struct {
 }
 
 // ForVerify returns the options of verify, all at their defaults.
-func ForVerify(spell Spelling) *VerifyCall {
+func ForVerify(spell options.Spelling) *VerifyCall {
 	v := &VerifyCall{onSite: newOnSite(spell)}
 	v.addStreams("all that the index lists")
-	v.add(&Setting{Name: "repair", To: &v.Repair, Help: "derive again what can be"})
-	v.publishing.addTo(&v.table, "check signatures, and make them with {repair}")
+	v.Add(&options.Setting{Name: "repair", To: &v.Repair, Help: "derive again what can be"})
+	v.publishing.addTo(&v.Table, "check signatures, and make them with {repair}")
 	v.addVersion()
 	v.addWork()
 	return v
@@ -186,11 +192,11 @@ func (v *VerifyCall) Options(s streams.Site) streams.VerifyOptions {
 type ListCall struct{ onSite }
 
 // ForList returns the options of list, all at their defaults.
-func ForList(spell Spelling) *ListCall {
+func ForList(spell options.Spelling) *ListCall {
 	l := &ListCall{newOnSite(spell)}
 	l.addStreams("all that the index lists")
 	l.addVersion()
-	l.add(&Setting{Name: "natural_order", To: &l.natural, Help: "order versions by the numbers in their names"})
+	l.Add(&options.Setting{Name: "natural_order", To: &l.natural, Help: "order versions by the numbers in their names"})
 	return l
 }
 
@@ -202,19 +208,19 @@ func (l *ListCall) Options(s streams.Site) streams.ListOptions {
 // A AddCall is the options of the word add.
 type AddCall struct {
 	onSite
-	stream Once
+	stream options.Once
 	opts   streams.AddOptions
 }
 
 // ForAdd returns the options of add, all at their defaults.
-func ForAdd(spell Spelling) *AddCall {
-	a := &AddCall{onSite: newOnSite(spell), stream: Once{
-		text: streams.DefaultStream, err: errors.New("an image can only be added to one stream"),
+func ForAdd(spell options.Spelling) *AddCall {
+	a := &AddCall{onSite: newOnSite(spell), stream: options.Once{
+		Text: streams.DefaultStream, Err: errors.New("an image can only be added to one stream"),
 	}}
 	n := &a.opts.Name
-	a.add(&Setting{
+	a.Add(&options.Setting{
 		Name: "stream", To: &a.stream, Help: "`name` of the stream, a directory of images (default " + streams.DefaultStream + ")",
-		Check: func() error { return catalog.CheckStream(a.stream.text) },
+		Check: func() error { return catalog.CheckStream(a.stream.Text) },
 	})
 	for _, part := range []struct {
 		name, help string
@@ -225,14 +231,14 @@ func ForAdd(spell Spelling) *AddCall {
 		{"architecture", "`name` of the architecture, as in amd64", &n.Arch},
 		{"variant", "`name` of the variant", &n.Variant},
 	} {
-		a.add(&Setting{Name: part.name, To: part.to, Help: part.help, Check: func() error { return catalog.CheckPart(*part.to) }})
+		a.Add(&options.Setting{Name: part.name, To: part.to, Help: part.help, Check: func() error { return catalog.CheckPart(*part.to) }})
 	}
-	a.add(
-		&Setting{
+	a.Add(
+		&options.Setting{
 			Name: "version", To: &a.opts.Version, Help: "`name` of the version, as in 20260102_0304; it must be free",
 			Check: func() error { return catalog.CheckVersion(a.opts.Version) },
 		},
-		&Setting{Name: "link", To: &a.opts.Link, Help: "link the files instead of copying them, where that is possible"},
+		&options.Setting{Name: "link", To: &a.opts.Link, Help: "link the files instead of copying them, where that is possible"},
 	)
 	a.addVersion()
 	return a
@@ -242,19 +248,19 @@ func ForAdd(spell Spelling) *AddCall {
 func (a *AddCall) Options(s streams.Site) streams.AddOptions {
 	opts := a.opts
 	opts.Site = a.fill(s)
-	opts.Streams = []string{a.stream.text}
+	opts.Streams = []string{a.stream.Text}
 	return opts
 }
 
-func strict(to *bool) *Setting {
-	return &Setting{Name: "strict", To: to, Help: "exit with 1 if there was any trouble"}
+func strict(to *bool) *options.Setting {
+	return &options.Setting{Name: "strict", To: to, Help: "exit with 1 if there was any trouble"}
 }
 
 // isShare checks a number that is a part of a whole.
 func isShare(f *float64) func() error {
 	return func() error {
 		if !(*f >= 0 && *f <= 1) { // nor is it no number at all
-			return want(f, "a share from 0 to 1")
+			return options.Want(f, "a share from 0 to 1")
 		}
 		return nil
 	}

@@ -1,4 +1,4 @@
-package options
+package words
 
 import (
 	"bytes"
@@ -7,6 +7,7 @@ import (
 	"os"
 
 	"imagebuilder/builtins/host"
+	"imagebuilder/builtins/options"
 	"imagebuilder/builtins/timespan"
 	"imagebuilder/streams"
 	"imagebuilder/streams/catalog"
@@ -18,7 +19,7 @@ import (
 
 // onSite are the options of all words: which streams of a site, and how to read it.
 type onSite struct {
-	table
+	options.Table
 	streams []string
 	version string
 	workers int
@@ -26,13 +27,13 @@ type onSite struct {
 	natural bool
 }
 
-func newOnSite(spell Spelling) onSite {
-	return onSite{table: table{spell: spell}, version: streams.DefaultStreamVersion}
+func newOnSite(spell options.Spelling) onSite {
+	return onSite{Table: options.New(spell), version: streams.DefaultStreamVersion}
 }
 
 // addStreams adds the option that says which streams; byDefault is what it is without.
 func (o *onSite) addStreams(byDefault string) {
-	o.add(&Setting{
+	o.Add(&options.Setting{
 		Name: "streams", Flag: "stream", To: &o.streams,
 		Help: "`name` of a stream, a directory of images; may be repeated (default " + byDefault + ")",
 		Check: func() error {
@@ -47,7 +48,7 @@ func (o *onSite) addStreams(byDefault string) {
 }
 
 func (o *onSite) addVersion() {
-	o.add(&Setting{
+	o.Add(&options.Setting{
 		Name: "stream_version", To: &o.version, Help: "`name` of the directory of catalogs; clients know v1 only",
 		Check: func() error { return catalog.CheckStreamVersion(o.version) },
 	})
@@ -55,10 +56,10 @@ func (o *onSite) addVersion() {
 
 // addWork adds the options of the words that read the images.
 func (o *onSite) addWork() {
-	o.add(
-		&Setting{Name: "workers", To: &o.workers, Help: "`number` of files worked on at a time (default one for each CPU)"},
-		&Setting{Name: "follow_links", To: &o.links, Help: "follow symbolic links that stay inside ROOT"},
-		&Setting{
+	o.Add(
+		&options.Setting{Name: "workers", To: &o.workers, Help: "`number` of files worked on at a time (default one for each CPU)"},
+		&options.Setting{Name: "follow_links", To: &o.links, Help: "follow symbolic links that stay inside ROOT"},
+		&options.Setting{
 			Name: "natural_order", To: &o.natural,
 			Help: "order versions by the numbers in their names, v10 after v9; clients do not",
 		},
@@ -73,26 +74,26 @@ func (o *onSite) fill(s streams.Site) streams.Site {
 
 // publishing are the options of the words that publish.
 type publishing struct {
-	key, passphrase KeyFile
+	key, passphrase options.KeyFile
 	maxDrop         float64
 	force           bool
 }
 
 // addTo adds the options; does says what the key is for.
-func (p *publishing) addTo(t *table, does string) {
+func (p *publishing) addTo(t *options.Table, does string) {
 	p.maxDrop = streams.DefaultMaxDrop
-	key := &Setting{Name: "sign_key", To: &p.key, Help: "`file` with an OpenPGP private key: " + does}
-	passphrase := &Setting{Name: "sign_passphrase", To: &p.passphrase, Help: "`file` with the passphrase of that key"}
-	t.add(key, passphrase,
-		&Setting{
+	key := &options.Setting{Name: "sign_key", To: &p.key, Help: "`file` with an OpenPGP private key: " + does}
+	passphrase := &options.Setting{Name: "sign_passphrase", To: &p.passphrase, Help: "`file` with the passphrase of that key"}
+	t.Add(key, passphrase,
+		&options.Setting{
 			Name: "max_drop", To: &p.maxDrop, Check: isShare(&p.maxDrop),
 			Help: "refuse to drop more than this `share` of the listed versions, from 0 to 1",
 		},
-		&Setting{Name: "force", To: &p.force, Help: "do so nevertheless"},
+		&options.Setting{Name: "force", To: &p.force, Help: "do so nevertheless"},
 	)
-	t.together = append(t.together, func() error {
+	t.Together(func() error {
 		if passphrase.Given && !key.Given {
-			return fmt.Errorf("%s is that of %s, which is missing", t.spell(passphrase), t.spell(key))
+			return fmt.Errorf("%s is that of %s, which is missing", t.Spell(passphrase), t.Spell(key))
 		}
 		return nil
 	})
@@ -126,19 +127,19 @@ type page struct {
 	on    bool
 	texts pages.Setup
 	stale timespan.Span
-	each  []*Setting
+	each  []*options.Setting
 }
 
 // PageName is the argument and the flag that ask for a web page. In a recipe its value
 // can be a dict of the texts.
 const PageName = "page"
 
-func (p *page) addTo(t *table) {
+func (p *page) addTo(t *options.Table) {
 	o := &p.texts
 	p.stale = timespan.Span(pages.DefaultStale)
-	p.each = []*Setting{
+	p.each = []*options.Setting{
 		{Name: "title", To: &o.Title, Help: "`title` of the page (default Images)"},
-		{Name: "intro", To: (*Paragraphs)(&o.Intro), Help: "`paragraph` of the introduction; may be repeated"},
+		{Name: "intro", To: (*options.Paragraphs)(&o.Intro), Help: "`paragraph` of the introduction; may be repeated"},
 		{Name: "notice", To: &o.Notice, Help: "`text` that is set off from the introduction, such as how official the images are"},
 		{Name: "footer", To: &o.Footer, Help: "`text` at the bottom"},
 		{Name: "logo", To: &o.Logo, Help: "`path` of a picture, from ROOT"},
@@ -150,20 +151,20 @@ func (p *page) addTo(t *table) {
 		},
 		{Name: "stale", To: &p.stale, Help: "`age` at which the newest version counts as out of date; 0: never"},
 	}
-	t.add(&Setting{Name: PageName, To: &p.on, Help: "make a web page, index.html; implied by the flags about it"})
+	t.Add(&options.Setting{Name: PageName, To: &p.on, Help: "make a web page, index.html; implied by the flags about it"})
 	for _, s := range p.each {
 		s.Of = PageName
 		if s.Flag == "" {
 			s.Flag = PageName + "-" + s.Name
 		}
-		t.add(s)
+		t.Add(s)
 	}
 }
 
 func (p *page) checkClients() error {
 	for _, client := range p.texts.Clients {
 		if client != "lxc" && client != "incus" {
-			return want(client, "lxc or incus")
+			return options.Want(client, "lxc or incus")
 		}
 	}
 	return nil
@@ -172,7 +173,7 @@ func (p *page) checkClients() error {
 func (p *page) checkURL() error {
 	text := p.texts.URL
 	if u, err := url.Parse(text); text != "" && (err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http") {
-		return want(text, "an address such as https://images.example.org")
+		return options.Want(text, "an address such as https://images.example.org")
 	}
 	return nil
 }

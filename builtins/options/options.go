@@ -1,10 +1,10 @@
-// Package options are the options of the words on an image server: build, prune, verify,
-// list and add. How each is called, what it is if nobody says it, which values make no
-// sense and what it does are said here once, for recipes and for the command line.
+// Package options is how an option is said once for all who offer it: how it is called, what
+// it is if nobody says it, which values make no sense and what it does. A word has a table
+// of them, from which a face makes flags or arguments of a call: both then refuse the same
+// things in the same words.
 //
-// What a face does with that, flags or arguments of a call, is its own concern; so are the
-// options that only one of them has. The package neither works on a site nor knows a
-// language.
+// What a face does with that is its own concern, and so are the options that only one of
+// them has. The package knows no word, no command line and no language.
 package options
 
 import (
@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 
 	"imagebuilder/builtins/bytesize"
@@ -29,6 +30,8 @@ type Setting struct {
 	// or *Opposite, *[]string (separated by commas on a command line) or *Paragraphs, or a
 	// Textual, such as a *timespan.Span or a *KeyFile.
 	To any
+	// Values are the only ones that a *string can have; nil: any.
+	Values []string
 	// Check returns what is wrong with a value that is not the default, nil if nothing is.
 	Check func() error
 	// Given is to be set by the face if the user has said the option.
@@ -59,24 +62,25 @@ func (f *KeyFile) String() string { return f.Path }
 
 // A Once is a text that can be said only once.
 type Once struct {
-	text string
+	Text string
+	Err  error // of another one
+
 	said bool
-	err  error // of another one
 }
 
 // Set takes the text.
 func (o *Once) Set(text string) error {
 	if o.said {
-		return o.err
+		return o.Err
 	}
-	o.text, o.said = text, true
+	o.Text, o.said = text, true
 	return nil
 }
 
 // Type says in the help of a flag what its value is.
 func (o *Once) Type() string { return "string" }
 
-func (o *Once) String() string { return o.text }
+func (o *Once) String() string { return o.Text }
 
 // A Textual is a value that is read from text, as those of flags are.
 type Textual interface {
@@ -91,6 +95,14 @@ var _, _, _, _ Textual = (*KeyFile)(nil), (*Once)(nil), (*timespan.Span)(nil), (
 // are checked.
 func (s *Setting) Read(text string) {
 	s.refused = s.To.(Textual).Set(text)
+}
+
+// Default returns the text of the value, which is the default until a face sets it.
+func (s *Setting) Default() string {
+	if t, ok := s.To.(Textual); ok {
+		return t.String()
+	}
+	return fmt.Sprint(reflect.Indirect(reflect.ValueOf(s.To)))
 }
 
 // FlagName returns what the option is called on a command line, without dashes.
@@ -115,20 +127,24 @@ func InRecipe(s *Setting) string {
 // AsFlag spells options as flags: --retain-builds, --page-url.
 func AsFlag(s *Setting) string { return "--" + s.FlagName() }
 
-// A table is the options of one word, as one face spells them.
-type table struct {
+// A Table is the options of one word, as one face spells them.
+type Table struct {
 	settings []*Setting
 	spell    Spelling
 	together []func() error // what several options say together
 }
 
+// New returns a table without options.
+func New(spell Spelling) Table { return Table{spell: spell} }
+
 // Settings returns the options in the order in which a call takes them.
-func (t *table) Settings() []*Setting { return t.settings }
+func (t *Table) Settings() []*Setting { return t.settings }
 
-func (t *table) add(settings ...*Setting) { t.settings = append(t.settings, settings...) }
+// Add adds options.
+func (t *Table) Add(settings ...*Setting) { t.settings = append(t.settings, settings...) }
 
-// get returns the option of a name.
-func (t *table) get(name string) *Setting {
+// Get returns the option of a name.
+func (t *Table) Get(name string) *Setting {
 	for _, s := range t.settings {
 		if s.Name == name && s.Of == "" {
 			return s
@@ -137,29 +153,38 @@ func (t *table) get(name string) *Setting {
 	panic("internal error: there is no option " + name)
 }
 
-// named spells the option of a name.
-func (t *table) named(name string) string { return t.spell(t.get(name)) }
+// Named spells the option of a name.
+func (t *Table) Named(name string) string { return t.Spell(t.Get(name)) }
+
+// Spell spells an option.
+func (t *Table) Spell(s *Setting) string { return t.spell(s) }
+
+// Together adds a check of what several options say together.
+func (t *Table) Together(check func() error) { t.together = append(t.together, check) }
 
 // reference is a {name} in a help text.
 var reference = regexp.MustCompile(`\{(\w+)\}`)
 
 // Help returns the help text of an option.
-func (t *table) Help(s *Setting) string {
-	return reference.ReplaceAllStringFunc(s.Help, func(ref string) string { return t.named(ref[1 : len(ref)-1]) })
+func (t *Table) Help(s *Setting) string {
+	return reference.ReplaceAllStringFunc(s.Help, func(ref string) string { return t.Named(ref[1 : len(ref)-1]) })
 }
 
 // Check returns the first thing that is wrong with the options.
-func (t *table) Check() error {
+func (t *Table) Check() error {
 	for _, s := range t.settings {
 		err := s.refused
+		if text, ok := s.To.(*string); ok && s.Values != nil && !slices.Contains(s.Values, *text) {
+			err = Want(*text, strings.Join(s.Values, " or "))
+		}
 		if err == nil && s.Check != nil && s.Given {
 			err = s.Check()
 		}
 		if wrong := (valueError{}); errors.As(err, &wrong) {
-			return fmt.Errorf("%s %s: %w", t.spell(s), wrong.value, wrong.error)
+			return fmt.Errorf("%s %s: %w", t.Spell(s), wrong.value, wrong.error)
 		}
 		if err != nil {
-			return fmt.Errorf("%s: %w", t.spell(s), err)
+			return fmt.Errorf("%s: %w", t.Spell(s), err)
 		}
 	}
 	for _, check := range t.together {
@@ -178,7 +203,7 @@ type valueError struct {
 
 func (e valueError) Unwrap() error { return e.error }
 
-// want is the error of a value that is not as it must be.
-func want(value any, what string) error {
+// Want is the error of a value that is not as it must be.
+func Want(value any, what string) error {
 	return valueError{fmt.Sprint(reflect.Indirect(reflect.ValueOf(value))), errors.New("want " + what)}
 }

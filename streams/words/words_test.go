@@ -1,12 +1,13 @@
-package options_test
+package words_test
 
 import (
 	"strings"
 	"testing"
 	"time"
 
+	"imagebuilder/builtins/options"
 	"imagebuilder/streams"
-	"imagebuilder/streams/options"
+	"imagebuilder/streams/words"
 )
 
 // A word is one table of options.
@@ -16,16 +17,16 @@ type word interface {
 	Check() error
 }
 
-func words(spell options.Spelling) map[string]word {
+func tables(spell options.Spelling) map[string]word {
 	return map[string]word{
-		"build": options.ForBuild(spell), "prune": options.ForPrune(spell), "verify": options.ForVerify(spell),
-		"list": options.ForList(spell), "add": options.ForAdd(spell),
+		"build": words.ForBuild(spell), "prune": words.ForPrune(spell), "verify": words.ForVerify(spell),
+		"list": words.ForList(spell), "add": words.ForAdd(spell),
 	}
 }
 
 // Each option is called something, says what it does, and makes sense as it is by default.
 func TestTables(t *testing.T) {
-	for name, w := range words(options.AsFlag) {
+	for name, w := range tables(options.AsFlag) {
 		names, flags := make(map[string]bool), make(map[string]bool)
 		for _, s := range w.Settings() {
 			if s.Help == "" || strings.ContainsAny(w.Help(s), "{}") {
@@ -49,7 +50,7 @@ func TestHelpSpeaksOfOthersByTheirNames(t *testing.T) {
 	}{
 		{options.AsFlag, "let --retain-days take"}, {options.InRecipe, "let retain_days take"},
 	} {
-		p := options.ForPrune(test.spell)
+		p := words.ForPrune(test.spell)
 		found := false
 		for _, s := range p.Settings() {
 			found = found || strings.HasPrefix(p.Help(s), test.want)
@@ -62,7 +63,7 @@ func TestHelpSpeaksOfOthersByTheirNames(t *testing.T) {
 
 // What the engine takes for "not given" is not what a user means who says zero.
 func TestZeroIsSaid(t *testing.T) {
-	p := options.ForPrune(options.AsFlag)
+	p := words.ForPrune(options.AsFlag)
 	opts := p.Options(streams.Site{})
 	if opts.Retain.Builds != 0 || opts.Grace != streams.DefaultGrace || opts.DanglingAge != streams.DefaultDanglingAge || opts.MaxDrop != streams.DefaultMaxDrop {
 		t.Errorf("nothing said: %+v", opts)
@@ -91,10 +92,10 @@ func TestZeroIsSaid(t *testing.T) {
 
 // A text about the page asks for a page.
 func TestPageIsImplied(t *testing.T) {
-	for _, name := range []string{"", "title", "stale", options.PageName} {
-		b := options.ForBuild(options.AsFlag)
+	for _, name := range []string{"", "title", "stale", words.PageName} {
+		b := words.ForBuild(options.AsFlag)
 		for _, s := range b.Settings() {
-			if s.Name == name && (s.Of == options.PageName || name == options.PageName) {
+			if s.Name == name && (s.Of == words.PageName || name == words.PageName) {
 				s.Given = true
 				if on, ok := s.To.(*bool); ok {
 					*on = true

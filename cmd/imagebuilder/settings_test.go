@@ -78,6 +78,44 @@ func TestStreamOptionsAreChecked(t *testing.T) {
 	}
 }
 
+// The same goes for the options of a packed image.
+func TestPackOptionsAreChecked(t *testing.T) {
+	tests := []struct {
+		kind     string
+		flag     string // with its value
+		argument string // the same
+		reason   string // with the name of the option as %s
+	}{
+		{"lxd", "--type=both", `type = "both"`, "%s both: want split or unified"},
+		{"lxd", "--compression=gzp", `compression = "gzp"`, `%s: unknown compression "gzp"; known are bzip2, gzip, lz4, lzip, lzma, lzo, none, xz, zstd`},
+		{"lxd", "--compression=zstd-99", `compression = "zstd-99"`, "%s: the compression zstd of a tar archive takes a level from 1 to 22, not 99"},
+		{"lxc", "--compression=", `compression = ""`, `%s: unknown compression ""; known are bzip2, gzip, lz4, lzip, lzma, lzo, none, xz, zstd`},
+		{"lxc", "--compression=lz4-99", `compression = "lz4-99"`, "%s: the compression lz4 of a tar archive takes no level"},
+	}
+	for _, test := range tests {
+		t.Run(test.kind+" "+test.flag, func(t *testing.T) {
+			dir := t.TempDir()
+			t.Setenv("IMAGEBUILDER_CACHE", filepath.Join(dir, "cache"))
+			flag, _, _ := strings.Cut(test.flag, "=")
+			got, want := failure(t, "build-"+test.kind, filepath.Join(dir, "missing.yaml"), test.flag), fmt.Sprintf(test.reason, flag)
+			if got, _, _ = strings.Cut(got, "; see "); got != want {
+				t.Errorf("the flag: %s\nwant %s", got, want)
+			}
+
+			recipe := filepath.Join(dir, "recipe.star")
+			call := fmt.Sprintf("pack_%s(rootfs(image(\"x\")), image(\"x\"), %s)", test.kind, test.argument)
+			if err := os.WriteFile(recipe, []byte("def main():\n    "+call+"\n"), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			name, _, _ := strings.Cut(test.argument, " = ")
+			want = "pack_" + test.kind + ": " + fmt.Sprintf(test.reason, name)
+			if got := failure(t, "plan", recipe); !strings.HasSuffix(got, ": "+want) {
+				t.Errorf("the argument: %s\nwant %s", got, want)
+			}
+		})
+	}
+}
+
 // failure returns the error of a command line, without what the tool adds to it.
 func failure(t *testing.T, args ...string) string {
 	t.Helper()
