@@ -12,11 +12,18 @@ import (
 // A History remembers what the steps of a recipe depended on when it last ran, to
 // tell what has changed since.
 type History struct {
-	store  *Store
-	file   string // below the store
-	before []record
-	now    []record
+	store *Store
+	file  string // below the store
+	now   []record
+
+	before map[string][]record // the steps of the run before by name, in their order
+	keys   map[string]bool     // of these
+	count  map[string]int      // how many steps of a name this run has had
 }
+
+// similar is how far from its place in the run before a step is looked for. Without such
+// a bound, long recipes would take time by the square of their length.
+const similar = 32
 
 type record struct {
 	Key    string  `json:"key"`
@@ -27,33 +34,44 @@ type record struct {
 
 // History opens the history kept under a name, which is a digest or a plain word.
 func (s *Store) History(name string) *History {
-	h := &History{store: s, file: path.Join("history", name+".json")}
+	h := &History{
+		store: s, file: path.Join("history", name+".json"),
+		before: make(map[string][]record), keys: make(map[string]bool), count: make(map[string]int),
+	}
+	var before []record
 	if data, err := s.root.ReadFile(h.file, maxMeta); err == nil {
 		// What cannot be read explains nothing, and is overwritten at the end.
-		json.Unmarshal(data, &h.before)
+		json.Unmarshal(data, &before)
+	}
+	for _, old := range before {
+		h.before[old.Step] = append(h.before[old.Step], old)
+		h.keys[old.Key] = true
 	}
 	return h
 }
 
 // Explain records a step and says which of its inputs differ from those of the most
-// similar step of the run before.
+// similar step near its place in the run before.
 func (h *History) Explain(base string, step Origin) string {
 	now := record{Key: step.key(base), Base: base, Step: step.Name, Inputs: shortened(step.Inputs)}
 	h.now = append(h.now, now)
-	var best []string
-	found := false
-	for _, old := range h.before {
-		if old.Step != now.Step {
-			continue
-		}
-		if changed := old.changed(now); !found || len(changed) < len(best) {
-			best, found = changed, true
+	at := h.count[now.Step]
+	h.count[now.Step]++
+	if h.keys[now.Key] {
+		return "no longer in the cache"
+	}
+	old := h.before[now.Step]
+	if len(old) == 0 {
+		return "a new step"
+	}
+	near := old[min(max(at-similar, 0), len(old)-1):min(at+similar+1, len(old))]
+	best := near[0].changed(now)
+	for _, r := range near[1:] {
+		if changed := r.changed(now); len(changed) < len(best) {
+			best = changed
 		}
 	}
-	switch {
-	case !found:
-		return "a new step"
-	case len(best) == 0:
+	if len(best) == 0 {
 		return "no longer in the cache"
 	}
 	return "changed: " + strings.Join(best, ", ")

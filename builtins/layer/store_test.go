@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -26,7 +25,7 @@ func TestMain(m *testing.M) {
 
 var ctx = context.Background()
 
-func open(t *testing.T, dir string, options layer.Options) *layer.Store {
+func open(t testing.TB, dir string, options layer.Options) *layer.Store {
 	t.Helper()
 	s, err := layer.Open(dir, options)
 	if err != nil {
@@ -364,36 +363,5 @@ func TestRemote(t *testing.T) {
 				t.Errorf("the layer holds %q", text)
 			}
 		})
-	}
-}
-
-func TestHistory(t *testing.T) {
-	s := open(t, t.TempDir(), layer.Options{})
-	long := strings.Repeat("#", 1000)
-	h := s.History("recipe")
-	for _, st := range []layer.Origin{step("run", "a"), step("run", "b", "c"), step("pack", long)} {
-		if got := h.Explain("base", st); got != "a new step" {
-			t.Errorf("the first run says %q", got)
-		}
-	}
-	if err := h.Save(); err != nil {
-		t.Fatal(err)
-	}
-	tests := []struct {
-		base string
-		step layer.Origin
-		want string
-	}{
-		{"base", step("run", "a"), "no longer in the cache"},
-		{"base", step("run", "b", "d"), "changed: arg1"},
-		{"other", step("run", "b", "c"), "changed: what is below"},
-		{"base", step("pack", long+"x"), "changed: arg0"},
-		{"base", step("fetch", "x"), "a new step"},
-	}
-	h = s.History("recipe")
-	for _, test := range tests {
-		if got := h.Explain(test.base, test.step); got != test.want {
-			t.Errorf("%v: %q, want %q", test.step, got, test.want)
-		}
 	}
 }
