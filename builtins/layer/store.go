@@ -86,10 +86,8 @@ func Open(dir string, options Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, sub := range subdirectories {
-		if err := os.MkdirAll(filepath.Join(dir, sub), 0o700); err != nil {
-			return nil, fmt.Errorf("cannot make the cache: %w", err)
-		}
+	if dir, err = makePlace(dir); err != nil {
+		return nil, err
 	}
 	root, err := dirfd.Open(dir, dirfd.Refuse)
 	if err != nil {

@@ -1,0 +1,64 @@
+package layer
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"golang.org/x/sys/unix"
+)
+
+// Where a cache may be: whoever can write to it, or rename what it stands in, decides what
+// root reads, removes and packs.
+
+// makePlace makes the directories of a store and refuses those in which others can put
+// something. It returns the path of the store without symbolic links.
+func makePlace(dir string) (string, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", fmt.Errorf("cannot make the cache: %w", err)
+	}
+	dir, err := filepath.EvalSymlinks(dir)
+	if err != nil {
+		return "", fmt.Errorf("cannot open the cache: %w", err)
+	}
+	if err := checkPlace(dir, []int{os.Geteuid()}, unix.S_ISVTX); err != nil {
+		return "", err
+	}
+	for at := dir; at != "/"; {
+		at = filepath.Dir(at)
+		if err := checkPlace(at, []int{0, os.Geteuid()}, unix.S_ISVTX); err != nil {
+			return "", err
+		}
+	}
+	for _, name := range subdirectories {
+		sub := filepath.Join(dir, name)
+		if err := os.Mkdir(sub, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+			return "", fmt.Errorf("cannot make the cache: %w", err)
+		}
+		if err := checkPlace(sub, []int{os.Geteuid()}, 0); err != nil {
+			return "", err
+		}
+	}
+	return dir, nil
+}
+
+// checkPlace refuses a directory that belongs to somebody else, or that others can write to,
+// unless it has the sticky bit and that is enough, as in /tmp, where all may only make.
+func checkPlace(dir string, owners []int, sticky uint32) error {
+	var st unix.Stat_t
+	if err := unix.Lstat(dir, &st); err != nil {
+		return &os.PathError{Op: "lstat", Path: dir, Err: err}
+	}
+	const next = "choose another cache with --cache"
+	switch {
+	case st.Mode&unix.S_IFMT != unix.S_IFDIR:
+		return fmt.Errorf("cannot use the cache: %s is not a directory; %s", dir, next)
+	case !slices.Contains(owners, int(st.Uid)):
+		return fmt.Errorf("cannot use the cache: %s belongs to the user %d, who could put anything into it; %s", dir, st.Uid, next)
+	case st.Mode&0o022 != 0 && st.Mode&sticky == 0:
+		return fmt.Errorf("cannot use the cache: others can write to %s; take that from them, or %s", dir, next)
+	}
+	return nil
+}
