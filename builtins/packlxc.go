@@ -57,7 +57,8 @@ func newLXCConfig(v starlark.Value) (pack.LXCConfig, error) {
 // shown when a container was created. config is a list of pieces of configuration,
 // {"type": "all" | "system" | "user", "content": TEXT, "before": N, "after": N}: for all
 // containers, for privileged or for unprivileged ones, at the compat levels between
-// after and before. It returns a struct with the files metadata and rootfs.
+// after and before; without any, what LXC cannot do without. It returns a struct with
+// the files metadata and rootfs.
 func (b *Words) packLXC(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	var root *rootfs
 	var img *image
@@ -70,6 +71,12 @@ func (b *Words) packLXC(thread *starlark.Thread, fn *starlark.Builtin, args star
 	}
 	if err := checkOptions(fn, o, args, kwargs, namedArgs(kwargs)); err != nil {
 		return nil, err
+	}
+	if len(config) == 0 {
+		config = pack.DefaultLXCConfig(img.Kernel)
+	}
+	if !o.Compression.ReadByLXC() {
+		b.Log.Warn("the templates local and download of LXC read only xz, not " + o.Compression.String())
 	}
 	s := b.newStep(thread, fn, root, arg("image", img.Image), arg("compression", o.Compression.String()),
 		arg("create_message", message), arg("config", config))

@@ -32,6 +32,23 @@ type LXCConfig struct {
 	Content string `json:"content"`
 }
 
+// DefaultLXCConfig is the configuration of containers of which nothing is said: LXC refuses
+// images without any. The architecture is the kernel's name of it, if it is known.
+func DefaultLXCConfig(kernel string) []LXCConfig {
+	config := []LXCConfig{
+		{Type: "all", Content: "lxc.include = LXC_TEMPLATE_CONFIG/common.conf"},
+		{Type: "user", Content: "lxc.include = LXC_TEMPLATE_CONFIG/userns.conf"},
+	}
+	if kernel != "" {
+		config = append(config, LXCConfig{Type: "all", Content: "lxc.arch = " + kernel})
+	}
+	return config
+}
+
+// ReadByLXC tells whether LXC's own templates, local and download, can unpack a root file
+// system: they call tar with -J.
+func (c Compression) ReadByLXC() bool { return c.Method == "xz" || c.Method == "lzma" }
+
 // compatLevels is the newest level of configuration there is. Files of older levels
 // have its number as a suffix; a consumer of a level takes the file with its number or
 // else the one without.
