@@ -177,9 +177,12 @@ func (r *rootfs) guests() ([]sandbox.Guest, error) {
 // defaultEnviron is the environment of programs inside a rootfs, sorted, unless its package
 // manager or the recipe changes root.env.
 var defaultEnviron = []string{
+	"HOME=/root",
+	"LOGNAME=root",
 	"PATH=/sbin:/bin:/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin",
 	"SHELL=/bin/sh",
 	"TERM=xterm",
+	"USER=root",
 }
 
 // rootfs(image, manager=None, target="", source="") returns a root file system, empty or
