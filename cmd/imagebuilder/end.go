@@ -54,10 +54,15 @@ var signalNames = map[syscall.Signal]string{
 // watchSignals ends the run in order at the first signal and at once at the second, or
 // if the first has not ended it after a while: nobody waits for a system call or a word
 // of the language that takes forever. What children leave dies with this process, what
-// it leaves the next one removes.
+// it leaves the next one removes. A signal that the caller ignores stays ignored, as
+// nohup and shells that start something in the background mean it.
 func (e *ending) watchSignals(cancel context.CancelCauseFunc) {
 	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	for s := range signalNames {
+		if !signal.Ignored(s) {
+			signal.Notify(signals, s)
+		}
+	}
 	first := (<-signals).(syscall.Signal)
 	cancel(signalError{first})
 	select {

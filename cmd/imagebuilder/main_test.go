@@ -119,11 +119,12 @@ func waitFor(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 // interrupt SIGNAL FILE COMMAND... starts a command, waits until FILE exists, sends the
-// signal and prints how the command ended and what it said.
+// signal and prints how the command ended and what it said. With !, the command does not
+// mind.
 func interrupt(ts *testscript.TestScript, neg bool, args []string) {
-	signals := map[string]syscall.Signal{"INT": syscall.SIGINT, "TERM": syscall.SIGTERM, "KILL": syscall.SIGKILL}
-	if neg || len(args) < 3 || signals[args[0]] == 0 {
-		ts.Fatalf("usage: interrupt INT|TERM|KILL FILE COMMAND...")
+	signals := map[string]syscall.Signal{"INT": syscall.SIGINT, "TERM": syscall.SIGTERM, "KILL": syscall.SIGKILL, "HUP": syscall.SIGHUP}
+	if len(args) < 3 || signals[args[0]] == 0 {
+		ts.Fatalf("usage: interrupt INT|TERM|KILL|HUP FILE COMMAND...")
 	}
 	path, err := exec.LookPath(args[2])
 	ts.Check(err)
@@ -137,10 +138,10 @@ func interrupt(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(cmd.Process.Signal(signals[args[0]]))
 	err = cmd.Wait()
 	var exit *exec.ExitError
-	if !errors.As(err, &exit) {
-		ts.Fatalf("the command ended without an error: %v\n%s", err, &out)
+	if errors.As(err, &exit) == neg {
+		ts.Fatalf("unexpected end: %v\n%s", err, &out)
 	}
-	fmt.Fprintf(ts.Stdout(), "%v\n%s", exit, &out)
+	fmt.Fprintf(ts.Stdout(), "%v\n%s", err, &out)
 }
 
 // lines FILE N checks that a file has N lines.
