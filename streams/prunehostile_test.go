@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"imagebuilder/streams"
+	"imagebuilder/streams/imagetree"
 )
 
 // TestPruneHostile holds that nothing outside the streams is removed, whatever the
@@ -189,5 +190,24 @@ func TestPruneUntrusted(t *testing.T) {
 	spoil(other)
 	if _, err := f.tryPrune(dangling); err == nil || !strings.Contains(err.Error(), "refusing to drop 3 of the 3 versions") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// TestPruneUndated holds that a version whose name has no date is as old as its metadata
+// for LXD says, or else as that for Incus, and not as old as one of them by chance.
+func TestPruneUndated(t *testing.T) {
+	f := newFixture(t, imagetree.Sample{Product: ubuntu, Version: "current", Files: []string{"lxd.tar.xz", "incus.tar.xz", "rootfs.squashfs"}})
+	for name, days := range map[string]int{"lxd.tar.xz": 1, "incus.tar.xz": 100} {
+		when := f.now.AddDate(0, 0, -days)
+		if err := os.Chtimes(f.path(dir("current")+"/"+name), when, when); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f.build(noDeltas)
+	for range 20 {
+		sum := f.prune(func(o *streams.PruneOptions) { o.Retain.Days, o.Retain.AllowEmpty, o.DryRun = 30, true, true })
+		if sum.Dropped > 0 {
+			t.Fatalf("%+v", sum)
+		}
 	}
 }

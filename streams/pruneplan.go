@@ -192,17 +192,19 @@ func (p *pruner) versionsIn(dir string) (map[string]bool, error) {
 	return there, nil
 }
 
-// born returns the time a version was made, as (*version).born does.
+// born returns the time a version was made, as that of a FoundVersion is.
 func (p *pruner) born(c *catalog.Product, name string) time.Time {
 	if t, ok := catalog.Time(name); ok {
 		return t
 	}
-	for _, item := range c.Versions[name].Items {
-		if item.FType != catalog.LXDMeta && item.FType != catalog.IncusMeta {
-			continue
-		}
-		if st, err := p.files.Lstat(item.Path); err == nil {
-			return time.Unix(0, st.Mtim.Nano())
+	for _, ftype := range []string{catalog.LXDMeta, catalog.IncusMeta} { // not in the order of a map
+		for _, item := range c.Versions[name].Items {
+			if item.FType != ftype {
+				continue
+			}
+			if st, err := p.files.Lstat(item.Path); err == nil {
+				return time.Unix(0, st.Mtim.Nano())
+			}
 		}
 	}
 	return p.now // it cannot be told, so it is not old
