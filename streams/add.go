@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"imagebuilder/builtins/digest"
 	"imagebuilder/builtins/dirfd"
 	"imagebuilder/builtins/magic"
 	"imagebuilder/streams/catalog"
@@ -98,7 +99,8 @@ type adder struct {
 // A addedFile is a file to add.
 type addedFile struct {
 	file *os.File
-	as   string // name in the version
+	as   string         // name in the version
+	sum  *digest.Digest // that came with it, nil if none did
 	content
 }
 
@@ -112,14 +114,21 @@ func (a *adder) closeAll() {
 func (a *adder) collect(ctx context.Context) error {
 	for _, name := range a.opts.Files {
 		names := []string{name}
+		var sums map[string]digest.Digest
 		if st, err := os.Stat(name); err == nil && st.IsDir() {
 			if names, err = itemsIn(name); err != nil {
+				return err
+			}
+			if sums, err = sumsIn(name, names); err != nil {
 				return err
 			}
 		}
 		for _, name := range names {
 			if err := a.collectFile(ctx, name); err != nil {
 				return fmt.Errorf("%s: %w", name, dirfd.Cause(err))
+			}
+			if sum, ok := sums[filepath.Base(name)]; ok {
+				a.sources[len(a.sources)-1].sum = &sum
 			}
 		}
 	}

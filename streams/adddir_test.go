@@ -1,9 +1,11 @@
 package streams_test
 
 import (
+	"maps"
 	"strings"
 	"testing"
 
+	"imagebuilder/builtins/digest"
 	"imagebuilder/streams"
 	"imagebuilder/streams/imagetree"
 )
@@ -50,6 +52,54 @@ func TestAddDirectory(t *testing.T) {
 			}
 			f.build()
 			f.verify()
+		})
+	}
+}
+
+// TestAddDirectorySums holds that hashes which come with an image are not replaced by those
+// of damaged files.
+func TestAddDirectorySums(t *testing.T) {
+	metadata, rootfs, config := gzipped(metaTar(metadataYAML)), "hsqs rootfs", "image: {}"
+	unified := gzipped(string(imagetree.Tar(map[string]string{"metadata.yaml": metadataYAML, "rootfs/": "", "rootfs/x": "x"})))
+	split := map[string]string{"lxd.tar.gz": metadata, "rootfs.squashfs": rootfs, "image.yaml": config}
+	tests := []struct {
+		summary string
+		files   map[string]string
+		sums    map[string]string // what SHA256SUMS says the content of a file is
+		err     string
+	}{
+		{"all is as it should be", split, split, ""},
+		{"not all is listed", split, map[string]string{"rootfs.squashfs": rootfs}, ""},
+		{"a damaged root file system", split, map[string]string{"rootfs.squashfs": "hsqs"}, "rootfs.squashfs is damaged: its SHA-256 is "},
+		{"damaged metadata, which is renamed", split, map[string]string{"lxd.tar.gz": "x"}, "lxd.tar.gz is damaged"},
+		{"a damaged definition", split, map[string]string{"image.yaml": "x"}, "image.yaml is damaged"},
+		{"a missing disk", split, map[string]string{"disk.qcow2": "x"}, "lists disk.qcow2, which is not there"},
+		{"something else is missing", split, map[string]string{"README": "x"}, ""},
+		{"a unified image", map[string]string{"x.tar.gz": unified}, map[string]string{"x.tar.gz": unified}, ""},
+		{"a damaged unified image", map[string]string{"x.tar.gz": unified}, map[string]string{"x.tar.gz": "x"}, "x.tar.gz is damaged"},
+	}
+	for _, test := range tests {
+		t.Run(test.summary, func(t *testing.T) {
+			files := maps.Clone(test.files)
+			for name, content := range test.sums {
+				files["SHA256SUMS"] += digest.Sum([]byte(content)).String() + "  " + name + "\n"
+			}
+			f := newFixture(t)
+			added, err := f.add(func(o *streams.AddOptions) { o.Files = []string{built(t, files)} })
+			if test.err == "" {
+				if err != nil {
+					t.Fatal(err)
+				}
+				f.build()
+				f.verify()
+				return
+			}
+			if err == nil || !strings.Contains(err.Error(), test.err) {
+				t.Errorf("got %v, want %q", err, test.err)
+			}
+			if added.Path != "" {
+				t.Errorf("added %+v", added)
+			}
 		})
 	}
 }

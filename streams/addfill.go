@@ -41,6 +41,9 @@ func (a *adder) fill(ctx context.Context, hidden catalog.Location) (*inventory.F
 	if _, err := inventory.HashVersion(ctx, a.files, hidden, v); err != nil {
 		return nil, err
 	}
+	if err := a.checkSums(v); err != nil {
+		return nil, err
+	}
 	if err := inventory.WriteSums(a.files, hidden, v); err != nil {
 		return nil, err
 	}

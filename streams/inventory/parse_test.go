@@ -42,7 +42,7 @@ func TestParseSums(t *testing.T) {
 	for _, test := range sumsTests {
 		t.Run(test.summary, func(t *testing.T) {
 			var got []string
-			for name, sum := range Sorted(parseSums([]byte(test.text))) {
+			for name, sum := range Sorted(ParseSums([]byte(test.text))) {
 				got = append(got, name+"="+sum.String()[:1])
 			}
 			if s := strings.Join(got, " "); s != test.want {
@@ -73,14 +73,14 @@ func FuzzSums(f *testing.F) {
 		f.Add([]byte(test.text))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		before := parseSums(data)
+		before := ParseSums(data)
 		sum := digest.Digest{1}
 		edited := editSums(data, map[string]digest.Digest{"x.vcdiff": sum})
-		after := parseSums(edited)
+		after := ParseSums(edited)
 		if after["x.vcdiff"] != sum {
 			t.Fatalf("%q", edited)
 		}
-		removed := parseSums(editSums(edited, map[string]digest.Digest{"x.vcdiff": {}}))
+		removed := ParseSums(editSums(edited, map[string]digest.Digest{"x.vcdiff": {}}))
 		delete(before, "x.vcdiff")
 		if !maps.Equal(removed, before) {
 			t.Fatalf("%v\n%v", before, removed)

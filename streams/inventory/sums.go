@@ -16,11 +16,11 @@ import (
 // SHA256SUMS files come from whoever uploads, in many forms, perhaps signed. They are read in
 // all of these forms, and changed by single lines only.
 
-// parseSums reads a SHA256SUMS file: file name to hash. It takes the forms of
+// ParseSums reads a SHA256SUMS file: file name to hash. It takes the forms of
 // coreutils (text, binary, with an escaped name) and of BSD, upper-case digits,
 // tabs and carriage returns. Lines of any other form are passed over, later
 // entries win, and names in other directories do not count.
-func parseSums(data []byte) map[string]digest.Digest {
+func ParseSums(data []byte) map[string]digest.Digest {
 	sums := make(map[string]digest.Digest)
 	for line := range bytes.Lines(data) {
 		name, sum, ok := parseSumsLine(strings.TrimSpace(string(line)))
@@ -62,7 +62,7 @@ var unescape = strings.NewReplacer(`\\`, `\`, `\n`, "\n", `\r`, "\r")
 // are. The names are those of deltas, which need no escaping.
 func editSums(data []byte, edits map[string]digest.Digest) []byte {
 	var out bytes.Buffer
-	current := parseSums(data)
+	current := ParseSums(data)
 	for line := range bytes.Lines(data) {
 		name, _, ok := parseSumsLine(strings.TrimSpace(string(line)))
 		sum, edited := edits[strings.TrimPrefix(name, "./")]
@@ -116,7 +116,7 @@ func signedSum(files *site.Files, place catalog.Location, name string) (*digest.
 	if err != nil {
 		return nil, err
 	}
-	if sum, ok := parseSums(data)[name]; ok {
+	if sum, ok := ParseSums(data)[name]; ok {
 		return &sum, nil
 	}
 	return nil, nil
