@@ -60,7 +60,8 @@ func TestBuildAgain(t *testing.T) {
 		summary: "requirements above",
 		edit:    func(f *fixture) { f.write("images/ubuntu/.requirements", `{"secureboot":false}`) }, published: true,
 		check: func(f *fixture, sum streams.BuildSummary) bool {
-			return f.products("images")[ubuntuID].Requirements["secureboot"] == "false"
+			p := f.products("images")[ubuntuID] // whose second list is the only one that LXD 5.0 reads
+			return p.Requirements["secureboot"] == "false" && p.LXDRequirements["secureboot"] == "false"
 		},
 	}, {
 		summary: "requirements that cannot be read",

@@ -31,6 +31,9 @@ func (a *Assembler) Product(p *FoundProduct, versions []*FoundVersion, s setting
 		Requirements:    s.requirements,
 		LXDRequirements: s.lxdRequirements,
 	}
+	if !a.Upstream && c.LXDRequirements == nil && len(c.Requirements) > 0 {
+		c.LXDRequirements = c.Requirements // LXD 5.0 reads only these, and newer ones these first
+	}
 	if c.OS == "" {
 		c.OS = catalog.Title(p.Location.Product.Distro)
 	}
