@@ -124,7 +124,8 @@ type streamBuild struct {
 	name     string
 	known    *inventory.Cache
 	found    *inventory.Scan
-	listing  inventory.Listing // of the catalog as it is
+	listing  inventory.Listing       // of the catalog as it is
+	foreign  []*catalog.InvalidError // products in it that cannot be understood
 	products []published
 	withheld []catalog.Location // the versions of which nothing is listed
 	refused  bool               // its catalog stays as it is
@@ -326,7 +327,7 @@ func (b *builder) readListings() {
 			continue
 		}
 		var err error
-		if s.listing, err = b.catalogs.Listing(s.name); err != nil {
+		if s.listing, s.foreign, err = b.catalogs.Listing(s.name); err != nil {
 			b.warn("Catalog cannot be read and is made anew", "path", b.full(name), "error", err)
 		}
 	}

@@ -78,7 +78,11 @@ func (b *builder) checkDrops() (refused error, goOn bool) {
 			}
 			b.warn("Dropping stale product version from catalog", "path", b.full(place.Path()))
 		}
-		if err := b.opts.Safety.check("drop", gone, s.listing.Count(), s.name); err != nil {
+		err := b.checkForeign(s)
+		if err == nil {
+			err = b.opts.Safety.check("drop", gone, s.listing.Count(), s.name)
+		}
+		if err != nil {
 			s.refused = true
 			refused = problems.Join(refused, err)
 			continue
@@ -87,6 +91,27 @@ func (b *builder) checkDrops() (refused error, goOn bool) {
 		goOn = true
 	}
 	return refused, goOn
+}
+
+// checkForeign refuses to drop products that cannot be understood and are not in the tree:
+// another tool has listed them. What is damaged and there is listed again.
+func (b *builder) checkForeign(s *streamBuild) error {
+	there := make(map[string]bool)
+	for _, p := range s.products {
+		there[p.Location.Product.ID()] = true
+	}
+	var refused error
+	for _, bad := range s.foreign {
+		if there[bad.Product] {
+			continue
+		}
+		b.warn("Dropping product that cannot be understood from catalog", "streamName", s.name, "product", bad.Product, "error", bad.Err)
+		if !b.opts.Safety.Force {
+			err := fmt.Errorf("%w to drop product %q of stream %s, which another tool has listed: %w; if it may go, use force", ErrRefused, bad.Product, s.name, bad.Err)
+			refused = problems.Join(refused, err)
+		}
+	}
+	return refused
 }
 
 // lists returns what is going to be listed.

@@ -64,3 +64,36 @@ func TestBuildSafetyOthers(t *testing.T) {
 		f.verify()
 	}
 }
+
+// TestBuildForeign holds that what another tool has listed is not lost to a build.
+func TestBuildForeign(t *testing.T) {
+	const foreign = `{"content_id":"images","format":"products:1.0","datatype":"image-downloads","products":{` +
+		`"antifob:v1:arm64":{"arch":"arm64","versions":{"20240101_0000":{"items":{}}}}}}`
+	f := newFixture(t, versions(ubuntu, v1)...)
+	f.write("streams/v1/images.json", foreign)
+	for range 2 {
+		_, err := f.tryBuild()
+		if !errors.Is(err, streams.ErrRefused) || !strings.Contains(err.Error(), `drop product "antifob:v1:arm64" of stream images`) {
+			t.Fatalf("got %v", err)
+		}
+		if f.read("streams/v1/images.json") != foreign {
+			t.Fatal("the catalog has changed")
+		}
+	}
+	if f.build(func(o *streams.BuildOptions) { o.Force = true }); !slices.Equal(f.listed(), []string{v1}) {
+		t.Errorf("listed: %v", f.listed())
+	}
+	f.build()
+}
+
+// TestBuildDamagedProduct holds that a product of the tree is listed again, however it was
+// listed.
+func TestBuildDamagedProduct(t *testing.T) {
+	f := newFixture(t, versions(ubuntu, v1)...)
+	f.build()
+	f.write("streams/v1/images.json", strings.Replace(f.read("streams/v1/images.json"), "images/ubuntu", "images/other", 1))
+	if f.build(); !slices.Equal(f.listed(), []string{v1}) {
+		t.Errorf("listed: %v", f.listed())
+	}
+	f.verify()
+}

@@ -250,6 +250,15 @@ func TestReadInvalid(t *testing.T) {
 	}
 }
 
+// Clients do not need the name of the distribution beside the id, which has it.
+func TestReaderWithoutDistro(t *testing.T) {
+	text := strings.ReplaceAll(strings.Replace(golden, `"distro":"ubuntu",`, "", 1), `"S"`, `"`+sum+`"`)
+	id, p, err := catalog.NewReader(strings.NewReader(text), "images").Next()
+	if err != nil || p.Name().ID() != id {
+		t.Errorf("%s: %+v %v", id, p, err)
+	}
+}
+
 func TestImages(t *testing.T) {
 	v := catalog.Version{Items: map[string]catalog.Item{
 		"lxd.tar.xz":      {FType: "lxd.tar.xz", CombinedSquash: "a", CombinedDisk: "b"},

@@ -66,6 +66,11 @@ func (r *Reader) Next() (string, *Product, error) {
 		}
 		return "", nil, decodeError(err)
 	}
+	if p.Distro == "" { // clients do not need it
+		if name, err := ParseName(id); err == nil {
+			p.Distro = name.Distro
+		}
+	}
 	if err := p.check(r.stream, id); err != nil {
 		return id, nil, &InvalidError{id, len(p.Versions), err}
 	}

@@ -143,18 +143,19 @@ func (l Listing) Without(other Listing, stream string) []catalog.Location {
 	return list
 }
 
-// Listing returns what a stream's catalog lists; nothing if there is none. Products that
-// cannot be trusted do not count.
-func (c Catalogs) Listing(stream string) (Listing, error) {
+// Listing returns what a stream's catalog lists, nothing if there is none, and the products
+// in it that cannot be understood.
+func (c Catalogs) Listing(stream string) (Listing, []*catalog.InvalidError, error) {
 	l := make(Listing)
+	var foreign []*catalog.InvalidError
 	err := c.Each(stream, func(id string, p *catalog.Product) error {
 		for version := range p.Versions {
 			l.Add(p.Name().In(stream).Of(version))
 		}
 		return nil
-	}, nil)
+	}, func(bad *catalog.InvalidError) { foreign = append(foreign, bad) })
 	if errors.Is(err, fs.ErrNotExist) {
 		err = nil
 	}
-	return l, err
+	return l, foreign, err
 }
