@@ -1,6 +1,6 @@
 // Package runtime evaluates recipes: it finds and loads their files, knows their
-// options, bounds how long they run, plans them and explains their errors. Loading is
-// pure; effects happen in main, by the words of package builtins.
+// options, bounds how long they run, plans them, wires what builds them and explains their
+// errors. Loading is pure; effects happen in main, by the words of package builtins.
 package runtime
 
 import (

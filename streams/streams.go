@@ -16,7 +16,7 @@
 //
 // It stands on three floors: package site is the directory and how it is changed safely,
 // package inventory what is on it, and this one what is done with that. Beside them are
-// catalog (the JSON that clients read), page (the web page), options (what users can say,
+// catalog (the JSON that clients read), page (the web page), words (what users can say,
 // over this package) and serve, which serves a site: this package does not, and it knows
 // neither recipes nor a command line.
 package streams
