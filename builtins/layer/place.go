@@ -45,19 +45,24 @@ func makePlace(dir string) (string, error) {
 }
 
 // checkPlace refuses a directory that belongs to somebody else, or that others can write to,
-// unless it has the sticky bit and that is enough, as in /tmp, where all may only make.
+// unless it has the sticky bit and that is enough, as in /tmp, where all may only make. Our
+// own group is no other: with the umask 002 it has no more than this user.
 func checkPlace(dir string, owners []int, sticky uint32) error {
 	var st unix.Stat_t
 	if err := unix.Lstat(dir, &st); err != nil {
 		return &os.PathError{Op: "lstat", Path: dir, Err: err}
 	}
 	const next = "choose another cache with --cache"
+	others := uint32(0o002)
+	if int(st.Gid) != os.Getegid() {
+		others |= 0o020
+	}
 	switch {
 	case st.Mode&unix.S_IFMT != unix.S_IFDIR:
 		return fmt.Errorf("cannot use the cache: %s is not a directory; %s", dir, next)
 	case !slices.Contains(owners, int(st.Uid)):
 		return fmt.Errorf("cannot use the cache: %s belongs to the user %d, who could put anything into it; %s", dir, st.Uid, next)
-	case st.Mode&0o022 != 0 && st.Mode&sticky == 0:
+	case st.Mode&others != 0 && st.Mode&sticky == 0:
 		return fmt.Errorf("cannot use the cache: others can write to %s; take that from them, or %s", dir, next)
 	}
 	return nil

@@ -31,7 +31,8 @@ func TestPlace(t *testing.T) {
 		{"writable by all", func(p string) error {
 			return errors.Join(os.Mkdir(p+"/cache", 0o755), os.Chmod(p+"/cache", 0o777))
 		}, "others can write to"},
-		{"below one writable by a group", func(p string) error { return os.Chmod(p, 0o775) }, "others can write to"},
+		{"below one writable by a group", func(p string) error { return errors.Join(os.Chown(p, -1, 1234), os.Chmod(p, 0o775)) }, "others can write to"},
+		{"below one writable by our group", func(p string) error { return os.Chmod(p, 0o775) }, ""},
 		{"one that all can write to", func(p string) error {
 			return errors.Join(os.MkdirAll(p+"/cache/staging", 0o755), os.Chmod(p+"/cache/staging", 0o777|os.ModeSticky))
 		}, "others can write to"},
