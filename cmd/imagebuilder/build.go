@@ -69,6 +69,7 @@ func (o *buildOptions) run(cmd *cobra.Command, recipe *runtime.Recipe, target st
 	return nil
 }
 
+// printResults prints a path on each line and nothing else: scripts read them.
 func printResults(w io.Writer, files []string) {
 	for _, f := range files {
 		fmt.Fprintln(w, f)

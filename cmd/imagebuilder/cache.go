@@ -43,6 +43,7 @@ func (o *cacheOptions) directory() (string, error) {
 	return filepath.Join(dir, "imagebuilder"), err
 }
 
+// open opens the cache for a command on the cache itself; a build opens its own.
 func (o *cacheOptions) open(options layer.Options) (*layer.Store, error) {
 	dir, err := o.directory()
 	if err != nil {
@@ -86,6 +87,7 @@ func newCacheListCommand() *cobra.Command {
 	return cmd
 }
 
+// listCache prints a table with a line for each entry and their sum.
 func listCache(cmd *cobra.Command, store *layer.Store) error {
 	list, err := store.List()
 	if err != nil {

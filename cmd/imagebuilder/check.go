@@ -38,6 +38,8 @@ func (o *recipeOptions) checkAll(cmd *cobra.Command, names []string) error {
 	return problems.Join(errs...)
 }
 
+// check checks one recipe with a clock and a configuration of its own, so that what is wrong
+// with one says nothing of the next.
 func (o *recipeOptions) check(cmd *cobra.Command, name string) error {
 	config, err := runtimeConfig(cmd, logOptions{})
 	if err != nil {

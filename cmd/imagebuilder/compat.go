@@ -77,6 +77,8 @@ func newPackLXDCommand() *cobra.Command {
 	return cmd
 }
 
+// command makes a command of which the definition is the first argument and the target
+// directory, if it is given, the second.
 func (c *imageCommand) command(use, short string, min, max int) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   use,
@@ -92,6 +94,7 @@ run: 'imagebuilder convert' prints it. - reads the definition from standard inpu
 	return cmd
 }
 
+// packCommand makes a command that starts from a directory of build-dir, between the two.
 func (c *imageCommand) packCommand(use, short string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   use,
@@ -112,6 +115,8 @@ as build-dir has done the rest.`,
 	return cmd
 }
 
+// addFlags adds what every command on definitions has. Those of the older tool that mean
+// nothing here are taken all the same, so that its command lines go on working.
 func (c *imageCommand) addFlags(cmd *cobra.Command) {
 	c.definition.addFlags(cmd)
 	c.build.addFlags(cmd)
@@ -132,6 +137,7 @@ func globalFlags(flags *pflag.FlagSet) {
 	}
 }
 
+// addSourceFlags adds the flags of commands that download; the pack commands do not.
 func (c *imageCommand) addSourceFlags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&c.sources, "sources-dir", "", "`directory` to keep downloads in and to take them from, besides the cache")
 	cmd.Flags().BoolVar(&c.keep, "keep-sources", true, "keep what is used of --sources-dir; false removes it at the end")
@@ -213,6 +219,8 @@ func (c *imageCommand) setOptions(cmd *cobra.Command, options map[string]string)
 	return nil
 }
 
+// setSources makes downloads be kept, and looked for, in the directory in which the older tool
+// would keep those of this definition.
 func (c *imageCommand) setSources(cmd *cobra.Command, doc *compat.Document) error {
 	if c.sources == "" {
 		return nil

@@ -37,6 +37,8 @@ parts of the work are left to, with the Debian package that brings each.`,
 	return cmd
 }
 
+// examineMachine tells of what no package brings: rights, space and the kernel. It tries
+// what a build would do, since versions and modules tell little of what is allowed.
 func examineMachine(ctx context.Context, w io.Writer, cache *cacheOptions) {
 	report := func(ok bool, what, text string) {
 		verdict := "ok"
@@ -75,6 +77,7 @@ func examineMachine(ctx context.Context, w io.Writer, cache *cacheOptions) {
 	}
 }
 
+// free returns how much there is for a user without reserves; nothing if nobody can tell.
 func free(dir string) bytesize.Size {
 	var st unix.Statfs_t
 	if unix.Statfs(dir, &st) != nil {
@@ -94,6 +97,8 @@ func (w *warningText) Handle(_ context.Context, r slog.Record) error {
 	return nil
 }
 
+// examineTools tells of each program of the host that some step may need. That one is missing
+// is no problem by itself: the steps that need it say so.
 func examineTools(ctx context.Context, w io.Writer) {
 	for _, t := range host.Tools() {
 		if host.Installed(t.Name) {

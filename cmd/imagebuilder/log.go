@@ -30,6 +30,7 @@ type logOptions struct {
 	debug  bool
 }
 
+// addFlags adds the flags, and the check of their values, which comes before the command.
 func (o *logOptions) addFlags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&o.format, "log-format", "text", "`format` of progress: text or json")
 	cmd.Flags().BoolVar(&o.debug, "debug", false, "show every command")
@@ -41,6 +42,7 @@ func (o *logOptions) addFlags(cmd *cobra.Command) {
 	}
 }
 
+// logger returns a log of plain lines or JSON, for what has no terminal or wants none.
 func (o logOptions) logger(w io.Writer) *slog.Logger {
 	level := slog.LevelInfo
 	if o.debug {
@@ -60,6 +62,7 @@ type display struct {
 	close    func()
 }
 
+// newDisplay shows a run on a terminal as such, and elsewhere as lines that can be kept.
 func (o logOptions) newDisplay(w io.Writer) *display {
 	f, ok := w.(*os.File)
 	if !ok || !term.IsTerminal(int(f.Fd())) || o.format == "json" {
@@ -86,6 +89,7 @@ func (d downloads) Start(name string, total int64) io.WriteCloser {
 	return &barWriter{bar}
 }
 
+// A barWriter counts what a download brings; its bar goes when the download ends, however.
 type barWriter struct{ bar *mpb.Bar }
 
 func (b *barWriter) Write(p []byte) (int, error) {
@@ -108,6 +112,7 @@ type terminalHandler struct {
 	since   time.Time
 }
 
+// newTerminalHandler puts the line about what runs below the bars, whenever they come.
 func newTerminalHandler(bars *mpb.Progress, debug bool) *terminalHandler {
 	h := &terminalHandler{textHandler: textHandler{w: bars, level: slog.LevelInfo}}
 	if debug {
@@ -140,6 +145,7 @@ func (h *terminalHandler) Handle(ctx context.Context, r slog.Record) error {
 	return h.textHandler.Handle(ctx, r)
 }
 
+// note remembers which step runs from the records that steps begin and end with.
 func (h *terminalHandler) note(r slog.Record) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -171,6 +177,8 @@ func (h *textHandler) Handle(_ context.Context, r slog.Record) error {
 	return err
 }
 
+// lineOf is the line of a record. Steps have columns, which the eye can run down; all else
+// is indented to where their text begins.
 func lineOf(r slog.Record) string {
 	f := fieldsOf(r)
 	switch {
@@ -190,6 +198,7 @@ func lineOf(r slog.Record) string {
 	return strings.Repeat(" ", 10) + r.Message + rest(r)
 }
 
+// duration is what stands in the first column of a step.
 func duration(f map[string]string) string {
 	if f["cached"] == "true" {
 		return "cached"
@@ -201,6 +210,7 @@ func duration(f map[string]string) string {
 	return fmt.Sprintf("%.1fs", d.Seconds())
 }
 
+// fieldsOf returns the attributes of a record as text.
 func fieldsOf(r slog.Record) map[string]string {
 	f := make(map[string]string)
 	r.Attrs(func(a slog.Attr) bool {
@@ -241,6 +251,7 @@ func visible(s string) string {
 	return out.String()
 }
 
+// shorten is a text as it fits on a line: its first one, of so many characters.
 func shorten(s string, max int) string {
 	line, _, more := strings.Cut(s, "\n")
 	if runes := []rune(line); len(runes) > max {

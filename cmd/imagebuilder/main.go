@@ -95,6 +95,7 @@ type usageError struct{ error }
 
 func (e usageError) Unwrap() error { return e.error }
 
+// newRootCommand is the command line under the tool's own name.
 func newRootCommand() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "imagebuilder",

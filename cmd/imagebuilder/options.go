@@ -36,6 +36,7 @@ func newOptionsCommand() *cobra.Command {
 	return cmd
 }
 
+// printOptions prints a line for each option as one would write it, ready to be copied.
 func printOptions(w io.Writer, options []runtime.Option) {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, o := range options {

@@ -50,6 +50,8 @@ know is assumed: a file in the image that the recipe asks for exists, and is emp
 	return cmd
 }
 
+// printStep prints a step and, below it, its arguments as the engine sees them: what is not
+// there has no part in what the step is known by.
 func printStep(w io.Writer, n int, step build.PlannedStep) {
 	fmt.Fprintf(w, "%d. %s", n, step.Builtin)
 	if step.Rootfs != "" {
@@ -98,6 +100,7 @@ func planText(v any) string {
 	return strings.TrimSuffix(b.String(), "\n")
 }
 
+// block indents a text as a value of several lines.
 func block(text string) string {
 	return "|\n      " + strings.ReplaceAll(text, "\n", "\n      ")
 }

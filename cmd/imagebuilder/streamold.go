@@ -39,6 +39,7 @@ type oldMaintainer struct {
 	retain   inventory.Retention
 }
 
+// newOldMaintainer is the command line under the name of the older tool.
 func newOldMaintainer() program {
 	m := new(oldMaintainer)
 	root := &cobra.Command{
@@ -89,6 +90,7 @@ func (m *oldMaintainer) command(name, short string, run func(context.Context, st
 	return cmd
 }
 
+// build lists what the older tool lists, deltas of disks included.
 func (m *oldMaintainer) build(ctx context.Context, tree streams.Site) error {
 	opts := streams.BuildOptions{Site: tree, Upstream: true, Deltas: streams.DeltaOptions{Disks: inventory.DiskDeltasAlways}}
 	if m.page {
@@ -102,6 +104,8 @@ func (m *oldMaintainer) build(ctx context.Context, tree streams.Site) error {
 	return hint(err, "build")
 }
 
+// prune takes away files at once: the older tool knows no grace, and its users have arranged
+// themselves with that.
 func (m *oldMaintainer) prune(ctx context.Context, tree streams.Site) error {
 	if m.retain.Builds < 1 {
 		return fmt.Errorf("invalid number of builds to retain: %d is less than 1", m.retain.Builds)
@@ -130,6 +134,8 @@ func (e logFlagError) Error() string {
 	return fmt.Sprintf("Invalid log %s %q. Valid log %ss are: [%s]", e.what, e.value, e.what, e.valid)
 }
 
+// setLog makes the log when the flags are known. Its records are those that monitoring of
+// the older tool reads.
 func (m *oldMaintainer) setLog(cmd *cobra.Command) error {
 	level, ok := oldLevels[m.level]
 	if !ok {

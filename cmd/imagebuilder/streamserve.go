@@ -49,6 +49,8 @@ trust. Where all may, on Debian and Ubuntu:
 	return cmd
 }
 
+// runStreamServe serves until the context ends. Only the address goes to standard output, once
+// it answers, so that a script can wait for it.
 func runStreamServe(cmd *cobra.Command, o serve.ServerOptions, log logOptions) (err error) {
 	if (o.CertFile == "") != (o.KeyFile == "") {
 		return usageError{errors.New("--cert and --key go together")}
@@ -78,6 +80,7 @@ func runStreamServe(cmd *cobra.Command, o serve.ServerOptions, log logOptions) (
 // other web servers may show to everybody.
 const defaultServeState = "/var/lib/imagebuilder/serve"
 
+// serveState is where the certificate is if nobody says it.
 func serveState() string {
 	if os.Geteuid() == 0 {
 		return defaultServeState

@@ -58,6 +58,7 @@ replaced, and versions with damaged files are taken out until the files are repl
 	return cmd
 }
 
+// printFaults prints what is wrong, with names that uploaders have chosen made harmless.
 func printFaults(w io.Writer, r streams.Report, asJSON bool) error {
 	if asJSON {
 		enc := json.NewEncoder(w)
