@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -133,6 +134,11 @@ func interrupt(ts *testscript.TestScript, neg bool, args []string) {
 	cmd.Dir = ts.MkAbs(".")
 	cmd.Env = append(os.Environ(), "IMAGEBUILDER_CACHE="+ts.Getenv("IMAGEBUILDER_CACHE"))
 	cmd.Stdout, cmd.Stderr = &out, &out
+	// Who has run the tests may ignore the signal, and so would the command: a program that
+	// is started by one which handles it does not.
+	handled := make(chan os.Signal, 1)
+	signal.Notify(handled, signals[args[0]])
+	defer signal.Stop(handled)
 	ts.Check(cmd.Start())
 	waitFor(ts, false, args[1:2])
 	ts.Check(cmd.Process.Signal(signals[args[0]]))
