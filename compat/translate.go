@@ -3,6 +3,7 @@ package compat
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -170,7 +171,7 @@ func (t *translator) loadStatements() *code {
 		file, name, _ := strings.Cut(load, " ")
 		byFile[file] = append(byFile[file], literal(name))
 	}
-	for _, file := range sortedKeys(byFile) {
+	for _, file := range slices.Sorted(maps.Keys(byFile)) {
 		slices.Sort(byFile[file])
 		c.add("", 0, fmt.Sprintf("load(%s, %s)", literal(file), strings.Join(byFile[file], ", ")))
 	}
@@ -262,13 +263,4 @@ func (t *translator) contextStatements() *code {
 		c.add(root, 0, strings.ToUpper(root)+" = "+value)
 	}
 	return c
-}
-
-func sortedKeys[V any](m map[string]V) []string {
-	keys := make([]string, 0, len(m))
-	for key := range m {
-		keys = append(keys, key)
-	}
-	slices.Sort(keys)
-	return keys
 }

@@ -3,7 +3,9 @@ package pack
 import (
 	"context"
 	"fmt"
+	"maps"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -118,7 +120,7 @@ func (m LXCMetadata) configFiles() []archiveFile {
 		}
 	}
 	var files []archiveFile
-	for _, name := range sortedKeys(content) {
+	for _, name := range slices.Sorted(maps.Keys(content)) {
 		files = append(files, archiveFile{name, content[name]})
 	}
 	return files

@@ -5,9 +5,10 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
-	"sort"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -65,7 +66,7 @@ func (m Metadata) byPath() []Template {
 		last[t.Path] = t
 	}
 	var list []Template
-	for _, path := range sortedKeys(last) {
+	for _, path := range slices.Sorted(maps.Keys(last)) {
 		list = append(list, last[path])
 	}
 	return list
@@ -77,7 +78,7 @@ func writeMap(b *strings.Builder, indent, key string, m map[string]string) {
 		return
 	}
 	fmt.Fprintf(b, "%s%s:\n", indent, key)
-	for _, name := range sortedKeys(m) {
+	for _, name := range slices.Sorted(maps.Keys(m)) {
 		fmt.Fprintf(b, "%s  %s: %s\n", indent, quote(name), quote(m[name]))
 	}
 }
@@ -97,15 +98,6 @@ func quote(s string) string {
 // keywords are the plain scalars that YAML 1.1 takes for booleans or null.
 var keywords = map[string]bool{"true": true, "false": true, "yes": true, "no": true, "on": true, "off": true, "y": true, "n": true, "null": true}
 
-func sortedKeys[V any](m map[string]V) []string {
-	keys := make([]string, 0, len(m))
-	for key := range m {
-		keys = append(keys, key)
-	}
-	sort.Strings(keys)
-	return keys
-}
-
 // Write makes the metadata archive, in dir under the given name: metadata.yaml and,
 // if there are any, the templates.
 func (m Metadata) Write(ctx context.Context, dir, name string, c Compression) error {
@@ -121,7 +113,7 @@ func (m Metadata) files() []archiveFile {
 	if len(contents) > 0 {
 		files = append(files, archiveFile{"templates/", nil})
 	}
-	for _, name := range sortedKeys(contents) {
+	for _, name := range slices.Sorted(maps.Keys(contents)) {
 		files = append(files, archiveFile{"templates/" + name, contents[name]})
 	}
 	return files

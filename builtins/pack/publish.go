@@ -90,20 +90,20 @@ func (p *publication) stage(r Result) error {
 		return err
 	}
 	p.staged[r.Name] = out
-	if err := r.copy(out.File(), in); err != nil {
+	if err := r.copy(out, in); err != nil {
 		return err
 	}
 	return out.Sync()
 }
 
 // copy copies the bytes and sees to it that they are those of the digest.
-func (r Result) copy(out, in *os.File) error {
+func (r Result) copy(out *dirfd.Writer, in *os.File) error {
 	h := sha256.New()
 	var err error
-	if unix.IoctlFileClone(int(out.Fd()), int(in.Fd())) == nil {
-		_, err = io.Copy(h, out)
+	if out.Clone(in) == nil {
+		_, err = io.Copy(h, out.File())
 	} else {
-		_, err = io.Copy(io.MultiWriter(out, h), in)
+		_, err = io.Copy(io.MultiWriter(out.File(), h), in)
 	}
 	if err != nil {
 		return err
