@@ -148,7 +148,7 @@ func (spec *Spec) inside(programs Programs, mounts detachedMounts) (err error) {
 	if err != nil {
 		return err
 	}
-	visits, err := spec.settle(root, mounts, point)
+	visits, err := spec.settle(root, mounts)
 	if err == nil {
 		err = pivot(point)
 	}
@@ -160,14 +160,22 @@ func (spec *Spec) inside(programs Programs, mounts detachedMounts) (err error) {
 }
 
 // settle puts everything into a root file system that programs are to find there.
-func (spec *Spec) settle(root *dirfd.Dir, mounts detachedMounts, scratch string) ([]*visit, error) {
+func (spec *Spec) settle(root *dirfd.Dir, mounts detachedMounts) ([]*visit, error) {
+	if err := root.MkdirAll(stashes, 0o755); err != nil {
+		return nil, err
+	}
+	stash, err := root.Sub(stashes)
+	if err != nil {
+		return nil, err
+	}
+	defer stash.Close()
 	if err := furnish(root); err != nil {
 		return nil, err
 	}
 	if err := mounts.attach(root); err != nil {
 		return nil, err
 	}
-	return invite(root, spec.Guests, scratch)
+	return invite(root, spec.Guests, stash)
 }
 
 // tidy takes all mounts away and then the guests, which mounts may have hidden.

@@ -47,14 +47,14 @@ type Mount struct {
 }
 
 // A Guest is a file that is in a root file system while programs run there and not
-// afterwards, unless they make it their own. Links in its path are followed.
+// afterwards, unless they make it their own.
 type Guest struct {
 	Path    string
 	Content []byte
 	Mode    uint32
 
-	// Over is for a file that hides one of the image: it is mounted over that, so that
-	// programs may unmount it and put another in its place. Another kind of guest gives
+	// Over is for a file that hides one of the image, which comes back unless programs put
+	// another in its place. Links on its way are followed. Another kind of guest gives
 	// way to a file that is there, and stays away where its directory is not there.
 	Over bool
 }
