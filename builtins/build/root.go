@@ -24,6 +24,7 @@ type Root struct {
 	fingerprint string      // of Source
 	state       layer.State // nil: nothing was done to it
 	filled      bool        // something was done to it
+	session     sessionState
 }
 
 // NewRoot returns a root file system, empty or with the content of a directory of the host

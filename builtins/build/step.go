@@ -126,7 +126,7 @@ func (s *Step) Summary() string {
 		switch arg.Name {
 		case "script", "command":
 			return summarize(arg.Value)
-		case "path", "url", "tree", "compression":
+		case "path", "url", "tree", "compression", "ends":
 			return fmt.Sprint(arg.Value)
 		}
 	}
@@ -167,10 +167,14 @@ func at(place string, err error) error {
 type claims map[string]string
 
 // check finds what is wrong with a product, whoever makes it: nothing may be made of an
-// empty root file system, nor take the place of an earlier product of the run.
+// empty root file system or within a session, nor take the place of an earlier product of
+// the run.
 func (c *claims) check(s *Step, p Product) error {
 	if p.OfRoot && s.Root.Empty() {
 		return errors.New("cannot pack the rootfs: it is empty; put files into it first")
+	}
+	if p.OfRoot && s.Root.InSession() {
+		return errors.New("cannot pack the rootfs: it is in a session; do it after that")
 	}
 	if p.Claim == "" {
 		return nil

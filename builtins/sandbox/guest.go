@@ -20,7 +20,8 @@ import (
 // A visit is a file that was put into the image for the time of a step. It is removed
 // afterwards, with the directories made for it, unless the step made it its own.
 type visit struct {
-	name    string
+	guest   string // what it was to be
+	name    string // what it is
 	content []byte
 	inode   inode
 	made    []string      // missing directories, the deepest first
@@ -28,6 +29,7 @@ type visit struct {
 	after   unix.Timespec // its modification time once the file was in
 	where   string        // its path
 	stash   string        // what it hides, in the directory of stashes; "": nothing
+	left    bool          // it has been removed, being as it was
 }
 
 type inode struct{ dev, ino uint64 }
@@ -37,15 +39,17 @@ type inode struct{ dev, ino uint64 }
 const stashes = "/proc"
 
 // invite lays the guests over the root file system and returns those that have to leave.
-// stash is the directory of stashes, opened before it was mounted on.
-func invite(root *dirfd.Dir, guests []Guest, stash *dirfd.Dir) ([]*visit, error) {
+// stash is the directory of stashes, opened before it was mounted on. They do
+// not hide what an earlier step of the session has put in their place.
+func invite(root *dirfd.Dir, guests []Guest, stash *dirfd.Dir, s *session) ([]*visit, error) {
 	var visits []*visit
 	for i, g := range guests {
-		v, err := g.settle(root, stash, fmt.Sprint("guest", i))
+		v, err := g.settle(root, stash, fmt.Sprint("guest", i), s.owns(g.Path))
 		if err != nil {
 			return visits, fmt.Errorf("cannot provide %s: %w", g.Path, err)
 		}
 		if v != nil {
+			v.guest = g.Path
 			visits = append(visits, v)
 		}
 	}
@@ -53,8 +57,8 @@ func invite(root *dirfd.Dir, guests []Guest, stash *dirfd.Dir) ([]*visit, error)
 }
 
 // settle lays one guest over the root file system; what it hides gets a name among the
-// stashes.
-func (g Guest) settle(root, stash *dirfd.Dir, name string) (*visit, error) {
+// stashes, unless it is there to stay.
+func (g Guest) settle(root, stash *dirfd.Dir, name string, stays bool) (*visit, error) {
 	if !g.Over {
 		if !root.Exists(path.Dir(g.Path)) || root.Exists(g.Path) {
 			return nil, nil
@@ -67,6 +71,9 @@ func (g Guest) settle(root, stash *dirfd.Dir, name string) (*visit, error) {
 	}
 	if !root.Exists(target) {
 		return enter(root, target, g.Content, g.Mode)
+	}
+	if stays {
+		return nil, nil
 	}
 	dir, err := root.Lstat(path.Dir(target))
 	if err != nil {
@@ -116,9 +123,13 @@ func enter(root *dirfd.Dir, name string, content []byte, mode uint32) (*visit, e
 
 // leave removes the file, and gives what it hid its name again.
 func (v *visit) leave(root *dirfd.Dir) error {
-	if ours, err := v.stayed(root); !ours || err != nil {
-		return errors.Join(err, v.forget(root))
+	if v.left {
+		return nil
 	}
+	if !v.stayed(root) {
+		return v.forget(root)
+	}
+	v.left = true
 	dir, err := root.Lstat(v.where)
 	if err != nil {
 		return err
@@ -151,13 +162,13 @@ func (v *visit) leave(root *dirfd.Dir) error {
 
 // stayed tells whether the file still is the one that was put there: the step may have
 // removed or replaced it, or have written to it.
-func (v *visit) stayed(root *dirfd.Dir) (bool, error) {
+func (v *visit) stayed(root *dirfd.Dir) bool {
 	st, err := root.Lstat(v.name)
 	if err != nil || v.inode != (inode{uint64(st.Dev), st.Ino}) {
-		return false, nil
+		return false
 	}
 	data, err := root.ReadFile(v.name, int64(len(v.content)))
-	return err == nil && bytes.Equal(data, v.content), nil
+	return err == nil && bytes.Equal(data, v.content)
 }
 
 // forget removes what the file hid, since the step has put another in its place.

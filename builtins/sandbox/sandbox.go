@@ -23,12 +23,13 @@ import (
 
 // A Spec says what the programs of one child see and may do.
 type Spec struct {
-	Root   *Stack   // their "/", with /proc, /dev and so on; nil: the host, read-only
-	Mounts []Mount  // what they see besides
-	Guests []Guest  // files that are laid over Root while they run
-	Hidden []string // files and directories of the host that are empty to them
-	NoSync bool     // answer fsync and its kin with success, without doing anything
-	NoNet  bool     // give them an empty network namespace
+	Root    *Stack   // their "/", with /proc, /dev and so on; nil: the host, read-only
+	Mounts  []Mount  // what they see besides
+	Guests  []Guest  // files that are laid over Root while they run
+	Hidden  []string // files and directories of the host that are empty to them
+	Session bool     // Root: /tmp, /run, /dev/shm and mounts are as the step before has left them
+	NoSync  bool     // answer fsync and its kin with success, without doing anything
+	NoNet   bool     // give them an empty network namespace
 
 	// AnyNode lets them make device nodes of any kind, none of which can be opened. Else
 	// they can make the usual ones, such as /dev/null.
