@@ -10,7 +10,6 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"imagebuilder/builtins/fetch"
 	"imagebuilder/builtins/host"
 	"imagebuilder/builtins/layer"
 )
@@ -90,34 +89,6 @@ type Need struct {
 	Name    string // program looked up in PATH, or absolute path
 	Package string
 	At      string // place in the recipe that names it, if it is one's own
-}
-
-// A Freshness says when a step that reads the network must be done again although the
-// recipe is the same.
-type Freshness struct {
-	Daily bool     // every UTC day
-	URLs  []string // whenever one of these serves something else
-}
-
-// Check finds what is wrong with the URLs.
-func (f Freshness) Check() error {
-	for _, u := range f.URLs {
-		if err := (fetch.Request{URL: u}).Check(); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// network tells whether a step with this freshness reads the network.
-func (f Freshness) network() bool { return f.Daily || len(f.URLs) > 0 }
-
-// plain shows it as a recipe says it.
-func (f Freshness) plain() any {
-	if f.Daily {
-		return "daily"
-	}
-	return f.URLs
 }
 
 // Summary is one line about what the step does.
