@@ -113,12 +113,13 @@ func Unpack(file *File, into string, strip int) (Change, []Need, error) {
 			return Change{}, nil, host.Missing(program, "")
 		}
 	}
-	dir := path.Join(sandbox.RootfsDir, path.Clean("/"+into))
-	command, err := format.Command(path.Join(sandbox.FilesDir, "archive"), dir, strip)
-	programs := []sandbox.Program{{Args: []string{"mkdir", "-p", dir}}, {Args: command}}
+	command, err := format.Command(path.Join(sandbox.FilesDir, "archive"), sandbox.RootfsDir, strip)
 	return Change{Reads: []*File{file}, Do: func(ctx context.Context, stack sandbox.Stack, out io.Writer) error {
-		spec := sandbox.Spec{Mounts: beside(stack, []NamedFile{{"archive", file}}), AnyNode: true, NoSync: true, NoNet: true}
-		return sandbox.Run(ctx, spec, sandbox.Programs{List: programs, Env: host.Environ(nil)}, out)
+		mounts := beside(stack, []NamedFile{{"archive", file}})
+		mounts[0].Into = path.Clean("/" + into)
+		spec := sandbox.Spec{Mounts: mounts, AnyNode: true, NoSync: true, NoNet: true}
+		programs := sandbox.Programs{List: []sandbox.Program{{Args: command}}, Env: host.Environ(nil)}
+		return sandbox.Run(ctx, spec, programs, out)
 	}}, needs, err
 }
 

@@ -35,8 +35,9 @@ func (spec *Spec) run(programs Programs) error {
 
 // A detachedMount is a mount that is not in the tree, and where it is to be.
 type detachedMount struct {
-	fd int
-	at string
+	fd   int
+	at   string
+	into *unpacking // nil: it is a whole
 }
 
 type detachedMounts []detachedMount
@@ -44,6 +45,7 @@ type detachedMounts []detachedMount
 func (l detachedMounts) close() {
 	for _, m := range l {
 		unix.Close(m.fd)
+		m.into.close()
 	}
 }
 
@@ -53,19 +55,22 @@ func (spec *Spec) detached() (list detachedMounts, err error) {
 		if !strings.HasPrefix(filepath.Clean(m.At), "/tmp/") {
 			return list, fmt.Errorf("internal error: a mount at %s, which is not below /tmp", m.At)
 		}
-		fd := -1
-		if m.Stack != nil {
-			fd, err = m.Stack.detach()
-		} else {
-			fd, err = detach(m.Source, m.Writable)
+		one := detachedMount{at: m.At}
+		switch {
+		case m.Stack == nil:
+			one.fd, err = detach(m.Source, m.Writable)
+		case m.Into != "":
+			one.fd, one.into, err = m.Stack.unpacking(m.Into)
+		default:
+			one.fd, err = m.Stack.detach()
 		}
 		if err != nil {
 			return list, err
 		}
-		list = append(list, detachedMount{fd, m.At})
+		list = append(list, one)
 		if m.Stack == nil || spec.AnyNode {
 			attr := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_NODEV}
-			if err := unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH, &attr); err != nil {
+			if err := unix.MountSetattr(one.fd, "", unix.AT_EMPTY_PATH, &attr); err != nil {
 				return list, fmt.Errorf("cannot close the devices of %s: %w", m.At, err)
 			}
 		}
@@ -277,6 +282,9 @@ func (spec *Spec) onHost(programs Programs, mounts detachedMounts) error {
 	}
 	err = runner{root: root, chroot: "/", dir: "tmp", spec: spec}.runAll(programs)
 	for i, m := range mounts {
+		if err == nil {
+			err = m.into.finish()
+		}
 		if spec.Mounts[i].Stack != nil {
 			err = errors.Join(err, unmount(m.at))
 		}

@@ -43,6 +43,7 @@ type Spec struct {
 type Mount struct {
 	At       string
 	Stack    *Stack // either
+	Into     string // of Stack: they see an empty directory, and what they put there is moved into this one
 	Source   string // or
 	Writable bool   // Source: may be changed
 }

@@ -1,7 +1,7 @@
 // Package unpack knows how archives are unpacked: by which program of the host and with
-// which arguments, for what a file is by its first bytes, whatever its name. Where it
-// unpacks to is confined by the sandbox that the program runs in: nothing but the root file
-// system can be written there.
+// which arguments, for what a file is by its first bytes, whatever its name. It unpacks into
+// an empty directory, alone in a sandbox; how that becomes part of an image is no concern of
+// this package.
 package unpack
 
 import (
