@@ -7,6 +7,7 @@ package template
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"regexp"
 	"strings"
 
@@ -72,7 +73,9 @@ func once(text string, context map[string]any) (out string, err error) {
 	if err != nil {
 		return "", err
 	}
-	if out, err = parsed.Execute(pongo2.Context(context)); err != nil {
+	names := maps.Clone(context)
+	maps.Copy(names, operators())
+	if out, err = parsed.Execute(pongo2.Context(names)); err != nil {
 		return "", reason(err)
 	}
 	return out, nil
@@ -93,7 +96,7 @@ func parse(text string) (*pongo2.Template, error) {
 			return nil, fmt.Errorf("internal error: %w", err)
 		}
 	}
-	parsed, err := set.FromString("{% autoescape off %}" + text + "{% endautoescape %}")
+	parsed, err := set.FromString("{% autoescape off %}" + adding(text) + "{% endautoescape %}")
 	if err != nil {
 		return nil, reason(err)
 	}

@@ -62,6 +62,43 @@ func TestRenderKeeping(t *testing.T) {
 	}
 }
 
+// Definitions were written for pongo2 v4: what is expected here is what that gives.
+func TestAddition(t *testing.T) {
+	names := map[string]any{"image": map[string]any{"release": "40", "version": "22.10", "name": "sid"}, "n": int64(2), "x": 0.5}
+	for text, want := range map[string]string{
+		"{{ image.release + 1 }}":                           "41",
+		"{{ 1 + image.release }}":                           "41",
+		"{{ image.release+image.release }}":                 "80",
+		"{{ image.release - 1 + 2 + n }}":                   "43",
+		"{{ image.release + n * 2 - 1 }}":                   "43",
+		"{{ 2 * (image.release + 1) + 7 % 4 }}":             "85",
+		"{{ image.release + 2 ^ 3 }}":                       "48.000000",
+		"{{ image.release|add:1 + 1 }}":                     "402",
+		"{{ image.version + 1 }}":                           "23",
+		"{{ image.version + 0.5 }}":                         "22.600000",
+		"{{ 0.5 + image.version }}":                         "22.600000",
+		"{{ 1.5 + x }}":                                     "2.000000",
+		"{{ image.name + 1 }}":                              "1",
+		"{{ image.name + \"+\" }}":                          "0",
+		"{{ nope + 1 }}":                                    "1",
+		"{{ +1 }}{{ 3 - 1 }}":                               "12",
+		"{% if image.release + 1 == 41 %}yes{% endif %}":    "yes",
+		"{% if image.release == \"40\" %}yes{% endif %}":    "yes",
+		"{% with a=n + 1 b=2 %}{{ a }}{{ b }}{% endwith %}": "32",
+		"{{ \"a}} + b\" }} 1 + 1":                           "a}} + b 1 + 1",
+		"{{ image.release + 7 / 2 }}":                       "43",
+		"{{ image.release + 7 / 2.0 }}":                     "43.500000",
+		"{{ 'a' + 1 }}":                                     "1",
+		"a+b{# 1 + 1 #}":                                    "a+b",
+		"{{ image.release + 1 + }}":                         "",
+	} {
+		got, err := template.Render(text, names)
+		if got != want || err != nil && want != "" {
+			t.Errorf("%s gives %q, %v, want %q", text, got, err, want)
+		}
+	}
+}
+
 func FuzzRender(f *testing.F) {
 	for _, s := range []string{"{{ image.release }}", "{% if x %}{% endif %}", "{#", "{{", "{% for i in source.keys %}{{ i }}{% endfor %}", "{"} {
 		f.Add(s)
