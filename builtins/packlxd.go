@@ -40,6 +40,9 @@ func (b *Words) packLXD(thread *starlark.Thread, fn *starlark.Builtin, args star
 	if err := checkOptions(fn, o, args, kwargs, namedArgs(kwargs)); err != nil {
 		return nil, err
 	}
+	if _, err := img.At(b.Now); err != nil {
+		return nil, Misuse{fmt.Errorf("%s: %w", fn.Name(), err)}
+	}
 	s := b.newStep(thread, fn, root, arg("image", img.Image), arg("type", o.Form), arg("compression", o.Compression.String()))
 	if len(properties) > 0 {
 		s.Args = append(s.Args, arg("properties", map[string]string(properties)))

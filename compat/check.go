@@ -16,6 +16,9 @@ func (d *Document) CheckAll(ctx context.Context, config runtime.Config) error {
 	recipe := d.translate(Mode{All: true})
 	config.Place = recipe.Place
 	var errs []error
+	for _, f := range d.flaws {
+		errs = append(errs, f.err)
+	}
 	for _, target := range []string{"dir", "lxd", "vm", "lxc"} {
 		config.Options = map[string]string{"target": target}
 		if d.Image.Release == "" { // most definitions leave it to those who build

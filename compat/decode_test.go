@@ -131,10 +131,6 @@ func TestErrors(t *testing.T) {
 		"trigger":          {minimal + "actions: [{trigger: post-file}]\n", "x.yaml:4: actions.0.trigger: must be one of post-files, *"},
 		"action":           {strings.Replace(minimal, "manager: apt", "manager: apt, sets: [{action: Install}]", 1), "x.yaml:3: packages.sets.0.action: must be one of install, remove, *"},
 		"architecture":     {strings.Replace(minimal, "distribution: x", "distribution: x, architecture: bogus", 1), `x.yaml:1: image.architecture: the architecture "bogus" is not supported`},
-		"expiry":           {strings.Replace(minimal, "distribution: x", "distribution: x, expiry: 1.5h", 1), "x.yaml:1: image.expiry: *"},
-		"size":             {minimal + "targets: {lxd: {vm: {size: 0x10}}}\n", `x.yaml:4: targets.lxd.vm.size: not a size such as 8589934592 or 8GiB: "0x10"`},
-		"filesystem":       {minimal + "targets: {lxd: {vm: {filesystem: xfs}}}\n", "x.yaml:4: targets.lxd.vm.filesystem: must be one of ext4, btrfs, not \"xfs\"*"},
-		"lxc type":         {minimal + "targets: {lxc: {config: [{content: x}]}}\n", "x.yaml:4: targets.lxc.config.0.type: must be one of all, system, user, not \"\"*"},
 		"merges itself":    {"image: &x\n  distribution: x\n  <<: *x\n" + strings.SplitN(minimal, "\n", 2)[1], "x.yaml:1: image: it merges itself"},
 		"not in a mapping": {"- a\n", "x.yaml:1: got a list, want a mapping"},
 	} {

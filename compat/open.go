@@ -1,6 +1,7 @@
 package compat
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -75,6 +76,9 @@ func OpenDefinition(ctx context.Context, name string, overrides []Override, conf
 
 // Recipe loads the recipe of the definition, with the options of config.
 func (d *Document) Recipe(ctx context.Context, mode Mode, config runtime.Config) (*runtime.Recipe, error) {
+	if err := d.fits(cmp.Or(config.Options["target"], "lxd"), config.Log); err != nil {
+		return nil, err
+	}
 	t := d.translate(mode)
 	config.Place = t.Place
 	return runtime.LoadText(ctx, d.Name(), t.Text, config)
