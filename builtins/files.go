@@ -84,7 +84,7 @@ func (a *attributes) apply(edit *tree.Edit, args build.Args) build.Args {
 func receiver(fn *starlark.Builtin) *rootfs { return fn.Receiver().(*rootfs) }
 
 // root.write(path, content, mode=None, owner=None, group=None, if_exists="")
-// creates or truncates a file and writes the text content, byte for byte. Missing
+// creates or truncates a file and writes content, a text or bytes, as it is. Missing
 // directories are made, 0755. A new file is 0644 and root's, an old one keeps mode
 // and owner, unless said otherwise; owner and group are numbers or names in the image.
 // Where the image has no file of the path if_exists, nothing happens.
@@ -100,13 +100,13 @@ func rootfsAppend(thread *starlark.Thread, fn *starlark.Builtin, args starlark.T
 
 func writeText(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple, op string) (starlark.Value, error) {
 	var path filePath
-	var content string
+	var content fileContent
 	var a attributes
 	if err := unpackArgs(fn, args, kwargs, a.pairs("path", &path, "content", &content, "if_exists?", &a.ifExists)...); err != nil {
 		return nil, err
 	}
-	edit := tree.Edit{Op: op, Path: string(path), Content: []byte(content)}
-	shown := a.apply(&edit, build.Args{arg("path", string(path)), arg("content", content)})
+	edit := tree.Edit{Op: op, Path: string(path), Content: content}
+	shown := a.apply(&edit, build.Args{arg("path", string(path)), arg("content", string(content))})
 	return receiver(fn).change(thread, fn, build.Edit(edit), shown)
 }
 

@@ -17,7 +17,9 @@ func (d *Document) CheckAll(ctx context.Context, config runtime.Config) error {
 	config.Place = recipe.Place
 	var errs []error
 	for _, f := range d.flaws {
-		errs = append(errs, f.err)
+		if f.targets != nil {
+			errs = append(errs, f.err)
+		}
 	}
 	for _, target := range []string{"dir", "lxd", "vm", "lxc"} {
 		config.Options = map[string]string{"target": target}

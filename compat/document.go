@@ -6,12 +6,15 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/url"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"imagebuilder/builtins/build"
+	"imagebuilder/builtins/fetch"
 	"imagebuilder/builtins/problems"
 	"imagebuilder/runtime"
 )
@@ -34,7 +37,7 @@ type Document struct {
 // A flaw is something wrong that counts only in some kinds of image: in others the older
 // tools never looked at it, so there it is just said.
 type flaw struct {
-	targets []string // kinds in which it counts
+	targets []string // kinds in which it counts; nil: it only has to be said
 	certain bool     // no filter can leave it out
 	err     error
 }
@@ -66,9 +69,10 @@ func readDefinition(ctx context.Context, r io.Reader, file, machine string, over
 // the definition that says it.
 func (d *Document) relocate(overrides []Override) {
 	given := slices.ContainsFunc(overrides, func(o Override) bool { return o.Key == "source.url" })
-	name, ok := strings.CutPrefix(d.Source.URL, "file:")
-	if ok && !given && !strings.HasPrefix(name, "/") {
-		d.Source.URL = "file:" + filepath.Join(filepath.Dir(d.source.file), name)
+	_, name, _ := strings.Cut(d.Source.URL, ":")
+	if !given && fetch.IsFile(d.Source.URL) && !strings.HasPrefix(name, "/") {
+		dir := url.URL{Path: filepath.Dir(d.source.file) + "/"}
+		d.Source.URL = "file:" + dir.EscapedPath() + name
 	}
 }
 
@@ -102,7 +106,9 @@ func (d *Document) normalize(machine string) {
 		*name = strings.TrimSpace(*name)
 	}
 	for i := range d.Files {
-		d.Files[i].Generator = strings.TrimSpace(d.Files[i].Generator)
+		f := &d.Files[i]
+		f.Generator = strings.TrimSpace(f.Generator)
+		d.owners(fmt.Sprintf("files.%d", i), f)
 	}
 	if d.Image.Architecture == "" {
 		d.Image.Architecture = machine
@@ -119,6 +125,20 @@ func (d *Document) normalize(machine string) {
 	}
 	if vm.Filesystem == "" {
 		vm.Filesystem = sister.Filesystem
+	}
+}
+
+// owners makes what the older tools understood of a file's mode and owners what it meant.
+func (d *Document) owners(key string, f *fileEntry) {
+	for _, id := range []*string{&f.UID, &f.GID} {
+		if *id == "-1" { // which chown(2) takes for "leave it"
+			*id = ""
+		}
+	}
+	mode, err := strconv.ParseUint(f.Mode, 8, 32)
+	if err == nil && mode > 0o7777 && mode&^0o7777 != 0o100000 {
+		d.flaws = append(d.flaws, flaw{err: d.source.at(key+".mode", fmt.Errorf("of %s only the last twelve bits count", f.Mode))})
+		f.Mode = fmt.Sprintf("%04o", mode&0o7777)
 	}
 }
 
@@ -140,6 +160,8 @@ func (d *Document) check(ctx context.Context) error {
 	c.managers(&d.Packages)
 	for i, f := range d.Files {
 		c.oneOf(fmt.Sprintf("files.%d.generator", i), f.Generator, generators)
+		c.that(utf8.ValidString(f.Content) || f.Generator == "dump" && !f.Pongo, fmt.Sprintf("files.%d.content", i),
+			"it is not text: only what dump writes as it is can be other bytes")
 	}
 	for i, a := range d.Actions {
 		c.oneOf(fmt.Sprintf("actions.%d.trigger", i), a.Trigger, triggers)
@@ -158,6 +180,14 @@ func (d *Document) check(ctx context.Context) error {
 	d.flaws = append(d.flaws, c.disk(d.Targets)...)
 	c.filters(&d.definition)
 	return problems.Join(c.errs...)
+}
+
+// said is what is said of a flaw that is no error.
+func (f *flaw) said() string {
+	if f.targets == nil {
+		return f.err.Error()
+	}
+	return "not used here: " + f.err.Error()
 }
 
 // lxcTypes are the types of LXC configuration.
@@ -179,7 +209,7 @@ func (d *Document) fits(target string, log *slog.Logger) error {
 		if f.certain && slices.Contains(f.targets, target) {
 			errs = append(errs, f.err)
 		} else if log != nil {
-			log.Warn("not used here: " + f.err.Error())
+			log.Warn(f.said())
 		}
 	}
 	return problems.Join(errs...)
