@@ -39,7 +39,11 @@ func Open(ctx context.Context, name string, set []string, config runtime.Config)
 
 // Check finds what is wrong with a recipe or a definition before it runs.
 func Check(ctx context.Context, name string, set []string, config runtime.Config) error {
-	r, err := Open(ctx, name, set, config)
+	once := config
+	if isDefinition(name) {
+		once.Log = nil // what is to be said is said below, of all entries
+	}
+	r, err := Open(ctx, name, set, once)
 	if err == nil {
 		_, err = r.Check()
 	}
