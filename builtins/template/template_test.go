@@ -3,6 +3,7 @@ package template_test
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"imagebuilder/builtins/template"
 )
@@ -96,6 +97,43 @@ func TestAddition(t *testing.T) {
 		if got != want || err != nil && want != "" {
 			t.Errorf("%s gives %q, %v, want %q", text, got, err, want)
 		}
+	}
+}
+
+// What is to be the same again finds the same time and the same chance.
+func TestClockAndChance(t *testing.T) {
+	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	list := make([]any, 1000)
+	for i := range list {
+		list[i] = i
+	}
+	render := func(now any, text string) string {
+		t.Helper()
+		out, err := template.Render(text, map[string]any{template.Now: now, "list": list})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
+	if got := render(now, `{% now "Mon Jan _2 2006 15:04 MST" %}`); got != "Fri Jan  2 2026 03:04 UTC" {
+		t.Errorf("now is %s", got)
+	}
+	if _, err := time.Parse(time.DateOnly, render(nil, `{% now "2006-01-02" %}`)); err != nil {
+		t.Error(err)
+	}
+	const text = "{{ list|random }} {{ list|random }}"
+	first := render(now, text)
+	if again := render(now, text); again != first {
+		t.Errorf("first %s, then %s", first, again)
+	}
+	if a, b, _ := strings.Cut(first, " "); a == b {
+		t.Errorf("twice %s in one template", a)
+	}
+	if later := render(now.Add(1), text); later == first {
+		t.Errorf("always %s", later)
+	}
+	if got := render(now, "{{ nope|random }}{{ 'random' }}"); got != "random" {
+		t.Errorf("got %s", got)
 	}
 }
 

@@ -5,21 +5,20 @@ import (
 	"strings"
 )
 
+// What code in a template means other than pongo2 would have it is written into the code
+// before that reads it. Such code finds what it needs by names in the context.
+//
 // Definitions were written for pongo2 v4, in which + adds numbers: a text is the number that
 // it spells, cut to a whole one, or 0. Since v5 it puts texts together, so "{{ image.release
-// + 1 }}" would be 401. All other operators still take texts for numbers: this file writes
-// a + b as a - minus * b, which is the same whatever a and b consist of, since * binds as
-// tightly as anything that + may have between it and its second term.
+// + 1 }}" would be 401. All other operators still take texts for numbers: a + b is written as
+// a - minus * b, which is the same whatever a and b consist of, since * binds as tightly as
+// anything that + may have between it and its second term.
 
-// The names by which templates find -1. The second is for sums that begin with a number
-// with a point, in which texts count with what they have behind theirs.
 const (
-	minus      = "imagebuilder_minus"
-	minusFloat = "imagebuilder_minus_float"
+	minus      = "imagebuilder_minus"       // -1
+	minusFloat = "imagebuilder_minus_float" // for sums that begin with a number with a point
+	chance     = "imagebuilder_chance"      // what the filter random takes its numbers from
 )
-
-// operators are what the text of a template finds under these names.
-func operators() map[string]any { return map[string]any{minus: -1, minusFloat: -1.0} }
 
 var (
 	// part matches what code is in, and what looks like it and is none.
@@ -34,34 +33,36 @@ const (
 	code   = `(?:` + quoted + `|.)*?`
 )
 
-// adding returns a template in which + is that of pongo2 v4.
-func adding(text string) string {
-	if !strings.Contains(text, "+") {
+// meaning returns a template that means what it always has.
+func meaning(text string) string {
+	if !strings.Contains(text, "+") && !strings.Contains(text, "random") {
 		return text
 	}
 	return part.ReplaceAllStringFunc(text, func(part string) string {
 		if strings.HasPrefix(part, "{#") || verbatim.MatchString(part) {
 			return part
 		}
-		return addingIn(part)
+		return meaningOf(part)
 	})
 }
 
-// addingIn is adding for one pair of braces.
-func addingIn(code string) string {
+// meaningOf is meaning for one pair of braces.
+func meaningOf(code string) string {
 	var b strings.Builder
 	done, before := 0, ""
 	for _, at := range token.FindAllStringIndex(code, -1) {
 		word := code[at[0]:at[1]]
-		if word == "+" && isOperand(before) {
-			name := minus
-			if float.MatchString(before) {
-				name = minusFloat
-			}
-			b.WriteString(code[done:at[0]] + "- " + name + " *")
-			done = at[1]
+		written := word
+		switch {
+		case word == "+" && isOperand(before) && float.MatchString(before):
+			written = "- " + minusFloat + " *"
+		case word == "+" && isOperand(before):
+			written = "- " + minus + " *"
+		case word == "random" && before == "|":
+			written = word + ":" + chance
 		}
-		before = word
+		b.WriteString(code[done:at[0]] + written)
+		done, before = at[1], word
 	}
 	return b.String() + code[done:]
 }
