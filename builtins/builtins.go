@@ -64,6 +64,7 @@ var vocabulary = map[string]builtin{
 	"pack_lxc":      {do: (*Words).packLXC},
 	"pack_lxd":      {do: (*Words).packLXD},
 	"rootfs":        {do: (*Words).rootfs},
+	"session":       {do: (*Words).session},
 	"stream_add":    {do: (*Words).streamAdd},
 	"stream_build":  {do: (*Words).streamBuild},
 	"stream_list":   {do: (*Words).streamList},

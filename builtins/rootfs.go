@@ -60,6 +60,14 @@ func (r *rootfs) checkMutable(verb string) error {
 	return nil
 }
 
+// checkSettled refuses to make something else of a rootfs while it is in a session.
+func (r *rootfs) checkSettled(verb string) error {
+	if r.root.InSession() {
+		return fmt.Errorf("cannot %s the rootfs: it is in a session; do it after that", verb)
+	}
+	return nil
+}
+
 func (r *rootfs) Attr(name string) (starlark.Value, error) {
 	switch name {
 	case "env":
@@ -246,6 +254,9 @@ func (b *Words) fork(thread *starlark.Thread, fn *starlark.Builtin, args starlar
 	if err := unpackArgs(fn, args, kwargs, "root", &root, "target?", &target); err != nil {
 		return nil, err
 	}
+	if err := root.checkSettled("fork"); err != nil {
+		return nil, err
+	}
 	fork := *root
 	fork.frozen, fork.root = "", root.root.Fork()
 	if target != starlark.None {
@@ -273,6 +284,9 @@ func (b *Words) export(thread *starlark.Thread, fn *starlark.Builtin, args starl
 	}
 	if err := checkDir(dir); err != nil {
 		return nil, fmt.Errorf("export: %w", err)
+	}
+	if err := root.checkSettled("export"); err != nil {
+		return nil, err
 	}
 	s := b.newStep(thread, fn, root, arg("path", dir), arg("replace", replace))
 	return starlark.None, b.Worker.Act(Context(thread), s, build.Export(s, dir, replace))

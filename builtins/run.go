@@ -101,7 +101,8 @@ func (p programs) plain() any {
 // rootfs as root: a script that begins with "#!", a command as a list of strings, or
 // a list of these, run one after the other as one step. Their environment is root.env
 // and env; /proc, /sys, /dev, /run and /tmp are there, the image's resolv.conf is
-// replaced by this machine's while they run, and standard input is empty.
+// replaced by this machine's while they run, and standard input is empty. Nothing that
+// they leave in /tmp, /run or /dev/shm, and no mount, outlasts the step, but in a session.
 //
 // With network=False they have no network, and the step is done again only when
 // something above it in the recipe changes. With a network they may read what nobody
@@ -141,7 +142,43 @@ func (b *Words) chrootRun(thread *starlark.Thread, fn *starlark.Builtin, args st
 	if !network {
 		s.Args = append(s.Args, arg("network", false))
 	}
-	return starlark.None, b.Worker.Change(Context(thread), s, build.RunInside(script, environ, guests, network))
+	return starlark.None, b.Worker.Change(Context(thread), s, build.RunInside(s, script, environ, guests, network))
+}
+
+// session(root, *steps) calls the functions one after the other with the rootfs. What
+// programs inside it leave in /tmp, /run and /dev/shm, and what they mount and unmount, is
+// there for the programs of the steps that follow, until the last function has returned.
+// Then it goes: images never hold anything of it. So the rootfs cannot be packed, exported
+// or forked meanwhile. What is mounted must be a tmpfs, a directory or file of the rootfs,
+// or proc, sysfs, devpts or mqueue; other mounts end with their step, as its output says.
+func (b *Words) session(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
+	var root *rootfs
+	var steps starlark.Tuple
+	if len(args) > 0 {
+		args, steps = args[:1], args[1:]
+	}
+	if err := unpackArgs(fn, args, kwargs, "root", &root); err != nil {
+		return nil, err
+	}
+	for i, step := range steps {
+		if _, ok := step.(starlark.Callable); !ok {
+			return nil, fmt.Errorf("session: step %d: got %s, want a function that takes a rootfs", i+1, step.Type())
+		}
+	}
+	if err := errors.Join(root.checkMutable("run anything in"), root.root.BeginSession()); err != nil {
+		return nil, err
+	}
+	for _, step := range steps {
+		if _, err := starlark.Call(thread, step, starlark.Tuple{root}, nil); err != nil {
+			return nil, err
+		}
+	}
+	end, needed := root.root.EndSession()
+	if !needed {
+		return starlark.None, nil
+	}
+	s := b.newStep(thread, fn, root, arg("ends", "/tmp, /run, /dev/shm"))
+	return starlark.None, b.Worker.Change(Context(thread), s, end)
 }
 
 // host_run(root, command, files={}, env={}, network=True, fresh=None, needs={}, hidden=[])

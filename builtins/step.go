@@ -32,6 +32,9 @@ func (b *Words) newStep(thread *starlark.Thread, fn *starlark.Builtin, root *roo
 	if in < len(callers) {
 		s.Label = callers[in].Name
 	}
+	for in > 1 && callers[in-1].Pos.Filename() == "<builtin>" { // such as session
+		in--
+	}
 	if in > 0 {
 		s.At = b.where(callers[in-1].Pos)
 	}

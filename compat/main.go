@@ -1,6 +1,7 @@
 package compat
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 
@@ -15,16 +16,10 @@ func (t *translator) mainFunction(calls phaseCalls) *code {
 	c.add("", 0, "def main():")
 	c.add("image", 1, "img = "+t.image())
 	t.begin(c)
-	one := func(name string) {
-		if name != "" {
-			c.add("", 1, name+"(root)")
-		}
+	if calls.environment != "" {
+		c.add("", 1, calls.environment+"(root)")
 	}
-	one(calls.environment)
-	one(calls.repositories)
-	one(calls.postUnpack)
-	t.packages(c, calls)
-	one(calls.postPackages)
+	t.packagePhase(c, calls)
 	c.blank()
 	if !t.Pack {
 		t.endDir(c, calls)
@@ -40,7 +35,7 @@ func (t *translator) mainFunction(calls phaseCalls) *code {
 	c.add("targets.lxd.vm", 2, "built = "+t.disk())
 	c.add("", 1, `generate(built, "system-generator")`)
 	if calls.postFiles != "" {
-		c.add("", 1, "post_files(built)")
+		c.add("", 1, "session(built, post_files)")
 	}
 	t.packing(c, calls)
 	return c
@@ -189,7 +184,25 @@ func (t *translator) manager() string {
 	return call(t.load("managers/custom.star", "custom"), args...)
 }
 
-func (t *translator) packages(c *code, calls phaseCalls) {
+// packagePhase prints what is done in one stay in the root file system, whose programs
+// find what those before have left.
+func (t *translator) packagePhase(c *code, calls phaseCalls) {
+	steps := []string{calls.repositories, calls.postUnpack}
+	if t.All { // also where packages are not updated now
+		steps = append(steps, calls.postUpdate)
+	}
+	steps = append(steps, t.packages(calls), calls.postPackages)
+	steps = slices.DeleteFunc(steps, func(step string) bool { return step == "" })
+	switch {
+	case len(steps) == 1 && steps[0] == calls.repositories: // it runs nothing
+		c.add("", 1, calls.repositories+"(root)")
+	case len(steps) > 0:
+		c.add("", 1, call("session", append([]string{"root"}, steps...)...))
+	}
+}
+
+// packages prints the function that does what the packages section says.
+func (t *translator) packages(calls phaseCalls) string {
 	p := &t.Packages
 	args := []string{"root", "[]"}
 	if calls.sets != "" {
@@ -202,17 +215,15 @@ func (t *translator) packages(c *code, calls phaseCalls) {
 		args = append(args, named("cleanup", t.boolean("packages.cleanup", p.Cleanup)))
 	}
 	if calls.postUpdate != "" && !t.All {
-		args = append(args, named("post_update", "post_update"))
+		args = append(args, named("post_update", calls.postUpdate))
 	}
 	if early := t.earlyLists(); early != "" && !t.Pack {
 		args = append(args, named("early", early))
 	}
-	if calls.postUpdate != "" && t.All { // also where packages are not updated now
-		c.add("packages", 1, "post_update(root)")
+	if len(args) == 2 && calls.sets == "" {
+		return ""
 	}
-	if len(args) > 2 || calls.sets != "" {
-		c.add("packages", 1, call(t.load("definition.star", "manage_packages"), args...))
-	}
+	return "lambda root: " + call(t.load("definition.star", "manage_packages"), args...)
 }
 
 // earlyLists prints the lists of what the source has installed or left out.
@@ -237,7 +248,7 @@ func (t *translator) endDir(c *code, calls phaseCalls) {
 	}
 	if calls.postFiles != "" {
 		c.add("", 2, "if with_post_files:")
-		c.add("", 3, "post_files(root)")
+		c.add("", 3, "session(root, post_files)")
 	}
 	if t.replaces {
 		c.add("", 2, "export(root, replace = True)")

@@ -21,7 +21,7 @@ import (
 
 	"imagebuilder/builtins/layer"
 	"imagebuilder/builtins/sandbox"
-	"imagebuilder/builtins/tree"
+	"imagebuilder/builtins/treetask"
 )
 
 // A Worker carries out effects.
@@ -113,5 +113,5 @@ type Act struct {
 // Tasks are the tasks of the sandbox that builds need: main functions hand them to
 // [sandbox.Main].
 func Tasks() []sandbox.Registered {
-	return append([]sandbox.Registered{tree.Editing, tree.Looking}, layer.Tasks...)
+	return append([]sandbox.Registered{treetask.Editing, treetask.Looking}, layer.Tasks...)
 }

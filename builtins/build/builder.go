@@ -9,9 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"imagebuilder/builtins/fetch"
 	"imagebuilder/builtins/host"
@@ -38,6 +37,7 @@ type Builder struct {
 
 	steps   int
 	answers map[string]any
+	unread  sync.Map // URL that cannot be read to what counts instead
 	claims  claims
 }
 
@@ -145,29 +145,6 @@ func (b *Builder) inputs(ctx context.Context, s *Step) ([]layer.Input, error) {
 	}
 	stamps, err := b.stamps(ctx, s.Fresh)
 	return append(inputs, stamps...), err
-}
-
-// stamps are the inputs of a step that lie outside the recipe.
-func (b *Builder) stamps(ctx context.Context, f Freshness) ([]layer.Input, error) {
-	// The real day: SOURCE_DATE_EPOCH says what goes into images, not how old they may be.
-	today := layer.Input{Name: "day", Value: time.Now().UTC().Format(time.DateOnly)}
-	inputs := make([]layer.Input, len(f.URLs))
-	var group errgroup.Group
-	for i, url := range f.URLs {
-		group.Go(func() error {
-			file, err := b.Fetch.Fetch(ctx, fetch.Request{URL: url, MaxSize: 1 << 30})
-			inputs[i] = layer.Input{Name: url, Value: file.SHA256}
-			if errors.Is(err, fetch.ErrNotFound) { // it has no such index: the day must do
-				inputs[i].Value, err = today.Value, nil
-			}
-			return err
-		})
-	}
-	err := group.Wait()
-	if f.Daily {
-		inputs = append(inputs, today)
-	}
-	return inputs, err
 }
 
 // output is where a step's programs write: a file that exists once they do.

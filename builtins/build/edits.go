@@ -12,6 +12,7 @@ import (
 
 	"imagebuilder/builtins/sandbox"
 	"imagebuilder/builtins/tree"
+	"imagebuilder/builtins/treetask"
 )
 
 // Effects that change files one by one, with those of this machine that are copied in.
@@ -19,7 +20,7 @@ import (
 // Edit changes files of the root file system.
 func Edit(edits ...tree.Edit) Change {
 	return Change{Do: func(ctx context.Context, stack sandbox.Stack, _ io.Writer) error {
-		_, err := tree.Editing.Run(ctx, []sandbox.Stack{stack}, edits)
+		_, err := treetask.Editing.Run(ctx, []sandbox.Stack{stack}, edits)
 		return err
 	}}
 }

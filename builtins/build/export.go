@@ -10,7 +10,7 @@ import (
 
 	"imagebuilder/builtins/dirfd"
 	"imagebuilder/builtins/sandbox"
-	"imagebuilder/builtins/tree"
+	"imagebuilder/builtins/treetask"
 )
 
 // The one effect that writes a whole root file system to a place of the user's: it has to be
@@ -68,7 +68,7 @@ func (e exporter) copyTo(ctx context.Context, dir *dirfd.Dir, merge bool) error 
 	if e.root.Empty() {
 		return nil
 	}
-	_, err := tree.Copying.Run(ctx, []sandbox.Stack{e.stateOf(e.root).Stack()}, merge, dir.File())
+	_, err := treetask.Copying.Run(ctx, []sandbox.Stack{e.stateOf(e.root).Stack()}, merge, dir.File())
 	return err
 }
 

@@ -18,15 +18,21 @@ import (
 // Effects that run programs: of the image, or of this machine beside it. They share the way
 // to the network, and nothing else of the caller's environment.
 
-// RunInside runs programs inside the root file system, as root, with the guests of its
-// package manager and this machine's resolv.conf.
-func RunInside(programs []sandbox.Program, environ []string, guests []sandbox.Guest, network bool) Change {
+// RunInside runs programs inside the root file system of a step, as root, with the guests of
+// its package manager and this machine's resolv.conf.
+func RunInside(s *Step, programs []sandbox.Program, environ []string, guests []sandbox.Guest, network bool) Change {
+	session := s.Root.join()
+	if session {
+		s.Also = append(s.Also, Arg{"session", true})
+	}
 	return Change{Do: func(ctx context.Context, stack sandbox.Stack, out io.Writer) error {
 		resolver, err := resolvConf()
 		if err != nil {
 			return err
 		}
-		spec := sandbox.Spec{Root: &stack, Guests: append(resolver, guests...), NoSync: true, NoNet: !network}
+		spec := sandbox.Spec{
+			Root: &stack, Guests: append(resolver, guests...), Session: session, NoSync: true, NoNet: !network,
+		}
 		return sandbox.Run(ctx, spec, sandbox.Programs{List: programs, Env: withProxies(environ, network)}, out)
 	}}
 }

@@ -9,6 +9,7 @@ import (
 	"imagebuilder/builtins/layer"
 	"imagebuilder/builtins/sandbox"
 	"imagebuilder/builtins/tree"
+	"imagebuilder/builtins/treetask"
 )
 
 // What effects are about, and the questions about it.
@@ -23,6 +24,7 @@ type Root struct {
 	fingerprint string      // of Source
 	state       layer.State // nil: nothing was done to it
 	filled      bool        // something was done to it
+	session     sessionState
 }
 
 // NewRoot returns a root file system, empty or with the content of a directory of the host
@@ -84,7 +86,7 @@ func Look(root *Root, l tree.Look) Question[tree.Answer] {
 			if root.Empty() {
 				return tree.Answer{}, nil
 			}
-			return tree.Looking.Run(ctx, []sandbox.Stack{b.stateOf(root).Stack()}, l)
+			return treetask.Looking.Run(ctx, []sandbox.Stack{b.stateOf(root).Stack()}, l)
 		},
 		Assume: func(*Planner) (tree.Answer, bool) { return tree.Answer{Found: true}, false },
 	}

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"imagebuilder/builtins/fetch"
 	"imagebuilder/builtins/host"
 	"imagebuilder/builtins/layer"
 )
@@ -92,41 +91,13 @@ type Need struct {
 	At      string // place in the recipe that names it, if it is one's own
 }
 
-// A Freshness says when a step that reads the network must be done again although the
-// recipe is the same.
-type Freshness struct {
-	Daily bool     // every UTC day
-	URLs  []string // whenever one of these serves something else
-}
-
-// Check finds what is wrong with the URLs.
-func (f Freshness) Check() error {
-	for _, u := range f.URLs {
-		if err := (fetch.Request{URL: u}).Check(); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// network tells whether a step with this freshness reads the network.
-func (f Freshness) network() bool { return f.Daily || len(f.URLs) > 0 }
-
-// plain shows it as a recipe says it.
-func (f Freshness) plain() any {
-	if f.Daily {
-		return "daily"
-	}
-	return f.URLs
-}
-
 // Summary is one line about what the step does.
 func (s *Step) Summary() string {
 	for _, arg := range s.Args {
 		switch arg.Name {
 		case "script", "command":
 			return summarize(arg.Value)
-		case "path", "url", "tree", "compression":
+		case "path", "url", "tree", "compression", "ends":
 			return fmt.Sprint(arg.Value)
 		}
 	}
@@ -167,10 +138,14 @@ func at(place string, err error) error {
 type claims map[string]string
 
 // check finds what is wrong with a product, whoever makes it: nothing may be made of an
-// empty root file system, nor take the place of an earlier product of the run.
+// empty root file system or within a session, nor take the place of an earlier product of
+// the run.
 func (c *claims) check(s *Step, p Product) error {
 	if p.OfRoot && s.Root.Empty() {
 		return errors.New("cannot pack the rootfs: it is empty; put files into it first")
+	}
+	if p.OfRoot && s.Root.InSession() {
+		return errors.New("cannot pack the rootfs: it is in a session; do it after that")
 	}
 	if p.Claim == "" {
 		return nil

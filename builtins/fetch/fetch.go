@@ -126,12 +126,16 @@ func (c *Client) Fetch(ctx context.Context, r Request) (Fetched, error) {
 	return f, nil
 }
 
-func (c *Client) fetch(ctx context.Context, r Request) (Fetched, error) {
-	step := layer.Origin{Name: "download", Network: true, Inputs: []layer.Input{{Name: "url", Value: r.URL}}, Summary: r.URL}
+// origin is what the file of a request is kept by in the store.
+func origin(r Request) layer.Origin {
 	if r.SHA256 != "" { // whatever the URL
-		step = layer.Origin{Name: "download", Inputs: []layer.Input{{Name: "sha256", Value: r.SHA256}}, Summary: r.URL}
+		return layer.Origin{Name: "download", Inputs: []layer.Input{{Name: "sha256", Value: r.SHA256}}, Summary: r.URL}
 	}
-	e, err := c.Store.Revise(ctx, step, func(old *layer.Entry, dir string) (bool, error) {
+	return layer.Origin{Name: "download", Network: true, Inputs: []layer.Input{{Name: "url", Value: r.URL}}, Summary: r.URL}
+}
+
+func (c *Client) fetch(ctx context.Context, r Request) (Fetched, error) {
+	e, err := c.Store.Revise(ctx, origin(r), func(old *layer.Entry, dir string) (bool, error) {
 		if old == nil {
 			return false, c.download(ctx, r, response{}, dir)
 		}
@@ -152,6 +156,11 @@ func (c *Client) fetch(ctx context.Context, r Request) (Fetched, error) {
 	if err != nil {
 		return Fetched{}, err
 	}
+	return fetched(e)
+}
+
+// fetched is the file of an entry.
+func fetched(e *layer.Entry) (Fetched, error) {
 	known, err := readResponse(e.Data())
 	return Fetched{Path: filepath.Join(e.Data(), "file"), SHA256: known.SHA256, Size: known.Size}, err
 }

@@ -6,7 +6,7 @@ import (
 	"path/filepath"
 
 	"imagebuilder/builtins/sandbox"
-	"imagebuilder/builtins/tree"
+	"imagebuilder/builtins/treetask"
 )
 
 // Root file systems as the rest of the tool sees them, and the usual kind.
@@ -131,6 +131,6 @@ func copyTo(ctx context.Context, from sandbox.Stack, dir string) error {
 		return err
 	}
 	defer to.Close()
-	_, err = tree.Copying.Run(ctx, []sandbox.Stack{from}, false, to)
+	_, err = treetask.Copying.Run(ctx, []sandbox.Stack{from}, false, to)
 	return err
 }

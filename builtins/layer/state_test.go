@@ -12,6 +12,7 @@ import (
 	"imagebuilder/builtins/layer"
 	"imagebuilder/builtins/sandbox"
 	"imagebuilder/builtins/tree"
+	"imagebuilder/builtins/treetask"
 )
 
 func needRoot(t *testing.T) {
@@ -25,7 +26,7 @@ func needRoot(t *testing.T) {
 func edit(t *testing.T, tr layer.State, edits ...tree.Edit) layer.Outcome {
 	t.Helper()
 	out, err := tr.Change(ctx, step("edit", fmt.Sprint(edits)), func(ctx context.Context, stack sandbox.Stack) error {
-		_, err := tree.Editing.Run(ctx, []sandbox.Stack{stack}, edits)
+		_, err := treetask.Editing.Run(ctx, []sandbox.Stack{stack}, edits)
 		return err
 	})
 	if err != nil {
@@ -44,7 +45,7 @@ func copyInto(dir string, stack sandbox.Stack) error {
 		return err
 	}
 	defer to.Close()
-	_, err = tree.Copying.Run(ctx, []sandbox.Stack{stack}, false, to)
+	_, err = treetask.Copying.Run(ctx, []sandbox.Stack{stack}, false, to)
 	return err
 }
 

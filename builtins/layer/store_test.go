@@ -13,11 +13,11 @@ import (
 
 	"imagebuilder/builtins/layer"
 	"imagebuilder/builtins/sandbox"
-	"imagebuilder/builtins/tree"
+	"imagebuilder/builtins/treetask"
 )
 
 func TestMain(m *testing.M) {
-	if code, ok := sandbox.Main(append(layer.Tasks, tree.Editing)...); ok {
+	if code, ok := sandbox.Main(append(layer.Tasks, treetask.Editing)...); ok {
 		os.Exit(code)
 	}
 	os.Exit(m.Run())

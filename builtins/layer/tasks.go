@@ -13,13 +13,14 @@ import (
 	"imagebuilder/builtins/dirfd"
 	"imagebuilder/builtins/sandbox"
 	"imagebuilder/builtins/tree"
+	"imagebuilder/builtins/treetask"
 )
 
 // Whatever needs privilege over what is in a layer is a task of the sandbox, since the
 // store may belong to a user whom its files do not: removing, measuring and reading them.
 
 // Tasks are those that main functions have to give to the sandbox for this package.
-var Tasks = []sandbox.Registered{erasing, sealing, nothing, tree.Copying}
+var Tasks = []sandbox.Registered{erasing, sealing, nothing, treetask.Copying}
 
 // erasing removes names below a directory.
 var erasing = sandbox.NewTask("erase", func(_ context.Context, in *sandbox.Inside, names []string) (sandbox.None, error) {

@@ -11,6 +11,7 @@ import (
 
 	"imagebuilder/builtins/sandbox"
 	"imagebuilder/builtins/tree"
+	"imagebuilder/builtins/treetask"
 )
 
 // The metadata of images for LXC, in the form that lxc-create reads.
@@ -133,7 +134,7 @@ func (m LXCMetadata) Write(ctx context.Context, dir, name string) error {
 
 // LXCMeta makes meta.tar.xz for the root file system of the job.
 func (j Job) LXCMeta(ctx context.Context, m LXCMetadata) error {
-	answer, err := tree.Looking.Run(ctx, []sandbox.Stack{j.Stack}, tree.Look{Op: "devices", Path: "/dev"})
+	answer, err := treetask.Looking.Run(ctx, []sandbox.Stack{j.Stack}, tree.Look{Op: "devices", Path: "/dev"})
 	if err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 	"imagebuilder/builtins/host"
 	"imagebuilder/builtins/sandbox"
 	"imagebuilder/builtins/tree"
+	"imagebuilder/builtins/treetask"
 )
 
 // A root file system as squashfs, and how the programs that pack are run.
@@ -76,7 +77,7 @@ const maxNamed = 5
 
 // tellLost says whose access control lists are not in the image.
 func (j Job) tellLost(ctx context.Context) error {
-	answer, err := tree.Looking.Run(ctx, []sandbox.Stack{j.Stack}, tree.Look{Op: "acls", Path: "/"})
+	answer, err := treetask.Looking.Run(ctx, []sandbox.Stack{j.Stack}, tree.Look{Op: "acls", Path: "/"})
 	if err != nil {
 		return err
 	}

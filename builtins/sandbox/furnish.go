@@ -17,17 +17,29 @@ import (
 
 // furniture is mounted inside a root file system, in this order. What the image itself
 // holds there is hidden from programs and stays as it is.
-var furniture = []struct {
+var furniture = []fitment{
+	{"/proc", "proc", unix.MS_NODEV, 0, ""},
+	{"/sys", "sysfs", unix.MS_NODEV | unix.MS_RDONLY, 0, ""},
+	{"/run", "tmpfs", unix.MS_NODEV, 0o755, "20%"},
+	{"/tmp", "tmpfs", unix.MS_NODEV, 0o1777, "50%"},
+	{"/dev", "tmpfs", 0, 0o755, "1m"},
+	{"/dev/shm", "tmpfs", unix.MS_NODEV, 0o1777, "20%"},
+}
+
+// A fitment is a mount that programs expect.
+type fitment struct {
 	target, fstype string
 	flags          uintptr
-	data           string
-}{
-	{"/proc", "proc", unix.MS_NODEV, ""},
-	{"/sys", "sysfs", unix.MS_NODEV | unix.MS_RDONLY, ""},
-	{"/run", "tmpfs", unix.MS_NODEV, "mode=0755,size=20%"}, // of the memory
-	{"/tmp", "tmpfs", unix.MS_NODEV, "mode=1777,size=50%"},
-	{"/dev", "tmpfs", 0, "mode=0755,size=1m"},
-	{"/dev/shm", "tmpfs", unix.MS_NODEV, "mode=1777,size=20%"},
+	mode           uint32 // of a tmpfs
+	size           string // of a tmpfs, in bytes or as a part of the memory
+}
+
+// options are those of its file system.
+func (m fitment) options() string {
+	if m.fstype != "tmpfs" {
+		return ""
+	}
+	return fmt.Sprintf("mode=%o,size=%s", m.mode, m.size)
 }
 
 // devices are the character devices that programs inside find in /dev.
@@ -56,8 +68,8 @@ var deviceLinks = map[string]string{
 // far as it has them.
 var hostSettings = []string{"/proc/sys", "/proc/sysrq-trigger"}
 
-// furnish mounts what programs expect inside root.
-func furnish(root *dirfd.Dir) error {
+// furnish mounts what programs expect inside root, of a session if there is one.
+func furnish(root *dirfd.Dir, s *session) error {
 	// Device nodes have no place in an image, only in the /dev mounted over it.
 	if st, err := root.Lstat("/dev"); err == nil && st.Mode&unix.S_IFMT == unix.S_IFDIR { // not where a link leads
 		if err := root.Clear("/dev"); err != nil {
@@ -65,7 +77,15 @@ func furnish(root *dirfd.Dir) error {
 		}
 	}
 	for _, m := range furniture {
-		if err := mountIn(root, m.target, m.fstype, m.flags, m.data); err != nil {
+		err := makeTarget(root, m.target)
+		there := false
+		if err == nil {
+			there, err = s.mountOn(root, m.target, m.mode)
+		}
+		if err == nil && !there {
+			err = mountIn(root, m.target, m.fstype, m.flags, m.options())
+		}
+		if err != nil {
 			return fmt.Errorf("cannot mount %s: %w", m.target, err)
 		}
 	}
@@ -77,19 +97,20 @@ func furnish(root *dirfd.Dir) error {
 	return makeDevices(root)
 }
 
-// mountIn mounts a file system on a directory of root, which stays in the image if it was
-// not there: /tmp as one that everybody can use.
-func mountIn(root *dirfd.Dir, name, fstype string, flags uintptr, data string) error {
-	if !root.Exists(name) {
-		if err := root.MkdirAll(name, 0o755); err != nil {
-			return err
-		}
-		if name == "/tmp" {
-			if err := root.Chmod(name, 0o1777); err != nil {
-				return err
-			}
-		}
+// makeTarget makes a directory to mount on, which stays in the image if it was not there:
+// /tmp as one that everybody can use.
+func makeTarget(root *dirfd.Dir, name string) error {
+	if root.Exists(name) {
+		return nil
 	}
+	if err := root.MkdirAll(name, 0o755); err != nil || name != "/tmp" {
+		return err
+	}
+	return root.Chmod(name, 0o1777)
+}
+
+// mountIn mounts a file system on a directory of root.
+func mountIn(root *dirfd.Dir, name, fstype string, flags uintptr, data string) error {
 	return onto(root, name, func(target string) error {
 		return unix.Mount(fstype, target, fstype, flags, data)
 	})

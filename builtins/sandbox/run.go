@@ -148,46 +148,79 @@ func (spec *Spec) inside(programs Programs, mounts detachedMounts) (err error) {
 	if err != nil {
 		return err
 	}
-	visits, err := spec.settle(root, mounts, point)
+	visits, s, err := spec.settle(root, mounts)
 	if err == nil {
 		err = pivot(point)
 	}
-	if err != nil {
-		return errors.Join(err, root.Close())
+	if err == nil {
+		err = s.resume(root)
 	}
-	err = runner{root: root, chroot: "/rootfs", spec: spec}.runAll(programs)
-	return errors.Join(err, root.Close(), tidy(visits))
+	if err != nil {
+		return errors.Join(err, s.close(), root.Close())
+	}
+	err = runner{root: root, chroot: chrootDir, spec: spec}.runAll(programs)
+	if err == nil {
+		err = s.record(root)
+	}
+	return errors.Join(err, s.close(), tidy(root, visits, s != nil))
 }
+
+// chrootDir is where this process has the root file system that programs run in.
+const chrootDir = "/rootfs"
 
 // settle puts everything into a root file system that programs are to find there.
-func (spec *Spec) settle(root *dirfd.Dir, mounts detachedMounts, scratch string) ([]*visit, error) {
-	if err := furnish(root); err != nil {
-		return nil, err
+func (spec *Spec) settle(root *dirfd.Dir, mounts detachedMounts) (visits []*visit, s *session, err error) {
+	if err := root.MkdirAll(stashes, 0o755); err != nil {
+		return nil, nil, err
+	}
+	stash, err := root.Sub(stashes)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer stash.Close()
+	if spec.Session {
+		if s, err = openSession(stash); err != nil {
+			return nil, nil, err
+		}
+	}
+	if err := furnish(root, s); err != nil {
+		return nil, s, err
 	}
 	if err := mounts.attach(root); err != nil {
-		return nil, err
+		return nil, s, err
 	}
-	return invite(root, spec.Guests, scratch)
+	visits, err = invite(root, spec.Guests, stash, s)
+	return visits, s, err
 }
 
-// tidy takes all mounts away and then the guests, which mounts may have hidden.
-func tidy(visits []*visit) error {
-	bare, err := detach("/rootfs", true)
+// tidy takes the guests away, and all mounts, which may hide some of the guests, or have
+// been the places of others.
+func tidy(root *dirfd.Dir, visits []*visit, inSession bool) error {
+	var errs []error
+	for _, v := range visits {
+		if v.stash == "" {
+			errs = append(errs, v.leave(root))
+		}
+	}
+	errs = append(errs, root.Close())
+	bare, err := detach(chrootDir, true)
 	if err != nil {
-		return err
+		return errors.Join(append(errs, err)...)
 	}
 	defer unix.Close(bare)
-	if err := unmount("/rootfs"); err != nil {
-		return err
+	if err := unmount(chrootDir); err != nil {
+		return errors.Join(append(errs, err)...)
 	}
-	root, err := dirfd.Open(fmt.Sprintf("/proc/self/fd/%d", bare), dirfd.InRoot)
-	if err != nil {
-		return err
+	if root, err = dirfd.Open(fmt.Sprintf("/proc/self/fd/%d", bare), dirfd.InRoot); err != nil {
+		return errors.Join(append(errs, err)...)
 	}
 	for _, v := range visits {
-		err = errors.Join(err, v.leave(root))
+		errs = append(errs, v.leave(root))
 	}
-	return errors.Join(err, root.Close())
+	if inSession {
+		errs = append(errs, own(root, visits))
+	}
+	return errors.Join(append(errs, root.Close())...)
 }
 
 // pivot makes point the root of this process and of its namespace, and lets go of the
@@ -283,6 +316,9 @@ func hideHost() error {
 	}
 	defer root.Close()
 	if err := makeDevices(root); err != nil {
+		return err
+	}
+	if err := root.Mkdir("/dev/shm", 0o755); err != nil {
 		return err
 	}
 	return mountIn(root, "/dev/shm", "tmpfs", unix.MS_NODEV, "mode=1777,size=20%")

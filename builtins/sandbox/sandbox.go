@@ -23,12 +23,13 @@ import (
 
 // A Spec says what the programs of one child see and may do.
 type Spec struct {
-	Root   *Stack   // their "/", with /proc, /dev and so on; nil: the host, read-only
-	Mounts []Mount  // what they see besides
-	Guests []Guest  // files that are laid over Root while they run
-	Hidden []string // files and directories of the host that are empty to them
-	NoSync bool     // answer fsync and its kin with success, without doing anything
-	NoNet  bool     // give them an empty network namespace
+	Root    *Stack   // their "/", with /proc, /dev and so on; nil: the host, read-only
+	Mounts  []Mount  // what they see besides
+	Guests  []Guest  // files that are laid over Root while they run
+	Hidden  []string // files and directories of the host that are empty to them
+	Session bool     // Root: /tmp, /run, /dev/shm and mounts are as the step before has left them
+	NoSync  bool     // answer fsync and its kin with success, without doing anything
+	NoNet   bool     // give them an empty network namespace
 
 	// AnyNode lets them make device nodes of any kind, none of which can be opened. Else
 	// they can make the usual ones, such as /dev/null.
@@ -47,14 +48,14 @@ type Mount struct {
 }
 
 // A Guest is a file that is in a root file system while programs run there and not
-// afterwards, unless they make it their own. Links in its path are followed.
+// afterwards, unless they make it their own.
 type Guest struct {
 	Path    string
 	Content []byte
 	Mode    uint32
 
-	// Over is for a file that hides one of the image: it is mounted over that, so that
-	// programs may unmount it and put another in its place. Another kind of guest gives
+	// Over is for a file that hides one of the image, which comes back unless programs put
+	// another in its place. Links on its way are followed. Another kind of guest gives
 	// way to a file that is there, and stays away where its directory is not there.
 	Over bool
 }

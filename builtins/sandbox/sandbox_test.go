@@ -205,15 +205,33 @@ func TestGuests(t *testing.T) {
 		script:  "cat /etc/resolv.conf",
 		want:    "/etc/resolv.conf link 0777 0:0 /var/lib/none/resolv.conf\n",
 	}, {
-		summary: "a step may unmount it and put a link in its place",
+		summary: "links to directories that are not there are followed, as resolvconf has them",
+		image: func(etc string) error {
+			return errors.Join(os.Mkdir(etc+"/resolvconf", 0o755), os.Symlink("/run/resolvconf", etc+"/resolvconf/run"),
+				os.Symlink("resolvconf/run/resolv.conf", etc+"/resolv.conf"))
+		},
+		script: "cat /run/resolvconf/resolv.conf",
+		want:   "/etc/resolv.conf link 0777 0:0 resolvconf/run/resolv.conf\n",
+	}, {
+		summary: "a step may put a link in its place, whether it tries to unmount it or not",
 		image:   func(etc string) error { return os.WriteFile(etc+"/resolv.conf", []byte("x\n"), 0o600) },
-		script:  "umount -l /etc/resolv.conf; ln -sf /run/mine /etc/resolv.conf",
+		script:  "umount -l /etc/resolv.conf || true; ln -s /run/mine /etc/new; mv /etc/new /etc/resolv.conf",
 		want:    "/etc/resolv.conf link 0777 0:0 /run/mine\n",
 	}, {
 		summary: "a step may keep the host's",
 		image:   func(string) error { return nil },
-		script:  "cat /etc/resolv.conf > /tmp/r; umount -l /etc/resolv.conf; echo kept > /tmp/r; mv /tmp/r /etc/resolv.conf",
+		script:  "cat /etc/resolv.conf > /tmp/r; echo kept > /tmp/r; mv /tmp/r /etc/resolv.conf",
 		want:    "/etc/resolv.conf file 0644 0:0 5 ",
+	}, {
+		summary: "a step may remove it",
+		image:   func(etc string) error { return os.WriteFile(etc+"/resolv.conf", []byte("x\n"), 0o600) },
+		script:  "rm /etc/resolv.conf",
+		want:    "",
+	}, {
+		summary: "a step may write to it",
+		image:   func(etc string) error { return os.WriteFile(etc+"/resolv.conf", []byte("x\n"), 0o600) },
+		script:  "echo more >> /etc/resolv.conf",
+		want:    "/etc/resolv.conf file 0644 0:0 26 ",
 	}}
 	for _, test := range tests {
 		t.Run(test.summary, func(t *testing.T) {
@@ -234,7 +252,7 @@ func TestGuests(t *testing.T) {
 			if !strings.HasPrefix(line, test.want) || test.want == "" && line != "" {
 				t.Errorf("got %q, want %q", line, test.want)
 			}
-			if strings.Contains(got, "policy-rc.d") || strings.Contains(got, "\n/var") {
+			if strings.Contains(got, "policy-rc.d") || strings.Contains(got, "\n/var") || strings.Contains(got, "\n/proc/") {
 				t.Errorf("something was left behind:\n%s", got)
 			}
 		})

@@ -1,12 +1,10 @@
 // Package tree knows whole root file systems as trees of files: it edits them, copies,
 // dumps and fingerprints them, writes a layer as an archive, and looks things up in them.
 // How a name is resolved inside one is the business of package dirfd, and how one is put
-// together and mounted that of package sandbox, in whose children the tasks of this
-// package run. It does not know what the files are for.
+// together and mounted that of package sandbox. It does not know what the files are for.
 package tree
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -17,30 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"imagebuilder/builtins/dirfd"
-	"imagebuilder/builtins/sandbox"
 )
-
-// Editing applies edits to a root file system, one after the other.
-var Editing = sandbox.NewTask("edit", func(_ context.Context, in *sandbox.Inside, edits []Edit) (sandbox.None, error) {
-	for _, e := range edits {
-		if err := Apply(in.Roots[0], e); err != nil {
-			return false, err
-		}
-	}
-	return false, nil
-})
-
-// Looking answers a question about the files of a root file system.
-var Looking = sandbox.NewTask("look", func(_ context.Context, in *sandbox.Inside, q Look) (Answer, error) {
-	return q.answer(in.Roots[0])
-})
-
-// Copying copies a root file system into a directory, the first file of the task. With
-// the argument set it merges it into what is there.
-var Copying = sandbox.NewTask("copy", func(ctx context.Context, in *sandbox.Inside, merge bool) (sandbox.None, error) {
-	c := Copier{Merge: merge}
-	return false, c.Copy(ctx, dirfd.New(in.Files[0], dirfd.InRoot), in.Roots[0])
-})
 
 // Look asks a question about the files of a root file system.
 type Look struct {
@@ -58,7 +33,8 @@ type Answer struct {
 // maxRead bounds what is read of a file into memory.
 const maxRead = 64 << 20
 
-func (l Look) answer(root *dirfd.Dir) (Answer, error) {
+// Answer answers the question.
+func (l Look) Answer(root *dirfd.Dir) (Answer, error) {
 	switch l.Op {
 	case "glob":
 		names, err := root.Glob(l.Path)

@@ -1,0 +1,89 @@
+package build
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"imagebuilder/builtins/fetch"
+	"imagebuilder/builtins/layer"
+)
+
+// What a step that reads the network depends on besides the recipe.
+
+// A Freshness says when a step that reads the network must be done again although the
+// recipe is the same.
+type Freshness struct {
+	Daily bool     // every UTC day
+	URLs  []string // whenever one of these serves something else
+}
+
+// Check finds what is wrong with the URLs.
+func (f Freshness) Check() error {
+	for _, u := range f.URLs {
+		if err := (fetch.Request{URL: u}).Check(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// network tells whether a step with this freshness reads the network.
+func (f Freshness) network() bool { return f.Daily || len(f.URLs) > 0 }
+
+// plain shows it as a recipe says it.
+func (f Freshness) plain() any {
+	if f.Daily {
+		return "daily"
+	}
+	return f.URLs
+}
+
+// stamps are the inputs of a step that lie outside the recipe.
+func (b *Builder) stamps(ctx context.Context, f Freshness) ([]layer.Input, error) {
+	// The real day: SOURCE_DATE_EPOCH says what goes into images, not how old they may be.
+	today := layer.Input{Name: "day", Value: time.Now().UTC().Format(time.DateOnly)}
+	inputs := make([]layer.Input, len(f.URLs))
+	var group errgroup.Group
+	for i, url := range f.URLs {
+		group.Go(func() error {
+			value, err := b.stamp(ctx, url, today.Value)
+			inputs[i] = layer.Input{Name: url, Value: value}
+			return err
+		})
+	}
+	err := group.Wait()
+	if f.Daily {
+		inputs = append(inputs, today)
+	}
+	return inputs, err
+}
+
+// maxIndex bounds the size of what stands for the freshness of a step.
+const maxIndex = 1 << 30
+
+// stamp says what a URL serves. One that this machine cannot read is no reason to fail:
+// it counts as what was last read of it, so that a build of nothing but cached steps needs
+// no server, else as what changes every day. Whether programs can read it, they will say.
+func (b *Builder) stamp(ctx context.Context, url, today string) (string, error) {
+	if value, ok := b.unread.Load(url); ok {
+		return value.(string), nil
+	}
+	file, err := b.Fetch.Fetch(ctx, fetch.Request{URL: url, MaxSize: maxIndex})
+	if err == nil || context.Cause(ctx) != nil {
+		return file.SHA256, err
+	}
+	value := today
+	if known, kerr := b.Fetch.Known(ctx, url); errors.Is(err, fetch.ErrNotFound) {
+		// There is no such index: nothing is wrong, and the day must do.
+	} else if kerr == nil {
+		value = known.SHA256
+		b.Log.Warn("taken to be as it was last seen", "url", url, "cause", err)
+	} else {
+		b.Log.Warn("taken to change every day", "url", url, "cause", err)
+	}
+	b.unread.Store(url, value)
+	return value, nil
+}

@@ -1,0 +1,77 @@
+package sandbox
+
+import (
+	"bufio"
+	"os"
+	"path"
+	"strings"
+)
+
+// The table of mounts as the kernel shows it (proc(5), /proc/PID/mountinfo).
+
+// A mount is one line of the table.
+type mount struct {
+	id     string
+	device string // of the file system: major:minor
+	root   string // the part of the file system that it shows
+	at     string // where it is, below the directory that was asked about
+	fstype string
+}
+
+// mountsOf returns the mounts below a directory of this process, and that on it, in the
+// order in which they lie on each other.
+func mountsOf(dir string) ([]mount, error) {
+	f, err := os.Open("/proc/self/mountinfo")
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	var list []mount
+	lines := bufio.NewScanner(f)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		if m, ok := parseMount(lines.Text(), dir); ok {
+			list = append(list, m)
+		}
+	}
+	return list, lines.Err()
+}
+
+// parseMount reads a line, and tells whether the mount is in the directory.
+func parseMount(line, dir string) (m mount, ok bool) {
+	fields := strings.Fields(line)
+	for i := 6; i+1 < len(fields); i++ {
+		if fields[i] != "-" { // optional fields end here
+			continue
+		}
+		at := unescape.Replace(fields[4])
+		if at != dir && !strings.HasPrefix(at, dir+"/") {
+			return m, false
+		}
+		at = path.Join("/", strings.TrimPrefix(at, dir))
+		return mount{fields[0], fields[2], unescape.Replace(fields[3]), at, fields[i+1]}, true
+	}
+	return m, false
+}
+
+var unescape = strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`)
+
+// shownBy returns the path at which one of other mounts shows the same; "": none does.
+func (m mount) shownBy(others []mount) (shown string) {
+	longest := -1
+	for _, o := range others {
+		rest, ok := cutDir(m.root, o.root)
+		if ok && o.device == m.device && len(o.root) > longest {
+			longest, shown = len(o.root), path.Join(o.at, rest)
+		}
+	}
+	return shown
+}
+
+// cutDir returns the rest of a path behind a directory.
+func cutDir(name, dir string) (string, bool) {
+	if dir == "/" || name == dir {
+		return strings.TrimPrefix(name, dir), true
+	}
+	return strings.CutPrefix(name, dir+"/")
+}

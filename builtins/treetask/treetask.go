@@ -1,0 +1,33 @@
+// Package treetask has what package tree does to a root file system done in a child of the
+// sandbox, which mounts that for the task alone.
+package treetask
+
+import (
+	"context"
+
+	"imagebuilder/builtins/dirfd"
+	"imagebuilder/builtins/sandbox"
+	"imagebuilder/builtins/tree"
+)
+
+// Editing applies edits to a root file system, one after the other.
+var Editing = sandbox.NewTask("edit", func(_ context.Context, in *sandbox.Inside, edits []tree.Edit) (sandbox.None, error) {
+	for _, e := range edits {
+		if err := tree.Apply(in.Roots[0], e); err != nil {
+			return false, err
+		}
+	}
+	return false, nil
+})
+
+// Looking answers a question about the files of a root file system.
+var Looking = sandbox.NewTask("look", func(_ context.Context, in *sandbox.Inside, q tree.Look) (tree.Answer, error) {
+	return q.Answer(in.Roots[0])
+})
+
+// Copying copies a root file system into a directory, the first file of the task. With
+// the argument set it merges it into what is there.
+var Copying = sandbox.NewTask("copy", func(ctx context.Context, in *sandbox.Inside, merge bool) (sandbox.None, error) {
+	c := tree.Copier{Merge: merge}
+	return false, c.Copy(ctx, dirfd.New(in.Files[0], dirfd.InRoot), in.Roots[0])
+})
