@@ -50,6 +50,7 @@ var vocabulary = map[string]builtin{
 	"chroot_run":    {do: (*Words).chrootRun},
 	"download":      {do: (*Words).download},
 	"export":        {do: (*Words).export},
+	"exported":      {do: (*Words).exported},
 	"fork":          {do: (*Words).fork},
 	"host_run":      {do: (*Words).hostRun},
 	"import_lxd":    {do: (*Words).importLXD},

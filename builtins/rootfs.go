@@ -1,6 +1,7 @@
 package builtins
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -201,21 +202,18 @@ var defaultEnviron = []string{
 // guests, a dict of (content, mode) by path: files that are in the image while programs run
 // there, if their directory is and they are not.
 func (b *Words) rootfs(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
-	r := &rootfs{words: b, env: new(starlark.Dict), memo: new(starlark.Dict)}
+	var source string
 	var img *image
 	var manager starlark.Value = starlark.None
 	var target string
-	if err := unpackArgs(fn, args, kwargs, "image", &img, "manager?", &manager, "target?", &target, "source?", &r.source); err != nil {
+	if err := unpackArgs(fn, args, kwargs, "image", &img, "manager?", &manager, "target?", &target, "source?", &source); err != nil {
 		return nil, err
 	}
 	if !knownTarget(target) {
 		return nil, errTarget(starlark.String(target))
 	}
-	for _, kv := range defaultEnviron {
-		key, value, _ := strings.Cut(kv, "=")
-		r.env.SetKey(starlark.String(key), starlark.String(value))
-	}
-	r.image = img
+	r := b.newRootfs(img)
+	r.source = source
 	if err := r.manageBy(manager); err != nil {
 		return nil, err
 	}
@@ -224,6 +222,16 @@ func (b *Words) rootfs(thread *starlark.Thread, fn *starlark.Builtin, args starl
 		return r, nil
 	}
 	return r, r.begin(thread, fn)
+}
+
+// newRootfs returns what is to be the handle on a root file system.
+func (b *Words) newRootfs(img *image) *rootfs {
+	r := &rootfs{words: b, env: new(starlark.Dict), memo: new(starlark.Dict), image: img, manager: starlark.None}
+	for _, kv := range defaultEnviron {
+		key, value, _ := strings.Cut(kv, "=")
+		r.env.SetKey(starlark.String(key), starlark.String(value))
+	}
+	return r
 }
 
 // begin begins with the content of a directory of this machine.
@@ -243,6 +251,31 @@ func (r *rootfs) begin(thread *starlark.Thread, fn *starlark.Builtin) error {
 	print, err := build.Ask(Context(thread), r.words.Worker, s, build.Fingerprint(dir))
 	r.root = build.NewRoot(r.root.Name, r.root.Target, dir, print)
 	return err
+}
+
+// exported(image, dir="") returns a root file system with the content of a directory below
+// the target directory of the run, or of that itself: what an export has put there, or
+// anybody else. It is empty if there is nothing. What it is exported to the same directory
+// again takes the place of that content.
+func (b *Words) exported(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
+	var img *image
+	var dir string
+	if err := unpackArgs(fn, args, kwargs, "image", &img, "dir?", &dir); err != nil {
+		return nil, err
+	}
+	if err := checkDir(dir); err != nil {
+		return nil, fmt.Errorf("exported: %w", err)
+	}
+	r := b.newRootfs(img)
+	s := b.newStep(thread, fn, nil, arg("path", dir))
+	root, err := build.Ask(Context(thread), b.Worker, s, build.Exported(img.Distribution, dir))
+	if err != nil {
+		return nil, err
+	}
+	if r.root = root; root.Source != "" {
+		r.source = cmp.Or(dir, ".")
+	}
+	return r, nil
 }
 
 // fork(root, target="") returns a second rootfs with the same content, for the image
@@ -274,7 +307,8 @@ func (b *Words) fork(thread *starlark.Thread, fn *starlark.Builtin, args starlar
 // export(root, dir="", replace=False) copies the whole content of the rootfs into a
 // directory below the target directory of the run, or into that itself. What is there
 // is kept, except where the rootfs has a file of the same name; with replace, a root
-// file system that is there is replaced, and anything else is an error.
+// file system that is there is replaced, and anything else is an error. A rootfs that began
+// as what is there (see exported) replaces that. Bad places are found before a run starts.
 func (b *Words) export(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	var root *rootfs
 	var dir string

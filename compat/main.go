@@ -108,6 +108,7 @@ func (t *translator) download() string {
 	}
 	args := []string{"img", t.render("source.url", s.URL, "", "img")}
 	if s.Downloader == "rootfs-http" {
+		args = append(args, named("onto", `exported(img) if target == "dir" else None`))
 		if len(s.Keys) > 0 {
 			args = append(args, t.sourceKeys())
 		}
@@ -125,7 +126,11 @@ func (t *translator) download() string {
 	}
 	args = append(args, t.sourceLists()...)
 	skip, _ := t.option("source.skip_verification")
-	return call(function, append(args, named("skip_verification", skip))...)
+	args = append(args, named("skip_verification", skip))
+	if s.Downloader == "debootstrap" { // scripts rely on what it leaves there
+		args = append(args, named("tidy", "False"))
+	}
+	return call(function, args...)
 }
 
 func (t *translator) sourceLists() []string {

@@ -28,11 +28,11 @@ type BuildOptions struct {
 	Progress fetch.Progress // of downloads; nil: none is shown
 }
 
-// Ready finds out whether the recipe can be run on this machine, as far as that can be
-// known before.
-func (r *Recipe) Ready() error {
-	planner, err := r.Check()
-	if err != nil {
+// Ready finds out whether the recipe can be run on this machine, with a directory for the
+// results, as far as that can be known before.
+func (r *Recipe) Ready(target string) error {
+	planner := &build.Planner{Target: target}
+	if err := r.check(planner); err != nil {
 		return err
 	}
 	if os.Geteuid() != 0 {

@@ -165,15 +165,20 @@ func (r *Recipe) PlanOn(planner *build.Planner) error {
 // Check plans the recipe and reports what is wrong with it as far as that can be known
 // before it runs. The planner knows what the recipe needs of this machine.
 func (r *Recipe) Check() (*build.Planner, error) {
+	planner := new(build.Planner)
+	return planner, r.check(planner)
+}
+
+func (r *Recipe) check(planner *build.Planner) error {
 	log := r.log
 	defer func() { r.log = log }()
 	r.log = slog.New(slog.DiscardHandler)
-	planner, err := r.Plan()
+	err := r.PlanOn(planner)
 	// What goes wrong after an answer was assumed may be the assumption's fault.
 	if planner.Assumed() && r.loader.ctx.Err() == nil && !isCertain(err) {
 		err = nil
 	}
-	return planner, err
+	return err
 }
 
 // run runs main; the worker does what it asks for.

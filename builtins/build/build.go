@@ -105,6 +105,9 @@ type Product struct {
 type Act struct {
 	// Do does it; nil: it is done by being remembered.
 	Do func(ctx context.Context, b *Builder) error
+	// Ready tells what stands in its way, given the target directory of the run; it is found
+	// before a build starts. nil: nothing can.
+	Ready func(target string) error
 	// Assumed says that a recipe goes on with what comes of it, of which a plan knows
 	// nothing.
 	Assumed bool

@@ -4,9 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
+	"slices"
 
 	"imagebuilder/builtins/dirfd"
 	"imagebuilder/builtins/sandbox"
@@ -17,51 +18,105 @@ import (
 // there as a whole or not at all, and nothing else may be touched.
 
 // Export copies the root file system of the step into a directory below the target
-// directory. With replace, one that is there gives way.
+// directory. With replace, or if the root file system began as what is in that very
+// directory, what is there gives way; else the copy is merged into it.
 func Export(s *Step, dir string, replace bool) Act {
-	return Act{Do: func(ctx context.Context, b *Builder) error {
-		to := filepath.Join(b.Target, dir)
-		e := exporter{b, s.Root}
-		if err := e.export(ctx, to, replace); err != nil {
-			return fmt.Errorf("cannot copy the rootfs to %s: %w", to, err)
-		}
-		b.Results = append(b.Results, to)
+	e := func(b *Builder) exporter { return exporter{b, s.Root, replace} }
+	return Act{
+		Ready: func(target string) error {
+			to := filepath.Join(target, dir)
+			_, err := e(nil).destination(to)
+			return cannotExport(to, err)
+		},
+		Do: func(ctx context.Context, b *Builder) error {
+			to := filepath.Join(b.Target, dir)
+			if err := e(b).export(ctx, to); err != nil {
+				return cannotExport(to, err)
+			}
+			b.Results = append(b.Results, to)
+			return nil
+		},
+	}
+}
+
+func cannotExport(to string, err error) error {
+	if err == nil {
 		return nil
-	}}
+	}
+	return fmt.Errorf("cannot copy the rootfs to %s: %w", to, err)
+}
+
+// Exported asks for the root file system that Export has put, or the user has, into a
+// directory below the target directory. One that is not there is empty.
+func Exported(name, dir string) Question[*Root] {
+	begin := func(target string, fingerprint func(dir string) (string, error)) (*Root, error) {
+		p, err := placeAt(filepath.Join(target, dir))
+		if err != nil || len(p.names) == 0 {
+			return NewRoot(name, "", "", ""), err
+		}
+		print, err := fingerprint(p.path)
+		return NewRoot(name, "", p.path, print), err
+	}
+	return Question[*Root]{
+		What: "exported",
+		Find: func(ctx context.Context, b *Builder) (*Root, error) {
+			return begin(b.Target, func(dir string) (string, error) { return Fingerprint(dir).Find(ctx, b) })
+		},
+		Assume: func(p *Planner) (*Root, bool) {
+			if p.Target == "" {
+				return NewRoot(name, "", "", ""), true
+			}
+			root, _ := begin(p.Target, func(string) (string, error) { return "", nil }) // the export says what is wrong
+			return root, true
+		},
+	}
 }
 
 // An exporter copies one root file system.
 type exporter struct {
 	*Builder
-	root *Root
+	root    *Root
+	replace bool
 }
 
-func (e exporter) export(ctx context.Context, to string, replace bool) error {
-	abs, err := filepath.Abs(to)
+// destination looks at where it is to go, and finds what stands in its way.
+func (e exporter) destination(to string) (place, error) {
+	p, err := placeAt(to)
+	switch {
+	case err != nil || !p.there:
+		return p, err
+	case e.root.Source == p.path:
+		return p, p.checkUnmounted()
+	case e.replace || len(p.names) == 0:
+		return p, p.checkReplaceable()
+	}
+	return p, nil
+}
+
+func (e exporter) export(ctx context.Context, to string) error {
+	p, err := e.destination(to)
 	if err != nil {
 		return err
 	}
-	names, err := os.ReadDir(abs)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		if err := os.MkdirAll(filepath.Dir(abs), 0o755); err != nil {
+	if !p.there {
+		if err := os.MkdirAll(filepath.Dir(p.path), 0o755); err != nil {
 			return err
 		}
-		return e.appear(ctx, abs)
-	case err != nil:
-		return err
-	case replace || len(names) == 0:
-		if err := checkReplaceable(abs, names); err != nil {
-			return err
-		}
-		return e.appear(ctx, abs)
+		return e.appear(ctx, p.path)
 	}
-	dir, err := dirfd.Open(abs, dirfd.Refuse)
+	merge := !e.replace && e.root.Source != p.path && len(p.names) > 0
+	if !merge && !p.mount {
+		return e.appear(ctx, p.path)
+	}
+	dir, err := dirfd.Open(p.path, dirfd.Refuse)
 	if err != nil {
 		return err
 	}
 	defer dir.Close()
-	return e.copyTo(ctx, dir, true)
+	if merge {
+		return e.copyTo(ctx, dir, true)
+	}
+	return e.refill(ctx, dir)
 }
 
 func (e exporter) copyTo(ctx context.Context, dir *dirfd.Dir, merge bool) error {
@@ -72,9 +127,25 @@ func (e exporter) copyTo(ctx context.Context, dir *dirfd.Dir, merge bool) error 
 	return err
 }
 
+// stage copies the root file system into a new directory below dir. All is done by handles,
+// whatever others do to names meanwhile.
+func (e exporter) stage(ctx context.Context, dir *dirfd.Dir, name string) error {
+	// Always the same name, so that what a killed process left there goes.
+	if err := dir.RemoveAll(name); err != nil {
+		return err
+	}
+	if err := makeRoot(dir, name); err != nil {
+		return err
+	}
+	fresh, err := dir.Sub(name)
+	if err != nil {
+		return err
+	}
+	return errors.Join(e.copyTo(ctx, fresh, false), fresh.Close())
+}
+
 // appear copies the root file system beside the place it is to have and, when it is
-// complete, puts it there. All is done by the handle of the directory above, whatever
-// others do to names meanwhile.
+// complete, puts it there.
 func (e exporter) appear(ctx context.Context, place string) (err error) {
 	above, err := dirfd.Open(filepath.Dir(place), dirfd.Refuse)
 	if err != nil {
@@ -82,32 +153,49 @@ func (e exporter) appear(ctx context.Context, place string) (err error) {
 	}
 	defer above.Close()
 	name := filepath.Base(place)
-	mounted, err := above.Mounted(name)
-	if err == nil && mounted != "" {
-		err = fmt.Errorf("something is mounted on %s; unmount it first", filepath.Join(filepath.Dir(place), mounted))
-	}
-	if err != nil {
-		return err
-	}
-	// Always the same name, so that what a killed process left there goes.
 	fresh := dirfd.TempName(name)
-	if err := above.RemoveAll(fresh); err != nil {
-		return err
-	}
-	if err := makeRoot(above, fresh); err != nil {
-		return err
-	}
 	defer func() { err = errors.Join(err, above.RemoveAll(fresh)) }()
-	dir, err := above.Sub(fresh)
-	if err != nil {
-		return err
-	}
-	defer dir.Close()
-	if err := e.copyTo(ctx, dir, false); err != nil {
+	if err := e.stage(ctx, above, fresh); err != nil {
 		return err
 	}
 	_, err = above.Supplant(fresh, name)
 	return err
+}
+
+// refill replaces what is in a directory that cannot be replaced itself, since it is a
+// mount point. What is there stays until the copy is complete.
+func (e exporter) refill(ctx context.Context, dir *dirfd.Dir) (err error) {
+	fresh := dirfd.TempName("rootfs")
+	defer func() { err = errors.Join(err, dir.RemoveAll(fresh)) }()
+	if err := e.stage(ctx, dir, fresh); err != nil {
+		return err
+	}
+	old, err := dir.ReadDir(".")
+	if err != nil {
+		return err
+	}
+	names, err := dir.ReadDir(fresh)
+	if err != nil {
+		return err
+	}
+	for _, name := range old {
+		if name == fresh || name == "lost+found" && !slices.Contains(names, name) {
+			continue
+		}
+		if err := dir.RemoveAll(name); err != nil {
+			return err
+		}
+	}
+	for _, name := range names {
+		if err := dir.Rename(path.Join(fresh, name), name); err != nil {
+			return err
+		}
+	}
+	st, err := dir.Stat(fresh)
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Chown(".", int(st.Uid), int(st.Gid)), dir.Chmod(".", st.Mode&0o7777))
 }
 
 // makeRoot makes a directory as the root of an image is: 0755 and root's, whatever group
@@ -123,19 +211,4 @@ func makeRoot(above *dirfd.Dir, name string) error {
 		return err
 	}
 	return above.Chmod(name, 0o755)
-}
-
-// checkReplaceable refuses to replace what is neither empty nor a root file system.
-func checkReplaceable(dir string, names []fs.DirEntry) error {
-	if len(names) == 0 {
-		return nil
-	}
-	found := make(map[string]bool)
-	for _, n := range names {
-		found[n.Name()] = true
-	}
-	if !found["etc"] || !found["usr"] && !found["bin"] || dir == "/" {
-		return errors.New("the directory is neither empty nor a root file system; remove it first")
-	}
-	return nil
 }

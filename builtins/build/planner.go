@@ -16,6 +16,8 @@ type Planner struct {
 	Answers  []Record
 	Problems []error // what stands in the way of a build besides missing needs
 
+	Target string // directory that gets the results; "": it is not known yet
+
 	// Has tells whether the host has a program or a file; nil: this machine is asked.
 	Has func(name string) bool
 
@@ -78,6 +80,11 @@ func (p *Planner) Make(ctx context.Context, s *Step, product Product) ([]*File, 
 // Act implements Worker.
 func (p *Planner) Act(ctx context.Context, s *Step, a Act) error {
 	p.record(ctx, s)
+	if a.Ready != nil && p.Target != "" {
+		if err := a.Ready(p.Target); err != nil {
+			p.Problems = append(p.Problems, at(s.At, err))
+		}
+	}
 	if a.Assumed {
 		p.Answers = append(p.Answers, Record{Question: s.Builtin, At: s.At})
 	}

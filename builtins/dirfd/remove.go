@@ -122,6 +122,17 @@ func (d *Dir) Mounted(name string) (found string, err error) {
 	return found, missingIsFine(err)
 }
 
+// MountPoint tells whether something is mounted on name itself.
+func (d *Dir) MountPoint(name string) (is bool, err error) {
+	err = d.Look("stat", name, func(dirfd int, base string) error {
+		var st unix.Statx_t
+		err := unix.Statx(dirfd, base, unix.AT_SYMLINK_NOFOLLOW|unix.AT_NO_AUTOMOUNT, unix.STATX_TYPE, &st)
+		is = st.Attributes&unix.STATX_ATTR_MOUNT_ROOT != 0
+		return err
+	})
+	return is, err
+}
+
 func (d *Dir) mountedAt(dirfd int, base, name string) (string, error) {
 	var st unix.Statx_t
 	err := unix.Statx(dirfd, base, unix.AT_SYMLINK_NOFOLLOW|unix.AT_NO_AUTOMOUNT, unix.STATX_TYPE, &st)

@@ -42,7 +42,7 @@ func seconds(n uint) timeLimit {
 // run runs a recipe after all that can be known before is known to be right, and prints
 // the paths of its results.
 func (o *buildOptions) run(cmd *cobra.Command, recipe *runtime.Recipe, target string) error {
-	if err := recipe.Ready(); err != nil {
+	if err := recipe.Ready(target); err != nil {
 		return err
 	}
 	display := o.log.newDisplay(cmd.ErrOrStderr())

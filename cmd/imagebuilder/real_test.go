@@ -159,6 +159,29 @@ def main():
 	}
 }
 
+// Definitions have scripts that rely on what debootstrap leaves, whichever tool is used.
+func TestUntidyBootstraps(t *testing.T) {
+	archive, _ := mirrors(t)
+	need(t, "debootstrap", "debootstrap")
+	need(t, "mmdebstrap", "mmdebstrap")
+	recipe := filepath.Join(t.TempDir(), "untidy.star")
+	text := `load("@stdlib//sources/debian.star", "debootstrap")
+url = option("url", "")
+def main():
+    for tool in ["debootstrap", "mmdebstrap"]:
+        root = debootstrap(image("debian", "bookworm"), url, variant = "minbase", snapshot = True, tidy = False, tool = tool)
+        chroot_run(root, """#!/bin/sh
+set -e
+rm /etc/*- /var/log/bootstrap.log /var/log/dpkg.log /var/log/alternatives.log /var/cache/apt/archives/*.deb
+apt-get install -y hello
+""")
+`
+	if err := os.WriteFile(recipe, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	imagebuilder(t, "run", recipe, t.TempDir(), "--cache", sharedCache(t), "-o", "url="+archive)
+}
+
 // A key that signed nothing builds nothing, whatever keys this machine trusts.
 func TestOnlyGivenKeysCount(t *testing.T) {
 	archive, _ := mirrors(t)
