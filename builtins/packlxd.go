@@ -1,7 +1,6 @@
 package builtins
 
 import (
-	"errors"
 	"fmt"
 	"path/filepath"
 
@@ -50,7 +49,10 @@ func (b *Words) packLXD(thread *starlark.Thread, fn *starlark.Builtin, args star
 	product, err := build.LXDImage{
 		Image: img.Image, Unified: o.Form == build.Unified, Compression: o.Compression, Properties: properties, Templates: root.templates, Now: b.Now,
 	}.Pack(s, dir)
-	if err = errors.Join(err, checkDir(dir)); err != nil {
+	if err != nil { // about options and the name, which no answer of an image has led to
+		return nil, Misuse{fmt.Errorf("%s: %w", fn.Name(), err)}
+	}
+	if err := checkDir(dir); err != nil {
 		return nil, fmt.Errorf("%s: %w", fn.Name(), err)
 	}
 	root.freeze("it is packed")
