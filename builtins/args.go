@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"go.starlark.net/starlark"
+	"golang.org/x/sys/unix"
 
 	"imagebuilder/builtins/build"
 )
@@ -101,7 +102,8 @@ func (m *stringMap) Unpack(v starlark.Value) error {
 }
 
 // fileMode is an argument that is a file mode: a number (0o644) or its octal text
-// ("0644"), of up to twelve bits.
+// ("0644"), of up to twelve bits, or the empty text, which is none. In front of these may
+// be those that stat(2) has for a regular file: 0100644.
 type fileMode struct{ bits *uint32 }
 
 func (m *fileMode) Unpack(v starlark.Value) error {
@@ -116,17 +118,38 @@ func (m *fileMode) Unpack(v starlark.Value) error {
 			n = 1 << 63
 		}
 	case starlark.String:
+		if v == "" {
+			return nil
+		}
 		if n, err = strconv.ParseUint(string(v), 8, 32); err != nil {
 			return fmt.Errorf("%s is not an octal mode such as \"0644\"", v)
 		}
 	default:
 		return fmt.Errorf("got %s, want a mode such as 0o644", v.Type())
 	}
+	if n&^0o7777 == unix.S_IFREG {
+		n &= 0o7777
+	}
 	if n > 0o7777 {
 		return fmt.Errorf("%s is not a mode: it has more than twelve bits", v)
 	}
 	bits := uint32(n)
 	m.bits = &bits
+	return nil
+}
+
+// fileContent is an argument that is the content of a file: a text, or any bytes.
+type fileContent []byte
+
+func (c *fileContent) Unpack(v starlark.Value) error {
+	switch v := v.(type) {
+	case starlark.String:
+		*c = fileContent(v)
+	case starlark.Bytes:
+		*c = fileContent(v)
+	default:
+		return fmt.Errorf("got %s, want a string or bytes", v.Type())
+	}
 	return nil
 }
 
@@ -140,6 +163,9 @@ func (o *owner) Unpack(v starlark.Value) error {
 		*o = owner(v.String())
 	case starlark.String:
 		*o = owner(v)
+		if number, ok := strings.CutPrefix(string(v), "+"); ok && !ownerName.MatchString(number) {
+			*o = owner(number)
+		}
 	default:
 		return fmt.Errorf("got %s, want a name or a number", v.Type())
 	}

@@ -1,6 +1,7 @@
 package builtins
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
@@ -51,7 +52,7 @@ func (b *Words) make(thread *starlark.Thread, s *build.Step, p build.Product) (*
 }
 
 // download(url, sha256="", name="") returns the file that an http or https URL serves, or
-// the file of this machine that file:///PATH is.
+// the file of this machine that a file URL names (see local).
 // With sha256, 64 hex digits, the file must have that digest and is downloaded once
 // for good; without, every run asks whether it has changed. name is what the file is
 // called, else the last element of the URL.
@@ -61,22 +62,22 @@ func (b *Words) download(thread *starlark.Thread, fn *starlark.Builtin, args sta
 	if err := unpackArgs(fn, args, kwargs, "url", &r.URL, "sha256?", &r.SHA256, "name?", &name); err != nil {
 		return nil, err
 	}
-	path, here := strings.CutPrefix(r.URL, "file://")
-	here = here && strings.HasPrefix(path, "/")
+	here := fetch.IsFile(r.URL)
 	err := fetch.CheckDigest(r.SHA256)
 	if !here {
 		err = r.Check()
+		name = cmp.Or(name, build.URLName(r.URL))
 	}
-	if name == "" {
-		name = build.URLName(r.URL)
+	if name != "" {
+		err = errors.Join(err, build.CheckFileName(name))
 	}
-	if err = errors.Join(err, build.CheckFileName(name)); err != nil {
+	if err != nil {
 		return nil, fmt.Errorf("download: %w", err)
 	}
 	s := b.newStep(thread, fn, nil, arg("url", r.URL))
 	var f *build.File
 	if here {
-		f, err = b.localFile(thread, s, path, path, r.SHA256)
+		f, err = b.localFile(thread, s, r.URL, r.SHA256)
 	} else {
 		if r.SHA256 != "" {
 			s.Args = append(s.Args, arg("sha256", r.SHA256))
@@ -86,11 +87,15 @@ func (b *Words) download(thread *starlark.Thread, fn *starlark.Builtin, args sta
 	if err != nil {
 		return nil, err
 	}
-	return &file{f.Renamed(name)}, nil
+	if name != "" {
+		f = f.Renamed(name)
+	}
+	return &file{f}, nil
 }
 
-// local(path, sha256="") returns a file of this machine. A relative path is relative to
-// the recipe file that says it. With sha256, 64 hex digits, the file must have that digest.
+// local(path, sha256="") returns a file of this machine, by its path or its URL, such as
+// file:///srv/a%20name. A relative path, also one behind "file:", is relative to the recipe
+// file that says it. With sha256, 64 hex digits, the file must have that digest.
 func (b *Words) local(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	var name, digest string
 	if err := unpackArgs(fn, args, kwargs, "path", &name, "sha256?", &digest); err != nil {
@@ -99,26 +104,33 @@ func (b *Words) local(thread *starlark.Thread, fn *starlark.Builtin, args starla
 	if err := fetch.CheckDigest(digest); err != nil {
 		return nil, fmt.Errorf("local: %w", err)
 	}
-	if b.Locate == nil {
-		return nil, errors.New("internal error: recipes cannot name local files")
-	}
-	host, err := b.Locate(callerFile(thread), name)
-	if err != nil {
-		return nil, err
-	}
-	f, err := b.localFile(thread, b.newStep(thread, fn, nil, arg("path", name)), name, host, digest)
+	f, err := b.localFile(thread, b.newStep(thread, fn, nil, arg("path", name)), name, digest)
 	if err != nil {
 		return nil, err
 	}
 	return &file{f}, nil
 }
 
-// localFile returns a file of the host, called name, that has the digest if one is given.
-func (b *Words) localFile(thread *starlark.Thread, s *build.Step, name, host, digest string) (*build.File, error) {
+// localFile returns the file of the host that a path or URL names which a recipe says. It
+// must have the digest if one is given.
+func (b *Words) localFile(thread *starlark.Thread, s *build.Step, name, digest string) (*build.File, error) {
+	if b.Locate == nil {
+		return nil, errors.New("internal error: recipes cannot name local files")
+	}
 	if digest != "" {
 		s.Args = append(s.Args, arg("sha256", digest))
 	}
-	path, err := build.HostPath(host)
+	path := name
+	if fetch.IsFile(name) {
+		var err error
+		if path, err = fetch.FilePath(name); err != nil {
+			return nil, Misuse{fmt.Errorf("%s: %w", s.Builtin, err)}
+		}
+	}
+	path, err := b.Locate(callerFile(thread), path)
+	if err == nil {
+		path, err = build.HostPath(path)
+	}
 	if err != nil {
 		return nil, err
 	}

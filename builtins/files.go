@@ -24,6 +24,7 @@ var rootfsMethods = map[string]*starlark.Builtin{
 	"hardlink":    starlark.NewBuiltin("hardlink", rootfsHardlink),
 	"link":        starlark.NewBuiltin("link", rootfsLink),
 	"mkdir":       starlark.NewBuiltin("mkdir", rootfsMkdir),
+	"mountpoints": starlark.NewBuiltin("mountpoints", rootfsMountpoints),
 	"placeholder": starlark.NewBuiltin("placeholder", rootfsPlaceholder),
 	"read":        starlark.NewBuiltin("read", rootfsRead),
 	"readlink":    starlark.NewBuiltin("readlink", rootfsReadlink),
@@ -83,7 +84,7 @@ func (a *attributes) apply(edit *tree.Edit, args build.Args) build.Args {
 func receiver(fn *starlark.Builtin) *rootfs { return fn.Receiver().(*rootfs) }
 
 // root.write(path, content, mode=None, owner=None, group=None, if_exists="")
-// creates or truncates a file and writes the text content, byte for byte. Missing
+// creates or truncates a file and writes content, a text or bytes, as it is. Missing
 // directories are made, 0755. A new file is 0644 and root's, an old one keeps mode
 // and owner, unless said otherwise; owner and group are numbers or names in the image.
 // Where the image has no file of the path if_exists, nothing happens.
@@ -99,13 +100,13 @@ func rootfsAppend(thread *starlark.Thread, fn *starlark.Builtin, args starlark.T
 
 func writeText(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple, op string) (starlark.Value, error) {
 	var path filePath
-	var content string
+	var content fileContent
 	var a attributes
 	if err := unpackArgs(fn, args, kwargs, a.pairs("path", &path, "content", &content, "if_exists?", &a.ifExists)...); err != nil {
 		return nil, err
 	}
-	edit := tree.Edit{Op: op, Path: string(path), Content: []byte(content)}
-	shown := a.apply(&edit, build.Args{arg("path", string(path)), arg("content", content)})
+	edit := tree.Edit{Op: op, Path: string(path), Content: content}
+	shown := a.apply(&edit, build.Args{arg("path", string(path)), arg("content", string(content))})
 	return receiver(fn).change(thread, fn, build.Edit(edit), shown)
 }
 
@@ -190,6 +191,21 @@ func rootfsClear(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tu
 	return onePath(thread, fn, args, kwargs, "clear")
 }
 
+// root.mountpoints() makes the directories, where they are missing, over which whoever runs
+// the image mounts: /dev, /proc, /run and /sys, 0755, and /tmp, 1777. /dev is emptied, since
+// its nodes are the business of those who run the image.
+func rootfsMountpoints(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
+	if err := unpackArgs(fn, args, kwargs); err != nil {
+		return nil, err
+	}
+	edits := []tree.Edit{{Op: "clear", Path: "/dev"}}
+	for _, dir := range []string{"/dev", "/proc", "/run", "/sys"} {
+		edits = append(edits, tree.Edit{Op: "mkdir", Path: dir, SetMode: true, Mode: 0o755, Unless: dir})
+	}
+	edits = append(edits, tree.Edit{Op: "mkdir", Path: "/tmp", SetMode: true, Mode: 0o1777, Unless: "/tmp"})
+	return receiver(fn).change(thread, fn, build.Edit(edits...), nil)
+}
+
 func onePath(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple, op string) (starlark.Value, error) {
 	var name filePath
 	if err := unpackArgs(fn, args, kwargs, "path", &name); err != nil {
@@ -241,7 +257,8 @@ func rootfsExists(thread *starlark.Thread, fn *starlark.Builtin, args starlark.T
 }
 
 // root.glob(pattern) returns the sorted paths that match, such as
-// "/etc/apt/sources.list.d/*.list": *, ? and [a-z] stand for parts of one name.
+// "/etc/apt/sources.list.d/*.list": *, ? and [a-z] stand for parts of one name, /**/ for any
+// number of directories, and a pattern that ends in / matches only directories.
 func rootfsGlob(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	var pattern anyPath
 	if err := unpackArgs(fn, args, kwargs, "pattern", &pattern); err != nil {

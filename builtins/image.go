@@ -30,10 +30,11 @@ func (i *image) Freeze()               {}
 func (i *image) Truth() starlark.Bool  { return true }
 func (i *image) Hash() (uint32, error) { return starlark.String(i.String()).Hash() }
 
-// Attr returns what will be packed now.
+// Attr returns what will be packed now. A name or description that cannot be rendered is
+// no business of the others.
 func (i *image) Attr(name string) (starlark.Value, error) {
 	now, err := i.At(i.now)
-	if err != nil {
+	if err != nil && (name == "name" || name == "description") {
 		return nil, err
 	}
 	if value, ok := now.Fields()[name]; ok {
@@ -48,7 +49,8 @@ func (i *image) AttrNames() []string { return slices.Sorted(maps.Keys(i.Fields()
 // kernel="", personality="", serial="", name="", description="", expiry="30d",
 // context={}) returns an image. It is what image of the standard library is made of,
 // which knows the names of architectures. name and description are templates, which
-// see the image as image and what is in context.
+// see the image as image and what is in context; that they are wrong matters to images
+// for LXD, which have them, and to who asks for them.
 func (b *Words) makeImage(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	img := &build.Image{Variant: "default", Architecture: b.Machine}
 	ends := expiry{build.Expiry{Duration: 30 * 24 * time.Hour, Text: "30d"}}
@@ -71,8 +73,10 @@ func (b *Words) makeImage(thread *starlark.Thread, fn *starlark.Builtin, args st
 			return nil, fmt.Errorf("%s: context: a number in it is not finite", fn.Name())
 		}
 	}
-	_, err := img.At(b.Now)
-	return &image{img, b.Now}, err
+	if _, err := img.At(b.Now); err != nil {
+		b.Log.Warn("only images for LXD have a name and a description: " + err.Error())
+	}
+	return &image{img, b.Now}, nil
 }
 
 // expiry is an argument that is a length of time such as "30d" or "1h30m".

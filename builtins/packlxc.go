@@ -44,9 +44,6 @@ func newLXCConfig(v starlark.Value) (pack.LXCConfig, error) {
 		kwargs = append(kwargs, item)
 	}
 	err := starlark.UnpackArgs("config", nil, kwargs, "type", &c.Type, "content", &c.Content, "before?", &c.Before, "after?", &c.After)
-	if err == nil {
-		err = c.Check()
-	}
 	return c, err
 }
 
@@ -71,6 +68,11 @@ func (b *Words) packLXC(thread *starlark.Thread, fn *starlark.Builtin, args star
 	}
 	if err := checkOptions(fn, o, args, kwargs, namedArgs(kwargs)); err != nil {
 		return nil, err
+	}
+	for i, c := range config {
+		if err := c.Check(); err != nil {
+			return nil, Misuse{fmt.Errorf("%s: element %d of config: %w", fn.Name(), i, err)}
+		}
 	}
 	if len(config) == 0 {
 		config = pack.DefaultLXCConfig(img.Kernel)

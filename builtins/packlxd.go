@@ -1,7 +1,6 @@
 package builtins
 
 import (
-	"errors"
 	"fmt"
 	"path/filepath"
 
@@ -40,6 +39,9 @@ func (b *Words) packLXD(thread *starlark.Thread, fn *starlark.Builtin, args star
 	if err := checkOptions(fn, o, args, kwargs, namedArgs(kwargs)); err != nil {
 		return nil, err
 	}
+	if _, err := img.At(b.Now); err != nil {
+		return nil, Misuse{fmt.Errorf("%s: %w", fn.Name(), err)}
+	}
 	s := b.newStep(thread, fn, root, arg("image", img.Image), arg("type", o.Form), arg("compression", o.Compression.String()))
 	if len(properties) > 0 {
 		s.Args = append(s.Args, arg("properties", map[string]string(properties)))
@@ -47,7 +49,10 @@ func (b *Words) packLXD(thread *starlark.Thread, fn *starlark.Builtin, args star
 	product, err := build.LXDImage{
 		Image: img.Image, Unified: o.Form == build.Unified, Compression: o.Compression, Properties: properties, Templates: root.templates, Now: b.Now,
 	}.Pack(s, dir)
-	if err = errors.Join(err, checkDir(dir)); err != nil {
+	if err != nil { // about options and the name, which no answer of an image has led to
+		return nil, Misuse{fmt.Errorf("%s: %w", fn.Name(), err)}
+	}
+	if err := checkDir(dir); err != nil {
 		return nil, fmt.Errorf("%s: %w", fn.Name(), err)
 	}
 	root.freeze("it is packed")

@@ -10,14 +10,14 @@ import (
 
 // render(text, image=None, keep_verbatim=False, **context) renders text as a pongo2 template
 // (Django's language) with the names of context and, if it is given, the image as
-// image. Nothing is escaped, unknown names are blank, and a result that is itself a
-// template is rendered again; with keep_verbatim, what stands within {% verbatim %} is
-// left for somebody else to render.
+// image. Nothing is escaped, unknown names are blank, + adds numbers, also those that texts
+// spell, and a result that is itself a template is rendered again; with keep_verbatim, what
+// stands within {% verbatim %} is left for somebody else to render.
 func (b *Words) render(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	var text string
 	var img *image
 	var keep bool
-	context := make(map[string]any)
+	context := map[string]any{template.Now: b.Now}
 	var named []starlark.Tuple
 	for _, kwarg := range kwargs {
 		switch name := string(kwarg[0].(starlark.String)); name {
@@ -55,8 +55,10 @@ func ToPlain(v starlark.Value) any {
 			return true
 		}
 	case starlark.Int:
-		n, _ := v.Int64()
-		return n
+		if n, ok := v.Int64(); ok {
+			return n
+		}
+		return v.BigInt()
 	case starlark.Float:
 		return float64(v)
 	case *starlark.Dict:
@@ -67,6 +69,12 @@ func ToPlain(v starlark.Value) any {
 			}
 		}
 		return m
+	case *starlark.Set:
+		list := make([]any, 0, v.Len())
+		for elem := range v.Elements() {
+			list = append(list, ToPlain(elem))
+		}
+		return list
 	case starlark.Indexable: // lists and tuples
 		list := make([]any, v.Len())
 		for i := range list {

@@ -17,8 +17,8 @@ import (
 
 // root.template(path, content, name="", when=["create", "copy"], properties={},
 // if_exists="") makes the file path of an instance a template that LXD renders
-// with content, on the events when: "create", "copy", "start". The content is kept in
-// the image under name, which is made from path if it is not given. properties is
+// with content, on the events when: "create", "copy", "start", "rename"; of others it is
+// said that LXD does not know them. The content is kept in the image under name, which is made from path if it is not given. properties is
 // what the template finds as properties. Where the image has no file of the path
 // if_exists, nothing happens. A later template for the same path takes its place.
 func rootfsTemplate(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
@@ -47,6 +47,11 @@ func rootfsTemplate(thread *starlark.Thread, fn *starlark.Builtin, args starlark
 	if there, err := r.isThere(thread, fn, ifExists); err != nil || !there {
 		return starlark.None, err
 	}
+	for _, event := range t.When {
+		if !slices.Contains(pack.Events, event) {
+			r.words.Log.Warn(fmt.Sprintf("the template for %s: LXD knows no event %q, only %s", t.Path, event, strings.Join(pack.Events, ", ")))
+		}
+	}
 	r.templates = append(r.templates[:len(r.templates):len(r.templates)], t)
 	return starlark.None, r.words.Worker.Act(Context(thread), r.words.newStep(thread, fn, r, arg("template", t)), build.Act{})
 }
@@ -59,11 +64,6 @@ func (r *rootfs) checkTemplate(t pack.Template) error {
 	}
 	if err := build.CheckFileName(t.Name); err != nil {
 		return err
-	}
-	for _, event := range t.When {
-		if !slices.Contains([]string{"create", "copy", "start"}, event) {
-			return fmt.Errorf("when is %q, want create, copy or start", event)
-		}
 	}
 	for _, other := range r.templates {
 		if other.Name == t.Name && other.Content != t.Content && other.Path != t.Path {

@@ -49,6 +49,44 @@ targets: {incus: {vm: {filesystem: btrfs}}, lxd: {vm: {size: 5GiB}}}
 	}
 }
 
+// What the older tools took for modes, owners and content means what it meant there.
+func TestFilesAsTheyWere(t *testing.T) {
+	const text = minimal + `
+files:
+- {generator: dump, path: /a, mode: 0100644, uid: "+5", gid: "-1"}
+- {generator: dump, path: /b, mode: 07774755, uid: 007}
+- {generator: dump, path: /c, content: !!binary "/wo="}
+- {generator: dump, path: /d, content: !!binary "/w=="}
+- {generator: dump, path: /e, content: !!binary "aGk="}
+- {generator: dump, path: /f, mode: 0600, uid: 1, gid: 2, content: x}
+- {generator: fstab}
+targets: {lxd: {vm: {filesystem: btrfs}}}
+`
+	overrides := []Override{{"image.release", "1"}, {"source.url", "https://x.org"}, // empty means: as if nothing were said
+		{"files.5.mode", ""}, {"files.5.uid", ""}, {"files.5.gid", ""}, {"files.5.content", ""}, {"targets.lxd.vm.filesystem", ""},
+		{"targets.lxd.vm.size", ""}, {"image.variant", ""}, {"image.architecture", ""}, {"image.expiry", ""}, {"image.name", ""},
+		{"image.description", ""}, {"source.keyserver", ""}, {"source.suite", ""}}
+	notices, err := ready(mustLoad(t, text, overrides...), "vm")
+	if want := `x.yaml:7: files.1.mode: of 07774755 only the last twelve bits count`; err != nil || !strings.Contains(notices, want) {
+		t.Errorf("got %v and %q, want %s", err, notices, want)
+	}
+	plan := planned(t, text, "vm", overrides...)
+	for _, want := range []string{
+		`{"path":"/a","content":"\n","mode":"0644","owner":"5"}`,
+		`{"path":"/b","content":"\n","mode":"4755","owner":"007"}`,
+		`{"path":"/c","content":"\ufffd\n"}`,
+		`{"path":"/d","content":"\ufffd\n"}`,
+		`{"path":"/e","content":"hi\n"}`,
+		`{"path":"/f","content":"\n"}`,
+		`LABEL=rootfs  /         ext4  defaults  0 0`,
+		`"variant":"default","architecture":"x86_64"`, `"expiry":"30d"`,
+	} {
+		if !strings.Contains(plan, want) {
+			t.Errorf("no %s in %s", want, plan)
+		}
+	}
+}
+
 // What -o sets counts wherever the value is used.
 func TestOverridesReachTheRecipe(t *testing.T) {
 	const text = minimal + `

@@ -1,21 +1,23 @@
 package compat
 
 import (
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"math"
 	"reflect"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
-
-	"imagebuilder/builtins/yamlmap"
+	"unicode/utf8"
 
 	"gopkg.in/yaml.v3"
 
 	"imagebuilder/builtins/problems"
+	"imagebuilder/builtins/yamlmap"
 )
 
 // Reads YAML into a definition by its own walk, since errors must name line and key, and
@@ -232,7 +234,14 @@ func (d *decoder) scalar(node *yaml.Node, v reflect.Value, key string) {
 	}
 	switch v.Kind() {
 	case reflect.String:
-		v.SetString(node.Value)
+		text, err := stringOf(node)
+		if err == nil && !utf8.ValidString(text) && !mayBeBytes.MatchString(key) {
+			err = errors.New("it is not text: only the content of a file can be other bytes")
+		}
+		if err != nil {
+			d.fail(node, key, "%w", err)
+		}
+		v.SetString(text)
 	case reflect.Bool:
 		b, ok := boolean(node)
 		if !ok {
@@ -248,6 +257,22 @@ func (d *decoder) scalar(node *yaml.Node, v reflect.Value, key string) {
 	default:
 		panic("internal error: definitions have no values of kind " + v.Kind().String())
 	}
+}
+
+// mayBeBytes matches the keys whose values need not be text.
+var mayBeBytes = regexp.MustCompile(`^files\.\d+\.content$`)
+
+// stringOf returns what a scalar means where text is wanted: what is written, but for binary
+// data, which is written in base64.
+func stringOf(node *yaml.Node) (string, error) {
+	if node.ShortTag() != "!!binary" {
+		return node.Value, nil
+	}
+	data, err := base64.StdEncoding.DecodeString(strings.Join(strings.Fields(node.Value), ""))
+	if err != nil {
+		return "", errors.New("it is tagged as binary and not in base64")
+	}
+	return string(data), nil
 }
 
 // boolean reads one of YAML 1.1.

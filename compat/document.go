@@ -5,12 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
+	"net/url"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"imagebuilder/builtins/build"
+	"imagebuilder/builtins/fetch"
 	"imagebuilder/builtins/problems"
 	"imagebuilder/runtime"
 )
@@ -26,6 +30,16 @@ type Document struct {
 
 	replaces   bool // the source removes what is in the directory of build-dir
 	takesEarly bool // it installs the early packages
+
+	flaws []flaw
+}
+
+// A flaw is something wrong that counts only in some kinds of image: in others the older
+// tools never looked at it, so there it is just said.
+type flaw struct {
+	targets []string // kinds in which it counts; nil: it only has to be said
+	certain bool     // no filter can leave it out
+	err     error
 }
 
 // Load reads a definition, applies overrides, fills in defaults and checks all that can
@@ -55,9 +69,10 @@ func readDefinition(ctx context.Context, r io.Reader, file, machine string, over
 // the definition that says it.
 func (d *Document) relocate(overrides []Override) {
 	given := slices.ContainsFunc(overrides, func(o Override) bool { return o.Key == "source.url" })
-	name, ok := strings.CutPrefix(d.Source.URL, "file:")
-	if ok && !given && !strings.HasPrefix(name, "/") {
-		d.Source.URL = "file:" + filepath.Join(filepath.Dir(d.source.file), name)
+	_, name, _ := strings.Cut(d.Source.URL, ":")
+	if !given && fetch.IsFile(d.Source.URL) && !strings.HasPrefix(name, "/") {
+		dir := url.URL{Path: filepath.Dir(d.source.file) + "/"}
+		d.Source.URL = "file:" + dir.EscapedPath() + name
 	}
 }
 
@@ -82,13 +97,18 @@ func (d *Document) SourcesDir(ctx context.Context, dir string) (string, error) {
 	return filepath.Join(dir, name), nil
 }
 
+// defaultExpiry is when images expire of which nothing is said.
+const defaultExpiry = "30d"
+
 // normalize fills in defaults and trims names, whose blanks older tools did not mind.
 func (d *Document) normalize(machine string) {
 	for _, name := range []*string{&d.Source.Downloader, &d.Packages.Manager, &d.Mappings.ArchitectureMap} {
 		*name = strings.TrimSpace(*name)
 	}
 	for i := range d.Files {
-		d.Files[i].Generator = strings.TrimSpace(d.Files[i].Generator)
+		f := &d.Files[i]
+		f.Generator = strings.TrimSpace(f.Generator)
+		d.owners(fmt.Sprintf("files.%d", i), f)
 	}
 	if d.Image.Architecture == "" {
 		d.Image.Architecture = machine
@@ -97,7 +117,7 @@ func (d *Document) normalize(machine string) {
 		d.Image.Variant = "default"
 	}
 	if d.Image.Expiry == "" {
-		d.Image.Expiry = "30d"
+		d.Image.Expiry = defaultExpiry
 	}
 	vm, sister := &d.Targets.LXD.VM, d.Targets.Incus.VM
 	if vm.Size == "" {
@@ -105,6 +125,20 @@ func (d *Document) normalize(machine string) {
 	}
 	if vm.Filesystem == "" {
 		vm.Filesystem = sister.Filesystem
+	}
+}
+
+// owners makes what the older tools understood of a file's mode and owners what it meant.
+func (d *Document) owners(key string, f *fileEntry) {
+	for _, id := range []*string{&f.UID, &f.GID} {
+		if *id == "-1" { // which chown(2) takes for "leave it"
+			*id = ""
+		}
+	}
+	mode, err := strconv.ParseUint(f.Mode, 8, 32)
+	if err == nil && mode > 0o7777 && mode&^0o7777 != 0o100000 {
+		d.flaws = append(d.flaws, flaw{err: d.source.at(key+".mode", fmt.Errorf("of %s only the last twelve bits count", f.Mode))})
+		f.Mode = fmt.Sprintf("%04o", mode&0o7777)
 	}
 }
 
@@ -118,12 +152,16 @@ var (
 func (d *Document) check(ctx context.Context) error {
 	c := &checker{source: d.source}
 	c.that(strings.TrimSpace(d.Image.Distribution) != "", "image.distribution", "may not be empty")
-	_, err := build.ParseExpiry(d.Image.Expiry)
-	c.ok("image.expiry", err)
+	if _, err := build.ParseExpiry(d.Image.Expiry); err != nil {
+		d.flaws = append(d.flaws, flaw{[]string{"lxc", "lxd", "vm"}, true, c.at("image.expiry", err)})
+		d.Image.Expiry = defaultExpiry
+	}
 	c.facts(ctx, d)
 	c.managers(&d.Packages)
 	for i, f := range d.Files {
 		c.oneOf(fmt.Sprintf("files.%d.generator", i), f.Generator, generators)
+		c.that(utf8.ValidString(f.Content) || f.Generator == "dump" && !f.Pongo, fmt.Sprintf("files.%d.content", i),
+			"it is not text: only what dump writes as it is can be other bytes")
 	}
 	for i, a := range d.Actions {
 		c.oneOf(fmt.Sprintf("actions.%d.trigger", i), a.Trigger, triggers)
@@ -132,17 +170,49 @@ func (d *Document) check(ctx context.Context) error {
 		c.oneOf(fmt.Sprintf("packages.sets.%d.action", i), s.Action, []string{"install", "remove"})
 	}
 	for i, item := range d.Targets.LXC.Config {
-		c.oneOf(fmt.Sprintf("targets.lxc.config.%d.type", i), item.Type, []string{"all", "system", "user"})
+		if !item.known() {
+			d.flaws = append(d.flaws, flaw{[]string{"lxc"}, item.filter.empty(), c.among(fmt.Sprintf("targets.lxc.config.%d.type", i), item.Type, lxcTypes)})
+		}
 	}
 	if d.Targets.Type != "" {
 		c.oneOf("targets.type", d.Targets.Type, []string{"container", "vm"})
 	}
-	c.disk("targets.incus.vm", d.Targets.Incus.VM)
-	if d.Targets.LXD.VM != d.Targets.Incus.VM {
-		c.disk("targets.lxd.vm", d.Targets.LXD.VM)
-	}
+	d.flaws = append(d.flaws, c.disk(d.Targets)...)
 	c.filters(&d.definition)
 	return problems.Join(c.errs...)
+}
+
+// said is what is said of a flaw that is no error.
+func (f *flaw) said() string {
+	if f.targets == nil {
+		return f.err.Error()
+	}
+	return "not used here: " + f.err.Error()
+}
+
+// lxcTypes are the types of LXC configuration.
+var lxcTypes = []string{"all", "system", "user"}
+
+// known tells whether the type of the configuration is one that there is.
+func (c *lxcConfig) known() bool { return slices.Contains(lxcTypes, c.Type) }
+
+// empty tells whether the filter lets everything through.
+func (f *filter) empty() bool {
+	return len(f.Releases)+len(f.Architectures)+len(f.Variants)+len(f.Types) == 0
+}
+
+// fits returns what is wrong with the definition for one kind of image, and says what is
+// wrong with it for others.
+func (d *Document) fits(target string, log *slog.Logger) error {
+	var errs []error
+	for _, f := range d.flaws {
+		if f.certain && slices.Contains(f.targets, target) {
+			errs = append(errs, f.err)
+		} else if log != nil {
+			log.Warn(f.said())
+		}
+	}
+	return problems.Join(errs...)
 }
 
 // A checker collects what is wrong.
@@ -165,16 +235,33 @@ func (c *checker) that(ok bool, key, message string) {
 
 func (c *checker) oneOf(key, value string, known []string) {
 	if !slices.Contains(known, value) {
-		c.ok(key, fmt.Errorf("must be one of %s, not %q%s", strings.Join(known, ", "), value, didYouMean(value, known)))
+		c.errs = append(c.errs, c.among(key, value, known))
 	}
 }
 
-func (c *checker) disk(key string, vm vmTarget) {
-	_, err := parseSize(vm.Size)
-	c.ok(key+".size", err)
-	if vm.Filesystem != "" {
-		c.oneOf(key+".filesystem", vm.Filesystem, []string{"ext4", "btrfs"})
+// among is the error of a value that is not one of those known.
+func (s *source) among(key, value string, known []string) error {
+	return s.at(key, fmt.Errorf("must be one of %s, not %q%s", strings.Join(known, ", "), value, didYouMean(value, known)))
+}
+
+// disk returns what is wrong with the disks of virtual machines, which only they have.
+func (s *source) disk(t targetsSection) []flaw {
+	var flaws []flaw
+	for _, vm := range []struct {
+		key string
+		vmTarget
+	}{{"targets.incus.vm", t.Incus.VM}, {"targets.lxd.vm", t.LXD.VM}} {
+		if vm.key == "targets.lxd.vm" && vm.vmTarget == t.Incus.VM { // of which it was said already
+			continue
+		}
+		if _, err := parseSize(vm.Size); err != nil {
+			flaws = append(flaws, flaw{[]string{"vm"}, true, s.at(vm.key+".size", err)})
+		}
+		if known := []string{"ext4", "btrfs"}; vm.Filesystem != "" && !slices.Contains(known, vm.Filesystem) {
+			flaws = append(flaws, flaw{[]string{"vm"}, true, s.among(vm.key+".filesystem", vm.Filesystem, known)})
+		}
 	}
+	return flaws
 }
 
 // facts asks the standard library about names that only it knows.

@@ -79,6 +79,20 @@ func named(name, value string) string { return name + " = " + value }
 // literal prints a string on one line.
 func literal(s string) string { return strconv.Quote(s) }
 
+// bytesLiteral prints bytes that are no text.
+func bytesLiteral(s string) string {
+	var b strings.Builder
+	b.WriteString(`b"`)
+	for _, c := range []byte(s) {
+		if c < ' ' || c > '~' || c == '"' || c == '\\' {
+			fmt.Fprintf(&b, `\x%02x`, c)
+			continue
+		}
+		b.WriteByte(c)
+	}
+	return b.String() + `"`
+}
+
 // isLong tells a text that reads better as a constant of several lines.
 func isLong(s string) bool { return strings.Contains(strings.TrimSuffix(s, "\n"), "\n") }
 

@@ -1,6 +1,9 @@
 package compat
 
-import "fmt"
+import (
+	"fmt"
+	"unicode/utf8"
+)
 
 // The section files, whose entries become calls of generators.
 
@@ -82,6 +85,10 @@ func (a *fileArgs) text(name, value string) {
 	key, words := a.key+"."+name, a.f.Path
 	if words == "" || name != "content" {
 		words = a.f.Generator + " " + a.f.Name
+	}
+	if !utf8.ValidString(value) {
+		a.add(name, bytesLiteral(value))
+		return
 	}
 	if !a.f.Pongo {
 		a.add(name, a.t.str(key, value, words))

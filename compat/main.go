@@ -55,7 +55,7 @@ func (t *translator) image() string {
 			args = append(args, named(text.name, t.str("image."+text.name, text.value, "image "+text.name)))
 		}
 	}
-	if t.Image.Expiry != "30d" || t.find("image.expiry") != nil {
+	if t.Image.Expiry != defaultExpiry || t.find("image.expiry") != nil {
 		args = append(args, named("expiry", t.str("image.expiry", t.Image.Expiry, "")))
 	}
 	var sections []string
@@ -73,7 +73,7 @@ func (t *translator) image() string {
 func (t *translator) begin(c *code) {
 	if t.Pack {
 		c.add("source", 1, "root = "+call("rootfs", "img", t.manager(), named("source", "source")))
-		c.add("", 1, `root.clear("/dev")`)
+		c.add("", 1, "root.mountpoints()")
 		return
 	}
 	for _, list := range earlyLists {

@@ -1,6 +1,7 @@
 package compat
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -38,7 +39,11 @@ func Open(ctx context.Context, name string, set []string, config runtime.Config)
 
 // Check finds what is wrong with a recipe or a definition before it runs.
 func Check(ctx context.Context, name string, set []string, config runtime.Config) error {
-	r, err := Open(ctx, name, set, config)
+	once := config
+	if isDefinition(name) {
+		once.Log = nil // what is to be said is said below, of all entries
+	}
+	r, err := Open(ctx, name, set, once)
 	if err == nil {
 		_, err = r.Check()
 	}
@@ -75,6 +80,9 @@ func OpenDefinition(ctx context.Context, name string, overrides []Override, conf
 
 // Recipe loads the recipe of the definition, with the options of config.
 func (d *Document) Recipe(ctx context.Context, mode Mode, config runtime.Config) (*runtime.Recipe, error) {
+	if err := d.fits(cmp.Or(config.Options["target"], "lxd"), config.Log); err != nil {
+		return nil, err
+	}
 	t := d.translate(mode)
 	config.Place = t.Place
 	return runtime.LoadText(ctx, d.Name(), t.Text, config)

@@ -267,9 +267,12 @@ func (t *translator) early(action, name string) []statement {
 func (t *translator) lxcConfig() []statement {
 	var all []statement
 	for i, item := range t.Targets.LXC.Config {
+		if t.All && !item.known() { // a flaw, which is told by itself
+			continue
+		}
 		key := fmt.Sprintf("targets.lxc.config.%d", i)
 		all = append(all, t.entry(key, item.filter, false, func() string {
-			fields := []string{`"type": ` + literal(item.Type), `"content": ` + t.render(key+".content", item.Content, "lxc config", "img")}
+			fields := []string{`"type": ` + t.str(key+".type", item.Type, ""), `"content": ` + t.render(key+".content", item.Content, "lxc config", "img")}
 			if item.Before != 0 || t.find(key+".before") != nil {
 				fields = append(fields, `"before": `+t.number(key+".before", uint64(item.Before)))
 			}

@@ -5,6 +5,7 @@ import (
 	"reflect"
 	"slices"
 	"strconv"
+	"strings"
 )
 
 // Templates see sections of a definition as they would be written back: this file says how.
@@ -42,7 +43,7 @@ func (v *values) plain(value reflect.Value, key string) string {
 	case reflect.Uint:
 		return v.number(key, value.Uint())
 	}
-	return v.str(key, value.String(), key)
+	return v.str(key, strings.ToValidUTF8(value.String(), "\ufffd"), key)
 }
 
 // fieldNames returns the keys of a structure in their order.

@@ -81,7 +81,8 @@ func TestPlan(t *testing.T) {
 		return &Step{Builtin: builtin, Label: builtin, At: builtin + ".star", Root: root, Needs: needs}
 	}
 	planner.Change(ctx, step("change", Need{Name: "there"}, Need{Name: "mksquashfs", At: "a"}), Change{})
-	planner.Make(ctx, step("make", Need{Name: "/gone", Package: "pkg"}), Product{OfRoot: true})
+	planner.Make(ctx, step("local", Need{Name: "/gone", At: "b"}), Product{Unshown: true})
+	planner.Make(ctx, step("make", Need{Name: "/gone", Package: "pkg"}), Product{OfRoot: true}) // the same again
 	planner.Make(ctx, step("hidden"), Product{Unshown: true})
 	stuck := step("act")
 	stuck.Ready = func(context.Context) error { return errors.New("it is stuck") }
@@ -96,7 +97,7 @@ func TestPlan(t *testing.T) {
 	want := []string{
 		"act.star: it is stuck",
 		"a: mksquashfs is not installed; the Debian package squashfs-tools brings it: apt-get install squashfs-tools",
-		"/gone is not installed; the Debian package pkg brings it: apt-get install pkg",
+		"b: /gone is not installed; the Debian package pkg brings it: apt-get install pkg",
 	}
 	if got := planner.Missing(); fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("missing:\n%v\nwant:\n%v", got, want)

@@ -3,6 +3,7 @@ package build
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -23,7 +24,11 @@ type Freshness struct {
 // Check finds what is wrong with the URLs.
 func (f Freshness) Check() error {
 	for _, u := range f.URLs {
-		if err := (fetch.Request{URL: u}).Check(); err != nil {
+		err := fetch.Request{URL: u}.Check()
+		if fetch.IsFile(u) {
+			_, err = fetch.FilePath(u)
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -71,12 +76,12 @@ func (b *Builder) stamp(ctx context.Context, url, today string) (string, error) 
 	if value, ok := b.unread.Load(url); ok {
 		return value.(string), nil
 	}
-	file, err := b.Fetch.Fetch(ctx, fetch.Request{URL: url, MaxSize: maxIndex})
+	value, err := b.index(ctx, url)
 	if err == nil || context.Cause(ctx) != nil {
-		return file.SHA256, err
+		return value, err
 	}
-	value := today
-	if known, kerr := b.Fetch.Known(ctx, url); errors.Is(err, fetch.ErrNotFound) {
+	value = today
+	if known, kerr := b.Fetch.Known(ctx, url); errors.Is(err, fetch.ErrNotFound) || errors.Is(err, fs.ErrNotExist) {
 		// There is no such index: nothing is wrong, and the day must do.
 	} else if kerr == nil {
 		value = known.SHA256
@@ -86,4 +91,21 @@ func (b *Builder) stamp(ctx context.Context, url, today string) (string, error) 
 	}
 	b.unread.Store(url, value)
 	return value, nil
+}
+
+// index returns the digest of what a URL serves, or of the file that it names.
+func (b *Builder) index(ctx context.Context, url string) (string, error) {
+	if !fetch.IsFile(url) {
+		file, err := b.Fetch.Fetch(ctx, fetch.Request{URL: url, MaxSize: maxIndex})
+		return file.SHA256, err
+	}
+	path, err := fetch.FilePath(url)
+	if err != nil {
+		return "", err
+	}
+	file, err := openFile(path, url)
+	if err != nil {
+		return "", err
+	}
+	return file.SHA256, nil
 }

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -78,5 +79,28 @@ func TestUnreadableIndexes(t *testing.T) {
 				t.Errorf("said %s, want %q once", &said, test.notice)
 			}
 		})
+	}
+}
+
+// A mirror may be a directory of this machine.
+func TestIndexesHere(t *testing.T) {
+	store, err := layer.Open(t.TempDir(), layer.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	dir := t.TempDir()
+	if err := os.WriteFile(dir+"/In Release", []byte("index"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	fresh := Freshness{URLs: []string{"file://" + dir + "/In%20Release", "file://" + dir + "/none"}}
+	log := slog.New(slog.DiscardHandler)
+	b := &Builder{Log: log, Fetch: &fetch.Client{Store: store, Log: log}}
+	inputs, err := b.stamps(context.Background(), fresh)
+	if err != nil || fresh.Check() != nil {
+		t.Fatal(err, fresh.Check())
+	}
+	if want := digest.Sum([]byte("index")).String(); inputs[0].Value != want || inputs[1].Value != time.Now().UTC().Format(time.DateOnly) {
+		t.Errorf("got %v", inputs)
 	}
 }

@@ -41,7 +41,7 @@ const serialLayout = "20060102_1504"
 // At returns the image as it is when it is packed at a time, with its texts rendered.
 func (i Image) At(now time.Time) (Image, error) {
 	i.fill(now)
-	context := i.names(nil)
+	context := i.names(now, nil)
 	var err error
 	if i.Name, err = template.Render(i.Name, context); err != nil {
 		return i, fmt.Errorf("the name of the image: %w", err)
@@ -96,17 +96,17 @@ func (i *Image) Fields() map[string]string {
 // put into.
 func (i Image) Names(now time.Time, more map[string]any) map[string]any {
 	i.fill(now)
-	return i.names(more)
+	return i.names(now, more)
 }
 
-func (i Image) names(more map[string]any) map[string]any {
+func (i Image) names(now time.Time, more map[string]any) map[string]any {
 	fields := make(map[string]any)
 	for name, value := range i.Fields() {
 		if value != "" {
 			fields[name] = value
 		}
 	}
-	context := map[string]any{"image": fields}
+	context := map[string]any{"image": fields, template.Now: now}
 	maps.Copy(context, i.Context)
 	maps.Copy(context, more)
 	return context

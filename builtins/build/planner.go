@@ -127,7 +127,7 @@ func (p *Planner) has(name string) bool {
 }
 
 // Missing returns all that stands in the way of a build: what this version lacks, and
-// what the host does.
+// what the host does, each thing once, at the first place that needs it.
 func (p *Planner) Missing() []error {
 	errs := p.Problems[:len(p.Problems):len(p.Problems)]
 	packages := make(map[string]string)
@@ -136,8 +136,10 @@ func (p *Planner) Missing() []error {
 			packages[n.Name] = n.Package
 		}
 	}
+	said := make(map[string]bool)
 	for _, n := range p.needs {
-		if !p.has(n.Name) {
+		if !said[n.Name] && !p.has(n.Name) {
+			said[n.Name] = true
 			errs = append(errs, at(n.At, host.Missing(n.Name, packages[n.Name])))
 		}
 	}

@@ -42,11 +42,62 @@ func (d *Dir) List(name string) ([]fs.DirEntry, error) {
 }
 
 // Glob returns the sorted names that match a pattern of path.Match elements, such as
-// "/etc/apt/sources.list.d/*.list". Only a malformed pattern is an error.
+// "/etc/apt/sources.list.d/*.list". The element ** stands for any number of directories,
+// also none, and a pattern that ends in a slash matches directories only; neither follows
+// links. Only a malformed pattern is an error.
 func (d *Dir) Glob(pattern string) ([]string, error) {
+	head, tail, deep := strings.Cut(pattern, "/**/")
+	if !deep {
+		return d.glob(pattern)
+	}
+	var names []string
+	above, err := d.glob(head + "/")
+	for _, dir := range above {
+		below, _ := d.below(dir) // what cannot be read has nothing that matches
+		for _, one := range append(below, dir) {
+			found, err := d.Glob(unglobbed.Replace(one) + "/" + tail)
+			if err != nil {
+				return nil, err
+			}
+			names = append(names, found...)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names), err
+}
+
+// unglobbed makes a name a pattern that it alone matches.
+var unglobbed = strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`)
+
+// below returns all directories below one.
+func (d *Dir) below(dir string) ([]string, error) {
+	var dirs []string
+	entries, err := d.List(dir)
+	for _, e := range entries {
+		if e.IsDir() {
+			name := path.Join(dir, e.Name())
+			further, _ := d.below(name)
+			dirs = append(append(dirs, name), further...)
+		}
+	}
+	return dirs, err
+}
+
+// glob is Glob without **.
+func (d *Dir) glob(pattern string) ([]string, error) {
+	pattern, only := strings.CutSuffix(pattern, "/")
+	if pattern == "" {
+		return []string{"/"}, nil
+	}
 	names, err := fs.Glob(globbed{d}, strings.TrimPrefix(d.named(pattern), "/"))
 	for i, name := range names {
 		names[i] = d.shown(name)
+	}
+	if only {
+		names = slices.DeleteFunc(names, func(name string) bool {
+			st, err := d.Lstat(name)
+			return err != nil || st.Mode&unix.S_IFMT != unix.S_IFDIR
+		})
 	}
 	return names, err
 }

@@ -1,5 +1,6 @@
 // Package magic tells what a file is by its first bytes: the archives, compressions and
-// disk images that the tool meets. There is one table of them.
+// disk images that the tool meets, and the machine that a program is for. There is one
+// table of each.
 //
 // It does not look further into a file than its beginning: whether the rest is whole,
 // what a compressed file holds, and which program reads it are for others to find out. A

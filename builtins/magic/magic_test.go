@@ -35,6 +35,30 @@ func TestOf(t *testing.T) {
 	}
 }
 
+func TestMachine(t *testing.T) {
+	elf := func(class, order byte, machine string) string {
+		return "\x7fELF" + string([]byte{class, order}) + strings.Repeat("\x00", 12) + machine
+	}
+	for _, test := range []struct{ head, want string }{
+		{elf(2, 1, "\x3e\x00"), "x86_64"},
+		{elf(1, 1, "\x3e\x00"), "x86_64"},
+		{elf(1, 1, "\x03\x00"), "i686"},
+		{elf(2, 1, "\xb7\x00"), "aarch64"},
+		{elf(2, 2, "\x00\x16"), "s390x"},
+		{elf(2, 2, "\x00\x15"), "ppc64"},
+		{elf(2, 1, "\x15\x00"), "ppc64le"},
+		{elf(2, 1, "\xf3\x00"), "riscv64"},
+		{elf(2, 1, "\x02\x01"), "loongarch64"},
+		{elf(2, 1, "\xff\xff"), ""},
+		{elf(2, 1, "\x3e"), ""},
+		{"#!/bin/sh\n# a script of some length", ""},
+	} {
+		if got := magic.Machine([]byte(test.head)); got != test.want {
+			t.Errorf("%q is for %q, want %q", test.head, got, test.want)
+		}
+	}
+}
+
 // Length is long enough for all of the table.
 func TestLength(t *testing.T) {
 	long := []byte(strings.Repeat("x", 257) + "ustar")

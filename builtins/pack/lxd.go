@@ -33,9 +33,13 @@ type Template struct {
 	Path       string            `json:"path"` // in the instance
 	Name       string            `json:"name"` // of the file in the metadata archive
 	Content    string            `json:"content"`
-	When       []string          `json:"when"` // create, copy, start
+	When       []string          `json:"when"` // some of Events
 	Properties map[string]string `json:"properties"`
 }
+
+// Events are those on which LXD and Incus render templates, in the order in which an
+// instance meets them.
+var Events = []string{"create", "copy", "start", "rename"}
 
 // YAML returns metadata.yaml. Every string is quoted where YAML might take it for
 // something else: LXD wants the release 22.04 as text.

@@ -11,6 +11,8 @@ import (
 
 	"imagebuilder/builtins/host"
 	"imagebuilder/builtins/sandbox"
+	"imagebuilder/builtins/tree"
+	"imagebuilder/builtins/treetask"
 )
 
 // A root file system as squashfs, and how the programs that pack are run.
@@ -44,7 +46,7 @@ func (j Job) run(ctx context.Context, out io.Writer, more []sandbox.Mount, args 
 func (j Job) target() string { return path.Join(sandbox.FilesDir, outDir, j.Name) }
 
 // Squashfs packs the root file system as a squashfs image. Access control lists,
-// which squashfs cannot hold, are lost; that is logged.
+// which squashfs cannot hold, are lost; that is said.
 func (j Job) Squashfs(ctx context.Context, c Compression) error {
 	c, err := c.Squashfs()
 	if err != nil {
@@ -64,9 +66,27 @@ func (j Job) Squashfs(ctx context.Context, c Compression) error {
 	if err := j.run(ctx, io.MultiWriter(j.Out, lost), nil, args...); err != nil {
 		return fmt.Errorf("cannot make %s: %w", j.Name, err)
 	}
-	if lost.n > 0 {
-		j.Log.Warn("squashfs holds no access control lists: some are lost", "file", j.Name, "lost", lost.n)
+	if lost.n == 0 {
+		return nil
 	}
+	return j.tellLost(ctx)
+}
+
+// maxNamed is how many files are named at most where there may be any number.
+const maxNamed = 5
+
+// tellLost says whose access control lists are not in the image.
+func (j Job) tellLost(ctx context.Context) error {
+	answer, err := treetask.Looking.Run(ctx, []sandbox.Stack{j.Stack}, tree.Look{Op: "acls", Path: "/"})
+	if err != nil {
+		return err
+	}
+	files, more := answer.Names, ""
+	if len(files) > maxNamed {
+		files, more = files[:maxNamed], fmt.Sprintf(" and %d more", len(files)-maxNamed)
+	}
+	j.Log.Warn(fmt.Sprintf("squashfs holds no access control lists: those of %s%s are lost; let the image set them when it starts, "+
+		"as systemd-tmpfiles does, or remove them: setfacl -b", strings.Join(files, ", "), more), "file", j.Name)
 	return nil
 }
 

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"imagebuilder/builtins/host"
+	"imagebuilder/builtins/magic"
 )
 
 // One program: how it is found and started inside a root that is not this process's own.
@@ -36,7 +37,7 @@ func (r runner) run(in *host.Init, p Program, env []string) error {
 		if err != nil {
 			return fmt.Errorf("cannot run %s: %w", p.Args[0], err)
 		}
-		return in.Run(file, p.Args, attr)
+		return r.explain(file, in.Run(file, p.Args, attr))
 	}
 	if err := r.checkInterpreter(p.Script); err != nil {
 		return fmt.Errorf("cannot run the script: %w", err)
@@ -49,12 +50,47 @@ func (r runner) run(in *host.Init, p Program, env []string) error {
 	}
 	defer script.Close()
 	attr.Files = append(attr.Files, script)
-	err = in.Run("/proc/self/fd/3", []string{"/proc/self/fd/3"}, attr)
-	var exit *host.ExitError
-	if errors.As(err, &exit) {
-		exit.Args = []string{"script"}
+	interpreter, _ := interpreterOf(p.Script)
+	return r.explain(interpreter, in.Run("/proc/self/fd/3", []string{"script"}, attr))
+}
+
+// explain says why the kernel does not take a file for a program, if it was made for another
+// machine.
+func (r runner) explain(name string, err error) error {
+	if !errors.Is(err, unix.ENOEXEC) {
+		return err
 	}
-	return err
+	head, readErr := r.head(name)
+	if interpreter, ok := interpreterOf(string(head)); readErr == nil && ok { // it is a script itself
+		name = interpreter
+		head, readErr = r.head(name)
+	}
+	machine := magic.Machine(head)
+	if readErr != nil || machine == "" {
+		return err
+	}
+	return fmt.Errorf("%w: %s is a program for %s; for this machine to run such, install the Debian package qemu-user-static", err, name, machine)
+}
+
+// head returns the beginning of a file.
+func (r runner) head(name string) ([]byte, error) {
+	f, err := r.root.OpenFile(name, unix.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return magic.Head(f)
+}
+
+// interpreterOf returns the interpreter that a script names.
+func interpreterOf(script string) (string, bool) {
+	line, _, _ := strings.Cut(script, "\n")
+	line, ok := strings.CutPrefix(line, "#!")
+	fields := strings.Fields(line)
+	if !ok || len(fields) == 0 {
+		return "", false
+	}
+	return fields[0], true
 }
 
 func memoryFile(text string) (*os.File, error) {
@@ -107,13 +143,12 @@ func (r runner) executable(name string) error {
 
 // checkInterpreter says what the kernel would only call "no such file".
 func (r runner) checkInterpreter(script string) error {
-	line, _, _ := strings.Cut(script, "\n")
-	fields := strings.Fields(strings.TrimPrefix(line, "#!"))
-	if len(fields) == 0 {
+	interpreter, ok := interpreterOf(script)
+	if !ok {
 		return errors.New("its first line names no interpreter")
 	}
-	if err := r.executable(fields[0]); err != nil {
-		return fmt.Errorf("its interpreter %s is not in the image: %w", fields[0], err)
+	if err := r.executable(interpreter); err != nil {
+		return fmt.Errorf("its interpreter %s is not in the image: %w", interpreter, err)
 	}
 	return nil
 }

@@ -314,6 +314,33 @@ func TestFailure(t *testing.T) {
 	}
 }
 
+// What is made for another machine is told by that.
+func TestForeignProgram(t *testing.T) {
+	header := "\x7fELF\x02\x01\x01" + strings.Repeat("\x00", 9) + "\x02\x00\xb7\x00" + strings.Repeat("\x00", 44)
+	const because = "exec format error: /bin/foreign is a program for aarch64; for this machine to run such, install the Debian package qemu-user-static"
+	for _, test := range []struct {
+		program sandbox.Program
+		want    string
+	}{
+		{sandbox.Program{Args: []string{"foreign"}}, "cannot run foreign: " + because},
+		{sandbox.Program{Args: []string{"/bin/script", "x"}}, "cannot run /bin/script: " + because},
+		{sandbox.Program{Script: "#!/bin/foreign -e\n"}, "cannot run script: " + because},
+		{sandbox.Program{Args: []string{"text"}}, "cannot run text: exec format error"},
+	} {
+		stack := newStack(t)
+		for name, content := range map[string]string{"foreign": header, "script": "#!/bin/foreign\n", "text": "no program\n"} {
+			if err := os.WriteFile(filepath.Join(stack.Lower[0], "bin", name), []byte(content), 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}
+		programs := sandbox.Programs{List: []sandbox.Program{test.program}, Env: []string{"PATH=/bin"}}
+		err := sandbox.Run(context.Background(), sandbox.Spec{Root: stack}, programs, io.Discard)
+		if err == nil || err.Error() != test.want {
+			t.Errorf("got %v, want %s", err, test.want)
+		}
+	}
+}
+
 func TestNothingOutlivesAStep(t *testing.T) {
 	marker := fmt.Sprint(100000 + os.Getpid())
 	programs := script("setsid sleep " + marker + " >/dev/null 2>&1 &")

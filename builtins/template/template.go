@@ -7,6 +7,7 @@ package template
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"regexp"
 	"strings"
 
@@ -20,7 +21,8 @@ const maxDepth = 16
 // readers are the tags that read files, which templates have not.
 var readers = []string{"extends", "import", "include", "ssi"}
 
-// Render renders text with the names of context: maps, lists, strings and booleans.
+// Render renders text with the names of context: maps, lists, strings, numbers and booleans,
+// and the time of the run as [Now].
 func Render(text string, context map[string]any) (string, error) {
 	if IsTemplate(text) {
 		var err error
@@ -72,7 +74,10 @@ func once(text string, context map[string]any) (out string, err error) {
 	if err != nil {
 		return "", err
 	}
-	if out, err = parsed.Execute(pongo2.Context(context)); err != nil {
+	names := map[string]any{minus: -1, minusFloat: -1.0}
+	maps.Copy(names, context)
+	withRun(names, text)
+	if out, err = parsed.Execute(pongo2.Context(names)); err != nil {
 		return "", reason(err)
 	}
 	return out, nil
@@ -87,13 +92,16 @@ func recovered(err *error) {
 }
 
 func parse(text string) (*pongo2.Template, error) {
+	if err := replace(); err != nil {
+		return nil, fmt.Errorf("internal error: %w", err)
+	}
 	set := pongo2.NewSet("definition", noFiles{})
 	for _, tag := range readers {
 		if err := set.BanTag(tag); err != nil {
 			return nil, fmt.Errorf("internal error: %w", err)
 		}
 	}
-	parsed, err := set.FromString("{% autoescape off %}" + text + "{% endautoescape %}")
+	parsed, err := set.FromString("{% autoescape off %}" + meaning(text) + "{% endautoescape %}")
 	if err != nil {
 		return nil, reason(err)
 	}

@@ -3,6 +3,7 @@ package template_test
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"imagebuilder/builtins/template"
 )
@@ -59,6 +60,80 @@ func TestRenderKeeping(t *testing.T) {
 	got, err := template.RenderKeeping("{{ image.description }} {% verbatim %}{{ container.name }}{% endverbatim %}", context)
 	if err != nil || got != "Debian 22.10 {{ container.name }}" {
 		t.Errorf("%q, %v", got, err)
+	}
+}
+
+// Definitions were written for pongo2 v4: what is expected here is what that gives.
+func TestAddition(t *testing.T) {
+	names := map[string]any{"image": map[string]any{"release": "40", "version": "22.10", "name": "sid"}, "n": int64(2), "x": 0.5}
+	for text, want := range map[string]string{
+		"{{ image.release + 1 }}":                           "41",
+		"{{ 1 + image.release }}":                           "41",
+		"{{ image.release+image.release }}":                 "80",
+		"{{ image.release - 1 + 2 + n }}":                   "43",
+		"{{ image.release + n * 2 - 1 }}":                   "43",
+		"{{ 2 * (image.release + 1) + 7 % 4 }}":             "85",
+		"{{ image.release + 2 ^ 3 }}":                       "48.000000",
+		"{{ image.release|add:1 + 1 }}":                     "402",
+		"{{ image.version + 1 }}":                           "23",
+		"{{ image.version + 0.5 }}":                         "22.600000",
+		"{{ 0.5 + image.version }}":                         "22.600000",
+		"{{ 1.5 + x }}":                                     "2.000000",
+		"{{ image.name + 1 }}":                              "1",
+		"{{ image.name + \"+\" }}":                          "0",
+		"{{ nope + 1 }}":                                    "1",
+		"{{ +1 }}{{ 3 - 1 }}":                               "12",
+		"{% if image.release + 1 == 41 %}yes{% endif %}":    "yes",
+		"{% if image.release == \"40\" %}yes{% endif %}":    "yes",
+		"{% with a=n + 1 b=2 %}{{ a }}{{ b }}{% endwith %}": "32",
+		"{{ \"a}} + b\" }} 1 + 1":                           "a}} + b 1 + 1",
+		"{{ image.release + 7 / 2 }}":                       "43",
+		"{{ image.release + 7 / 2.0 }}":                     "43.500000",
+		"{{ 'a' + 1 }}":                                     "1",
+		"a+b{# 1 + 1 #}":                                    "a+b",
+		"{{ image.release + 1 + }}":                         "",
+	} {
+		got, err := template.Render(text, names)
+		if got != want || err != nil && want != "" {
+			t.Errorf("%s gives %q, %v, want %q", text, got, err, want)
+		}
+	}
+}
+
+// What is to be the same again finds the same time and the same chance.
+func TestClockAndChance(t *testing.T) {
+	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	list := make([]any, 1000)
+	for i := range list {
+		list[i] = i
+	}
+	render := func(now any, text string) string {
+		t.Helper()
+		out, err := template.Render(text, map[string]any{template.Now: now, "list": list})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
+	if got := render(now, `{% now "Mon Jan _2 2006 15:04 MST" %}`); got != "Fri Jan  2 2026 03:04 UTC" {
+		t.Errorf("now is %s", got)
+	}
+	if _, err := time.Parse(time.DateOnly, render(nil, `{% now "2006-01-02" %}`)); err != nil {
+		t.Error(err)
+	}
+	const text = "{{ list|random }} {{ list|random }}"
+	first := render(now, text)
+	if again := render(now, text); again != first {
+		t.Errorf("first %s, then %s", first, again)
+	}
+	if a, b, _ := strings.Cut(first, " "); a == b {
+		t.Errorf("twice %s in one template", a)
+	}
+	if later := render(now.Add(1), text); later == first {
+		t.Errorf("always %s", later)
+	}
+	if got := render(now, "{{ nope|random }}{{ 'random' }}"); got != "random" {
+		t.Errorf("got %s", got)
 	}
 }
 

@@ -30,10 +30,11 @@ type Edit struct {
 	SHA256  string `json:"sha256,omitempty"`  // copy: what the file must have; a link is followed then
 	Pattern string `json:"pattern,omitempty"` // replace: RE2, for each line
 	SetMode bool   `json:"set_mode,omitempty"`
-	Mode    uint32 `json:"mode,omitempty"`  // twelve bits, if SetMode
-	Owner   string `json:"owner,omitempty"` // name in the image's /etc/passwd, or number
-	Group   string `json:"group,omitempty"` // name in the image's /etc/group, or number
-	If      string `json:"if,omitempty"`    // do nothing where this path does not exist
+	Mode    uint32 `json:"mode,omitempty"`   // twelve bits, if SetMode
+	Owner   string `json:"owner,omitempty"`  // name in the image's /etc/passwd, or number
+	Group   string `json:"group,omitempty"`  // name in the image's /etc/group, or number
+	If      string `json:"if,omitempty"`     // do nothing where this path does not exist
+	Unless  string `json:"unless,omitempty"` // do nothing where this path exists
 }
 
 // edits are the kinds of edits there are.
@@ -61,7 +62,7 @@ func Apply(root *dirfd.Dir, e Edit) error {
 	if !ok {
 		return fmt.Errorf("internal error: unknown edit %q", e.Op)
 	}
-	if e.If != "" && !r.Exists(e.If) {
+	if e.If != "" && !r.Exists(e.If) || e.Unless != "" && r.Exists(e.Unless) {
 		return nil
 	}
 	return do(r, e)

@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"slices"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -17,7 +19,7 @@ import (
 
 // Look asks a question about the files of a root file system.
 type Look struct {
-	Op   string // read, exists, glob, readlink, devices
+	Op   string // read, exists, glob, readlink, devices, acls
 	Path string
 }
 
@@ -25,7 +27,7 @@ type Look struct {
 type Answer struct {
 	Found bool     // whether Path is there
 	Data  []byte   // read: the content; readlink: the text
-	Names []string // glob, devices: the paths
+	Names []string // glob, devices, acls: the paths
 }
 
 // maxRead bounds what is read of a file into memory.
@@ -37,8 +39,12 @@ func (l Look) Answer(root *dirfd.Dir) (Answer, error) {
 	case "glob":
 		names, err := root.Glob(l.Path)
 		return Answer{Found: len(names) > 0, Names: names}, err
-	case "devices":
-		names, err := deviceNodes(root, l.Path)
+	case "devices", "acls":
+		is := isDevice
+		if l.Op == "acls" {
+			is = hasACL
+		}
+		names, err := filesThat(root, l.Path, is)
 		return Answer{Found: len(names) > 0, Names: names}, err
 	}
 	if !root.Exists(l.Path) {
@@ -60,9 +66,9 @@ func (l Look) Answer(root *dirfd.Dir) (Answer, error) {
 	return Answer{}, fmt.Errorf("internal error: unknown question %q", l.Op)
 }
 
-// deviceNodes returns the sorted paths of the device nodes at and below a directory. It
-// is no error if there is none.
-func deviceNodes(root *dirfd.Dir, dir string) ([]string, error) {
+// filesThat returns the sorted paths of the files at and below a directory that are what
+// is asked for. It is no error if there is no such directory.
+func filesThat(root *dirfd.Dir, dir string, is func(*dirfd.Dir, string, unix.Stat_t) (bool, error)) ([]string, error) {
 	st, err := root.Lstat(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -70,26 +76,46 @@ func deviceNodes(root *dirfd.Dir, dir string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	switch st.Mode & unix.S_IFMT {
-	case unix.S_IFBLK, unix.S_IFCHR:
-		return []string{clean(dir)}, nil
-	case unix.S_IFDIR:
-	default:
-		return nil, nil
+	var found []string
+	if yes, err := is(root, dir, st); err != nil {
+		return nil, err
+	} else if yes {
+		found = append(found, clean(dir))
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFDIR {
+		return found, nil
 	}
 	names, err := root.ReadDir(dir)
 	if err != nil {
 		return nil, err
 	}
-	var found []string
 	for _, base := range names {
-		below, err := deviceNodes(root, path.Join(clean(dir), base))
+		below, err := filesThat(root, path.Join(clean(dir), base), is)
 		if err != nil {
 			return nil, err
 		}
 		found = append(found, below...)
 	}
 	return found, nil
+}
+
+// isDevice tells a device node.
+func isDevice(_ *dirfd.Dir, _ string, st unix.Stat_t) (bool, error) {
+	kind := st.Mode & unix.S_IFMT
+	return kind == unix.S_IFBLK || kind == unix.S_IFCHR, nil
+}
+
+// hasACL tells a file that has an access control list besides its mode.
+func hasACL(root *dirfd.Dir, name string, st unix.Stat_t) (has bool, err error) {
+	if st.Mode&unix.S_IFMT == unix.S_IFLNK { // which cannot have one
+		return false, nil
+	}
+	err = root.ProcPath("listxattr", name, func(file string) error {
+		names, err := xattrs(file)
+		has = slices.ContainsFunc(names, func(name string) bool { return strings.HasPrefix(name, "system.posix_acl_") })
+		return err
+	})
+	return has, err
 }
 
 // clean is how messages and answers name a file: absolute, without "." and "..".

@@ -80,6 +80,11 @@ func TestApply(t *testing.T) {
 		edit:    tree.Edit{Op: "write", Path: "f", Content: []byte("new")},
 		after:   "/f file 0644 3 11507a0e2f5e\n",
 	}, {
+		summary: "nothing where another path is there",
+		before:  []string{"f=old"},
+		edit:    tree.Edit{Op: "mkdir", Path: "/d", Unless: "/f"},
+		after:   "/f file 0644 3 cba06b5736fa\n",
+	}, {
 		summary: "set-id bits survive",
 		edit:    tree.Edit{Op: "write", Path: "/f", SetMode: true, Mode: 0o4755},
 		after:   "/f file 4755 0 e3b0c44298fc\n",
@@ -230,13 +235,19 @@ func TestRead(t *testing.T) {
 }
 
 func TestGlob(t *testing.T) {
-	root, _ := newRoot(t, "etc/a.list=", "etc/b.list->/nowhere", "etc/c.conf=", "abs->/etc")
+	root, _ := newRoot(t, "etc/a.list=", "etc/b.list->/nowhere", "etc/c.conf=", "abs->/etc", "d/a.x=", "d/[a]*/b/a.x/", "d/l->/etc")
 	for pattern, want := range map[string]string{
 		"/etc/*.list": "[/etc/a.list /etc/b.list]",
 		"etc/[bc].*":  "[/etc/b.list /etc/c.conf]",
 		"/abs/*.conf": "[/abs/c.conf]",
 		"/etc/b.list": "[/etc/b.list]",
 		"/none/*":     "[]",
+		"/d/**/a.x":   "[/d/[a]*/b/a.x /d/a.x]",
+		"/d/**/a.*/":  "[/d/[a]*/b/a.x]",
+		"/d/**/":      "[/d /d/[a]* /d/[a]*/b /d/[a]*/b/a.x]",
+		"/**/c.conf":  "[/etc/c.conf]",
+		"/*/":         "[/d /etc]",
+		"/none/**/*":  "[]",
 	} {
 		if got, err := root.Glob(pattern); fmt.Sprint(got) != want || err != nil {
 			t.Errorf("%s: %v, %v", pattern, got, err)

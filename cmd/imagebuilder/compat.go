@@ -58,6 +58,7 @@ func newBuildLXCCommand() *cobra.Command {
 func newBuildLXDCommand() *cobra.Command {
 	c := &imageCommand{target: "lxd"}
 	cmd := c.command("build-lxd DEFINITION [TARGET_DIR]", "Build an image for LXD from a definition", 1, 2)
+	cmd.SuggestFor = []string{"build-incus"} // the sister project's name for it
 	c.addSourceFlags(cmd)
 	c.addLXDFlags(cmd)
 	return cmd
@@ -73,6 +74,7 @@ func newPackLXCCommand() *cobra.Command {
 func newPackLXDCommand() *cobra.Command {
 	c := &imageCommand{target: "lxd"}
 	cmd := c.packCommand("pack-lxd DEFINITION SOURCE_DIR [TARGET_DIR]", "Pack a directory of build-dir for LXD")
+	cmd.SuggestFor = []string{"pack-incus"}
 	c.addLXDFlags(cmd)
 	return cmd
 }

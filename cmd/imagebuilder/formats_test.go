@@ -2,6 +2,7 @@ package main
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -41,7 +42,10 @@ func TestFormatsHoldTheSame(t *testing.T) {
 	if err := os.WriteFile(recipe, []byte(packAll), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	imagebuilder(t, "run", recipe, out, "--cache", filepath.Join(base, "cache"), "-o", "source="+source)
+	said, err := exec.Command("imagebuilder", "run", recipe, out, "--cache", filepath.Join(base, "cache"), "-o", "source="+source).CombinedOutput()
+	if want := "those of /listed are lost; let the image set them"; err != nil || !strings.Contains(string(said), want) {
+		t.Fatalf("got %v, want %s in\n%s", err, want, said)
+	}
 
 	want := dump(t, source)
 	unpacked := func(name string, unpack ...string) string {

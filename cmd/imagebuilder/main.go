@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -143,16 +144,25 @@ func asGroup(group *cobra.Command) {
 		if len(args) == 0 {
 			return cmd.Help()
 		}
-		var names []string
-		for _, c := range cmd.Commands() {
-			names = append(names, c.Name())
-		}
 		hint := fmt.Sprintf("see '%s --help'", cmd.CommandPath())
-		if near := builtins.Nearest(args[0], names); near != "" {
+		if near := meant(cmd, args[0]); near != "" {
 			hint = "did you mean " + near + "?"
 		}
 		return usageError{fmt.Errorf("unknown command %q for %q; %s", args[0], cmd.CommandPath(), hint)}
 	}
+}
+
+// meant returns the command of a group that another name is likely to mean, or "": one that
+// says so, else one that is spelt like it.
+func meant(group *cobra.Command, name string) string {
+	var names []string
+	for _, c := range group.Commands() {
+		if slices.Contains(c.SuggestFor, name) {
+			return c.Name()
+		}
+		names = append(names, c.Name())
+	}
+	return builtins.Nearest(name, names)
 }
 
 // args checks the number of arguments as a usage error.

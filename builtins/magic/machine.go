@@ -1,0 +1,45 @@
+package magic
+
+import "encoding/binary"
+
+// Machine tells for which machine a program is whose file begins so, by the kernel's name
+// of it; "" if it is no ELF file or for none that is known. See elf(5): the class is in byte
+// 4, the order of bytes in byte 5, the machine at 18.
+func Machine(head []byte) string {
+	if len(head) < 20 || string(head[:4]) != "\x7fELF" {
+		return ""
+	}
+	class, little := head[4], head[5] == 1
+	machine := binary.BigEndian.Uint16(head[18:])
+	if little {
+		machine = binary.LittleEndian.Uint16(head[18:])
+	}
+	for _, m := range machines {
+		if m.machine == machine && (m.class == 0 || m.class == class) && (!m.little || little) {
+			return m.name
+		}
+	}
+	return ""
+}
+
+// machines are the first that fits: of a class, 1 for 32 bits and 2 for 64, if not any.
+var machines = []struct {
+	machine uint16
+	class   byte
+	little  bool
+	name    string
+}{
+	{3, 0, false, "i686"},
+	{62, 0, false, "x86_64"},
+	{40, 0, false, "arm"},
+	{183, 0, false, "aarch64"},
+	{20, 0, false, "ppc"},
+	{21, 0, true, "ppc64le"},
+	{21, 0, false, "ppc64"},
+	{22, 0, false, "s390x"},
+	{8, 1, false, "mips"},
+	{8, 2, false, "mips64"},
+	{243, 1, false, "riscv32"},
+	{243, 2, false, "riscv64"},
+	{258, 0, false, "loongarch64"},
+}
