@@ -8,7 +8,7 @@
 //	<root>/<stream>/<distro>/<release>/<arch>/<variant>/<version>/<files>
 //	<root>/streams/<stream version>/index.json, <stream>.json and their .gz copies
 //	<root>/streams/.state/ what the tool remembers; all of it can be lost without harm
-//	<root>/index.html, page.css, page.js, page.svg if a page is wanted
+//	<root>/index.html, index.html.gz, page.css, page.js, page.svg if a page is wanted
 //
 // One version's trouble never stops the rest: it is logged, counted in the summary
 // and the error of the whole run stays nil. Whatever kills a run, clients see
