@@ -1,7 +1,7 @@
 // Package streams is what is done with a simplestreams image server: Build makes
 // the catalogs and the index from the image files, Prune takes old versions out,
 // Verify checks all that is published, List says what that is and Add puts a built
-// image onto the site.
+// image onto the site. Unify makes one file of an image that is there in parts.
 //
 // The files are the truth and everything else is derived from them:
 //

@@ -57,19 +57,35 @@ func (s *Server) Handler() http.Handler {
 		case !ok:
 			refuse(w, http.StatusNotFound)
 		default:
-			s.serveFile(w, r, name)
+			s.serveName(w, r, name)
 		}
 	})
 }
 
-// serveFile answers with a file, or with its compressed form.
-func (s *Server) serveFile(w http.ResponseWriter, r *http.Request, name string) {
+// serveName answers with a file or, where there is none, with what clients import.
+func (s *Server) serveName(w http.ResponseWriter, r *http.Request, name string) {
 	f, st, err := s.open(name)
-	if err != nil {
-		refuse(w, statusOf(err))
+	if err == nil {
+		defer f.Close()
+		s.serveFile(w, r, name, f, st)
 		return
 	}
-	defer f.Close()
+	status := statusOf(err)
+	if status == http.StatusNotFound {
+		if i, err := s.openImage(name); err == nil {
+			defer i.close()
+			s.serveUnified(w, r, i)
+			return
+		}
+		if s.serveImport(w, r, name) {
+			return
+		}
+	}
+	refuse(w, status)
+}
+
+// serveFile answers with a file, or with its compressed form.
+func (s *Server) serveFile(w http.ResponseWriter, r *http.Request, name string, f *os.File, st fs.FileInfo) {
 	h, suffix := w.Header(), ""
 	h.Set("Content-Type", typeOf(name))
 	h.Set("Cache-Control", cacheControl(name))

@@ -1,7 +1,7 @@
 // Package serve is a small static web server for the tree of an image server: for
-// trying it out and for small sites. It knows nothing of catalogs; what it adds to
-// the files are the headers that make caches, resumed downloads and strict content
-// policies work.
+// trying it out and for small sites. What it adds to the files are the headers that make
+// caches, resumed downloads and strict content policies work, and images in one piece for
+// clients that import them by their address; of catalogs it knows no more than that takes.
 package serve
 
 import (
@@ -45,12 +45,13 @@ type Server struct {
 	cert     *tls.Certificate
 	certFile string
 	log      *slog.Logger
+	imports  *imports
 }
 
 // Listen prepares a server and listens for connections, which are answered once it
 // runs. A server that does not run must be closed.
 func Listen(opts ServerOptions) (*Server, error) {
-	s := &Server{opts: opts, log: opts.Log}
+	s := &Server{opts: opts, log: opts.Log, imports: newImports()}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
