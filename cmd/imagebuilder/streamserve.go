@@ -29,6 +29,9 @@ trust. Where all may, on Debian and Ubuntu:
   sudo update-ca-certificates       and restart LXD
   lxc remote add my https://127.0.0.1:8443 --protocol simplestreams
 
+It says when the certificate is not for the address or for a --name. Clients that do not
+read what they have asked for are dropped after half a minute.
+
 It is an import server as well: without a remote, an image can be imported by any of its
 aliases, for the first of the client's architectures that has it. Clients take such an
 image in one piece only, so it is made of its parts on the way; its fingerprint is another

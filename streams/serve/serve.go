@@ -33,6 +33,7 @@ type ServerOptions struct {
 	Plain    bool          // http instead of https
 	Links    bool          // follow symbolic links that stay inside Root; else they are not there
 	Grace    time.Duration // for requests under way when the server ends; 0: 10 seconds
+	Stall    time.Duration // in which a client must have taken some of an answer; 0: 30 seconds
 	Log      *slog.Logger  // nil: nothing is logged
 	Clock    host.Clock    // nil: the system's
 }
@@ -60,6 +61,9 @@ func Listen(opts ServerOptions) (*Server, error) {
 	}
 	if s.opts.Grace == 0 {
 		s.opts.Grace = 10 * time.Second
+	}
+	if s.opts.Stall == 0 {
+		s.opts.Stall = defaultStall
 	}
 	if s.opts.Clock == nil {
 		s.opts.Clock, _ = host.NewClock("") // only a wrong date is an error
@@ -120,6 +124,7 @@ func (s *Server) Run(ctx context.Context) error {
 		ReadHeaderTimeout: 10 * time.Second, // a slow sender must not hold a connection for ever
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
+		HTTP2:             &http.HTTP2Config{WriteByteTimeout: s.opts.Stall},
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
 	stopped := make(chan error, 1)
