@@ -3,6 +3,7 @@ package page_test
 import (
 	"bytes"
 	"fmt"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -50,12 +51,18 @@ func fleet() []page.Stream {
 // servePage serves the page with its files and the strict policy of the real server.
 func servePage(t *testing.T, streams ...page.Stream) string {
 	t.Helper()
-	dir := t.TempDir()
-	var html bytes.Buffer
-	opts := page.Setup{
+	web := httptest.NewServer(pageHandler(t, page.Setup{
 		Title: "Example images", Intro: []string{"Images for LXD and Incus, built every night from what the distributions publish."},
 		Notice: "These images are not official ones.", Footer: "Questions go to images@example.org.", URL: "https://images.example.org", Remote: "example",
-	}
+	}, streams...))
+	t.Cleanup(web.Close)
+	return web.URL + "/"
+}
+
+func pageHandler(t *testing.T, opts page.Setup, streams ...page.Stream) http.Handler {
+	t.Helper()
+	dir := t.TempDir()
+	var html bytes.Buffer
 	if streams == nil {
 		streams = fleet()
 	}
@@ -76,9 +83,7 @@ func servePage(t *testing.T, streams ...page.Stream) string {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { server.Close() })
-	web := httptest.NewServer(server.Handler())
-	t.Cleanup(web.Close)
-	return web.URL + "/"
+	return server.Handler()
 }
 
 // shown are the products that can be seen.
@@ -173,6 +178,26 @@ func TestBrowserWithoutScripts(t *testing.T) {
 	b.expect("search", "document.querySelector('.search').checkVisibility()", false)
 	b.expect("theme", "document.querySelector('.theme').checkVisibility()", false)
 	b.expect("buttons", "document.querySelectorAll('button').length", 0)
+}
+
+// A page that was not told its address tells how to add the server by that at which it is seen,
+// if clients would take it.
+func TestBrowserOwnAddress(t *testing.T) {
+	b := startBrowser(t)
+	b.show(1280, 900, "light")
+	for _, encrypted := range []bool{false, true} {
+		start := httptest.NewServer
+		if encrypted {
+			start = httptest.NewTLSServer
+		}
+		web := start(pageHandler(t, page.Setup{}))
+		t.Cleanup(web.Close)
+		b.open(web.URL + "/")
+		b.expect("shown", "document.querySelector('.use').checkVisibility()", encrypted)
+		if encrypted {
+			b.expect("command", "document.querySelector('.use code').textContent", "lxc remote add my-images "+web.URL+" --protocol simplestreams")
+		}
+	}
 }
 
 // TestAccessibility checks the page, all of it open, on large and small screens in both
