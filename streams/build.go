@@ -305,7 +305,7 @@ func (b *builder) saveRecord() error {
 		names = append(names, b.catalogs.Path(s.name))
 	}
 	if b.opts.Page != nil {
-		for _, name := range append([]string{page.HTML}, page.Assets...) {
+		for _, name := range append([]string{page.HTML, page.HTML + site.GzipSuffix}, page.Assets...) {
 			r.Files[name] = b.stampText(name)
 		}
 	}

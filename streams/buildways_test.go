@@ -1,6 +1,8 @@
 package streams_test
 
 import (
+	"compress/gzip"
+	"io"
 	"os"
 	"slices"
 	"strings"
@@ -91,14 +93,25 @@ func TestBuildPage(t *testing.T) {
 		t.Errorf("%+v", sum)
 	}
 	f.now = f.now.Add(24 * time.Hour)
-	if sum := f.build(withPage); !slices.Equal(sum.Published, []string{"index.html"}) || !strings.Contains(f.read("index.html"), "Out of date") {
+	if sum := f.build(withPage); !slices.Equal(sum.Published, []string{"index.html", "index.html.gz"}) || !strings.Contains(f.read("index.html"), "Out of date") {
 		t.Errorf("%+v", sum)
 	}
 	if sum := f.build(withPage); !sum.Unchanged {
 		t.Errorf("then: %+v", sum)
 	}
+	f.write("index.html.gz", "x")
+	if sum := f.build(withPage); !slices.Equal(sum.Published, []string{"index.html.gz"}) {
+		t.Errorf("of a damaged copy: %+v", sum)
+	}
 	f.prune(retain(1), atOnce)
 	if strings.Contains(f.read("index.html"), v1) {
 		t.Error("the page has what was pruned")
+	}
+	zip, err := gzip.NewReader(strings.NewReader(f.read("index.html.gz")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text, err := io.ReadAll(zip); err != nil || string(text) != f.read("index.html") {
+		t.Errorf("the compressed page is another one: %v", err)
 	}
 }

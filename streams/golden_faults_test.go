@@ -156,7 +156,9 @@ func unlistedLog() []string {
 	}
 }
 
-func addAssets(o *outcome) { o.tree = append(o.tree, "page.css", "page.js", "page.svg") }
+func addAssets(o *outcome) {
+	o.tree = append(o.tree, "index.html.gz", "page.css", "page.js", "page.svg")
+}
 
 func dropOrphans(o *outcome) {
 	o.dropItems("20240103_0000", "disk.20240102_0000.qcow2.vcdiff", "rootfs.20240102_0000.vcdiff")

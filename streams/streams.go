@@ -1,14 +1,14 @@
 // Package streams is what is done with a simplestreams image server: Build makes
 // the catalogs and the index from the image files, Prune takes old versions out,
 // Verify checks all that is published, List says what that is and Add puts a built
-// image onto the site.
+// image onto the site. Unify makes one file of an image that is there in parts.
 //
 // The files are the truth and everything else is derived from them:
 //
 //	<root>/<stream>/<distro>/<release>/<arch>/<variant>/<version>/<files>
 //	<root>/streams/<stream version>/index.json, <stream>.json and their .gz copies
 //	<root>/streams/.state/ what the tool remembers; all of it can be lost without harm
-//	<root>/index.html, page.css, page.js, page.svg if a page is wanted
+//	<root>/index.html, index.html.gz, page.css, page.js, page.svg if a page is wanted
 //
 // One version's trouble never stops the rest: it is logged, counted in the summary
 // and the error of the whole run stays nil. Whatever kills a run, clients see

@@ -45,7 +45,7 @@ func (w *openSite) stageWebpage(pub *site.Publication, opts page.Setup, entries 
 			return time.Time{}, err
 		}
 	}
-	err := pub.StagePage(page.HTML, func(out *bufio.Writer) error {
+	err := pub.StageZippedPage(page.HTML, func(out *bufio.Writer) error {
 		return page.Render(out, opts, streams, updated, now)
 	})
 	return page.Stale(opts, streams, now), err
@@ -84,9 +84,12 @@ func (w *openSite) pageVersion(place catalog.Location, v catalog.Version) page.R
 		if v.Items[image.Meta].FType == catalog.IncusMeta {
 			client = "incus"
 		}
-		prints := out.Container
+		prints, size := out.Container, &out.ContainerSize
 		if image.VM {
-			prints = out.VM
+			prints, size = out.VM, &out.VMSize
+		}
+		if len(prints) == 0 {
+			*size = v.Items[image.Meta].Size + v.Items[image.Root].Size
 		}
 		if prints[client] == "" { // the first is the one clients prefer
 			prints[client] = image.Fingerprint

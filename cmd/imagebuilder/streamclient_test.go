@@ -99,7 +99,7 @@ func (s *streamServer) asked() string {
 }
 
 // A real LXD takes images from a server that this tool maintains and serves: by alias,
-// and the next version as a delta of the one it has.
+// the next version as a delta of the one it has, and by its address in one piece.
 func TestLXDUsesServer(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes a daemon and containers")
@@ -135,7 +135,7 @@ func TestLXDUsesServer(t *testing.T) {
 	if list := lxd.lxc(t, "image", "list", "ours:", "--format", "csv", "--columns", "ldt"); !strings.HasPrefix(list, "busybox/1.36 (3 more),Busybox 1.36 amd64 (20260101_0000),CONTAINER") {
 		t.Errorf("the list of images: %s", list)
 	}
-	lxd.checkVersion(t, "c1", "20260101_0000")
+	lxd.checkVersion(t, "ours:busybox/1.36", "c1", "20260101_0000")
 	cached := strings.TrimSpace(lxd.lxc(t, "image", "list", "--format", "csv", "--columns", "F"))
 	if asked := s.asked(); !strings.Contains(asked, "/20260101_0000/rootfs.squashfs") {
 		t.Errorf("the first version was not downloaded:\n%s", asked)
@@ -144,17 +144,23 @@ func TestLXDUsesServer(t *testing.T) {
 	publish("20260102_0000")
 	lxd.forgetIndex(t)
 	lxd.lxc(t, "image", "refresh", cached) // as the daemon does every six hours
-	lxd.checkVersion(t, "c2", "20260102_0000")
+	lxd.checkVersion(t, "ours:busybox/1.36", "c2", "20260102_0000")
 	asked := s.asked()
 	if !strings.Contains(asked, "/20260102_0000/rootfs.20260101_0000.vcdiff") || strings.Contains(asked, "/20260102_0000/rootfs.squashfs") {
 		t.Errorf("the second version was not downloaded as a delta:\n%s", asked)
 	}
+
+	lxd.lxc(t, "image", "import", s.url+"/busybox/1.36", "--alias", "imported")
+	if asked := s.asked(); !strings.HasSuffix(asked, "/20260102_0000/unified/lxd.tar.xz/rootfs.squashfs.tar") {
+		t.Errorf("the image was not imported in one piece:\n%s", asked)
+	}
+	lxd.checkVersion(t, "imported", "c3", "20260102_0000")
 }
 
-// checkVersion launches the image of an alias and looks which version it is.
-func (l lxdServer) checkVersion(t *testing.T, name, version string) {
+// checkVersion launches an image and looks which version it is.
+func (l lxdServer) checkVersion(t *testing.T, image, name, version string) {
 	t.Helper()
-	l.lxc(t, "launch", "ours:busybox/1.36", name)
+	l.lxc(t, "launch", image, name)
 	t.Cleanup(func() { l.lxc(t, "delete", "--force", name) })
 	waitUntil(t, "the container to run "+version, func() bool {
 		out, err := exec.Command("env", append(l.env, "lxc", "exec", name, "--", "cat", "/etc/version")...).Output()

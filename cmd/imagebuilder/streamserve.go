@@ -27,7 +27,17 @@ trust. Where all may, on Debian and Ubuntu:
 
   sudo cp ` + defaultServeState + `/cert.pem /usr/local/share/ca-certificates/imagebuilder.crt
   sudo update-ca-certificates       and restart LXD
-  lxc remote add my https://127.0.0.1:8443 --protocol simplestreams`,
+  lxc remote add my https://127.0.0.1:8443 --protocol simplestreams
+
+It says when the certificate is not for the address or for a --name. Clients that do not
+read what they have asked for are dropped after half a minute.
+
+It is an import server as well: without a remote, an image can be imported by any of its
+aliases, for the first of the client's architectures that has it. Clients take such an
+image in one piece only, so it is made of its parts on the way; its fingerprint is another
+than that in the catalogs. A container is preferred unless the address says ?type=vm:
+
+  lxc image import https://127.0.0.1:8443/debian/trixie --alias trixie`,
 		Args: args(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.Root = args[0]

@@ -99,6 +99,9 @@ func (c class) isMeta() bool { return c == metaLXD || c == metaIncus }
 // IsRootfs tells whether a file of the class is a root file system.
 func (c class) IsRootfs() bool { return ftypes[c] != "" }
 
+// IsDisk tells whether it is one of a virtual machine.
+func (c class) IsDisk() bool { return c == diskQcow2 || c == DiskUEFI1 || c == DiskDisk1 }
+
 // IsItem tells whether a file of the class is listed.
 func (c class) IsItem() bool { return c != Other && c != SumsFile && c != ConfigFile }
 

@@ -52,7 +52,8 @@ func startBrowser(t *testing.T) *browser {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(path, "--headless", "--remote-debugging-pipe", "--user-data-dir="+t.TempDir(), "--no-first-run",
-		"--no-sandbox", // which does not start for root; the page is our own
+		"--no-sandbox",                // which does not start for root; the page is our own
+		"--ignore-certificate-errors", // and so is the server
 		"--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-component-update", "--disable-sync")
 	cmd.ExtraFiles = []*os.File{commands, replies} // the browser's 3 and 4
 	if err := cmd.Start(); err != nil {

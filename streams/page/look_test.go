@@ -3,6 +3,7 @@ package page_test
 import (
 	"bytes"
 	"fmt"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -33,9 +34,10 @@ func fleet() []page.Stream {
 			built := day(9 - i - n)
 			dir := "images/" + strings.ReplaceAll(product.ID, ":", "/") + "/" + built.Format("20060102_1504") + "/"
 			print := func(s string) string { return strings.Repeat(fmt.Sprintf("%s%d%d", s, i, n), 32)[:64] }
-			v := page.Row{Name: built.Format("20060102_1504"), Built: built, Container: map[string]string{"lxc": print("a"), "incus": print("a")}}
+			v := page.Row{Name: built.Format("20060102_1504"), Built: built, Container: map[string]string{"lxc": print("a"), "incus": print("a")}, ContainerSize: 123457401}
 			v.Files = []page.Download{{Name: "lxd.tar.xz", Path: dir + "lxd.tar.xz", Size: 612}, {Name: "rootfs.squashfs", Path: dir + "rootfs.squashfs", Size: 123456789}}
 			if i%2 == 1 {
+				v.VMSize = 345679513
 				v.VM = map[string]string{"lxc": print("b"), "incus": print("c")}
 				v.Files = append(v.Files, page.Download{Name: "disk.qcow2", Path: dir + "disk.qcow2", Size: 345678901})
 			}
@@ -47,15 +49,24 @@ func fleet() []page.Stream {
 }
 
 // servePage serves the page with its files and the strict policy of the real server.
-func servePage(t *testing.T) string {
+func servePage(t *testing.T, streams ...page.Stream) string {
+	t.Helper()
+	web := httptest.NewServer(pageHandler(t, page.Setup{
+		Title: "Example images", Intro: []string{"Images for LXD and Incus, built every night from what the distributions publish."},
+		Notice: "These images are not official ones.", Footer: "Questions go to images@example.org.", URL: "https://images.example.org", Remote: "example",
+	}, streams...))
+	t.Cleanup(web.Close)
+	return web.URL + "/"
+}
+
+func pageHandler(t *testing.T, opts page.Setup, streams ...page.Stream) http.Handler {
 	t.Helper()
 	dir := t.TempDir()
 	var html bytes.Buffer
-	opts := page.Setup{
-		Title: "Example images", Intro: []string{"Images for LXD and Incus, built every night from what the distributions publish."},
-		Notice: "These images are not official ones.", Footer: "Questions go to images@example.org.", URL: "https://images.example.org", Remote: "example",
+	if streams == nil {
+		streams = fleet()
 	}
-	if err := page.Render(&html, opts, fleet(), day(9), now); err != nil {
+	if err := page.Render(&html, opts, streams, day(9), now); err != nil {
 		t.Fatal(err)
 	}
 	files := map[string][]byte{page.HTML: html.Bytes()}
@@ -72,9 +83,7 @@ func servePage(t *testing.T) string {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { server.Close() })
-	web := httptest.NewServer(server.Handler())
-	t.Cleanup(web.Close)
-	return web.URL + "/"
+	return server.Handler()
 }
 
 // shown are the products that can be seen.
@@ -99,17 +108,28 @@ func TestBrowser(t *testing.T) {
 	// Searching narrows the list while it is typed.
 	b.eval("document.getElementById('find').focus()", nil)
 	b.call("Input.insertText", map[string]any{"text": "Trixie VM"}, nil)
-	b.expect("found", shown, 1)
+	b.wait(shown + " === 1")
 	b.expect("said", "document.getElementById('count').textContent", "1 of 9 images")
 	b.call("Input.insertText", map[string]any{"text": " nonsense"}, nil)
-	b.expect("found", shown, 0)
+	b.wait(shown + " === 0")
 	b.expect("said", "document.getElementById('none').checkVisibility()", true)
 	b.eval("{ const f = document.getElementById('find'); f.value = ''; f.dispatchEvent(new Event('input')); }", nil)
+	b.wait(shown + " === 9")
+
+	// Architecture and type narrow it as well.
+	b.choose("arch", "arm64")
+	b.expect("of the architecture", shown, 2)
+	b.choose("type", "vm")
+	b.expect("of the type as well", shown, 1)
+	b.choose("arch", "")
+	b.expect("of the type", shown, 4)
+	b.choose("type", "")
 	b.expect("all", shown, 9)
 
 	// The keyboard opens a product and an older version of it.
 	b.eval("document.querySelector('.product summary').focus()", nil)
 	b.press("Enter", 13, "\r")
+	b.wait("document.querySelector('.version') !== null")
 	b.expect("open", "document.querySelector('.product > details').open", true)
 	b.expect("newest", "document.querySelector('.version').open", true)
 	b.expect("older", "document.querySelectorAll('.version')[1].open", false)
@@ -129,14 +149,18 @@ func TestBrowser(t *testing.T) {
 	b.expect("remembered", back, "rgb(255, 255, 255)")
 
 	// A link to one product opens it, and a search can be part of a link.
-	b.open(url + "?q=arm64#image-images-debian-trixie-arm64-cloud")
-	b.expect("found", shown, 2)
+	b.open(url + "?q=cloud&arch=arm64#image-images-debian-trixie-arm64-cloud")
+	b.expect("found", shown, 1)
 	b.expect("opened", "document.querySelector(':target > details').open", true)
+	b.expect("filled", "document.querySelectorAll(':target .version').length", 3)
 
-	// A command is copied.
+	// Commands and whole fingerprints are copied.
 	b.call("Browser.grantPermissions", map[string]any{"permissions": []string{"clipboardReadWrite", "clipboardSanitizedWrite"}}, nil)
 	b.eval("document.querySelector('.commands button').click()", nil)
 	b.wait("document.querySelector('.commands button').textContent === 'Copied'")
+	b.eval("document.querySelector(':target .print + button').click()", nil)
+	b.wait("document.querySelector(':target .print + button').textContent === 'Copied'")
+	b.expect("fingerprint", "navigator.clipboard.readText()", strings.Repeat("a40", 32)[:64])
 	if len(b.errors) > 0 {
 		t.Errorf("the page has caused errors: %s", b.errors)
 	}
@@ -149,9 +173,31 @@ func TestBrowserWithoutScripts(t *testing.T) {
 	b.call("Emulation.setScriptExecutionDisabled", map[string]any{"value": true}, nil)
 	b.open(url)
 	b.expect("listed", shown, 9)
+	b.eval("document.querySelectorAll('details').forEach((d) => { d.open = true; })", nil)
+	b.expect("versions", "[...document.querySelectorAll('.version table a')].filter(a => a.checkVisibility()).length", 66)
 	b.expect("search", "document.querySelector('.search').checkVisibility()", false)
 	b.expect("theme", "document.querySelector('.theme').checkVisibility()", false)
 	b.expect("buttons", "document.querySelectorAll('button').length", 0)
+}
+
+// A page that was not told its address tells how to add the server by that at which it is seen,
+// if clients would take it.
+func TestBrowserOwnAddress(t *testing.T) {
+	b := startBrowser(t)
+	b.show(1280, 900, "light")
+	for _, encrypted := range []bool{false, true} {
+		start := httptest.NewServer
+		if encrypted {
+			start = httptest.NewTLSServer
+		}
+		web := start(pageHandler(t, page.Setup{}))
+		t.Cleanup(web.Close)
+		b.open(web.URL + "/")
+		b.expect("shown", "document.querySelector('.use').checkVisibility()", encrypted)
+		if encrypted {
+			b.expect("command", "document.querySelector('.use code').textContent", "lxc remote add my-images "+web.URL+" --protocol simplestreams")
+		}
+	}
 }
 
 // TestAccessibility checks the page, all of it open, on large and small screens in both
@@ -169,7 +215,7 @@ func TestAccessibility(t *testing.T) {
 			b.open(url)
 			name := fmt.Sprintf("%d-%s", width, scheme)
 			b.shoot(name)
-			b.eval("document.querySelectorAll('details').forEach((d) => { d.open = true; })", nil)
+			b.openAll()
 			var faults []string
 			b.eval(string(check), &faults)
 			for _, fault := range faults {
@@ -180,6 +226,21 @@ func TestAccessibility(t *testing.T) {
 			b.checkNames(name)
 		}
 	}
+}
+
+// openAll opens whatever can be.
+func (b *browser) openAll() {
+	b.t.Helper()
+	const all = `document.querySelectorAll("details").forEach((d) => { d.open = true; })`
+	b.eval(all, nil)
+	b.wait(`document.querySelector(".product noscript") === null`)
+	b.eval(all, nil) // with what has come
+}
+
+// choose makes a choice of a filter.
+func (b *browser) choose(id, value string) {
+	b.t.Helper()
+	b.eval(fmt.Sprintf("{ const f = document.getElementById(%q); f.value = %q; f.dispatchEvent(new Event('change')); }", id, value), nil)
 }
 
 // checkNames asks the browser what it would tell assistive technology: whatever can be
@@ -237,6 +298,7 @@ func TestCheckFinds(t *testing.T) {
 	} {
 		b.show(1280, 844, "light")
 		b.open(url)
+		b.openAll()
 		b.eval(breakage, nil)
 		var faults []string
 		b.eval(string(check), &faults)

@@ -41,11 +41,15 @@ type Setup struct {
 	Notice     string        // set off from the introduction, such as how official the images are
 	Footer     string        // at the bottom
 	Logo       string        // path of an image on the server, from its root
-	Remote     string        // name of the server in commands; "": images
+	Remote     string        // name of the server in commands; "": DefaultRemote
 	URL        string        // of the server; if set, the page shows how to add it
 	Clients    []string      // programs to show commands for; nil: lxc and incus
 	StaleAfter time.Duration // age at which a product counts as out of date; 0: 8 days; negative: never
 }
+
+// DefaultRemote is what commands call the server. Clients have remotes of their own, such as
+// images, ubuntu and local: a name that one of them has would lead elsewhere.
+const DefaultRemote = "my-images"
 
 // DefaultStale is the age at which a product counts as out of date.
 const DefaultStale = 8 * 24 * time.Hour
@@ -53,7 +57,7 @@ const DefaultStale = 8 * 24 * time.Hour
 // fill sets what was left out.
 func (o Setup) fill() Setup {
 	o.Title = cmp.Or(o.Title, "Images")
-	o.Remote = cmp.Or(o.Remote, "images")
+	o.Remote = cmp.Or(o.Remote, DefaultRemote)
 	o.StaleAfter = cmp.Or(o.StaleAfter, DefaultStale)
 	if o.Clients == nil {
 		o.Clients = []string{"lxc", "incus"}
@@ -90,6 +94,8 @@ type Row struct {
 	Container map[string]string // client to fingerprint
 	VM        map[string]string
 	Files     []Download
+
+	ContainerSize, VMSize int64 // bytes that clients download
 }
 
 // A Download is one that can be downloaded.
@@ -105,7 +111,6 @@ func Render(w io.Writer, opts Setup, streams []Stream, updated, now time.Time) e
 	v.StyleHref, v.ScriptHref, v.IconHref = versioned(Style), versioned(Script), versioned(Icon)
 	for _, s := range streams {
 		v.Streams = append(v.Streams, v.stream(s))
-		v.Count += len(s.Products)
 	}
 	if err := tmpl.Execute(w, v); err != nil {
 		return fmt.Errorf("cannot make the page: %w", err)
@@ -152,9 +157,17 @@ var tmpl = template.Must(template.New("index.tmpl").Funcs(template.FuncMap{
 	"bytes": Size,
 	"date":  func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04") },
 	"iso":   func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
-	"join":  strings.Join,
-	"short": func(s string) string { return s[:min(len(s), 12)] },
+	"rough": rough,
 }).ParseFS(assets, "assets/index.tmpl"))
 
 // Size prints a size in decimal units: "600 B", "6.66 kB".
 func Size(n int64) string { return bytesize.Size(n).Decimal() }
+
+// rough prints a size with three digits at least, for a narrow column: "123 MB".
+func rough(n int64) string {
+	number, unit, _ := strings.Cut(Size(n), " ")
+	if whole, _, fraction := strings.Cut(number, "."); fraction && len(whole) > 2 {
+		number = whole
+	}
+	return number + " " + unit
+}

@@ -28,7 +28,7 @@ func sample() []page.Stream {
 		Aliases:      []string{"ubuntu/noble", "ubuntu/24.04"},
 		Requirements: []page.Demand{{"nesting", "true"}, {"secureboot", "false"}},
 		Versions: []page.Row{{
-			Name: "20240109_0000", Built: day(9),
+			Name: "20240109_0000", Built: day(9), ContainerSize: 123456789, VMSize: 6655,
 			Container: both(strings.Repeat("a", 64)), VM: map[string]string{"lxc": strings.Repeat("b", 64), "incus": strings.Repeat("c", 64)},
 			Files: []page.Download{{"lxd.tar.xz", "images/ubuntu/noble/amd64/default/20240109_0000/lxd.tar.xz", 600}, {"odd name.log", "images/a b#?%/x", 6655}},
 		}, {
@@ -58,7 +58,9 @@ func TestCommands(t *testing.T) {
 		"lxc launch mine:dddddddddddd c1",
 		`<h2 id="stream-empty">empty</h2>`,
 		"There are no images yet.",
-		`title="` + strings.Repeat("c", 64) + `"`,
+		`title="` + strings.Repeat("c", 64) + `"><b>` + strings.Repeat("c", 12) + `</b>` + strings.Repeat("c", 52) + `<`,
+		`<span>Release</span>`, `<span>Size</span>`, `title="Container: 123456789 bytes">123 MB<`, `title="VM: 6655 bytes">6.66 kB<`,
+		`<option>amd64</option><option>z</option>`,
 		`<a href="images/a%20b%23%3F%25/x">odd name.log</a>`,
 		`title="6655 bytes">6.66 kB<`, "600 B",
 		`<time datetime="2024-01-09T00:00:00Z">2024-01-09 00:00</time>`,
@@ -70,6 +72,17 @@ func TestCommands(t *testing.T) {
 	}
 	if strings.Contains(text, "incus launch mine:eeee") {
 		t.Error("a command for a client that does not see the image")
+	}
+}
+
+// TestDefaultRemote holds that the commands do not lead to a server that clients know already.
+func TestDefaultRemote(t *testing.T) {
+	text := render(t, page.Setup{URL: "https://images.example"})
+	if !strings.Contains(text, "lxc remote add my-images https://images.example") || !strings.Contains(text, "incus launch my-images:ubuntu/noble v1") {
+		t.Error("the commands do not call the server my-images")
+	}
+	if text := render(t, page.Setup{Remote: "images"}); !strings.Contains(text, "lxc launch images:ubuntu/noble c1") {
+		t.Error("the name that was asked for is not used")
 	}
 }
 

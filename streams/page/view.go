@@ -12,7 +12,7 @@ import (
 type view struct {
 	Setup
 	Streams    []streamView
-	Count      int
+	Archs      []string // of all products, sorted
 	Updated    time.Time
 	StyleHref  string
 	ScriptHref string
@@ -32,6 +32,8 @@ type productView struct {
 	Find      string // what a search looks at
 	Container bool
 	VM        bool
+	Types     string // both of these as words that a filter looks at
+	Sizes     []amount
 	Stale     bool
 	Builds    []versionView
 }
@@ -49,17 +51,37 @@ type versionView struct {
 // A command is one to copy.
 type command struct{ What, Line string }
 
+// An amount is what clients download of an image.
+type amount struct {
+	What  string
+	Bytes int64
+}
+
 // A fingerprint is one with what it is of.
 type fingerprint struct{ What, Value string }
+
+// Short returns the beginning, by which commands name the image.
+func (f fingerprint) Short() string { return f.Value[:min(len(f.Value), 12)] }
+
+// Rest returns what follows it.
+func (f fingerprint) Rest() string { return f.Value[len(f.Short()):] }
 
 func (v *view) stream(s Stream) streamView {
 	out := streamView{Name: s.Name}
 	for _, p := range s.Products {
 		if len(p.Versions) > 0 {
+			v.addArch(p.Arch)
 			out.Products = append(out.Products, v.product(s.Name, p))
 		}
 	}
 	return out
+}
+
+// addArch adds an architecture to those that there are.
+func (v *view) addArch(arch string) {
+	if i, ok := slices.BinarySearch(v.Archs, arch); !ok {
+		v.Archs = slices.Insert(v.Archs, i, arch)
+	}
 }
 
 func (v *view) product(stream string, p Card) productView {
@@ -71,13 +93,18 @@ func (v *view) product(stream string, p Card) productView {
 		VM:        len(newest.VM) > 0,
 		Stale:     v.StaleAfter > 0 && !newest.Built.IsZero() && v.now.Sub(newest.Built) >= v.StaleAfter,
 	}
+	var types []string
 	words := append([]string{stream, p.ID, p.OS, p.Release, p.Arch, p.Variant}, p.Aliases...)
 	if out.Container {
-		words = append(words, "container")
+		types = append(types, "container")
+		out.Sizes = append(out.Sizes, amount{"Container", newest.ContainerSize})
 	}
 	if out.VM {
-		words = append(words, "vm virtual machine")
+		types = append(types, "vm")
+		words = append(words, "virtual machine")
+		out.Sizes = append(out.Sizes, amount{"VM", newest.VMSize})
 	}
+	words, out.Types = append(words, types...), strings.Join(types, " ")
 	if out.Stale {
 		words = append(words, "out of date")
 	}
@@ -120,7 +147,7 @@ func (v *view) source(p Card, print string, newest bool) string {
 	case newest && len(p.Aliases) > 0 && p.Aliases[0] != "":
 		return v.Remote + ":" + p.Aliases[0]
 	}
-	return v.Remote + ":" + print[:min(len(print), 12)]
+	return v.Remote + ":" + fingerprint{Value: print}.Short()
 }
 
 // flags returns the setting without which an image with a requirement does not start.

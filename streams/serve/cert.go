@@ -15,6 +15,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 )
 
@@ -47,7 +48,35 @@ func (s *Server) certificate() error {
 		return fmt.Errorf("cannot load the certificate: %w", err)
 	}
 	s.cert, s.certFile = &pair, cert
+	s.checkCertificate(s.opts.CertFile == "")
 	return nil
+}
+
+// checkCertificate says what clients are going to refuse the certificate for. An own one is not
+// made anew for it: that is for whoever has to trust it.
+func (s *Server) checkCertificate(own bool) {
+	what, next := "Certificate ", "clients refuse it"
+	if own {
+		what, next = "Own certificate ", "clients refuse it; another is made when it is removed"
+	}
+	for _, name := range s.asked() {
+		if s.cert.Leaf.VerifyHostname(name) != nil {
+			s.log.Warn(what+"does not name what is to be served, "+next, "name", name, "file", s.certFile)
+		}
+	}
+	if end := s.cert.Leaf.NotAfter; s.opts.Clock().After(end) {
+		s.log.Warn(what+"has expired, "+next, "at", end.UTC().Format(time.RFC3339), "file", s.certFile)
+	}
+}
+
+// asked returns the names and addresses that the server has been asked to serve.
+func (s *Server) asked() []string {
+	names := slices.Clone(s.opts.Names)
+	host, _, err := net.SplitHostPort(s.opts.Address)
+	if ip := net.ParseIP(host); err == nil && host != "" && (ip == nil || !ip.IsUnspecified()) {
+		names = append(names, host)
+	}
+	return names
 }
 
 // ensure makes a certificate of our own unless there is one. The certificate is
@@ -132,8 +161,5 @@ func (s *Server) names() []string {
 	if name, err := os.Hostname(); err == nil {
 		names = append(names, name)
 	}
-	if name, _, err := net.SplitHostPort(s.opts.Address); err == nil && name != "" {
-		names = append(names, name)
-	}
-	return append(names, s.opts.Names...)
+	return append(names, s.asked()...)
 }

@@ -10,8 +10,7 @@ import (
 	"path"
 	"strings"
 	"syscall"
-
-	"imagebuilder/streams/catalog"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -19,12 +18,9 @@ import (
 // policy forbids pages of this server all but their own style sheet, script and images.
 const policy = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
-// How long clients may go by what they have. The files of an image never change; what
-// lists them does.
-const (
-	cacheShort   = "public, max-age=60, must-revalidate"
-	cacheForever = "public, max-age=31536000, immutable"
-)
+// cacheShort is how long clients may go by what they have before they ask whether it is still
+// so. Images are no exception: whoever uploads can put another file in the place of one.
+const cacheShort = "public, max-age=60, must-revalidate"
 
 // types of files that the system may not know.
 var types = map[string]string{
@@ -45,6 +41,12 @@ var types = map[string]string{
 func (s *Server) Handler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.log.Debug("Request", "method", r.Method, "path", r.URL.Path, "from", r.RemoteAddr)
+		p := newPaced(w, s.opts.Stall)
+		defer p.hurry()
+		if r.ContentLength != 0 { // nobody wants to know what is in it
+			p.control.SetReadDeadline(time.Now().Add(s.opts.Stall))
+		}
+		w = p
 		h := w.Header()
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Content-Security-Policy", policy)
@@ -57,22 +59,38 @@ func (s *Server) Handler() http.Handler {
 		case !ok:
 			refuse(w, http.StatusNotFound)
 		default:
-			s.serveFile(w, r, name)
+			s.serveName(w, r, name)
 		}
 	})
 }
 
-// serveFile answers with a file, or with its compressed form.
-func (s *Server) serveFile(w http.ResponseWriter, r *http.Request, name string) {
+// serveName answers with a file or, where there is none, with what clients import.
+func (s *Server) serveName(w http.ResponseWriter, r *http.Request, name string) {
 	f, st, err := s.open(name)
-	if err != nil {
-		refuse(w, statusOf(err))
+	if err == nil {
+		defer f.Close()
+		s.serveFile(w, r, name, f, st)
 		return
 	}
-	defer f.Close()
+	status := statusOf(err)
+	if status == http.StatusNotFound {
+		if i, err := s.openImage(name); err == nil {
+			defer i.close()
+			s.serveUnified(w, r, i)
+			return
+		}
+		if s.serveImport(w, r, name) {
+			return
+		}
+	}
+	refuse(w, status)
+}
+
+// serveFile answers with a file, or with its compressed form.
+func (s *Server) serveFile(w http.ResponseWriter, r *http.Request, name string, f *os.File, st fs.FileInfo) {
 	h, suffix := w.Header(), ""
 	h.Set("Content-Type", typeOf(name))
-	h.Set("Cache-Control", cacheControl(name))
+	h.Set("Cache-Control", cacheShort)
 	if compressible(name) {
 		h.Set("Vary", "Accept-Encoding")
 		if zip, zst := s.compressed(r, name, st); zip != nil {
@@ -177,19 +195,6 @@ func compressible(name string) bool {
 	return false
 }
 
-// cacheControl returns how long a file may be kept: for good if it is part of an
-// version of an image.
-func cacheControl(name string) string {
-	if place, err := catalog.ParseLocation(path.Dir(name)); err != nil || place.Version == "" {
-		return cacheShort
-	}
-	switch path.Ext(name) {
-	case ".img", ".qcow2", ".squashfs", ".vcdiff", ".xz":
-		return cacheForever
-	}
-	return cacheShort
-}
-
 // acceptsGzip tells whether a client takes gzip.
 func acceptsGzip(headers []string) bool {
 	any := false
@@ -207,8 +212,8 @@ func acceptsGzip(headers []string) bool {
 	return any
 }
 
-// etag returns a strong validator. A file is never written to once it has its name,
-// so that it is told from any other by inode, time and size.
+// etag returns a strong validator. A file is not written to bit by bit once it has its name, so
+// that it is told from any other by inode, time and size.
 func etag(st fs.FileInfo, suffix string) string {
 	var ino uint64
 	if sys, ok := st.Sys().(*syscall.Stat_t); ok {

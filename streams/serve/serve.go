@@ -1,7 +1,7 @@
 // Package serve is a small static web server for the tree of an image server: for
-// trying it out and for small sites. It knows nothing of catalogs; what it adds to
-// the files are the headers that make caches, resumed downloads and strict content
-// policies work.
+// trying it out and for small sites. What it adds to the files are the headers that make
+// caches, resumed downloads and strict content policies work, and images in one piece for
+// clients that import them by their address; of catalogs it knows no more than that takes.
 package serve
 
 import (
@@ -33,6 +33,7 @@ type ServerOptions struct {
 	Plain    bool          // http instead of https
 	Links    bool          // follow symbolic links that stay inside Root; else they are not there
 	Grace    time.Duration // for requests under way when the server ends; 0: 10 seconds
+	Stall    time.Duration // in which a client must have taken some of an answer; 0: 30 seconds
 	Log      *slog.Logger  // nil: nothing is logged
 	Clock    host.Clock    // nil: the system's
 }
@@ -45,12 +46,13 @@ type Server struct {
 	cert     *tls.Certificate
 	certFile string
 	log      *slog.Logger
+	imports  *imports
 }
 
 // Listen prepares a server and listens for connections, which are answered once it
 // runs. A server that does not run must be closed.
 func Listen(opts ServerOptions) (*Server, error) {
-	s := &Server{opts: opts, log: opts.Log}
+	s := &Server{opts: opts, log: opts.Log, imports: newImports()}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -59,6 +61,9 @@ func Listen(opts ServerOptions) (*Server, error) {
 	}
 	if s.opts.Grace == 0 {
 		s.opts.Grace = 10 * time.Second
+	}
+	if s.opts.Stall == 0 {
+		s.opts.Stall = defaultStall
 	}
 	if s.opts.Clock == nil {
 		s.opts.Clock, _ = host.NewClock("") // only a wrong date is an error
@@ -119,6 +124,7 @@ func (s *Server) Run(ctx context.Context) error {
 		ReadHeaderTimeout: 10 * time.Second, // a slow sender must not hold a connection for ever
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
+		HTTP2:             &http.HTTP2Config{WriteByteTimeout: s.opts.Stall},
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
 	stopped := make(chan error, 1)

@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -84,7 +85,7 @@ func listen(t *testing.T, opts serve.ServerOptions) *serve.Server {
 
 func TestHandler(t *testing.T) {
 	handler := listen(t, serve.ServerOptions{Root: site(t), Plain: true}).Handler()
-	const forever, short = "public, max-age=31536000, immutable", "public, max-age=60, must-revalidate"
+	const short = "public, max-age=60, must-revalidate"
 	tests := []struct {
 		summary string
 		method  string
@@ -129,7 +130,7 @@ func TestHandler(t *testing.T) {
 		path:    "/" + version + "/rootfs.squashfs",
 		status:  200,
 		body:    strings.Repeat("0123456789", 10),
-		want:    map[string]string{"Content-Type": "application/octet-stream", "Cache-Control": forever, "Accept-Ranges": "bytes"},
+		want:    map[string]string{"Content-Type": "application/octet-stream", "Cache-Control": short, "Accept-Ranges": "bytes"},
 	}, {
 		summary: "a part of it",
 		path:    "/" + version + "/rootfs.squashfs",
@@ -325,6 +326,46 @@ func TestGrace(t *testing.T) {
 	}
 	if _, err := io.Copy(io.Discard, response.Body); err == nil {
 		t.Error("the whole file came after the end")
+	}
+}
+
+// TestCertificateNames holds that the server says what its certificate is not for.
+func TestCertificateNames(t *testing.T) {
+	root, state := site(t), t.TempDir()
+	first := listen(t, serve.ServerOptions{Root: root, StateDir: state, Names: []string{"here.example", "192.0.2.7"}})
+	given := func(o *serve.ServerOptions) {
+		o.StateDir, o.CertFile, o.KeyFile = "", first.CertFile(), filepath.Join(state, "key.pem")
+	}
+	tests := []struct {
+		summary string
+		edit    func(*serve.ServerOptions)
+		want    string
+	}{
+		{"the names that it was made for", func(o *serve.ServerOptions) { o.Names = []string{"here.example", "192.0.2.7"} }, ""},
+		{"an address of any", func(o *serve.ServerOptions) { o.Address = "0.0.0.0:0" }, ""},
+		{"an address of any, in short", func(o *serve.ServerOptions) { o.Address = ":0" }, ""},
+		{"another name", func(o *serve.ServerOptions) { o.Names = []string{"there.example"} }, "Own certificate does not name what is to be served, clients refuse it; another is made when it is removed\" name=there.example"},
+		{"another address", func(o *serve.ServerOptions) { o.Address = "127.0.0.2:0" }, "name=127.0.0.2"},
+		{"a given one", func(o *serve.ServerOptions) { given(o); o.Address = "127.0.0.2:0" }, "\"Certificate does not name what is to be served, clients refuse it\" name=127.0.0.2"},
+		{"an old one", func(o *serve.ServerOptions) {
+			given(o)
+			o.Clock = func() time.Time { return time.Now().AddDate(20, 0, 0) }
+		}, "Certificate has expired"},
+	}
+	for _, test := range tests {
+		t.Run(test.summary, func(t *testing.T) {
+			var log bytes.Buffer
+			opts := serve.ServerOptions{Root: root, StateDir: state, Address: "127.0.0.1:0", Log: slog.New(slog.NewTextHandler(&log, nil))}
+			test.edit(&opts)
+			s, err := serve.Listen(opts)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
+			if got := log.String(); !strings.Contains(got, test.want) || test.want == "" && got != "" {
+				t.Errorf("it says %s", got)
+			}
+		})
 	}
 }
 

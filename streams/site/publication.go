@@ -101,20 +101,7 @@ func (p *Publication) stageGzip(name string) error {
 	if !slices.Contains(p.staged, name) && p.site.SameUnpacked(path.Join(p.dir, name)) {
 		return nil
 	}
-	from, err := p.site.Open(p.Current(name))
-	if err != nil {
-		return err
-	}
-	defer from.Close()
-	err = p.site.Write(path.Join(p.next, name+GzipSuffix), func(w *bufio.Writer) error {
-		// Neither name nor time go into the header, so that equal files stay equal.
-		zip, err := gzip.NewWriterLevel(w, gzip.BestCompression)
-		if err != nil {
-			return err
-		}
-		_, err = io.Copy(zip, from)
-		return errors.Join(err, zip.Close())
-	})
+	err := p.site.compress(p.Current(name), path.Join(p.next, name+GzipSuffix))
 	p.staged = append(p.staged, name+GzipSuffix)
 	return err
 }
@@ -145,20 +132,44 @@ func (p *Publication) stageSignature(name string, signer *Signer) error {
 
 // StagePage writes a file of the root directory, unless it would be what it is.
 func (p *Publication) StagePage(name string, fill func(*bufio.Writer) error) error {
+	_, err := p.stagePage(name, fill)
+	return err
+}
+
+// StageZippedPage does so with a compressed form beside it, which is the newer one of the two:
+// a web server may go by that.
+func (p *Publication) StageZippedPage(name string, fill func(*bufio.Writer) error) error {
+	changed, err := p.stagePage(name, fill)
+	if err != nil || !changed && p.site.SameUnpacked(name) {
+		return err
+	}
+	from, zip := name, name+GzipSuffix
+	if changed {
+		from = dirfd.TempName(name)
+	}
+	if err := p.site.Remove(dirfd.TempName(zip)); err != nil {
+		return err
+	}
+	p.page = append(p.page, zip)
+	return p.site.compress(from, dirfd.TempName(zip))
+}
+
+// stagePage tells whether the file has changed.
+func (p *Publication) stagePage(name string, fill func(*bufio.Writer) error) (bool, error) {
 	temp := dirfd.TempName(name)
 	if err := p.site.Remove(temp); err != nil {
-		return err
+		return false, err
 	}
 	p.page = append(p.page, name)
 	sum, err := p.site.writeHashed(temp, fill)
 	if err != nil {
-		return err
+		return false, err
 	}
 	if old, err := p.site.digestOf(name); err == nil && old == sum {
 		p.page = p.page[:len(p.page)-1]
-		return p.site.Remove(temp)
+		return false, p.site.Remove(temp)
 	}
-	return nil
+	return true, nil
 }
 
 // Commit makes everything visible. It is not cancelled any more once it has begun
@@ -292,6 +303,24 @@ func (f *Files) writeHashed(name string, fill func(*bufio.Writer) error) (digest
 		return both.Flush()
 	})
 	return digest.Of(h), err
+}
+
+// compress writes the compressed form of a file.
+func (f *Files) compress(name, to string) error {
+	from, err := f.Open(name)
+	if err != nil {
+		return err
+	}
+	defer from.Close()
+	return f.Write(to, func(w *bufio.Writer) error {
+		// Neither name nor time go into the header, so that equal files stay equal.
+		zip, err := gzip.NewWriterLevel(w, gzip.BestCompression)
+		if err != nil {
+			return err
+		}
+		_, err = io.Copy(zip, from)
+		return errors.Join(err, zip.Close())
+	})
 }
 
 // digestOf returns the digest of a file's content.

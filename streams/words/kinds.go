@@ -143,7 +143,7 @@ func (p *page) addTo(t *options.Table) {
 		{Name: "notice", To: &o.Notice, Help: "`text` that is set off from the introduction, such as how official the images are"},
 		{Name: "footer", To: &o.Footer, Help: "`text` at the bottom"},
 		{Name: "logo", To: &o.Logo, Help: "`path` of a picture, from ROOT"},
-		{Name: "remote", To: &o.Remote, Help: "`name` of the server in the commands that are shown (default images)"},
+		{Name: "remote", To: &o.Remote, Help: "`name` of the server in the commands that are shown (default " + pages.DefaultRemote + ")"},
 		{Name: "url", To: &o.URL, Help: "`address` of the server; the page shows how to add it then", Check: p.checkURL},
 		{
 			Name: "clients", Flag: "page-client", To: &o.Clients, Check: p.checkClients,
