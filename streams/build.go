@@ -51,13 +51,6 @@ type DeltaOptions struct {
 
 func (o DeltaOptions) maxShare() float64 { return cmp.Or(o.MaxShare, DefaultDeltaShare) }
 
-// Safety guards against publishing an image tree that was emptied, or is not
-// mounted.
-type Safety struct {
-	MaxDrop float64 // refuse to drop more than this share of what a stream lists; 0: DefaultMaxDrop
-	Force   bool    // do it nevertheless
-}
-
 // Build makes the catalogs of the streams and the index of them from what is in the
 // tree. Only what is new or has changed is read, and files that would stay as they
 // are are not touched. The index lists the streams given and no others. A stream that

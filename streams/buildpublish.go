@@ -42,6 +42,9 @@ func (b *builder) publish(ctx context.Context) (err error) {
 		}
 		entries[s.name] = b.entry(s.name, old, changed, s.ids())
 	}
+	if err := b.checkIndex(b.opts.Safety, index.Entries, entries); err != nil {
+		return err
+	}
 	if err := b.stageIndex(pub, entries, b.opts.Signer); err != nil {
 		return err
 	}
@@ -169,6 +172,9 @@ func (b *builder) preview() error {
 					b.info("Version would be read", "streamName", s.name, "product", p.Location.Product.ID(), "version", v.Name)
 				}
 			}
+		}
+		if err := b.checkForeign(b.opts.Safety, s.name, s.foreign, now.HasProduct); err != nil {
+			return err
 		}
 		gone := s.listing.Without(now, s.name)
 		b.sum.Dropped += len(gone)

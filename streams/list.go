@@ -3,11 +3,13 @@ package streams
 import (
 	"context"
 	"fmt"
+	"io/fs"
 	"maps"
 	"slices"
 	"strings"
 	"time"
 
+	"imagebuilder/builtins/dirfd"
 	"imagebuilder/streams/catalog"
 	"imagebuilder/streams/inventory"
 )
@@ -47,12 +49,13 @@ func List(ctx context.Context, opts ListOptions) ([]ListedImage, error) {
 		return nil, err
 	}
 	defer w.close()
-	if opts.Streams == nil {
-		w.Streams = w.allStreams()
+	paths, err := w.seenCatalogs(opts.Streams)
+	if err != nil {
+		return nil, err
 	}
 	var images []ListedImage
-	for _, stream := range w.Streams {
-		err := w.catalogs.Each(stream, func(id string, c *catalog.Product) error {
+	for stream, file := range inventory.Sorted(paths) {
+		err := w.catalogs.Seen(file, stream, func(id string, c *catalog.Product) error {
 			names := slices.SortedFunc(maps.Keys(c.Versions), func(a, b string) int { return inventory.CompareVersions(b, a, w.NaturalOrder) })
 			for _, name := range names {
 				images = append(images, imagesOf(stream, id, c, name)...)
@@ -62,10 +65,35 @@ func List(ctx context.Context, opts ListOptions) ([]ListedImage, error) {
 			w.warn("Product cannot be trusted and is left out", "streamName", stream, "product", bad.Product, "error", bad.Err)
 		})
 		if err != nil {
-			return nil, w.catalogs.Unbuilt(stream, err)
+			return nil, w.catalogs.Unbuilt(file, err)
 		}
 	}
 	return images, nil
+}
+
+// seenCatalogs returns the paths of the catalogs of the streams, or of all that clients find
+// in the index, by stream. Without an index it is the default one.
+func (w *openSite) seenCatalogs(streams []string) (map[string]string, error) {
+	paths := make(map[string]string)
+	for _, name := range streams {
+		paths[name] = w.catalogs.Path(name)
+	}
+	if streams != nil {
+		return paths, nil
+	}
+	index, err := w.catalogs.Index()
+	if err != nil {
+		return nil, fmt.Errorf("cannot read %s: %w", w.full(w.catalogs.IndexPath()), dirfd.Cause(err))
+	}
+	for name, entry := range index.Entries {
+		if entry.Datatype == catalog.Datatype && len(entry.Products) > 0 && fs.ValidPath(entry.Path) {
+			paths[name] = entry.Path
+		}
+	}
+	if index.Entries == nil {
+		paths[DefaultStream] = w.catalogs.Path(DefaultStream)
+	}
+	return paths, nil
 }
 
 // imagesOf returns the images of one version. Where LXD and Incus see the same one
@@ -76,8 +104,12 @@ func imagesOf(stream, id string, c *catalog.Product, version string) []ListedIma
 	for _, pair := range v.Images() {
 		meta, root := v.Items[pair.Meta], v.Items[pair.Root]
 		client := "lxd"
-		if meta.FType == catalog.IncusMeta {
+		if meta.FType == catalog.IncusMeta || meta.FType == catalog.IncusUnified {
 			client = "incus"
+		}
+		size := meta.Size
+		if pair.Root != pair.Meta {
+			size += root.Size
 		}
 		same := func(i ListedImage) bool { return i.Fingerprint == pair.Fingerprint }
 		if i := slices.IndexFunc(images, same); i >= 0 {
@@ -93,14 +125,14 @@ func imagesOf(stream, id string, c *catalog.Product, version string) []ListedIma
 			Variant:      c.Variant,
 			Architecture: c.Arch,
 			Type:         "container",
-			Size:         meta.Size + root.Size,
+			Size:         size,
 			Stream:       stream,
 			Product:      id,
 			Version:      version,
 			Aliases:      strings.Split(c.Aliases, ","),
 			Requirements: c.Requirements,
 			Clients:      []string{client},
-			Path:         c.Name().In(stream).Of(version).Path(),
+			Path:         c.Dir(stream, version),
 		}
 		image.Created, _ = catalog.Time(version)
 		if pair.VM {

@@ -128,6 +128,9 @@ func (p *pruner) publish(ctx context.Context) (err error) {
 	if err := p.checkRemoved(); err != nil {
 		return err
 	}
+	if err := p.checkIndex(p.opts.Safety, index.Entries, entries); err != nil {
+		return err
+	}
 	if err := p.stageIndex(pub, entries, p.opts.Signer); err != nil {
 		return err
 	}
@@ -188,7 +191,7 @@ func (p *pruner) enter() {
 func (p *pruner) noteDamage() error {
 	before := len(p.record.Damaged)
 	for _, s := range p.streams {
-		if s.damaged {
+		if len(s.foreign) > 0 {
 			if p.record.Damaged == nil {
 				p.record.Damaged = make(map[string]bool)
 			}

@@ -3,7 +3,9 @@ package streams
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"path"
 	"slices"
 	"strings"
@@ -142,14 +144,18 @@ type verifier struct {
 	*openSite
 	signer *site.Signer
 	xdelta *inventory.Xdelta
-	prints map[string]catalog.Location // fingerprint to its version
+	prints map[string]*versionCheck // by fingerprint
+	built  bool                     // by this tool, which makes more than clients need
 	report Report
 
 	unchecked []string // deltas that were not decoded for want of xdelta3
 }
 
 func verify(ctx context.Context, w *openSite, signer *site.Signer) (*verifier, error) {
-	v := &verifier{openSite: w, signer: signer, xdelta: inventory.NewXdelta(w.files, 0), prints: make(map[string]catalog.Location)}
+	v := &verifier{
+		openSite: w, signer: signer, xdelta: inventory.NewXdelta(w.files, 0), prints: make(map[string]*versionCheck),
+		built: w.files.ReadState(w.recordPath()) != nil,
+	}
 	ids := make(map[string][]string)
 	for _, stream := range w.Streams {
 		list, err := v.stream(ctx, stream)
@@ -182,9 +188,9 @@ func (v *verifier) stream(ctx context.Context, stream string) ([]string, error) 
 		ids = append(ids, id)
 		v.report.Products++
 		for _, name := range c.VersionNames() {
-			check := &versionCheck{place: c.Name().In(stream).Of(name)}
+			check := &versionCheck{dir: c.Dir(stream, name)}
 			checks = append(checks, check)
-			group.Go(func() error { return v.version(inner, check, c.Versions) })
+			group.Go(func() error { return v.version(inner, check, name, c.Versions) })
 		}
 		return context.Cause(inner)
 	})
@@ -195,7 +201,9 @@ func (v *verifier) stream(ctx context.Context, stream string) ([]string, error) 
 		v.fault(faultCatalog, v.catalogs.Path(stream), "%v", dirfd.Cause(err))
 	}
 	if !slices.IsSorted(ids) {
-		v.fault(faultCatalog, v.catalogs.Path(stream), "the products are not sorted")
+		if v.built {
+			v.fault(faultCatalog, v.catalogs.Path(stream), "the products are not sorted")
+		}
 		slices.Sort(ids)
 	}
 	for _, c := range checks {
@@ -214,6 +222,7 @@ func (v *verifier) products(stream string, fn func(string, *catalog.Product) err
 	}
 	defer f.Close()
 	r := catalog.NewReader(f, stream)
+	r.Foreign = true
 	err = inventory.ReadProducts(r, name, fn, func(bad *catalog.InvalidError) { v.fault(faultCatalog, name, "%v", bad) })
 	if err == nil {
 		err = r.CheckHeader()
@@ -233,7 +242,8 @@ func (v *verifier) derived(name string) {
 	if _, err := v.files.Lstat(name); err != nil {
 		return // that is a fault already
 	}
-	if !v.files.SameUnpacked(name) {
+	_, err := v.files.Lstat(name + site.GzipSuffix)
+	if unasked := !v.built && errors.Is(err, fs.ErrNotExist); !unasked && !v.files.SameUnpacked(name) {
 		v.fault(faultGzip, name+site.GzipSuffix, "it is missing or does not unpack to %s", path.Base(name))
 	}
 	if v.signer == nil {
@@ -270,9 +280,9 @@ func (v *verifier) index(ids map[string][]string) {
 			v.fault(faultIndex, name, "stream %s is not in it", stream)
 		case entry.Datatype != catalog.Datatype || entry.Format != catalog.FormatProducts || entry.Path != v.catalogs.Path(stream):
 			v.fault(faultIndex, name, "the entry of stream %s is not that of its catalog", stream)
-		case err != nil:
+		case err != nil && (v.built || entry.Updated != ""):
 			v.fault(faultIndex, name, "the time of stream %s is none: %q", stream, entry.Updated)
-		case !slices.Equal(entry.Products, ids[stream]):
+		case !slices.Equal(slices.Sorted(slices.Values(entry.Products)), ids[stream]):
 			v.fault(faultIndex, name, "the products of stream %s are not those of its catalog", stream)
 		}
 	}
