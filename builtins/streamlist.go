@@ -65,8 +65,9 @@ func imageValue(i streams.ListedImage) starlark.Value {
 // stream_add(image, tree, stream="images", distribution="", release="", architecture="",
 // variant="", version="", link=False, stream_version="v1") puts an image into the tree of
 // an image server as a new version. image is what pack_lxd returns, or a list of files: a
-// metadata tarball and root file systems, or a unified tarball. Product and version are
-// those of the metadata unless arguments say otherwise; a version that is given must be
+// metadata tarball and root file systems, or a unified tarball. Files that are cut off,
+// and disks that need a backing file, are an error. Product and version are those of the
+// metadata unless arguments say otherwise; a version that is given must be
 // free. With link, files are linked instead of copied where that is possible. Clients see
 // the image after the next stream_build.
 //

@@ -54,7 +54,7 @@ func (a *adder) checkSums(v *inventory.FoundVersion) error {
 		}
 		var sum digest.Digest
 		i := slices.IndexFunc(v.Files, func(f inventory.FoundFile) bool { return f.Name == s.as && f.Hashed })
-		if i >= 0 && a.unified == nil {
+		if i >= 0 && !s.unified() {
 			sum = v.Files[i].Sum
 		} else {
 			var err error
