@@ -14,14 +14,15 @@ import (
 	"imagebuilder/streams/inventory"
 )
 
-// List reads the catalogs as clients do: what it shows is what they see, not what is there.
+// List reads the catalogs as clients do: what it shows is what they see, or pass over, not what
+// is there.
 
 // ListOptions say what List lists.
 type ListOptions struct {
 	Site // Streams nil: all that the index lists
 }
 
-// A ListedImage is one that clients see.
+// A ListedImage is one that clients see, unless it says why they do not.
 type ListedImage struct {
 	Fingerprint  string            `json:"fingerprint" yaml:"fingerprint"`
 	Description  string            `json:"description" yaml:"description"`
@@ -37,8 +38,9 @@ type ListedImage struct {
 	Version      string            `json:"version" yaml:"version"`
 	Aliases      []string          `json:"aliases" yaml:"aliases"` // of the product; they mean its newest version
 	Requirements map[string]string `json:"requirements" yaml:"requirements"`
-	Clients      []string          `json:"clients" yaml:"clients"` // that see it: incus, lxd
-	Path         string            `json:"path" yaml:"path"`       // directory of the version, from the root
+	Clients      []string          `json:"clients" yaml:"clients"`                             // that see it: incus, lxd
+	PassedOver   string            `json:"passed_over,omitempty" yaml:"passed_over,omitempty"` // why no client sees it
+	Path         string            `json:"path" yaml:"path"`                                   // directory of the version, from the root
 }
 
 // List returns the images of the catalogs: by stream and product, the newest version
@@ -100,6 +102,7 @@ func (w *openSite) seenCatalogs(streams []string) (map[string]string, error) {
 // it is there once.
 func imagesOf(stream, id string, c *catalog.Product, version string) []ListedImage {
 	v := c.Versions[version]
+	why := c.PassedOver(version)
 	var images []ListedImage
 	for _, pair := range v.Images() {
 		meta, root := v.Items[pair.Meta], v.Items[pair.Root]
@@ -132,6 +135,7 @@ func imagesOf(stream, id string, c *catalog.Product, version string) []ListedIma
 			Aliases:      strings.Split(c.Aliases, ","),
 			Requirements: c.Requirements,
 			Clients:      []string{client},
+			PassedOver:   why,
 			Path:         c.Dir(stream, version),
 		}
 		image.Created, _ = catalog.Time(version)
@@ -139,6 +143,11 @@ func imagesOf(stream, id string, c *catalog.Product, version string) []ListedIma
 			image.Type = "virtual-machine"
 		}
 		images = append(images, image)
+	}
+	if why != "" {
+		for i := range images {
+			images[i].Clients = []string{}
+		}
 	}
 	return images
 }

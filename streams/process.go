@@ -215,6 +215,9 @@ func (j *job) added(v *inventory.FoundVersion) {
 	if !catalog.Readable(v.Name) {
 		j.log(slog.LevelWarn, "Clients pass over a version whose name does not start with a date", j.attrs(v)...)
 	}
+	if !catalog.KnownArchitecture(j.product.Location.Product.Arch) {
+		j.log(slog.LevelWarn, "Clients pass over an architecture that they do not know", j.attrs(v)...)
+	}
 }
 
 // ordered returns versions in the order that decides which is newer.
