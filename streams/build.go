@@ -306,6 +306,7 @@ func (b *builder) saveRecord() error {
 		for _, suffix := range []string{"", site.GzipSuffix, site.SignatureSuffix} {
 			r.Files[name+suffix] = b.stampText(name + suffix)
 		}
+		r.Files[site.SignedName(name)] = b.stampText(site.SignedName(name))
 	}
 	return b.files.WriteState(b.recordPath(), r)
 }

@@ -2,6 +2,7 @@ package streams
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"slices"
@@ -86,7 +87,7 @@ func (s *streamBuild) ids() []string {
 func (b *builder) stageCatalog(pub *site.Publication, s *streamBuild) (changed bool, err error) {
 	a := &inventory.Assembler{Upstream: b.opts.Upstream, Disks: b.opts.Deltas.Disks, Withheld: b.withheld}
 	r := &inventory.SettingsReader{Files: b.files, Upstream: b.opts.Upstream}
-	return pub.Stage(s.name+".json", b.opts.Signer, func(out *bufio.Writer) error {
+	return b.stage(pub, s.name+".json", b.opts.Signer, func(out *bufio.Writer) error {
 		w := catalog.NewEncoder(out, s.name)
 		for _, p := range s.products {
 			settings, troubles := r.Read(p.FoundProduct, b.ordered(p.FoundProduct.Versions))
@@ -99,6 +100,36 @@ func (b *builder) stageCatalog(pub *site.Publication, s *streamBuild) (changed b
 		}
 		return w.Close()
 	})
+}
+
+// stage stages a catalog in all of its forms. It tells whether it has changed.
+func (w *openSite) stage(pub *site.Publication, name string, signer *site.Signer, fill func(*bufio.Writer) error) (bool, error) {
+	changed, err := pub.Stage(name, signer, fill)
+	if err == nil {
+		err = pub.StageSigned(name, signer, func() ([]byte, error) { return w.lines(pub.Current(name)) })
+	}
+	return changed, err
+}
+
+// lines returns the text of a catalog as it is signed.
+func (w *openSite) lines(name string) ([]byte, error) {
+	data, err := w.files.ReadFile(name, maxSigned)
+	if err != nil {
+		return nil, err
+	}
+	return catalog.Lines(data)
+}
+
+// maxSigned bounds what is read of a catalog to be signed as a text.
+const maxSigned = 1 << 30
+
+// indexLines returns the text of the index as it is signed: it leads to signed catalogs.
+func indexLines(index *catalog.Index) ([]byte, error) {
+	var out bytes.Buffer
+	if err := index.Signed(site.SignedName).Write(&out); err != nil {
+		return nil, err
+	}
+	return catalog.Lines(out.Bytes())
 }
 
 // tell reports configuration that cannot be read.
@@ -114,6 +145,9 @@ func (b *builder) tell(troubles []inventory.Trouble) {
 func (w *openSite) stageIndex(pub *site.Publication, entries map[string]catalog.IndexEntry, signer *site.Signer) error {
 	index := catalog.Index{Format: catalog.FormatIndex, Entries: entries}
 	_, err := pub.Stage(inventory.IndexName, signer, func(out *bufio.Writer) error { return index.Write(out) })
+	if err == nil {
+		err = pub.StageSigned(inventory.IndexName, signer, func() ([]byte, error) { return indexLines(&index) })
+	}
 	return err
 }
 

@@ -117,7 +117,7 @@ func (p *pruner) publish(ctx context.Context) (err error) {
 	entries := make(map[string]catalog.IndexEntry)
 	maps.Copy(entries, index.Entries)
 	for _, name := range p.Streams {
-		changed, err := pub.Stage(name+".json", p.opts.Signer, func(out *bufio.Writer) error {
+		changed, err := p.stage(pub, name+".json", p.opts.Signer, func(out *bufio.Writer) error {
 			return p.plan(ctx, name, out)
 		})
 		if err != nil {

@@ -1,6 +1,7 @@
 package streams
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -163,10 +164,16 @@ func verify(ctx context.Context, w *openSite, signer *site.Signer) (*verifier, e
 			return v, err
 		}
 		ids[stream] = list
-		v.derived(w.catalogs.Path(stream))
+		v.derived(w.catalogs.Path(stream), w.lines)
 	}
 	v.index(ids)
-	v.derived(w.catalogs.IndexPath())
+	v.derived(w.catalogs.IndexPath(), func(string) ([]byte, error) {
+		index, err := w.catalogs.Index()
+		if err != nil {
+			return nil, err
+		}
+		return indexLines(index)
+	})
 	v.sayUnchecked(ctx)
 	slices.SortStableFunc(v.report.Faults, func(a, b Fault) int {
 		return cmp.Or(strings.Compare(a.Path, b.Path), strings.Compare(string(a.Kind), string(b.Kind)))
@@ -237,8 +244,9 @@ func (v *verifier) sayUnchecked(ctx context.Context) {
 	}
 }
 
-// derived checks the compressed form and the signature of a file.
-func (v *verifier) derived(name string) {
+// derived checks the compressed form of a file and its signatures, of which one is in a form
+// with lines.
+func (v *verifier) derived(name string, lines func(string) ([]byte, error)) {
 	if _, err := v.files.Lstat(name); err != nil {
 		return // that is a fault already
 	}
@@ -251,6 +259,13 @@ func (v *verifier) derived(name string) {
 	}
 	if err := v.signer.Verify(v.files, name); err != nil {
 		v.fault(faultSignature, name+site.SignatureSuffix, "%v", dirfd.Cause(err))
+	}
+	signed := site.SignedName(name)
+	text, err := v.signer.ReadSigned(v.files, signed)
+	if err != nil {
+		v.fault(faultSignature, signed, "%v", dirfd.Cause(err))
+	} else if want, err := lines(name); err != nil || !bytes.Equal(text, want) {
+		v.fault(faultSignature, signed, "it does not say what %s says", path.Base(name))
 	}
 }
 

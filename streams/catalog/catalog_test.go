@@ -334,6 +334,18 @@ func TestIndex(t *testing.T) {
 	}
 }
 
+// TestLines holds that what is signed as a text has short lines, and ends none in the middle
+// of a string for any program.
+func TestLines(t *testing.T) {
+	got, err := catalog.Lines([]byte("{\"a\":[\"b\u0085c\"]}\n"))
+	if want := "{\n \"a\": [\n  \"b\\u0085c\"\n ]\n}\n"; err != nil || string(got) != want {
+		t.Errorf("%q, %v", got, err)
+	}
+	if _, err := catalog.Lines([]byte("{")); err == nil {
+		t.Error("half of an object passes")
+	}
+}
+
 // FuzzReader holds that no product gets through with a name or path that leads out
 // of its directory, and that what got through is written and read again the same.
 func FuzzReader(f *testing.F) {

@@ -2,6 +2,7 @@ package site
 
 import (
 	"bufio"
+	"bytes"
 	"compress/gzip"
 	"context"
 	"crypto/sha256"
@@ -141,6 +142,28 @@ func (p *Publication) stageSignature(name string, signer *Signer) error {
 	return p.site.Write(path.Join(p.next, name+SignatureSuffix), func(w *bufio.Writer) error {
 		return signer.sign(w, from)
 	})
+}
+
+// StageSigned stages the form of a staged file that has its signature in it, with the text
+// given, unless that is there. Without a signer, that of a file that has changed must go, and
+// so must one that leads to it.
+func (p *Publication) StageSigned(name string, signer *Signer, text func() ([]byte, error)) error {
+	signed := SignedName(name)
+	if signer == nil {
+		if slices.Contains(p.staged, name) || len(p.gone) > 0 {
+			p.gone = append(p.gone, signed)
+		}
+		return nil
+	}
+	want, err := text()
+	if err != nil {
+		return err
+	}
+	if old, err := signer.ReadSigned(p.site, path.Join(p.dir, signed)); err == nil && bytes.Equal(old, want) {
+		return nil
+	}
+	p.staged = append(p.staged, signed)
+	return p.site.Write(path.Join(p.next, signed), func(w *bufio.Writer) error { return signer.signInline(w, want) })
 }
 
 // StagePage writes a file of the root directory, unless it would be what it is.

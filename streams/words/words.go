@@ -77,7 +77,7 @@ func ForBuild(spell options.Spelling) *BuildCall {
 		},
 		strict(&b.Strict),
 	)
-	b.publishing.addTo(&b.Table, "sign the index and the catalogs")
+	b.publishing.addTo(&b.Table, "sign the index and the catalogs, beside them (.json.gpg) and in them (.sjson)")
 	b.addVersion()
 	b.addWork()
 	b.Together(func() error {
@@ -144,7 +144,7 @@ func ForPrune(spell options.Spelling) *PruneCall {
 		&options.Setting{Name: "dry_run", To: &p.opts.DryRun, Help: "only say what would be done"},
 		strict(&p.Strict),
 	)
-	p.publishing.addTo(&p.Table, "sign the index and the catalogs")
+	p.publishing.addTo(&p.Table, "sign the index and the catalogs, beside them (.json.gpg) and in them (.sjson)")
 	p.addVersion()
 	p.addWork()
 	return p
