@@ -80,7 +80,7 @@ func (w *openSite) seenCatalogs(streams []string) (map[string]string, error) {
 	for _, name := range streams {
 		paths[name] = w.catalogs.Path(name)
 	}
-	if streams != nil {
+	if len(streams) > 0 {
 		return paths, nil
 	}
 	index, err := w.catalogs.Index()

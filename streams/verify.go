@@ -104,7 +104,7 @@ func Verify(ctx context.Context, opts VerifyOptions) (Report, error) {
 	}
 	defer w.close()
 	switch {
-	case opts.Streams == nil:
+	case len(opts.Streams) == 0:
 		w.Streams = w.allStreams()
 	case opts.Repair: // the index must not lose the others
 		w.Streams = slices.Compact(slices.Sorted(slices.Values(slices.Concat(w.indexed(), opts.Streams))))

@@ -238,9 +238,16 @@ func TestVerifyStreams(t *testing.T) {
 	f := newFixture(t, versions(ubuntu, v1)...)
 	f.make(imagetree.Sample{Stream: "daily", Product: ubuntu, Version: v2})
 	f.build(func(o *streams.BuildOptions) { o.Streams = []string{"images", "daily"} })
-	report, err := streams.Verify(context.Background(), streams.VerifyOptions{Site: f.tree()})
-	if err != nil || report.Products != 2 || report.Versions != 2 || report.Items != 8 || report.Bytes == 0 || report.Err() != nil {
-		t.Errorf("%+v %v", report, err)
+	for _, none := range [][]string{nil, {}} {
+		all := f.tree()
+		all.Streams = none
+		report, err := streams.Verify(context.Background(), streams.VerifyOptions{Site: all})
+		if err != nil || report.Products != 2 || report.Versions != 2 || report.Items != 8 || report.Bytes == 0 || report.Err() != nil {
+			t.Errorf("%+v %v", report, err)
+		}
+		if images, err := streams.List(context.Background(), streams.ListOptions{Site: all}); err != nil || len(images) != 4 {
+			t.Errorf("%v %v", images, err)
+		}
 	}
 }
 

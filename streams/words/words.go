@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"regexp"
 	"time"
 
 	"imagebuilder/builtins/bytesize"
@@ -135,7 +136,7 @@ func ForPrune(spell options.Spelling) *PruneCall {
 		},
 		&options.Setting{Name: "allow_empty", To: &retain.AllowEmpty, Help: "let {retain_days} take the last version of a product as well"},
 		&options.Setting{
-			Name: "remove", To: &p.opts.Remove,
+			Name: "remove", To: &p.opts.Remove, Check: p.checkRemove,
 			Help: "take out the version of the image with this `fingerprint`, or its beginning, and nothing else unless {retain_builds} or {retain_days} is given; may be repeated",
 		},
 		&options.Setting{Name: "grace", To: &p.grace, Help: "`duration` from leaving the catalog to the removal of files; 0: at once"},
@@ -163,6 +164,23 @@ func (p *PruneCall) Options(s streams.Site) streams.PruneOptions {
 	}
 	opts.DanglingAge = max(p.age.Duration(), time.Nanosecond) // zero would mean the default
 	return opts
+}
+
+// fingerprint is the beginning of one.
+var fingerprint = regexp.MustCompile(`^[0-9a-f]{1,64}$`)
+
+// checkRemove refuses what is no fingerprint, and none at all: who says what is to go, and by
+// some mistake says nothing, does not mean all that is old.
+func (p *PruneCall) checkRemove() error {
+	if len(p.opts.Remove) == 0 {
+		return errors.New("want at least one fingerprint")
+	}
+	for _, text := range p.opts.Remove {
+		if !fingerprint.MatchString(text) {
+			return options.Want(text, "a fingerprint, or its beginning, of the digits 0-9 and a-f")
+		}
+	}
+	return nil
 }
 
 // A VerifyCall is the options of the word verify.
