@@ -39,7 +39,7 @@ func (a *adder) fill(ctx context.Context, hidden catalog.Location) (*inventory.F
 	if _, err := inventory.HashVersion(ctx, a.files, hidden, v); err != nil {
 		return nil, err
 	}
-	if err := a.checkSums(v); err != nil {
+	if err := a.checkSums(ctx, v); err != nil {
 		return nil, err
 	}
 	if err := inventory.WriteSums(a.files, hidden, v); err != nil {

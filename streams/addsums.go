@@ -1,6 +1,7 @@
 package streams
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -47,7 +48,7 @@ func sumsIn(dir string, names []string) (map[string]digest.Digest, error) {
 
 // checkSums compares the files with the hashes that came with them. Most were just hashed
 // in the version.
-func (a *adder) checkSums(v *inventory.FoundVersion) error {
+func (a *adder) checkSums(ctx context.Context, v *inventory.FoundVersion) error {
 	for _, s := range a.sources {
 		if s.sum == nil {
 			continue
@@ -58,7 +59,7 @@ func (a *adder) checkSums(v *inventory.FoundVersion) error {
 			sum = v.Files[i].Sum
 		} else {
 			var err error
-			if sum, _, err = digest.Reader(io.NewSectionReader(s.file, 0, math.MaxInt64)); err != nil {
+			if sum, _, err = digest.Reader(&untilDone{ctx, io.NewSectionReader(s.file, 0, math.MaxInt64)}); err != nil {
 				return err
 			}
 		}

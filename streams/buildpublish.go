@@ -182,7 +182,7 @@ func (w *openSite) entry(stream string, old catalog.IndexEntry, changed bool, id
 func (b *builder) foresee(p *inventory.FoundProduct) {
 	counts := false
 	for _, v := range p.Versions {
-		unread := v.Verdict == inventory.Unjudged && v.IsComplete(b.opts.Upstream)
+		unread := b.wouldRead(v)
 		counts = counts || unread || v.Verdict > inventory.Incomplete
 		if unread || v.Verdict == inventory.Good {
 			b.sum.Versions++
@@ -193,6 +193,10 @@ func (b *builder) foresee(p *inventory.FoundProduct) {
 	}
 }
 
+func (b *builder) wouldRead(v *inventory.FoundVersion) bool {
+	return v.Verdict == inventory.Unjudged && v.IsComplete(b.opts.Upstream) && b.tooLarge(v) == nil
+}
+
 // preview says what a build would do, as far as can be told without reading files.
 func (b *builder) preview() error {
 	for _, s := range b.streams {
@@ -201,7 +205,7 @@ func (b *builder) preview() error {
 			b.foresee(p)
 			for _, v := range p.Versions {
 				now.Add(p.Location.Of(v.Name))
-				if v.Verdict == inventory.Unjudged && v.IsComplete(b.opts.Upstream) {
+				if b.wouldRead(v) {
 					b.sum.Added++
 					b.info("Version would be read", "streamName", s.name, "product", p.Location.Product.ID(), "version", v.Name)
 				}

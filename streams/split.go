@@ -126,7 +126,7 @@ func copyDisk(files *site.Files, name string, r io.Reader) error {
 	if err := errors.Join(err, out.Close()); err != nil {
 		return err
 	}
-	disk, err := files.Open(name)
+	disk, err := files.OpenRegular(name)
 	if err != nil {
 		return err
 	}

@@ -223,7 +223,7 @@ func (v *verifier) stream(ctx context.Context, stream string) ([]string, error) 
 // product's files.
 func (v *verifier) products(stream string, fn func(string, *catalog.Product) error) error {
 	name := v.catalogs.Path(stream)
-	f, err := v.files.Open(name)
+	f, err := v.files.OpenRegular(name)
 	if err != nil {
 		return err
 	}
@@ -272,7 +272,7 @@ func (v *verifier) derived(name string, lines func(string) ([]byte, error)) {
 // index checks that the index says what the catalogs say.
 func (v *verifier) index(ids map[string][]string) {
 	name := v.catalogs.IndexPath()
-	f, err := v.files.Open(name)
+	f, err := v.files.OpenRegular(name)
 	if err != nil {
 		v.fault(faultIndex, name, "%v", dirfd.Cause(err))
 		return

@@ -81,7 +81,7 @@ func (v *verifier) version(ctx context.Context, c *versionCheck, name string, si
 		switch {
 		case f == nil || !f.Hashed: // which was said
 		case f.Stamp.Size != item.Size:
-			c.fault(faultContent, item.Path, "its size is not that in the catalog")
+			c.fault(faultContent, item.Path, wrongSize)
 		case f.Sum.String() != item.SHA256:
 			c.fault(faultContent, item.Path, "its hash is not that in the catalog")
 		case item.FType == catalog.LXDMeta || item.FType == catalog.IncusMeta:
@@ -110,11 +110,17 @@ func (c *versionCheck) files(files *site.Files) *inventory.FoundVersion {
 			c.fault(faultMissing, item.Path, problem)
 			continue
 		}
+		if st.Size != item.Size { // whatever is in it, of which there may be terabytes
+			c.fault(faultContent, item.Path, wrongSize)
+			continue
+		}
 		v.Files = append(v.Files, inventory.FoundFile{Name: item.Path, Stamp: site.StampOf(&st), Class: inventory.ClassOf(item)})
 	}
 	slices.SortFunc(v.Files, func(a, b inventory.FoundFile) int { return inventory.CompareVersions(a.Name, b.Name, false) })
 	return v
 }
+
+const wrongSize = "its size is not that in the catalog"
 
 // combined checks the fingerprints in a metadata item.
 func (c *versionCheck) combined(key string, item catalog.Item, meta *inventory.FoundFile, files *inventory.FoundVersion) {

@@ -27,6 +27,16 @@ func (v *FoundVersion) needsHash() bool {
 	return false
 }
 
+// Unread returns how many bytes of a version's items have not been read.
+func (v *FoundVersion) Unread() (n int64) {
+	for i := range v.Files {
+		if f := &v.Files[i]; f.Class.IsItem() && !v.done(f) {
+			n += f.Stamp.Size
+		}
+	}
+	return n
+}
+
 // done tells whether all hashes of an item are known.
 func (v *FoundVersion) done(f *FoundFile) bool {
 	return f.Hashed && (!f.Class.IsRootfs() || f.Joint != nil)

@@ -102,7 +102,7 @@ func (p *Publication) stageGzip(name string) error {
 	if !slices.Contains(p.staged, name) && p.site.SameUnpacked(path.Join(p.dir, name)) {
 		return nil
 	}
-	from, err := p.site.Open(p.Current(name))
+	from, err := p.site.OpenRegular(p.Current(name))
 	if err != nil {
 		return err
 	}
@@ -133,7 +133,7 @@ func (p *Publication) stageSignature(name string, signer *Signer) error {
 	if !changed && signer.Verify(p.site, path.Join(p.dir, name)) == nil {
 		return nil
 	}
-	from, err := p.site.Open(p.Current(name))
+	from, err := p.site.OpenRegular(p.Current(name))
 	if err != nil {
 		return err
 	}
@@ -319,7 +319,7 @@ func (f *Files) writeHashed(name string, fill func(*bufio.Writer) error) (digest
 
 // digestOf returns the digest of a file's content.
 func (f *Files) digestOf(name string) (digest.Digest, error) {
-	r, err := f.Open(name)
+	r, err := f.OpenRegular(name)
 	if err != nil {
 		return digest.Digest{}, err
 	}
@@ -334,7 +334,7 @@ func (f *Files) SameUnpacked(name string) bool {
 	if err != nil {
 		return false
 	}
-	r, err := f.Open(name + GzipSuffix)
+	r, err := f.OpenRegular(name + GzipSuffix)
 	if err != nil {
 		return false
 	}

@@ -70,7 +70,7 @@ func (s *Signer) sign(w io.Writer, r io.Reader) error {
 
 // Verify checks the signature beside a file.
 func (s *Signer) Verify(files *Files, name string) error {
-	f, err := files.Open(name)
+	f, err := files.OpenRegular(name)
 	if err != nil {
 		return err
 	}

@@ -34,6 +34,7 @@ type BuildCall struct {
 	disks  string
 	share  float64
 	memory bytesize.Size
+	file   bytesize.Size // the largest of an image
 }
 
 // ForBuild returns the options of build, all at their defaults.
@@ -69,6 +70,10 @@ func ForBuild(spell options.Spelling) *BuildCall {
 			Help: "make deltas only for versions of the last `days`, as prune is going to keep (default all)",
 		},
 		&options.Setting{
+			Name: "max_file", To: &b.file,
+			Help: "`size` of the largest file of an image; a version with a larger one is not read and left out (default 256GiB)",
+		},
+		&options.Setting{
 			Name: "upstream", To: &b.opts.Upstream,
 			Help: "list what simplestream-maintainer lists, no more; Incus sees no images then",
 		},
@@ -96,6 +101,7 @@ func (b *BuildCall) Options(s streams.Site) streams.BuildOptions {
 	opts.Site, opts.Page, opts.Safety = b.fill(s), b.page.options(), b.safety()
 	opts.Deltas.Disks, _ = inventory.ParseDiskDeltas(b.disks) // it was checked
 	opts.Deltas.MaxShare, opts.Deltas.Memory = nonzero(b.share), int64(b.memory)
+	opts.MaxFile = int64(b.file)
 	return opts
 }
 
