@@ -24,8 +24,10 @@ import (
 // a container image. A delta larger than delta_share of its file is not listed;
 // delta_memory is in bytes or as "2GiB", 0 for half of the machine's; with retain_builds and
 // retain_days, as prune gets them, deltas are made only for versions that it keeps.
+// A version with a file that is larger than max_file="256GiB" is not read and left out.
 // upstream lists what simplestream-maintainer lists and no more. All words that publish
-// also take sign_key and sign_passphrase, files with an OpenPGP key, max_drop=0.75, the
+// also take sign_key and sign_passphrase, files with an OpenPGP key, whose signatures are
+// beside what it signs (.json.gpg) and in a second form of it (.sjson), max_drop=0.75, the
 // share of versions that may vanish at once unless force=True, and as all words on a tree
 // stream_version="v1", workers=0, follow_links=False and natural_order=False.
 //

@@ -17,12 +17,13 @@ import (
 )
 
 // stream_list(tree, streams=[], stream_version="v1", natural_order=False) returns the
-// images that clients see, by stream and product, the newest version first: a list of
+// images in the catalogs, by stream and product, the newest version first: a list of
 // structs with fingerprint, description, os, release, variant, architecture, type
 // ("container" or "virtual-machine"), created (as in "2026-01-02T03:04:00Z", or empty),
 // size in bytes, stream, product, version, aliases, requirements, clients (of "incus" and
-// "lxd") and path, the directory of the version in the tree. Without streams it is all
-// that the index lists.
+// "lxd", those that see it), passed_over (why neither does, or empty) and path, the
+// directory of the version in the tree. Without streams it is all that the index lists.
+// An index or a catalog that cannot be read is an error.
 func (b *Words) streamList(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	list := words.ForList(options.InRecipe)
 	c := b.newStreamCall(thread, fn, list)
@@ -50,7 +51,7 @@ func imageValue(i streams.ListedImage) starlark.Value {
 	for name, text := range map[string]string{
 		"fingerprint": i.Fingerprint, "description": i.Description, "os": i.OS, "release": i.Release, "variant": i.Variant,
 		"architecture": i.Architecture, "type": i.Type, "created": created, "stream": i.Stream, "product": i.Product,
-		"version": i.Version, "path": i.Path,
+		"version": i.Version, "path": i.Path, "passed_over": i.PassedOver,
 	} {
 		fields[name] = starlark.String(text)
 	}
@@ -65,8 +66,9 @@ func imageValue(i streams.ListedImage) starlark.Value {
 // stream_add(image, tree, stream="images", distribution="", release="", architecture="",
 // variant="", version="", link=False, stream_version="v1") puts an image into the tree of
 // an image server as a new version. image is what pack_lxd returns, or a list of files: a
-// metadata tarball and root file systems, or a unified tarball. Product and version are
-// those of the metadata unless arguments say otherwise; a version that is given must be
+// metadata tarball and root file systems, or a unified tarball. Files that are cut off,
+// and disks that need a backing file, are an error. Product and version are those of the
+// metadata unless arguments say otherwise; a version that is given must be
 // free. With link, files are linked instead of copied where that is possible. Clients see
 // the image after the next stream_build.
 //

@@ -6,22 +6,15 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
-	"strings"
 
-	"golang.org/x/sys/unix"
-
-	"imagebuilder/builtins/digest"
-	"imagebuilder/builtins/dirfd"
-	"imagebuilder/builtins/magic"
 	"imagebuilder/streams/catalog"
-	"imagebuilder/streams/inventory"
 	"imagebuilder/streams/site"
 )
 
 // Add is the way of a new image onto a site: what the files are, which product and version
-// they make, and how that appears as a whole. What it takes to fill the version is in
-// addfill.go, what is read of foreign archives in metadata.go and split.go.
+// they make, and how that appears as a whole. Which files those are is found out in
+// addcollect.go; what it takes to fill the version is in addfill.go, and what is read of
+// foreign archives in metadata.go and split.go.
 
 // AddOptions say what Add puts into the tree. What is empty of Name and Version is
 // taken from the metadata of the image.
@@ -91,159 +84,8 @@ type adder struct {
 	*openSite
 	opts    AddOptions
 	sources []addedFile
-	unified *addedFile
 	meta    *imageMetadata
 	place   catalog.Location
-}
-
-// A addedFile is a file to add.
-type addedFile struct {
-	file *os.File
-	as   string         // name in the version
-	sum  *digest.Digest // that came with it, nil if none did
-	content
-}
-
-func (a *adder) closeAll() {
-	for _, s := range a.sources {
-		s.file.Close()
-	}
-}
-
-// collect opens the files and finds out what they are.
-func (a *adder) collect(ctx context.Context) error {
-	for _, name := range a.opts.Files {
-		names := []string{name}
-		var sums map[string]digest.Digest
-		if st, err := os.Stat(name); err == nil && st.IsDir() {
-			if names, err = itemsIn(name); err != nil {
-				return err
-			}
-			if sums, err = sumsIn(name, names); err != nil {
-				return err
-			}
-		}
-		for _, name := range names {
-			if err := a.collectFile(ctx, name); err != nil {
-				return fmt.Errorf("%s: %w", name, dirfd.Cause(err))
-			}
-			if sum, ok := sums[filepath.Base(name)]; ok {
-				a.sources[len(a.sources)-1].sum = &sum
-			}
-		}
-	}
-	roots := 0
-	for i := range a.sources {
-		s := &a.sources[i]
-		switch {
-		case s.meta != nil && (s.rootfs || s.disk):
-			a.unified, a.meta = s, s.meta
-		case s.meta != nil && a.meta == nil:
-			a.meta = s.meta
-		case inventory.Classify(s.as, false).IsRootfs():
-			roots++
-		}
-	}
-	switch {
-	case a.meta == nil:
-		return errors.New("there is no metadata tarball among the files")
-	case a.unified != nil && (roots > 0 || len(a.sources) > 1):
-		return errors.New("a unified image is added alone")
-	case a.unified == nil && roots == 0:
-		return errors.New("there is no root file system among the files")
-	}
-	return nil
-}
-
-// itemsIn returns the files of a directory that can be part of a version: by their
-// names there, or as tarballs of any name, as builders leave them.
-func itemsIn(dir string) ([]string, error) {
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return nil, err
-	}
-	var names []string
-	for _, e := range entries {
-		c := inventory.Classify(e.Name(), false)
-		name := filepath.Join(dir, e.Name())
-		switch {
-		case !e.Type().IsRegular() || c == inventory.Delta || c == inventory.SumsFile || strings.HasPrefix(e.Name(), "."):
-		case c != inventory.Other || strings.Contains(e.Name(), ".tar") && isTarball(name):
-			names = append(names, name)
-		}
-	}
-	return names, nil
-}
-
-// isTarball tells by its beginning whether a file is an archive, perhaps compressed, and
-// not something about one, such as its signature. One that cannot be read is taken, so
-// that it is not passed over silently.
-func isTarball(name string) bool {
-	f, err := os.OpenFile(name, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return true
-	}
-	defer f.Close()
-	head, _ := magic.Head(f)
-	switch magic.Of(head) {
-	case magic.Bzip2, magic.Gzip, magic.XZ, magic.Zstd, magic.Tar, magic.Squashfs, magic.Qcow2:
-		return true
-	}
-	return false // or it is compressed in a way in which images are not
-}
-
-func (a *adder) collectFile(ctx context.Context, name string) error {
-	f, err := os.OpenFile(name, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return err
-	}
-	s := addedFile{file: f, as: filepath.Base(name)}
-	a.sources = append(a.sources, s) // from here on it is closed with the others
-	st, err := f.Stat()
-	if err != nil {
-		return err
-	}
-	if !st.Mode().IsRegular() {
-		return errors.New("not a regular file")
-	}
-	if err := s.recognize(ctx); err != nil {
-		return err
-	}
-	for _, other := range a.sources[:len(a.sources)-1] {
-		if other.as == s.as {
-			return fmt.Errorf("there is another file that becomes %s", s.as)
-		}
-	}
-	a.sources[len(a.sources)-1] = s
-	return nil
-}
-
-// recognize finds out by its content what a file is, and so its name in a version.
-func (s *addedFile) recognize(ctx context.Context) error {
-	switch inventory.Classify(s.as, false) {
-	case inventory.ConfigFile, inventory.DiskUEFI1, inventory.DiskDisk1:
-		return nil // raw disks cannot be told from anything
-	}
-	head, _ := magic.Head(s.file) // an error comes again below
-	switch magic.Of(head) {
-	case magic.Squashfs:
-		s.as = inventory.SquashfsName
-		return nil
-	case magic.Qcow2:
-		s.as = inventory.DiskName
-		return nil
-	}
-	var err error
-	if s.content, err = inspect(ctx, s.file); err != nil {
-		return err
-	}
-	switch {
-	case s.meta == nil:
-		s.as = inventory.RootTarXZName
-	case s.as != catalog.IncusMeta:
-		s.as = catalog.LXDMeta
-	}
-	return nil
 }
 
 // identify decides which product and version the image is.

@@ -48,7 +48,7 @@ func (f *fixture) add(edit func(o *streams.AddOptions)) (streams.Added, error) {
 
 // TestAdd holds where images go, by what they say of themselves.
 func TestAdd(t *testing.T) {
-	image := map[string]string{"lxd.tar.xz": metaTar(metadataYAML), "rootfs.squashfs": "hsqs rootfs", "disk.qcow2": "QFI\xfb disk"}
+	image := map[string]string{"lxd.tar.xz": metaTar(metadataYAML), "rootfs.squashfs": imagetree.Squashfs("rootfs"), "disk.qcow2": imagetree.Qcow2("disk")}
 	with := func(name, content string, without ...string) map[string]string {
 		files := map[string]string{name: content}
 		for key, value := range image {
@@ -72,7 +72,7 @@ func TestAdd(t *testing.T) {
 		has:     "SHA256SUMS disk.qcow2 lxd.tar.xz rootfs.squashfs",
 	}, {
 		summary: "other names are no matter",
-		files:   map[string]string{"meta.bin": metaTar(metadataYAML), "image.img": "hsqs rootfs", "image.yaml": "simplestream: {}"},
+		files:   map[string]string{"meta.bin": metaTar(metadataYAML), "image.img": imagetree.Squashfs("rootfs"), "image.yaml": "simplestream: {}"},
 		path:    ubuntu + "/" + v1,
 		has:     "SHA256SUMS image.yaml lxd.tar.xz rootfs.squashfs",
 		edit: func(o *streams.AddOptions) {
@@ -125,8 +125,8 @@ func TestAdd(t *testing.T) {
 		summary: "no root file system", files: map[string]string{"lxd.tar.xz": metaTar(metadataYAML)},
 		err: "there is no root file system among the files",
 	}, {
-		summary: "two of a kind", files: with("other.squashfs", "hsqs other"),
-		err: "there is another file that becomes rootfs.squashfs",
+		summary: "two of a kind", files: with("other.squashfs", imagetree.Squashfs("other")),
+		err: "/rootfs.squashfs would both become rootfs.squashfs: add the one that is meant",
 	}, {
 		summary: "no such file", edit: func(o *streams.AddOptions) { o.Files = []string{"/nowhere"} },
 		err: "/nowhere: no such file or directory",
@@ -217,7 +217,7 @@ func gzipped(text string) string {
 // TestAddAgain holds that an image is not there twice, and that another one of the
 // same minute finds a place of its own.
 func TestAddAgain(t *testing.T) {
-	image := map[string]string{"lxd.tar.xz": metaTar(metadataYAML), "rootfs.squashfs": "hsqs rootfs"}
+	image := map[string]string{"lxd.tar.xz": metaTar(metadataYAML), "rootfs.squashfs": imagetree.Squashfs("rootfs")}
 	for _, listed := range []bool{false, true} {
 		f := newFixture(t)
 		source := built(t, image)
@@ -233,7 +233,7 @@ func TestAddAgain(t *testing.T) {
 		if err != nil || !again.Existed || again.Path != first.Path || len(f.names("images/"+ubuntu)) != 1 {
 			t.Errorf("listed %v: %+v %v", listed, again, err)
 		}
-		if err := os.WriteFile(filepath.Join(source, "rootfs.squashfs"), []byte("hsqs another"), 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(source, "rootfs.squashfs"), []byte(imagetree.Squashfs("another")), 0o644); err != nil {
 			t.Fatal(err)
 		}
 		other, err := f.add(files)
@@ -243,7 +243,7 @@ func TestAddAgain(t *testing.T) {
 		_, err = f.add(func(o *streams.AddOptions) {
 			files(o)
 			o.Version = v1
-			o.Files = append(o.Files, filepath.Join(built(t, map[string]string{"disk.qcow2": "QFI\xfb disk"}), "disk.qcow2"))
+			o.Files = append(o.Files, filepath.Join(built(t, map[string]string{"disk.qcow2": imagetree.Qcow2("disk")}), "disk.qcow2"))
 		})
 		if err == nil || !strings.Contains(err.Error(), "file exists") {
 			t.Errorf("listed %v: a version that is taken: %v", listed, err)
@@ -260,7 +260,7 @@ func TestAddAgain(t *testing.T) {
 // the image's place.
 func TestAddLeaving(t *testing.T) {
 	f := newFixture(t)
-	source := built(t, map[string]string{"lxd.tar.xz": metaTar(metadataYAML), "rootfs.squashfs": "hsqs rootfs"})
+	source := built(t, map[string]string{"lxd.tar.xz": metaTar(metadataYAML), "rootfs.squashfs": imagetree.Squashfs("rootfs")})
 	files := func(o *streams.AddOptions) { o.Files = []string{source} }
 	if _, err := f.add(files); err != nil {
 		t.Fatal(err)
@@ -304,7 +304,7 @@ func TestAddUnified(t *testing.T) {
 		io.WriteString(w, e.body)
 	}
 	w.Close()
-	vm := string(imagetree.Tar(map[string]string{"metadata.yaml": metadataYAML, "rootfs.img": "QFI\xfb disk"}))
+	vm := string(imagetree.Tar(map[string]string{"metadata.yaml": metadataYAML, "rootfs.img": imagetree.Qcow2("disk")}))
 
 	t.Run("container", func(t *testing.T) {
 		for _, program := range []string{"xz", "zstd", "bzip2", "gzip", ""} {
@@ -338,7 +338,7 @@ func TestAddUnified(t *testing.T) {
 		f := newFixture(t)
 		source := built(t, map[string]string{"image.tar.xz": filter(t, "xz", vm)})
 		added, err := f.add(func(o *streams.AddOptions) { o.Files = []string{filepath.Join(source, "image.tar.xz")} })
-		if err != nil || f.read(added.Path+"/disk.qcow2") != "QFI\xfb disk" {
+		if err != nil || f.read(added.Path+"/disk.qcow2") != imagetree.Qcow2("disk") {
 			t.Errorf("%+v %v", added, err)
 		}
 	})

@@ -13,7 +13,7 @@ import (
 // TestAddDirectory holds that the tarballs in a directory are known by their content,
 // as they are when they are named one by one.
 func TestAddDirectory(t *testing.T) {
-	rootfs := "hsqs rootfs"
+	rootfs := imagetree.Squashfs("rootfs")
 	tests := []struct {
 		summary string
 		files   map[string]string
@@ -59,7 +59,7 @@ func TestAddDirectory(t *testing.T) {
 // TestAddDirectorySums holds that hashes which come with an image are not replaced by those
 // of damaged files.
 func TestAddDirectorySums(t *testing.T) {
-	metadata, rootfs, config := gzipped(metaTar(metadataYAML)), "hsqs rootfs", "image: {}"
+	metadata, rootfs, config := gzipped(metaTar(metadataYAML)), imagetree.Squashfs("rootfs"), "image: {}"
 	unified := gzipped(string(imagetree.Tar(map[string]string{"metadata.yaml": metadataYAML, "rootfs/": "", "rootfs/x": "x"})))
 	split := map[string]string{"lxd.tar.gz": metadata, "rootfs.squashfs": rootfs, "image.yaml": config}
 	tests := []struct {
@@ -70,7 +70,7 @@ func TestAddDirectorySums(t *testing.T) {
 	}{
 		{"all is as it should be", split, split, ""},
 		{"not all is listed", split, map[string]string{"rootfs.squashfs": rootfs}, ""},
-		{"a damaged root file system", split, map[string]string{"rootfs.squashfs": "hsqs"}, "rootfs.squashfs is damaged: its SHA-256 is "},
+		{"a damaged root file system", split, map[string]string{"rootfs.squashfs": "x"}, "rootfs.squashfs is damaged: its SHA-256 is "},
 		{"damaged metadata, which is renamed", split, map[string]string{"lxd.tar.gz": "x"}, "lxd.tar.gz is damaged"},
 		{"a damaged definition", split, map[string]string{"image.yaml": "x"}, "image.yaml is damaged"},
 		{"a missing disk", split, map[string]string{"disk.qcow2": "x"}, "lists disk.qcow2, which is not there"},

@@ -23,15 +23,13 @@ import (
 // fill puts the files into the hidden directory, hashes them and writes their
 // SHA256SUMS, all of it durable.
 func (a *adder) fill(ctx context.Context, hidden catalog.Location) (*inventory.FoundVersion, error) {
-	if a.unified != nil {
-		if err := split(ctx, a.files, hidden, a.unified.file, a.unified.content); err != nil {
-			return nil, err
+	for _, s := range a.sources {
+		fill := func() error { return a.put(ctx, s, hidden.File(s.as)) }
+		if s.unified() {
+			fill = func() error { return split(ctx, a.files, hidden, s.file, s.content) }
 		}
-	} else {
-		for _, s := range a.sources {
-			if err := a.put(ctx, s, hidden.File(s.as)); err != nil {
-				return nil, err
-			}
+		if err := fill(); err != nil {
+			return nil, fmt.Errorf("%s: %w", s.name(), err)
 		}
 	}
 	v, err := inventory.LookAt(a.files, hidden)
@@ -41,7 +39,7 @@ func (a *adder) fill(ctx context.Context, hidden catalog.Location) (*inventory.F
 	if _, err := inventory.HashVersion(ctx, a.files, hidden, v); err != nil {
 		return nil, err
 	}
-	if err := a.checkSums(v); err != nil {
+	if err := a.checkSums(ctx, v); err != nil {
 		return nil, err
 	}
 	if err := inventory.WriteSums(a.files, hidden, v); err != nil {

@@ -1,6 +1,7 @@
 package streams
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -47,18 +48,18 @@ func sumsIn(dir string, names []string) (map[string]digest.Digest, error) {
 
 // checkSums compares the files with the hashes that came with them. Most were just hashed
 // in the version.
-func (a *adder) checkSums(v *inventory.FoundVersion) error {
+func (a *adder) checkSums(ctx context.Context, v *inventory.FoundVersion) error {
 	for _, s := range a.sources {
 		if s.sum == nil {
 			continue
 		}
 		var sum digest.Digest
 		i := slices.IndexFunc(v.Files, func(f inventory.FoundFile) bool { return f.Name == s.as && f.Hashed })
-		if i >= 0 && a.unified == nil {
+		if i >= 0 && !s.unified() {
 			sum = v.Files[i].Sum
 		} else {
 			var err error
-			if sum, _, err = digest.Reader(io.NewSectionReader(s.file, 0, math.MaxInt64)); err != nil {
+			if sum, _, err = digest.Reader(&untilDone{ctx, io.NewSectionReader(s.file, 0, math.MaxInt64)}); err != nil {
 				return err
 			}
 		}

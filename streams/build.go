@@ -27,12 +27,16 @@ const (
 	DefaultDeltaShare = 0.8
 	// DefaultMaxDrop is the share of its versions that a stream may lose at once.
 	DefaultMaxDrop = 0.75
+	// DefaultMaxFile is the size up to which a file of an image is read. Images are far smaller;
+	// to read a hole of some terabytes takes hours, in which nothing would be published.
+	DefaultMaxFile = 256 << 30
 )
 
 // BuildOptions say what Build publishes, and from what.
 type BuildOptions struct {
 	Site
-	Upstream bool // list what the old tool lists, no more: see below
+	Upstream bool  // list what the old tool lists, no more: see below
+	MaxFile  int64 // bytes of the largest file that a listed version has; 0: DefaultMaxFile
 	Deltas   DeltaOptions
 	Page     *page.Setup  // of the web page; nil: none is made
 	Signer   *site.Signer // signs the index and the catalogs; nil: nothing is signed
@@ -50,13 +54,6 @@ type DeltaOptions struct {
 }
 
 func (o DeltaOptions) maxShare() float64 { return cmp.Or(o.MaxShare, DefaultDeltaShare) }
-
-// Safety guards against publishing an image tree that was emptied, or is not
-// mounted.
-type Safety struct {
-	MaxDrop float64 // refuse to drop more than this share of what a stream lists; 0: DefaultMaxDrop
-	Force   bool    // do it nevertheless
-}
 
 // Build makes the catalogs of the streams and the index of them from what is in the
 // tree. Only what is new or has changed is read, and files that would stay as they
@@ -230,7 +227,7 @@ func (b *builder) optionsID() string {
 	}
 	deltas := b.opts.Deltas
 	deltas.Memory = 0
-	data, err := json.Marshal([]any{inventory.CacheMagic, b.Streams, b.Links, b.NaturalOrder, b.opts.Upstream, deltas, b.opts.Page, signer})
+	data, err := json.Marshal([]any{inventory.CacheMagic, b.Streams, b.Links, b.NaturalOrder, b.opts.Upstream, b.opts.MaxFile, deltas, b.opts.Page, signer})
 	if err != nil {
 		panic("internal error: " + err.Error()) // only numbers and strings
 	}
@@ -285,7 +282,7 @@ func (b *builder) saveCaches() error {
 // saveRecord remembers what was published from what.
 func (b *builder) saveRecord() error {
 	r := buildRecord{Options: b.optionsID(), Caches: map[string]string{}, Files: map[string]string{}, Clean: !b.sum.unclean, Stale: b.record.Stale}
-	r.Page, r.Deltas, r.Upstream = b.opts.Page, b.opts.Deltas, b.opts.Upstream
+	r.Page, r.Deltas, r.Upstream, r.MaxFile = b.opts.Page, b.opts.Deltas, b.opts.Upstream, b.opts.MaxFile
 	r.Withheld = maps.Clone(b.record.Withheld) // a prune of the other streams still needs theirs
 	r.Damaged = maps.Clone(b.record.Damaged)
 	if r.Withheld == nil {
@@ -313,6 +310,7 @@ func (b *builder) saveRecord() error {
 		for _, suffix := range []string{"", site.GzipSuffix, site.SignatureSuffix} {
 			r.Files[name+suffix] = b.stampText(name + suffix)
 		}
+		r.Files[site.SignedName(name)] = b.stampText(site.SignedName(name))
 	}
 	return b.files.WriteState(b.recordPath(), r)
 }

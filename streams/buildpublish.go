@@ -2,6 +2,7 @@ package streams
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"slices"
@@ -41,6 +42,9 @@ func (b *builder) publish(ctx context.Context) (err error) {
 			}
 		}
 		entries[s.name] = b.entry(s.name, old, changed, s.ids())
+	}
+	if err := b.checkIndex(b.opts.Safety, index.Entries, entries); err != nil {
+		return err
 	}
 	if err := b.stageIndex(pub, entries, b.opts.Signer); err != nil {
 		return err
@@ -83,7 +87,7 @@ func (s *streamBuild) ids() []string {
 func (b *builder) stageCatalog(pub *site.Publication, s *streamBuild) (changed bool, err error) {
 	a := &inventory.Assembler{Upstream: b.opts.Upstream, Disks: b.opts.Deltas.Disks, Withheld: b.withheld}
 	r := &inventory.SettingsReader{Files: b.files, Upstream: b.opts.Upstream}
-	return pub.Stage(s.name+".json", b.opts.Signer, func(out *bufio.Writer) error {
+	return b.stage(pub, s.name+".json", b.opts.Signer, func(out *bufio.Writer) error {
 		w := catalog.NewEncoder(out, s.name)
 		for _, p := range s.products {
 			settings, troubles := r.Read(p.FoundProduct, b.ordered(p.FoundProduct.Versions))
@@ -96,6 +100,36 @@ func (b *builder) stageCatalog(pub *site.Publication, s *streamBuild) (changed b
 		}
 		return w.Close()
 	})
+}
+
+// stage stages a catalog in all of its forms. It tells whether it has changed.
+func (w *openSite) stage(pub *site.Publication, name string, signer *site.Signer, fill func(*bufio.Writer) error) (bool, error) {
+	changed, err := pub.Stage(name, signer, fill)
+	if err == nil {
+		err = pub.StageSigned(name, signer, func() ([]byte, error) { return w.lines(pub.Current(name)) })
+	}
+	return changed, err
+}
+
+// lines returns the text of a catalog as it is signed.
+func (w *openSite) lines(name string) ([]byte, error) {
+	data, err := w.files.ReadFile(name, maxSigned)
+	if err != nil {
+		return nil, err
+	}
+	return catalog.Lines(data)
+}
+
+// maxSigned bounds what is read of a catalog to be signed as a text.
+const maxSigned = 1 << 30
+
+// indexLines returns the text of the index as it is signed: it leads to signed catalogs.
+func indexLines(index *catalog.Index) ([]byte, error) {
+	var out bytes.Buffer
+	if err := index.Signed(site.SignedName).Write(&out); err != nil {
+		return nil, err
+	}
+	return catalog.Lines(out.Bytes())
 }
 
 // tell reports configuration that cannot be read.
@@ -111,6 +145,9 @@ func (b *builder) tell(troubles []inventory.Trouble) {
 func (w *openSite) stageIndex(pub *site.Publication, entries map[string]catalog.IndexEntry, signer *site.Signer) error {
 	index := catalog.Index{Format: catalog.FormatIndex, Entries: entries}
 	_, err := pub.Stage(inventory.IndexName, signer, func(out *bufio.Writer) error { return index.Write(out) })
+	if err == nil {
+		err = pub.StageSigned(inventory.IndexName, signer, func() ([]byte, error) { return indexLines(&index) })
+	}
 	return err
 }
 
@@ -145,7 +182,7 @@ func (w *openSite) entry(stream string, old catalog.IndexEntry, changed bool, id
 func (b *builder) foresee(p *inventory.FoundProduct) {
 	counts := false
 	for _, v := range p.Versions {
-		unread := v.Verdict == inventory.Unjudged && v.IsComplete(b.opts.Upstream)
+		unread := b.wouldRead(v)
 		counts = counts || unread || v.Verdict > inventory.Incomplete
 		if unread || v.Verdict == inventory.Good {
 			b.sum.Versions++
@@ -156,6 +193,10 @@ func (b *builder) foresee(p *inventory.FoundProduct) {
 	}
 }
 
+func (b *builder) wouldRead(v *inventory.FoundVersion) bool {
+	return v.Verdict == inventory.Unjudged && v.IsComplete(b.opts.Upstream) && b.tooLarge(v) == nil
+}
+
 // preview says what a build would do, as far as can be told without reading files.
 func (b *builder) preview() error {
 	for _, s := range b.streams {
@@ -164,11 +205,14 @@ func (b *builder) preview() error {
 			b.foresee(p)
 			for _, v := range p.Versions {
 				now.Add(p.Location.Of(v.Name))
-				if v.Verdict == inventory.Unjudged && v.IsComplete(b.opts.Upstream) {
+				if b.wouldRead(v) {
 					b.sum.Added++
 					b.info("Version would be read", "streamName", s.name, "product", p.Location.Product.ID(), "version", v.Name)
 				}
 			}
+		}
+		if err := b.checkForeign(b.opts.Safety, s.name, s.foreign, now.HasProduct); err != nil {
+			return err
 		}
 		gone := s.listing.Without(now, s.name)
 		b.sum.Dropped += len(gone)

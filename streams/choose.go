@@ -1,9 +1,6 @@
 package streams
 
 import (
-	"cmp"
-	"errors"
-	"fmt"
 	"slices"
 
 	"imagebuilder/builtins/problems"
@@ -78,7 +75,7 @@ func (b *builder) checkDrops() (refused error, goOn bool) {
 			}
 			b.warn("Dropping stale product version from catalog", "path", b.full(place.Path()))
 		}
-		err := b.checkForeign(s)
+		err := b.checkForeign(b.opts.Safety, s.name, s.foreign, s.has)
 		if err == nil {
 			err = b.opts.Safety.check("drop", gone, s.listing.Count(), s.name)
 		}
@@ -93,25 +90,9 @@ func (b *builder) checkDrops() (refused error, goOn bool) {
 	return refused, goOn
 }
 
-// checkForeign refuses to drop products that cannot be understood and are not in the tree:
-// another tool has listed them. What is damaged and there is listed again.
-func (b *builder) checkForeign(s *streamBuild) error {
-	there := make(map[string]bool)
-	for _, p := range s.products {
-		there[p.Location.Product.ID()] = true
-	}
-	var refused error
-	for _, bad := range s.foreign {
-		if there[bad.Product] {
-			continue
-		}
-		b.warn("Dropping product that cannot be understood from catalog", "streamName", s.name, "product", bad.Product, "error", bad.Err)
-		if !b.opts.Safety.Force {
-			err := fmt.Errorf("%w to drop product %q of stream %s, which another tool has listed: %w; if it may go, use force", ErrRefused, bad.Product, s.name, bad.Err)
-			refused = problems.Join(refused, err)
-		}
-	}
-	return refused
+// has tells whether a product is in the tree, so that it is listed again.
+func (s *streamBuild) has(id string) bool {
+	return slices.ContainsFunc(s.products, func(p published) bool { return p.Location.Product.ID() == id })
 }
 
 // lists returns what is going to be listed.
@@ -134,16 +115,4 @@ func (s *streamBuild) onDisk() inventory.Listing {
 		}
 	}
 	return l
-}
-
-// ErrRefused is part of the error of a run that Safety has stopped.
-var ErrRefused = errors.New("refusing")
-
-// check refuses to drop or remove too large a share of what a stream has.
-func (s Safety) check(do string, gone, all int, stream string) error {
-	limit := cmp.Or(s.MaxDrop, DefaultMaxDrop)
-	if s.Force || float64(gone) <= limit*float64(all) {
-		return nil
-	}
-	return fmt.Errorf("%w to %s %d of the %d versions of stream %s: is the tree mounted and complete? If it is, use force", ErrRefused, do, gone, all, stream)
 }

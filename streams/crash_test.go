@@ -188,7 +188,7 @@ var scenarios = []scenario{{
 		}
 	},
 	run: func(f *fixture, tree streams.Site) error {
-		source := built(f.T, map[string]string{"lxd.tar.xz": metaTar(metadataYAML + "# "), "rootfs.squashfs": "hsqs new"})
+		source := built(f.T, map[string]string{"lxd.tar.xz": metaTar(metadataYAML + "# "), "rootfs.squashfs": imagetree.Squashfs("new")})
 		_, err := streams.Add(context.Background(), streams.AddOptions{Site: tree, Files: []string{source}})
 		return err
 	},

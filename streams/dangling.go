@@ -28,7 +28,7 @@ func (p *pruner) planDangling(ctx context.Context, s *streamPrune) error {
 		p.info("Skipping removal of dangling resources, because product catalog is empty")
 		return nil
 	}
-	if s.damaged || p.record.Damaged[s.name] {
+	if len(s.foreign) > 0 || p.record.Damaged[s.name] {
 		p.warn("Skipping removal of dangling resources, because products were dropped from the catalog; build lists them again", "streamName", s.name)
 		return nil
 	}

@@ -24,7 +24,10 @@ func Example() {
 
 	// A builder leaves its files in a directory.
 	for _, version := range []string{"20240101_0000", "20240102_0000"} {
-		image := imagetree.Sample{Stream: "out", Product: "ubuntu/noble/amd64/default", Version: version}
+		image := imagetree.Sample{
+			Stream: "out", Product: "ubuntu/noble/amd64/default", Version: version,
+			Files: []string{"lxd.tar.xz"}, Extra: map[string]string{"rootfs.squashfs": imagetree.Squashfs(version), "disk.qcow2": imagetree.Qcow2(version)},
+		}
 		if err := imagetree.Make(root+".built", image); err != nil {
 			log.Fatal(err)
 		}

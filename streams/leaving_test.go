@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"imagebuilder/streams"
+	"imagebuilder/streams/imagetree"
 )
 
 // TestLeavingReplaced holds that a version which was put back under the name of one that
@@ -20,7 +21,7 @@ func TestLeavingReplaced(t *testing.T) {
 	}, {
 		summary: "by add",
 		putBack: func(f *fixture) {
-			files := built(f.T, map[string]string{"lxd.tar.xz": metaTar(metadataYAML), "rootfs.squashfs": "hsqs rootfs"})
+			files := built(f.T, map[string]string{"lxd.tar.xz": metaTar(metadataYAML), "rootfs.squashfs": imagetree.Squashfs("rootfs")})
 			for _, existed := range []bool{false, true} {
 				added, err := f.add(func(o *streams.AddOptions) { o.Files, o.Version = []string{files}, v1 })
 				if err != nil || added.Existed != existed || added.Version != v1 {

@@ -47,10 +47,14 @@ func WriteImages(w io.Writer, format string, images []ListedImage) error {
 
 func writeTable(w io.Writer, images []ListedImage) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "FINGERPRINT\tOS\tRELEASE\tVARIANT\tARCHITECTURE\tTYPE\tCREATED\tSIZE")
+	fmt.Fprintln(t, "FINGERPRINT\tOS\tRELEASE\tVARIANT\tARCHITECTURE\tTYPE\tCREATED\tSIZE\tCLIENTS")
 	for _, i := range images {
-		fmt.Fprintf(t, "%.12s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", i.Fingerprint, plain(i.OS), plain(i.Release), plain(i.Variant),
-			plain(i.Architecture), i.Type, i.created("2006-01-02 15:04"), page.Size(i.Size))
+		clients := strings.Join(i.Clients, ",")
+		if i.PassedOver != "" {
+			clients = "none: " + plain(i.PassedOver)
+		}
+		fmt.Fprintf(t, "%.12s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", i.Fingerprint, plain(i.OS), plain(i.Release), plain(i.Variant),
+			plain(i.Architecture), i.Type, i.created("2006-01-02 15:04"), page.Size(i.Size), clients)
 	}
 	return t.Flush()
 }
@@ -77,12 +81,12 @@ func writeCSV(w io.Writer, images []ListedImage) error {
 	out := csv.NewWriter(w)
 	rows := [][]string{{
 		"fingerprint", "description", "os", "release", "variant", "architecture", "type", "created", "size",
-		"stream", "product", "version", "aliases", "clients", "path",
+		"stream", "product", "version", "aliases", "clients", "path", "passed_over",
 	}}
 	for _, i := range images {
 		rows = append(rows, []string{
 			i.Fingerprint, i.Description, i.OS, i.Release, i.Variant, i.Architecture, i.Type, i.created(time.RFC3339), fmt.Sprint(i.Size),
-			i.Stream, i.Product, i.Version, strings.Join(i.Aliases, ","), strings.Join(i.Clients, ","), i.Path,
+			i.Stream, i.Product, i.Version, strings.Join(i.Aliases, ","), strings.Join(i.Clients, ","), i.Path, i.PassedOver,
 		})
 	}
 	return out.WriteAll(rows)

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path"
+	"regexp"
 	"strings"
 	"time"
 
@@ -47,6 +48,7 @@ type content struct {
 	meta   *imageMetadata
 	rootfs bool // a directory rootfs: the whole of a container
 	disk   bool // a file rootfs.img: the whole of a virtual machine
+	lxc    bool // only what LXC wants to know of an image
 }
 
 // inspect looks into a tarball, no further than is needed to know what it is. One
@@ -61,31 +63,36 @@ func inspect(ctx context.Context, f *os.File) (c content, err error) {
 	for {
 		h, err := archive.Next()
 		if err == io.EOF {
+			c.lxc = c.lxc && c.meta == nil && !c.rootfs && !c.disk
 			return c, nil
 		}
 		if err != nil {
 			return c, err
 		}
-		switch top, _, _ := strings.Cut(entryName(h.Name), "/"); top {
-		case metadataName:
+		top, below, _ := strings.Cut(entryName(h.Name), "/")
+		switch {
+		case top == metadataName:
 			if c.meta, err = readMetadata(archive); err != nil {
 				return c, err
 			}
-		case "rootfs":
+		case top == "rootfs":
 			c.rootfs = true
-		case "rootfs.img":
+		case top == "rootfs.img":
 			c.disk = true
-		case ".", "templates":
-		default:
-			if c.meta == nil {
-				return content{}, nil
-			}
+		case below == "" && h.Typeflag == tar.TypeReg && forLXC.MatchString(top):
+			c.lxc = true // if nothing else says what it is
+		case top == "." || top == "templates":
+		case c.meta == nil:
+			return content{}, nil
 		}
 		if c.meta != nil && (c.rootfs || c.disk) {
 			return c, nil
 		}
 	}
 }
+
+// forLXC are the files of which the metadata of an image for LXC consist.
+var forLXC = regexp.MustCompile(`^(config(-user)?(\.\d+)?|create-message|excludes-user|expiry|templates|build_id)$`)
 
 // entryName returns the name of an entry without what does not matter.
 func entryName(name string) string { return path.Clean(strings.TrimPrefix(path.Clean("/"+name), "/")) }

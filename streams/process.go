@@ -1,13 +1,17 @@
 package streams
 
 import (
+	"cmp"
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
 
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sync/semaphore"
 
+	"imagebuilder/builtins/bytesize"
 	"imagebuilder/streams/catalog"
 	"imagebuilder/streams/inventory"
 )
@@ -57,7 +61,8 @@ func (b *builder) each(ctx context.Context, do func(*job, context.Context) error
 	group, inner := errgroup.WithContext(ctx)
 	group.SetLimit(2 * b.Workers) // some at work and some waiting for a slot
 	go func() {
-		for _, j := range jobs {
+		// What takes long comes last: if it is interrupted, the rest has been read.
+		for _, j := range slices.SortedStableFunc(slices.Values(jobs), func(a, b *job) int { return cmp.Compare(a.unread(), b.unread()) }) {
 			group.Go(func() error {
 				defer close(j.done)
 				return do(j, inner)
@@ -69,6 +74,16 @@ func (b *builder) each(ctx context.Context, do func(*job, context.Context) error
 		j.flush()
 	}
 	return group.Wait()
+}
+
+// unread is how many bytes there are to read.
+func (j *job) unread() (n int64) {
+	for _, v := range j.product.Versions {
+		if v.Verdict == inventory.Unjudged && j.tooLarge(v) == nil {
+			n += v.Unread()
+		}
+	}
+	return n
 }
 
 // flush adds what came of a job to what came of those before it.
@@ -131,7 +146,11 @@ func (j *job) judgeAll(ctx context.Context) error {
 	var group errgroup.Group
 	var err error
 	for i := len(versions) - 1; i >= 0 && err == nil; i-- {
-		if v := versions[i]; v.Verdict == inventory.Unjudged {
+		v := versions[i]
+		if v.Verdict != inventory.Unjudged {
+			continue
+		}
+		if results[i].Err = j.tooLarge(v); results[i].Err == nil {
 			err = j.do(ctx, &group, func() { results[i] = inventory.Judge(ctx, j.files, j.place(v), v, j.opts.Upstream) })
 		}
 	}
@@ -147,7 +166,10 @@ func (j *job) judgeAll(ctx context.Context) error {
 		if r.Config != nil {
 			j.odd(versions[i], r.Config)
 		}
-		if r.Err != nil {
+		switch {
+		case errors.Is(r.Err, errTooLarge): // whatever it was before, it is not that any more
+			j.failed(versions[i], r.Err)
+		case r.Err != nil:
 			versions[i] = j.keepOld(versions[i], r.Err)
 		}
 	}
@@ -164,14 +186,33 @@ func (j *job) odd(v *inventory.FoundVersion, c *inventory.ImageConfig) {
 // keepOld returns what stands for a version that could not be read just now: what
 // was known of it, if that could be listed.
 func (j *job) keepOld(v *inventory.FoundVersion, err error) *inventory.FoundVersion {
-	j.sum.Failed++
-	j.sum.unclean = true
-	j.log(slog.LevelError, "Failed to get version", append(j.attrs(v), "error", err)...)
+	j.failed(v, err)
 	v.Verdict = inventory.Unjudged
 	if v.Before != nil && v.Before.Verdict == inventory.Good {
 		return v.Before
 	}
 	return v
+}
+
+func (j *job) failed(v *inventory.FoundVersion, err error) {
+	j.sum.Failed++
+	j.sum.unclean = true
+	j.log(slog.LevelError, "Failed to get version", append(j.attrs(v), "error", err)...)
+}
+
+// errTooLarge is part of the error of a version with a file that is not read for its size.
+var errTooLarge = errors.New("it is left out")
+
+// tooLarge returns an error if a version has a file that is larger than any may be. That is
+// no judgement: with another limit it is read.
+func (b *builder) tooLarge(v *inventory.FoundVersion) error {
+	limit := cmp.Or(b.opts.MaxFile, DefaultMaxFile)
+	for _, f := range v.Files {
+		if f.Class.IsItem() && f.Stamp.Size > limit {
+			return fmt.Errorf("%w: %s has %s, and a file may have %s", errTooLarge, f.Name, bytesize.Size(f.Stamp.Size), bytesize.Size(limit))
+		}
+	}
+	return nil
 }
 
 func (j *job) place(v *inventory.FoundVersion) catalog.Location { return j.product.Location.Of(v.Name) }
@@ -214,6 +255,9 @@ func (j *job) added(v *inventory.FoundVersion) {
 	j.log(slog.LevelInfo, "New version added to the product catalog", j.attrs(v)...)
 	if !catalog.Readable(v.Name) {
 		j.log(slog.LevelWarn, "Clients pass over a version whose name does not start with a date", j.attrs(v)...)
+	}
+	if !catalog.KnownArchitecture(j.product.Location.Product.Arch) {
+		j.log(slog.LevelWarn, "Clients pass over an architecture that they do not know", j.attrs(v)...)
 	}
 }
 

@@ -117,7 +117,7 @@ func (p *pruner) publish(ctx context.Context) (err error) {
 	entries := make(map[string]catalog.IndexEntry)
 	maps.Copy(entries, index.Entries)
 	for _, name := range p.Streams {
-		changed, err := pub.Stage(name+".json", p.opts.Signer, func(out *bufio.Writer) error {
+		changed, err := p.stage(pub, name+".json", p.opts.Signer, func(out *bufio.Writer) error {
 			return p.plan(ctx, name, out)
 		})
 		if err != nil {
@@ -126,6 +126,9 @@ func (p *pruner) publish(ctx context.Context) (err error) {
 		entries[name] = p.entry(name, index.Entries[name], changed, p.streams[len(p.streams)-1].ids)
 	}
 	if err := p.checkRemoved(); err != nil {
+		return err
+	}
+	if err := p.checkIndex(p.opts.Safety, index.Entries, entries); err != nil {
 		return err
 	}
 	if err := p.stageIndex(pub, entries, p.opts.Signer); err != nil {
@@ -188,7 +191,7 @@ func (p *pruner) enter() {
 func (p *pruner) noteDamage() error {
 	before := len(p.record.Damaged)
 	for _, s := range p.streams {
-		if s.damaged {
+		if len(s.foreign) > 0 {
 			if p.record.Damaged == nil {
 				p.record.Damaged = make(map[string]bool)
 			}

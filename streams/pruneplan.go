@@ -31,7 +31,7 @@ type streamPrune struct {
 	temps    []string                       // paths of unfinished files of a run that was killed
 	dangling []catalog.Location             // what the catalog does not know
 	found    map[string]bool                // fingerprints that were asked for
-	damaged  bool                           // products of it cannot be trusted and are dropped
+	foreign  []*catalog.InvalidError        // products of it that cannot be trusted, and are dropped
 }
 
 // A productPrune says which versions of a product stay listed and which do not.
@@ -55,13 +55,14 @@ func (p *pruner) plan(ctx context.Context, stream string, out io.Writer) error {
 		s.ids = append(s.ids, id)
 		return w.Product(id, c)
 	}, func(bad *catalog.InvalidError) {
-		s.damaged = true
+		s.foreign = append(s.foreign, bad)
 		all += bad.Versions
 		vanished += bad.Versions
-		p.sum.Failed++
-		p.fail("Product cannot be trusted and is dropped from the catalog", "streamName", stream, "product", bad.Product, "error", bad.Err)
 	})
-	err = p.catalogs.Unbuilt(stream, err)
+	err = p.catalogs.Unbuilt(p.catalogs.Path(stream), err)
+	if err == nil {
+		err = p.dropForeign(s)
+	}
 	if err == nil {
 		err = p.opts.Safety.check("drop", vanished, all, stream)
 	}
@@ -69,6 +70,26 @@ func (p *pruner) plan(ctx context.Context, stream string, out io.Writer) error {
 		err = p.planDangling(ctx, s)
 	}
 	return errors.Join(err, w.Close())
+}
+
+// dropForeign says which products cannot be trusted and are dropped, if they may be.
+func (p *pruner) dropForeign(s *streamPrune) error {
+	inTree := func(id string) bool {
+		name, err := catalog.ParseName(id)
+		if err != nil {
+			return false
+		}
+		there, err := p.versionsIn(name.In(s.name).Path())
+		return err != nil || len(there) > 0 // what cannot be read may be there
+	}
+	if err := p.checkForeign(p.opts.Safety, s.name, s.foreign, inTree); err != nil {
+		return err
+	}
+	for _, bad := range s.foreign {
+		p.sum.Failed++
+		p.fail("Product cannot be trusted and is dropped from the catalog", "streamName", s.name, "product", bad.Product, "error", bad.Err)
+	}
+	return nil
 }
 
 // planProduct decides about one product. It returns how many of its versions have

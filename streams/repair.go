@@ -14,7 +14,7 @@ import (
 func repair(ctx context.Context, w *openSite, l *site.Lock, found *verifier, opts VerifyOptions) (Report, error) {
 	last := w.readRecord()
 	b := newBuilder(w, l, BuildOptions{
-		Upstream: last.Upstream, Deltas: last.Deltas, Page: last.Page, Signer: opts.Signer, Safety: opts.Safety,
+		Upstream: last.Upstream, MaxFile: last.MaxFile, Deltas: last.Deltas, Page: last.Page, Signer: opts.Signer, Safety: opts.Safety,
 	})
 	b.record = buildRecord{} // whatever it says, there is something to do
 	b.suspect = make(map[string]FaultKind)

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	"imagebuilder/streams/catalog"
 	"imagebuilder/streams/inventory"
 	"imagebuilder/streams/site"
+	"imagebuilder/streams/whole"
 )
 
 // A unified image is one archive of metadata and root file system; a site has them apart.
@@ -28,7 +30,7 @@ func split(ctx context.Context, files *site.Files, place catalog.Location, f *os
 		return err
 	}
 	defer r.Close()
-	archive := tar.NewReader(r)
+	archive := whole.NewReader(r)
 	err = compressed(ctx, files, place.File(catalog.LXDMeta), func(meta *tar.Writer) error {
 		if c.disk {
 			return distribute(archive, meta, func(h *tar.Header) error {
@@ -62,7 +64,7 @@ func compressed(ctx context.Context, files *site.Files, name string, fill func(*
 
 // distribute hands the entries of the root file system to toRoot and writes the
 // others to meta.
-func distribute(from *tar.Reader, meta *tar.Writer, toRoot func(*tar.Header) error) error {
+func distribute(from *whole.Reader, meta *tar.Writer, toRoot func(*tar.Header) error) error {
 	for {
 		h, err := from.Next()
 		if err == io.EOF {
@@ -121,5 +123,20 @@ func copyDisk(files *site.Files, name string, r io.Reader) error {
 		return err
 	}
 	_, err = io.Copy(out, io.MultiReader(bytes.NewReader(head), r))
-	return errors.Join(err, out.Close())
+	if err := errors.Join(err, out.Close()); err != nil {
+		return err
+	}
+	disk, err := files.OpenRegular(name)
+	if err != nil {
+		return err
+	}
+	defer disk.Close()
+	st, err := disk.Stat()
+	if err == nil {
+		err = whole.Qcow2(disk, st.Size())
+	}
+	if err != nil {
+		return fmt.Errorf("rootfs.img: %w", err)
+	}
+	return nil
 }

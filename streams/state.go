@@ -34,6 +34,7 @@ type buildRecord struct {
 	Page     *page.Setup  `json:"page"`
 	Deltas   DeltaOptions `json:"deltas"`
 	Upstream bool         `json:"upstream"`
+	MaxFile  int64        `json:"max_file,omitempty"`
 }
 
 // recordPath is unlike every other path of the state, whatever the stream version is.

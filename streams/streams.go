@@ -89,6 +89,9 @@ func (t Site) open() (*openSite, error) {
 	}
 	w.files.Fault = t.fault
 	w.catalogs = inventory.Catalogs{Files: w.files, Version: w.StreamVersion}
+	if err := w.catalogs.CheckFiles(); err != nil {
+		return nil, errors.Join(fmt.Errorf("cannot use %s: %w", w.Root, err), w.close())
+	}
 	return w, nil
 }
 

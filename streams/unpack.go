@@ -17,7 +17,7 @@ import (
 // unpack returns the content of a file that may be compressed. Closing it ends
 // whatever is at work, and tells whether that went well as far as it was read.
 func unpack(ctx context.Context, r io.Reader) (io.ReadCloser, error) {
-	in := bufio.NewReaderSize(r, 64<<10)
+	in := bufio.NewReaderSize(&untilDone{ctx, r}, 64<<10)
 	head, _ := in.Peek(magic.Length) // a shorter file has a shorter beginning
 	switch magic.Of(head) {
 	case magic.Gzip:
@@ -30,6 +30,19 @@ func unpack(ctx context.Context, r io.Reader) (io.ReadCloser, error) {
 		return pipe(ctx, in, "zstd", "-d", "-c"), nil
 	}
 	return io.NopCloser(in), nil
+}
+
+// An untilDone is a reader that fails once its context ends.
+type untilDone struct {
+	ctx context.Context
+	io.Reader
+}
+
+func (r *untilDone) Read(p []byte) (int, error) {
+	if err := context.Cause(r.ctx); err != nil {
+		return 0, err
+	}
+	return r.Reader.Read(p)
 }
 
 // pipe returns what a program makes of r.

@@ -1,9 +1,12 @@
 package streams
 
 import (
+	"bytes"
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"path"
 	"slices"
 	"strings"
@@ -101,7 +104,7 @@ func Verify(ctx context.Context, opts VerifyOptions) (Report, error) {
 	}
 	defer w.close()
 	switch {
-	case opts.Streams == nil:
+	case len(opts.Streams) == 0:
 		w.Streams = w.allStreams()
 	case opts.Repair: // the index must not lose the others
 		w.Streams = slices.Compact(slices.Sorted(slices.Values(slices.Concat(w.indexed(), opts.Streams))))
@@ -142,14 +145,18 @@ type verifier struct {
 	*openSite
 	signer *site.Signer
 	xdelta *inventory.Xdelta
-	prints map[string]catalog.Location // fingerprint to its version
+	prints map[string]*versionCheck // by fingerprint
+	built  bool                     // by this tool, which makes more than clients need
 	report Report
 
 	unchecked []string // deltas that were not decoded for want of xdelta3
 }
 
 func verify(ctx context.Context, w *openSite, signer *site.Signer) (*verifier, error) {
-	v := &verifier{openSite: w, signer: signer, xdelta: inventory.NewXdelta(w.files, 0), prints: make(map[string]catalog.Location)}
+	v := &verifier{
+		openSite: w, signer: signer, xdelta: inventory.NewXdelta(w.files, 0), prints: make(map[string]*versionCheck),
+		built: w.files.ReadState(w.recordPath()) != nil,
+	}
 	ids := make(map[string][]string)
 	for _, stream := range w.Streams {
 		list, err := v.stream(ctx, stream)
@@ -157,10 +164,16 @@ func verify(ctx context.Context, w *openSite, signer *site.Signer) (*verifier, e
 			return v, err
 		}
 		ids[stream] = list
-		v.derived(w.catalogs.Path(stream))
+		v.derived(w.catalogs.Path(stream), w.lines)
 	}
 	v.index(ids)
-	v.derived(w.catalogs.IndexPath())
+	v.derived(w.catalogs.IndexPath(), func(string) ([]byte, error) {
+		index, err := w.catalogs.Index()
+		if err != nil {
+			return nil, err
+		}
+		return indexLines(index)
+	})
 	v.sayUnchecked(ctx)
 	slices.SortStableFunc(v.report.Faults, func(a, b Fault) int {
 		return cmp.Or(strings.Compare(a.Path, b.Path), strings.Compare(string(a.Kind), string(b.Kind)))
@@ -182,9 +195,9 @@ func (v *verifier) stream(ctx context.Context, stream string) ([]string, error) 
 		ids = append(ids, id)
 		v.report.Products++
 		for _, name := range c.VersionNames() {
-			check := &versionCheck{place: c.Name().In(stream).Of(name)}
+			check := &versionCheck{dir: c.Dir(stream, name)}
 			checks = append(checks, check)
-			group.Go(func() error { return v.version(inner, check, c.Versions) })
+			group.Go(func() error { return v.version(inner, check, name, c.Versions) })
 		}
 		return context.Cause(inner)
 	})
@@ -195,7 +208,9 @@ func (v *verifier) stream(ctx context.Context, stream string) ([]string, error) 
 		v.fault(faultCatalog, v.catalogs.Path(stream), "%v", dirfd.Cause(err))
 	}
 	if !slices.IsSorted(ids) {
-		v.fault(faultCatalog, v.catalogs.Path(stream), "the products are not sorted")
+		if v.built {
+			v.fault(faultCatalog, v.catalogs.Path(stream), "the products are not sorted")
+		}
 		slices.Sort(ids)
 	}
 	for _, c := range checks {
@@ -208,12 +223,13 @@ func (v *verifier) stream(ctx context.Context, stream string) ([]string, error) 
 // product's files.
 func (v *verifier) products(stream string, fn func(string, *catalog.Product) error) error {
 	name := v.catalogs.Path(stream)
-	f, err := v.files.Open(name)
+	f, err := v.files.OpenRegular(name)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
 	r := catalog.NewReader(f, stream)
+	r.Foreign = true
 	err = inventory.ReadProducts(r, name, fn, func(bad *catalog.InvalidError) { v.fault(faultCatalog, name, "%v", bad) })
 	if err == nil {
 		err = r.CheckHeader()
@@ -228,12 +244,14 @@ func (v *verifier) sayUnchecked(ctx context.Context) {
 	}
 }
 
-// derived checks the compressed form and the signature of a file.
-func (v *verifier) derived(name string) {
+// derived checks the compressed form of a file and its signatures, of which one is in a form
+// with lines.
+func (v *verifier) derived(name string, lines func(string) ([]byte, error)) {
 	if _, err := v.files.Lstat(name); err != nil {
 		return // that is a fault already
 	}
-	if !v.files.SameUnpacked(name) {
+	_, err := v.files.Lstat(name + site.GzipSuffix)
+	if unasked := !v.built && errors.Is(err, fs.ErrNotExist); !unasked && !v.files.SameUnpacked(name) {
 		v.fault(faultGzip, name+site.GzipSuffix, "it is missing or does not unpack to %s", path.Base(name))
 	}
 	if v.signer == nil {
@@ -242,12 +260,19 @@ func (v *verifier) derived(name string) {
 	if err := v.signer.Verify(v.files, name); err != nil {
 		v.fault(faultSignature, name+site.SignatureSuffix, "%v", dirfd.Cause(err))
 	}
+	signed := site.SignedName(name)
+	text, err := v.signer.ReadSigned(v.files, signed)
+	if err != nil {
+		v.fault(faultSignature, signed, "%v", dirfd.Cause(err))
+	} else if want, err := lines(name); err != nil || !bytes.Equal(text, want) {
+		v.fault(faultSignature, signed, "it does not say what %s says", path.Base(name))
+	}
 }
 
 // index checks that the index says what the catalogs say.
 func (v *verifier) index(ids map[string][]string) {
 	name := v.catalogs.IndexPath()
-	f, err := v.files.Open(name)
+	f, err := v.files.OpenRegular(name)
 	if err != nil {
 		v.fault(faultIndex, name, "%v", dirfd.Cause(err))
 		return
@@ -270,9 +295,9 @@ func (v *verifier) index(ids map[string][]string) {
 			v.fault(faultIndex, name, "stream %s is not in it", stream)
 		case entry.Datatype != catalog.Datatype || entry.Format != catalog.FormatProducts || entry.Path != v.catalogs.Path(stream):
 			v.fault(faultIndex, name, "the entry of stream %s is not that of its catalog", stream)
-		case err != nil:
+		case err != nil && (v.built || entry.Updated != ""):
 			v.fault(faultIndex, name, "the time of stream %s is none: %q", stream, entry.Updated)
-		case !slices.Equal(entry.Products, ids[stream]):
+		case !slices.Equal(slices.Sorted(slices.Values(entry.Products)), ids[stream]):
 			v.fault(faultIndex, name, "the products of stream %s are not those of its catalog", stream)
 		}
 	}

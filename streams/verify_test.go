@@ -3,6 +3,8 @@ package streams_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
+	"fmt"
 	"os"
 	"slices"
 	"strings"
@@ -11,6 +13,7 @@ import (
 
 	"github.com/ProtonMail/go-crypto/openpgp"
 	"github.com/ProtonMail/go-crypto/openpgp/armor"
+	"github.com/ProtonMail/go-crypto/openpgp/clearsign"
 	"github.com/ProtonMail/go-crypto/openpgp/packet"
 
 	"imagebuilder/streams"
@@ -56,7 +59,7 @@ func TestVerify(t *testing.T) {
 	}, {
 		summary: "a file was replaced",
 		edit:    func(f *fixture) { f.write(dir(v2)+"disk.qcow2", "QFI\xfbnew") },
-		faults:  []string{"content " + dir(v2) + "disk.qcow2", "combined " + dir(v2) + "lxd.tar.xz", "combined " + dir(v2) + "lxd.tar.xz"},
+		faults:  []string{"content " + dir(v2) + "disk.qcow2"},
 		after:   []string{v1, v2},
 	}, {
 		summary: "a file is gone",
@@ -235,9 +238,16 @@ func TestVerifyStreams(t *testing.T) {
 	f := newFixture(t, versions(ubuntu, v1)...)
 	f.make(imagetree.Sample{Stream: "daily", Product: ubuntu, Version: v2})
 	f.build(func(o *streams.BuildOptions) { o.Streams = []string{"images", "daily"} })
-	report, err := streams.Verify(context.Background(), streams.VerifyOptions{Site: f.tree()})
-	if err != nil || report.Products != 2 || report.Versions != 2 || report.Items != 8 || report.Bytes == 0 || report.Err() != nil {
-		t.Errorf("%+v %v", report, err)
+	for _, none := range [][]string{nil, {}} {
+		all := f.tree()
+		all.Streams = none
+		report, err := streams.Verify(context.Background(), streams.VerifyOptions{Site: all})
+		if err != nil || report.Products != 2 || report.Versions != 2 || report.Items != 8 || report.Bytes == 0 || report.Err() != nil {
+			t.Errorf("%+v %v", report, err)
+		}
+		if images, err := streams.List(context.Background(), streams.ListOptions{Site: all}); err != nil || len(images) != 4 {
+			t.Errorf("%v %v", images, err)
+		}
 	}
 }
 
@@ -260,14 +270,39 @@ func TestSignatures(t *testing.T) {
 			if err != nil {
 				t.Errorf("%s: %v", name, err)
 			}
+			text := f.read(site.SignedName(name))
+			block, _ := clearsign.Decode([]byte(text))
+			if _, err := block.VerifySignature(public, &packet.Config{Time: func() time.Time { return f.now }}); err != nil {
+				t.Errorf("%s: %v", site.SignedName(name), err)
+			}
+			for line := range strings.Lines(text) {
+				if len(line) > 10000 { // GnuPG cuts longer ones than 19995 bytes off
+					t.Errorf("%s has a line of %d bytes", site.SignedName(name), len(line))
+				}
+			}
+			same := compact(t, string(block.Plaintext))
+			if strings.HasSuffix(name, "index.json") {
+				same = strings.ReplaceAll(same, "images.sjson", "images.json")
+			}
+			if same != compact(t, f.read(name)) {
+				t.Errorf("%s is not what %s says", site.SignedName(name), name)
+			}
 		}
 	}
 	check()
 	if sum := f.build(signed); !sum.Unchanged {
 		t.Errorf("%+v", sum)
 	}
-	f.make(versions(ubuntu, v2)...)
+	f.remove("streams/v1/images.sjson")
 	f.build(signed)
+	check()
+	if sum := f.prune(func(o *streams.PruneOptions) { o.Signer = signer }); len(sum.Published) > 0 {
+		t.Errorf("%+v", sum)
+	}
+	for i := range 20 {
+		f.make(versions(ubuntu, fmt.Sprintf("20240105_%04d", i))...)
+	}
+	f.build(signed, noDeltas)
 	check()
 	f.write("streams/v1/index.json.gpg", "damaged")
 	report, err := streams.Verify(context.Background(), streams.VerifyOptions{Site: f.tree(), Signer: signer})
@@ -280,7 +315,7 @@ func TestSignatures(t *testing.T) {
 	check()
 	f.make(versions(ubuntu, v3)...)
 	f.build()
-	if f.exists("streams/v1/images.json.gpg") {
+	if f.exists("streams/v1/images.json.gpg") || f.exists("streams/v1/images.sjson") || f.exists("streams/v1/index.sjson") {
 		t.Error("the signature of another catalog is still there")
 	}
 	for summary, data := range map[string][]byte{"no key": nil, "nonsense": []byte("x"), "a public key": publicKey(t, public)} {
@@ -291,6 +326,16 @@ func TestSignatures(t *testing.T) {
 	if _, err := site.NewSigner(key, []byte("wrong"), nil); err == nil {
 		t.Error("it is unlocked by another passphrase")
 	}
+}
+
+// compact returns JSON without blanks.
+func compact(t *testing.T, text string) string {
+	t.Helper()
+	var out bytes.Buffer
+	if err := json.Compact(&out, []byte(text)); err != nil {
+		t.Fatal(err)
+	}
+	return out.String()
 }
 
 // newKey returns a private key, armored and locked with "secret", and its public half.

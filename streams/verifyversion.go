@@ -19,8 +19,8 @@ import (
 // A versionCheck is the check of one version, done beside others. What it found is
 // all that stays of it.
 type versionCheck struct {
-	place  catalog.Location
-	count  int // items
+	dir    string // of the version, from the root
+	count  int    // items
 	read   int64
 	faults []Fault
 	prints []string // fingerprints
@@ -40,12 +40,11 @@ func (v *verifier) collect(c *versionCheck) {
 	v.report.Faults = append(v.report.Faults, c.faults...)
 	v.unchecked = append(v.unchecked, c.unchecked...)
 	for _, print := range c.prints {
-		other, taken := v.prints[print]
-		if taken && other != c.place {
-			v.fault(faultDuplicate, c.place.Path(), "the image %.12s is in %s as well", print, other.Path())
+		if other := v.prints[print]; other != nil && other != c {
+			v.fault(faultDuplicate, c.dir, "the image %.12s is in %s as well", print, other.dir)
 			continue
 		}
-		v.prints[print] = c.place
+		v.prints[print] = c
 	}
 }
 
@@ -57,31 +56,32 @@ func (c *versionCheck) fault(kind FaultKind, name, problem string) {
 }
 
 // version checks one version. The error is the end of the context.
-func (v *verifier) version(ctx context.Context, c *versionCheck, siblings map[string]catalog.Version) error {
-	c.items, c.siblings = siblings[c.place.Version].Items, siblings
+func (v *verifier) version(ctx context.Context, c *versionCheck, name string, siblings map[string]catalog.Version) error {
+	c.items, c.siblings = siblings[name].Items, siblings
 	defer func() { c.items, c.siblings = nil, nil }()
 	c.count = len(c.items)
 	for _, image := range (catalog.Version{Items: c.items}).Images() {
 		c.prints = append(c.prints, image.Fingerprint)
 	}
 	if c.count > 0 && c.prints == nil {
-		c.fault(faultCombined, c.place.Path(), "no client sees an image in it")
+		c.fault(faultCombined, c.dir, "no client sees an image in it")
 	}
 	files := c.files(v.files)
 	var err error
-	c.read, err = inventory.HashFiles(ctx, v.files, c.place, files, func(f *inventory.FoundFile, err error) error {
-		c.fault(faultContent, c.place.File(f.Name), "it cannot be read: "+dirfd.Cause(err).Error())
+	pathOf := func(name string) string { return name }
+	c.read, err = inventory.HashFiles(ctx, v.files, pathOf, files, func(f *inventory.FoundFile, err error) error {
+		c.fault(faultContent, f.Name, "it cannot be read: "+dirfd.Cause(err).Error())
 		return context.Cause(ctx)
 	})
 	if err != nil {
 		return err
 	}
 	for key, item := range inventory.Sorted(c.items) {
-		f := files.Find(item.File())
+		f := files.Find(item.Path)
 		switch {
 		case f == nil || !f.Hashed: // which was said
 		case f.Stamp.Size != item.Size:
-			c.fault(faultContent, item.Path, "its size is not that in the catalog")
+			c.fault(faultContent, item.Path, wrongSize)
 		case f.Sum.String() != item.SHA256:
 			c.fault(faultContent, item.Path, "its hash is not that in the catalog")
 		case item.FType == catalog.LXDMeta || item.FType == catalog.IncusMeta:
@@ -93,12 +93,12 @@ func (v *verifier) version(ctx context.Context, c *versionCheck, siblings map[st
 	return context.Cause(ctx)
 }
 
-// files returns the files of the version that are there, to be hashed.
+// files returns the files of the version that are there, to be hashed, by their paths: other
+// tools put them where they like.
 func (c *versionCheck) files(files *site.Files) *inventory.FoundVersion {
-	v := &inventory.FoundVersion{Name: c.place.Version}
+	v := new(inventory.FoundVersion)
 	for _, item := range inventory.Sorted(c.items) {
-		name := item.File()
-		if v.Find(name) != nil {
+		if v.Find(item.Path) != nil {
 			continue // one tarball may serve both clients
 		}
 		st, err := files.StatFile(item.Path)
@@ -110,17 +110,23 @@ func (c *versionCheck) files(files *site.Files) *inventory.FoundVersion {
 			c.fault(faultMissing, item.Path, problem)
 			continue
 		}
-		v.Files = append(v.Files, inventory.FoundFile{Name: name, Stamp: site.StampOf(&st), Class: inventory.ClassOf(item)})
+		if st.Size != item.Size { // whatever is in it, of which there may be terabytes
+			c.fault(faultContent, item.Path, wrongSize)
+			continue
+		}
+		v.Files = append(v.Files, inventory.FoundFile{Name: item.Path, Stamp: site.StampOf(&st), Class: inventory.ClassOf(item)})
 	}
 	slices.SortFunc(v.Files, func(a, b inventory.FoundFile) int { return inventory.CompareVersions(a.Name, b.Name, false) })
 	return v
 }
 
+const wrongSize = "its size is not that in the catalog"
+
 // combined checks the fingerprints in a metadata item.
 func (c *versionCheck) combined(key string, item catalog.Item, meta *inventory.FoundFile, files *inventory.FoundVersion) {
 	for _, root := range inventory.Sorted(c.items) {
 		kind := catalog.KindOf(root.FType)
-		f := files.Find(root.File())
+		f := files.Find(root.Path)
 		if kind == nil || f == nil || f.Joint == nil {
 			continue
 		}

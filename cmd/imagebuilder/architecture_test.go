@@ -16,7 +16,7 @@ import (
 var layers = [][]string{
 	{
 		"builtins/bytesize", "builtins/digest", "builtins/dirfd", "builtins/host", "builtins/magic", "builtins/problems",
-		"builtins/timespan", "builtins/yamlmap", "recipes", "stdlib", "streams/catalog",
+		"builtins/timespan", "builtins/yamlmap", "recipes", "stdlib", "streams/catalog", "streams/whole",
 	},
 	{"builtins/options", "builtins/tree", "streams/page", "streams/site"},
 	{"builtins/sandbox", "streams/imagetree"},

@@ -18,8 +18,11 @@ func newStreamAddCommand() *cobra.Command {
 		Short: "Put a built image into a tree",
 		Long: `Put an image into the tree as a new version, under a hidden name until all of it is on
 the disk. FILEs are a metadata tarball and root file systems, known by their content, or
-a unified tarball, which is taken apart, or the directory that has them. Product and
-version are those that the metadata say unless flags do.
+a unified tarball, which is taken apart, or the directory that has them. Of a directory
+results for LXC are left out, and of two files that differ in their compression the older
+one, or that which its SHA256SUMS do not list. Files that are cut off or have nothing in
+them, and disks that need a backing file, are refused. Product and version are those that
+the metadata say unless flags do.
 
 The path of the version in the tree is printed, also if it is there already. Clients see
 the image after the next 'imagebuilder stream build'.`,

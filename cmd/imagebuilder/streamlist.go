@@ -20,7 +20,10 @@ func newStreamListCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list ROOT",
 		Short: "List the images that clients see",
-		Args:  args(1, 1),
+		Long: `List the images in the catalogs, and which clients see each. Both pass over versions whose
+names do not start with a date and architectures that they do not know, without a word:
+of such images the list says why. What other tools have listed is shown as well.`,
+		Args: args(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			defer bound(cmd, o.timeout)()
 			if !slices.Contains(streams.ListFormats(), format) {

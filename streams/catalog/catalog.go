@@ -6,6 +6,8 @@ package catalog
 
 import (
 	"cmp"
+	"maps"
+	"path"
 	"slices"
 )
 
@@ -21,6 +23,12 @@ const (
 const (
 	LXDMeta   = "lxd.tar.xz"
 	IncusMeta = "incus.tar.xz"
+)
+
+// The ftypes of unified images, each for one client. Only other tools list them.
+const (
+	LXDUnified   = "lxd_combined.tar.gz"
+	IncusUnified = "incus_combined.tar.gz"
 )
 
 // DeltaSuffix ends the ftype of a delta, after that of the item it makes.
@@ -39,11 +47,28 @@ type Product struct {
 	Versions        map[string]Version `json:"versions,omitempty"`
 	Requirements    map[string]string  `json:"requirements"`
 	LXDRequirements map[string]string  `json:"lxd_requirements,omitzero"` // what LXD sees instead, even if empty
+
+	// Foreign says that another tool has listed the product: its id and the paths of its
+	// files are what that tool made them, and have nothing to do with its Name.
+	Foreign bool `json:"-"`
 }
 
 // Name returns the directory names that make up the product's identity.
 func (p *Product) Name() Name {
 	return Name{Distro: p.Distro, Release: p.Release, Arch: p.Arch, Variant: p.Variant}
+}
+
+// Dir returns the directory of a version, from the root of the site. Where another tool
+// has put its files, that is the one of the first.
+func (p *Product) Dir(stream, version string) string {
+	if !p.Foreign {
+		return p.Name().In(stream).Of(version).Path()
+	}
+	items := p.Versions[version].Items
+	if len(items) == 0 {
+		return stream
+	}
+	return path.Dir(items[slices.Min(slices.Collect(maps.Keys(items)))].Path)
 }
 
 // VersionNames returns the names of the versions in byte order, which is the
@@ -75,7 +100,8 @@ type Item struct {
 	Combined       string `json:"combined_sha256,omitempty"` // older clients read it for the rootxz one
 	CombinedDisk1  string `json:"combined_disk1-img_sha256,omitempty"`
 	CombinedUEFI1  string `json:"combined_uefi1-img_sha256,omitempty"`
-	DeltaBase      string `json:"delta_base,omitempty"` // version the delta starts from
+	DeltaBase      string `json:"delta_base,omitempty"`    // version the delta starts from
+	CombinedType   string `json:"combined_type,omitempty"` // of a unified image for Incus: container or virtual-machine
 }
 
 // A RootKind is a kind of root file system.
@@ -99,14 +125,17 @@ var kinds = []RootKind{
 type Pairing struct {
 	Fingerprint string
 	VM          bool
-	Meta, Root  string // keys of the items
+	Meta, Root  string // keys of the items; the same one for a unified image
 }
 
 // Images returns the images of a version as clients pair them: every metadata item
-// with every root file system it has a combined hash for.
+// with every root file system it has a combined hash for, and unified images.
 func (v Version) Images() []Pairing {
 	var images []Pairing
 	for metaKey, meta := range v.Items {
+		if meta.FType == LXDUnified || meta.FType == IncusUnified {
+			images = append(images, Pairing{meta.SHA256, meta.CombinedType == "virtual-machine", metaKey, metaKey})
+		}
 		if meta.FType != LXDMeta && meta.FType != IncusMeta {
 			continue
 		}

@@ -259,6 +259,40 @@ func TestReaderWithoutDistro(t *testing.T) {
 	}
 }
 
+// TestReaderForeign holds that a product without distro is taken as clients take it when that
+// is asked for, and that no file of it is outside the site.
+func TestReaderForeign(t *testing.T) {
+	const flat = `{"products":{"debian:13:default:amd64":{"arch":"amd64","os":"debian","versions":{"202601020304":{"items":{` +
+		`"a":{"ftype":"squashfs","path":"images/x.squashfs","sha256":"S"}}}}}}}`
+	tests := []struct {
+		summary  string
+		old, new string
+		foreign  bool
+		taken    bool
+	}{
+		{"a flat site", "", "", true, true},
+		{"where it is not asked for", "", "", false, false},
+		{"a path that leads out", "images/x", "images/../../x", true, false},
+		{"an absolute path", "images/x", "/images/x", true, false},
+		{"a hash that is none", `"S"`, `"x"`, true, false},
+		{"a product of this tool's that is damaged", `"arch"`, `"distro":"debian","arch"`, true, false},
+	}
+	for _, test := range tests {
+		t.Run(test.summary, func(t *testing.T) {
+			text := strings.ReplaceAll(strings.Replace(flat, test.old, test.new, 1), `"S"`, `"`+sum+`"`)
+			r := catalog.NewReader(strings.NewReader(text), "images")
+			r.Foreign = test.foreign
+			_, p, err := r.Next()
+			if taken := err == nil; taken != test.taken {
+				t.Fatalf("got %v", err)
+			}
+			if test.taken && (!p.Foreign || p.Dir("images", "202601020304") != "images") {
+				t.Errorf("%+v", p)
+			}
+		})
+	}
+}
+
 func TestImages(t *testing.T) {
 	v := catalog.Version{Items: map[string]catalog.Item{
 		"lxd.tar.xz":      {FType: "lxd.tar.xz", CombinedSquash: "a", CombinedDisk: "b"},
@@ -266,8 +300,10 @@ func TestImages(t *testing.T) {
 		"disk.qcow2":      {FType: "disk-kvm.img"},
 		"rootfs.squashfs": {FType: "squashfs"},
 		"root.tar.xz":     {FType: "root.tar.xz"},
+		"all.tar.gz":      {FType: "incus_combined.tar.gz", SHA256: "d", CombinedType: "virtual-machine"},
 	}}
 	want := []catalog.Pairing{
+		{"d", true, "all.tar.gz", "all.tar.gz"},
 		{"a", false, "lxd.tar.xz", "rootfs.squashfs"},
 		{"c", false, "incus.tar.xz", "rootfs.squashfs"},
 		{"b", true, "lxd.tar.xz", "disk.qcow2"},
@@ -295,6 +331,18 @@ func TestIndex(t *testing.T) {
 	}
 	if _, err := catalog.ReadIndex(strings.NewReader(`{"format":"index:2.0"}`)); err == nil {
 		t.Error("another format passes")
+	}
+}
+
+// TestLines holds that what is signed as a text has short lines, and ends none in the middle
+// of a string for any program.
+func TestLines(t *testing.T) {
+	got, err := catalog.Lines([]byte("{\"a\":[\"b\u0085c\"]}\n"))
+	if want := "{\n \"a\": [\n  \"b\\u0085c\"\n ]\n}\n"; err != nil || string(got) != want {
+		t.Errorf("%q, %v", got, err)
+	}
+	if _, err := catalog.Lines([]byte("{")); err == nil {
+		t.Error("half of an object passes")
 	}
 }
 

@@ -5,12 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"strings"
 )
 
 // A Reader reads a catalog one product at a time, so that a large one need not be
 // in memory as a whole.
 type Reader struct {
+	// Foreign takes products that another tool has listed, as clients do: whatever their
+	// ids are, and wherever on the site their files. They are marked as such.
+	Foreign bool
+
 	stream string
 	dec    *json.Decoder
 	ids    map[string]bool // that were read
@@ -66,13 +71,14 @@ func (r *Reader) Next() (string, *Product, error) {
 		}
 		return "", nil, decodeError(err)
 	}
-	if p.Distro == "" { // clients do not need it
-		if name, err := ParseName(id); err == nil {
-			p.Distro = name.Distro
-		}
+	named := p.Distro != "" // clients do not need it
+	if name, err := ParseName(id); err == nil && !named {
+		p.Distro = name.Distro
 	}
 	if err := p.check(r.stream, id); err != nil {
-		return id, nil, &InvalidError{id, len(p.Versions), err}
+		if p.Foreign = r.Foreign && !named && p.checkForeign() == nil; !p.Foreign {
+			return id, nil, &InvalidError{id, len(p.Versions), err}
+		}
 	}
 	return id, p, nil
 }
@@ -214,6 +220,22 @@ func (p *Product) check(stream, id string) error {
 	return nil
 }
 
+// checkForeign refuses what leads out of the site. More cannot be asked of a product that
+// another tool has listed.
+func (p *Product) checkForeign() error {
+	for _, version := range p.Versions {
+		for _, item := range version.Items {
+			if !fs.ValidPath(item.Path) || item.Path == "." {
+				return fmt.Errorf("the path %q is not one of a file", item.Path)
+			}
+			if err := item.checkHashes(); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
 func (i Item) check(dir string) error {
 	file, ok := strings.CutPrefix(i.Path, dir+"/")
 	if !ok {
@@ -222,6 +244,16 @@ func (i Item) check(dir string) error {
 	if err := CheckFile(file); err != nil {
 		return err
 	}
+	if err := i.checkHashes(); err != nil {
+		return err
+	}
+	if i.DeltaBase != "" {
+		return CheckVersion(i.DeltaBase)
+	}
+	return nil
+}
+
+func (i Item) checkHashes() error {
 	if !isDigest(i.SHA256) {
 		return fmt.Errorf("the hash %q is not a SHA-256", i.SHA256)
 	}
@@ -229,9 +261,6 @@ func (i Item) check(dir string) error {
 		if combined := *kind.Field(&i); combined != "" && !isDigest(combined) {
 			return fmt.Errorf("the combined hash %q is not a SHA-256", combined)
 		}
-	}
-	if i.DeltaBase != "" {
-		return CheckVersion(i.DeltaBase)
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -63,4 +64,26 @@ func (x *Index) Write(w io.Writer) error {
 		}
 	}
 	return json.NewEncoder(w).Encode(x)
+}
+
+// Lines returns a catalog or an index as it is signed: in short lines, since programs that
+// check the signature of a text cut long ones off.
+func Lines(data []byte) ([]byte, error) {
+	var out bytes.Buffer
+	if err := json.Indent(&out, data, "", " "); err != nil {
+		return nil, err
+	}
+	// The one character that ends a line for some of them and stands in JSON as it is.
+	return bytes.ReplaceAll(out.Bytes(), []byte("\u0085"), []byte(`\u0085`)), nil
+}
+
+// Signed returns the index of the catalogs that have their signature in them, whose paths
+// renamed returns.
+func (x *Index) Signed(renamed func(path string) string) *Index {
+	signed := &Index{Format: x.Format, Entries: make(map[string]IndexEntry, len(x.Entries))}
+	for name, entry := range x.Entries {
+		entry.Path = renamed(entry.Path)
+		signed.Entries[name] = entry
+	}
+	return signed
 }

@@ -27,6 +27,16 @@ func (v *FoundVersion) needsHash() bool {
 	return false
 }
 
+// Unread returns how many bytes of a version's items have not been read.
+func (v *FoundVersion) Unread() (n int64) {
+	for i := range v.Files {
+		if f := &v.Files[i]; f.Class.IsItem() && !v.done(f) {
+			n += f.Stamp.Size
+		}
+	}
+	return n
+}
+
 // done tells whether all hashes of an item are known.
 func (v *FoundVersion) done(f *FoundFile) bool {
 	return f.Hashed && (!f.Class.IsRootfs() || f.Joint != nil)
@@ -37,12 +47,13 @@ func (v *FoundVersion) done(f *FoundFile) bool {
 // that each metadata tarball left behind, its joint ones. It returns the number of
 // bytes read. The first file that cannot be read ends it.
 func HashVersion(ctx context.Context, files *site.Files, place catalog.Location, v *FoundVersion) (read int64, err error) {
-	return HashFiles(ctx, files, place, v, func(_ *FoundFile, err error) error { return err })
+	return HashFiles(ctx, files, place.File, v, func(_ *FoundFile, err error) error { return err })
 }
 
-// HashFiles is hashVersion, except that failed decides what a file that cannot be read
-// means: if it returns no error, the file stays without hashes and the rest is read.
-func HashFiles(ctx context.Context, files *site.Files, place catalog.Location, v *FoundVersion, failed func(*FoundFile, error) error) (read int64, err error) {
+// HashFiles is HashVersion for files that are where pathOf says, except that failed decides
+// what a file that cannot be read means: if it returns no error, the file stays without
+// hashes and the rest is read.
+func HashFiles(ctx context.Context, files *site.Files, pathOf func(name string) string, v *FoundVersion, failed func(*FoundFile, error) error) (read int64, err error) {
 	if !v.needsHash() {
 		return 0, nil
 	}
@@ -53,7 +64,7 @@ func HashFiles(ctx context.Context, files *site.Files, place catalog.Location, v
 			continue
 		}
 		head := sha256.New()
-		if err := files.Hash(ctx, place.File(f.Name), f.Stamp, head); err != nil {
+		if err := files.Hash(ctx, pathOf(f.Name), f.Stamp, head); err != nil {
 			if err := failed(f, err); err != nil {
 				return read, err
 			}
@@ -67,7 +78,7 @@ func HashFiles(ctx context.Context, files *site.Files, place catalog.Location, v
 		if !f.Class.IsItem() || v.done(f) || f.Class.isMeta() && f == v.first(f.Class) {
 			continue
 		}
-		if err := hashItem(ctx, files, place.File(f.Name), f, heads); err != nil {
+		if err := hashItem(ctx, files, pathOf(f.Name), f, heads); err != nil {
 			if err := failed(f, err); err != nil {
 				return read, err
 			}

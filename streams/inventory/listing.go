@@ -34,9 +34,25 @@ func (c Catalogs) Path(stream string) string { return path.Join(c.Dir(), stream+
 // IndexPath returns that of the index.
 func (c Catalogs) IndexPath() string { return path.Join(c.Dir(), IndexName) }
 
+// CheckFiles refuses a directory of catalogs with a device, a pipe or the like in it: it is
+// no catalog of anybody's, and to read it may have no end.
+func (c Catalogs) CheckFiles() error {
+	entries, err := c.Files.List(c.Dir())
+	if err != nil {
+		return nil // those who read the catalogs say why
+	}
+	const strange = fs.ModeDevice | fs.ModeNamedPipe | fs.ModeSocket | fs.ModeCharDevice | fs.ModeIrregular
+	for _, e := range entries {
+		if e.Type()&strange != 0 {
+			return fmt.Errorf("%s: %w; remove it", path.Join(c.Dir(), e.Name()), site.ErrNotRegular)
+		}
+	}
+	return nil
+}
+
 // Index returns the index as it is, without entries if there is none.
 func (c Catalogs) Index() (*catalog.Index, error) {
-	f, err := c.Files.Open(c.IndexPath())
+	f, err := c.Files.OpenRegular(c.IndexPath())
 	if errors.Is(err, fs.ErrNotExist) {
 		return new(catalog.Index), nil
 	}
@@ -57,9 +73,21 @@ func (c Catalogs) Each(stream string, fn func(string, *catalog.Product) error, b
 	return EachProduct(c.Files, c.Path(stream), stream, fn, bad)
 }
 
+// Seen reads the catalog at a path as clients do, with what another tool has listed.
+func (c Catalogs) Seen(file, stream string, fn func(string, *catalog.Product) error, bad func(*catalog.InvalidError)) error {
+	f, err := c.Files.OpenRegular(file)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	r := catalog.NewReader(f, stream)
+	r.Foreign = true
+	return ReadProducts(r, file, fn, bad)
+}
+
 // EachProduct is each for a catalog in another place.
 func EachProduct(files *site.Files, file, stream string, fn func(string, *catalog.Product) error, bad func(*catalog.InvalidError)) error {
-	f, err := files.Open(file)
+	f, err := files.OpenRegular(file)
 	if err != nil {
 		return err
 	}
@@ -99,11 +127,11 @@ func readError(file string, err error) error {
 }
 
 // Unbuilt explains the error of a catalog that is not there.
-func (c Catalogs) Unbuilt(stream string, err error) error {
+func (c Catalogs) Unbuilt(file string, err error) error {
 	if !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	return fmt.Errorf("cannot read %s: %w; build makes it", path.Join(c.Files.Root, c.Path(stream)), dirfd.Cause(err))
+	return fmt.Errorf("cannot read %s: %w; build makes it", path.Join(c.Files.Root, file), dirfd.Cause(err))
 }
 
 // A Listing is which versions a catalog lists.
@@ -119,6 +147,12 @@ func (l Listing) Add(p catalog.Location) {
 
 // Has tells whether a version is.
 func (l Listing) Has(p catalog.Location) bool { return l[p.Product][p.Version] }
+
+// HasProduct tells whether there is a product of this id in it.
+func (l Listing) HasProduct(id string) bool {
+	name, err := catalog.ParseName(id)
+	return err == nil && l[name] != nil
+}
 
 // Count returns how many versions are.
 func (l Listing) Count() int {

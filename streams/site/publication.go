@@ -2,6 +2,7 @@ package site
 
 import (
 	"bufio"
+	"bytes"
 	"compress/gzip"
 	"context"
 	"crypto/sha256"
@@ -119,7 +120,7 @@ func (p *Publication) stageSignature(name string, signer *Signer) error {
 	if !changed && signer.Verify(p.site, path.Join(p.dir, name)) == nil {
 		return nil
 	}
-	from, err := p.site.Open(p.Current(name))
+	from, err := p.site.OpenRegular(p.Current(name))
 	if err != nil {
 		return err
 	}
@@ -128,6 +129,28 @@ func (p *Publication) stageSignature(name string, signer *Signer) error {
 	return p.site.Write(path.Join(p.next, name+SignatureSuffix), func(w *bufio.Writer) error {
 		return signer.sign(w, from)
 	})
+}
+
+// StageSigned stages the form of a staged file that has its signature in it, with the text
+// given, unless that is there. Without a signer, that of a file that has changed must go, and
+// so must one that leads to it.
+func (p *Publication) StageSigned(name string, signer *Signer, text func() ([]byte, error)) error {
+	signed := SignedName(name)
+	if signer == nil {
+		if slices.Contains(p.staged, name) || len(p.gone) > 0 {
+			p.gone = append(p.gone, signed)
+		}
+		return nil
+	}
+	want, err := text()
+	if err != nil {
+		return err
+	}
+	if old, err := signer.ReadSigned(p.site, path.Join(p.dir, signed)); err == nil && bytes.Equal(old, want) {
+		return nil
+	}
+	p.staged = append(p.staged, signed)
+	return p.site.Write(path.Join(p.next, signed), func(w *bufio.Writer) error { return signer.signInline(w, want) })
 }
 
 // StagePage writes a file of the root directory, unless it would be what it is.
@@ -307,7 +330,7 @@ func (f *Files) writeHashed(name string, fill func(*bufio.Writer) error) (digest
 
 // compress writes the compressed form of a file.
 func (f *Files) compress(name, to string) error {
-	from, err := f.Open(name)
+	from, err := f.OpenRegular(name)
 	if err != nil {
 		return err
 	}
@@ -325,7 +348,7 @@ func (f *Files) compress(name, to string) error {
 
 // digestOf returns the digest of a file's content.
 func (f *Files) digestOf(name string) (digest.Digest, error) {
-	r, err := f.Open(name)
+	r, err := f.OpenRegular(name)
 	if err != nil {
 		return digest.Digest{}, err
 	}
@@ -340,7 +363,7 @@ func (f *Files) SameUnpacked(name string) bool {
 	if err != nil {
 		return false
 	}
-	r, err := f.Open(name + GzipSuffix)
+	r, err := f.OpenRegular(name + GzipSuffix)
 	if err != nil {
 		return false
 	}

@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/ProtonMail/go-crypto/openpgp"
+	"github.com/ProtonMail/go-crypto/openpgp/clearsign"
 	"github.com/ProtonMail/go-crypto/openpgp/packet"
 
 	"imagebuilder/builtins/host"
@@ -16,8 +18,9 @@ import (
 // Signatures are made where files are published, and checked where they are read; both stay
 // with the key.
 
-// A Signer makes the detached OpenPGP signatures that stand beside the index and
-// the catalogs. LXD and Incus do not look at them; mirrors and people may.
+// A Signer makes the OpenPGP signatures of the index and the catalogs: those that stand
+// beside them, and those in a second form of them, which the reference clients of
+// simplestreams read. LXD and Incus look at neither; mirrors and people may.
 type Signer struct {
 	key    *openpgp.Entity
 	config *packet.Config
@@ -67,7 +70,7 @@ func (s *Signer) sign(w io.Writer, r io.Reader) error {
 
 // Verify checks the signature beside a file.
 func (s *Signer) Verify(files *Files, name string) error {
-	f, err := files.Open(name)
+	f, err := files.OpenRegular(name)
 	if err != nil {
 		return err
 	}
@@ -78,4 +81,43 @@ func (s *Signer) Verify(files *Files, name string) error {
 	}
 	_, err = openpgp.CheckArmoredDetachedSignature(openpgp.EntityList{s.key}, bufio.NewReader(f), bytes.NewReader(signature), s.config)
 	return err
+}
+
+// SignedName returns the name of the form of a file that has its signature in it.
+func SignedName(name string) string { return strings.TrimSuffix(name, ".json") + ".sjson" }
+
+// signInline writes a text with its signature in it.
+func (s *Signer) signInline(w io.Writer, text []byte) error {
+	key, ok := s.key.SigningKey(s.config.Now())
+	if !ok {
+		return errors.New("cannot sign: the key is not one for signing, or has expired")
+	}
+	plain, err := clearsign.Encode(w, key.PrivateKey, s.config)
+	if err != nil {
+		return fmt.Errorf("cannot sign: %w", err)
+	}
+	if _, err := plain.Write(text); err != nil {
+		return err
+	}
+	if err := plain.Close(); err != nil {
+		return fmt.Errorf("cannot sign: %w", err)
+	}
+	_, err = io.WriteString(w, "\n")
+	return err
+}
+
+// ReadSigned returns the text of a file that has its signature in it, which is checked.
+func (s *Signer) ReadSigned(files *Files, name string) ([]byte, error) {
+	data, err := files.ReadFile(name, maxState)
+	if err != nil {
+		return nil, err
+	}
+	block, rest := clearsign.Decode(data)
+	if block == nil || len(bytes.TrimSpace(rest)) > 0 {
+		return nil, errors.New("it is not a text with its signature")
+	}
+	if _, err := block.VerifySignature(openpgp.EntityList{s.key}, s.config); err != nil {
+		return nil, err
+	}
+	return block.Plaintext, nil
 }

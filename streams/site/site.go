@@ -9,7 +9,10 @@ package site
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/json"
+	"errors"
+	"io/fs"
 	"os"
 	"path"
 	"sync"
@@ -58,6 +61,25 @@ func Open(root string, links bool) (*Files, error) {
 // pipe.
 func (f *Files) Open(name string) (*os.File, error) {
 	return f.OpenFile(name, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
+}
+
+// ErrNotRegular is part of the error of what is there, but as a device, a pipe or the like.
+var ErrNotRegular = errors.New("not a regular file")
+
+// OpenRegular is Open for what has to be a regular file. Anything else is not even opened,
+// which may have an effect, unless it takes the place of a file in this moment.
+func (f *Files) OpenRegular(name string) (*os.File, error) {
+	if st, err := f.StatFile(name); err == nil && st.Mode&unix.S_IFMT != unix.S_IFREG && st.Mode&unix.S_IFMT != unix.S_IFLNK {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: ErrNotRegular}
+	}
+	file, err := f.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	if st, err := file.Stat(); err != nil || !st.Mode().IsRegular() {
+		return nil, errors.Join(&fs.PathError{Op: "open", Path: name, Err: cmp.Or(err, ErrNotRegular)}, file.Close())
+	}
+	return file, nil
 }
 
 // maxSmall bounds what is read of a file into memory as a whole.

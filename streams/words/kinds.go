@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/url"
 	"os"
+	"slices"
 
 	"imagebuilder/builtins/host"
 	"imagebuilder/builtins/options"
@@ -37,9 +38,12 @@ func (o *onSite) addStreams(byDefault string) {
 		Name: "streams", Flag: "stream", To: &o.streams,
 		Help: "`name` of a stream, a directory of images; may be repeated (default " + byDefault + ")",
 		Check: func() error {
-			for _, name := range o.streams {
+			for i, name := range o.streams {
 				if err := catalog.CheckStream(name); err != nil {
 					return err
+				}
+				if slices.Contains(o.streams[:i], name) {
+					return fmt.Errorf("%s is given twice", name)
 				}
 			}
 			return nil
@@ -57,7 +61,15 @@ func (o *onSite) addVersion() {
 // addWork adds the options of the words that read the images.
 func (o *onSite) addWork() {
 	o.Add(
-		&options.Setting{Name: "workers", To: &o.workers, Help: "`number` of files worked on at a time (default one for each CPU)"},
+		&options.Setting{
+			Name: "workers", To: &o.workers, Help: "`number` of files worked on at a time (default one for each CPU)",
+			Check: func() error {
+				if o.workers < 0 {
+					return options.Want(o.workers, "no negative number")
+				}
+				return nil
+			},
+		},
 		&options.Setting{Name: "follow_links", To: &o.links, Help: "follow symbolic links that stay inside ROOT"},
 		&options.Setting{
 			Name: "natural_order", To: &o.natural,

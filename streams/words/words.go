@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"regexp"
 	"time"
 
 	"imagebuilder/builtins/bytesize"
@@ -33,6 +34,7 @@ type BuildCall struct {
 	disks  string
 	share  float64
 	memory bytesize.Size
+	file   bytesize.Size // the largest of an image
 }
 
 // ForBuild returns the options of build, all at their defaults.
@@ -68,6 +70,10 @@ func ForBuild(spell options.Spelling) *BuildCall {
 			Help: "make deltas only for versions of the last `days`, as prune is going to keep (default all)",
 		},
 		&options.Setting{
+			Name: "max_file", To: &b.file,
+			Help: "`size` of the largest file of an image; a version with a larger one is not read and left out (default 256GiB)",
+		},
+		&options.Setting{
 			Name: "upstream", To: &b.opts.Upstream,
 			Help: "list what simplestream-maintainer lists, no more; Incus sees no images then",
 		},
@@ -77,7 +83,7 @@ func ForBuild(spell options.Spelling) *BuildCall {
 		},
 		strict(&b.Strict),
 	)
-	b.publishing.addTo(&b.Table, "sign the index and the catalogs")
+	b.publishing.addTo(&b.Table, "sign the index and the catalogs, beside them (.json.gpg) and in them (.sjson)")
 	b.addVersion()
 	b.addWork()
 	b.Together(func() error {
@@ -95,6 +101,7 @@ func (b *BuildCall) Options(s streams.Site) streams.BuildOptions {
 	opts.Site, opts.Page, opts.Safety = b.fill(s), b.page.options(), b.safety()
 	opts.Deltas.Disks, _ = inventory.ParseDiskDeltas(b.disks) // it was checked
 	opts.Deltas.MaxShare, opts.Deltas.Memory = nonzero(b.share), int64(b.memory)
+	opts.MaxFile = int64(b.file)
 	return opts
 }
 
@@ -135,7 +142,7 @@ func ForPrune(spell options.Spelling) *PruneCall {
 		},
 		&options.Setting{Name: "allow_empty", To: &retain.AllowEmpty, Help: "let {retain_days} take the last version of a product as well"},
 		&options.Setting{
-			Name: "remove", To: &p.opts.Remove,
+			Name: "remove", To: &p.opts.Remove, Check: p.checkRemove,
 			Help: "take out the version of the image with this `fingerprint`, or its beginning, and nothing else unless {retain_builds} or {retain_days} is given; may be repeated",
 		},
 		&options.Setting{Name: "grace", To: &p.grace, Help: "`duration` from leaving the catalog to the removal of files; 0: at once"},
@@ -144,7 +151,7 @@ func ForPrune(spell options.Spelling) *PruneCall {
 		&options.Setting{Name: "dry_run", To: &p.opts.DryRun, Help: "only say what would be done"},
 		strict(&p.Strict),
 	)
-	p.publishing.addTo(&p.Table, "sign the index and the catalogs")
+	p.publishing.addTo(&p.Table, "sign the index and the catalogs, beside them (.json.gpg) and in them (.sjson)")
 	p.addVersion()
 	p.addWork()
 	return p
@@ -163,6 +170,23 @@ func (p *PruneCall) Options(s streams.Site) streams.PruneOptions {
 	}
 	opts.DanglingAge = max(p.age.Duration(), time.Nanosecond) // zero would mean the default
 	return opts
+}
+
+// fingerprint is the beginning of one.
+var fingerprint = regexp.MustCompile(`^[0-9a-f]{1,64}$`)
+
+// checkRemove refuses what is no fingerprint, and none at all: who says what is to go, and by
+// some mistake says nothing, does not mean all that is old.
+func (p *PruneCall) checkRemove() error {
+	if len(p.opts.Remove) == 0 {
+		return errors.New("want at least one fingerprint")
+	}
+	for _, text := range p.opts.Remove {
+		if !fingerprint.MatchString(text) {
+			return options.Want(text, "a fingerprint, or its beginning, of the digits 0-9 and a-f")
+		}
+	}
+	return nil
 }
 
 // A VerifyCall is the options of the word verify.

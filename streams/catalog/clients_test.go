@@ -1,0 +1,29 @@
+package catalog_test
+
+import (
+	"strings"
+	"testing"
+
+	"imagebuilder/streams/catalog"
+)
+
+func TestPassedOver(t *testing.T) {
+	tests := []struct{ arch, version, why string }{
+		{"amd64", "20260102_0304", ""},
+		{"x86_64", "20260102", ""},
+		{"armhf", "20260102_03:04", ""},
+		{"amd64", "2026-01-02", "does not start with a date"},
+		{"amd64", "20260230", "does not start with a date"},
+		{"amd64", "v1", "does not start with a date"},
+		{"amd64", "", "does not start with a date"},
+		{"sparc", "20260102", `the architecture "sparc"`},
+		{"AMD64", "20260102", `the architecture "AMD64"`},
+		{"", "20260102", `the architecture ""`},
+	}
+	for _, test := range tests {
+		p := &catalog.Product{Arch: test.arch}
+		if why := p.PassedOver(test.version); !strings.Contains(why, test.why) || (why == "") != (test.why == "") {
+			t.Errorf("%q of %q: %q, want %q", test.version, test.arch, why, test.why)
+		}
+	}
+}
