@@ -47,7 +47,8 @@ func (c *Client) download(ctx context.Context, r Request, known response, dir st
 		if !errors.As(err, &cut) || try == retries {
 			break
 		}
-		if part.size > before { // what moves on may go on
+		// What moves on may go on: not by a byte for each connection, though.
+		if part.size-before >= progress {
 			try = 0
 		}
 		c.Log.Debug("download cut, asking for the rest", "url", r.URL, "bytes", part.size, "cause", cut.err)
@@ -70,13 +71,14 @@ func pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// A part is the beginning of a file, which outlives a run that is ended.
+// A fragment is the beginning of a file, which outlives a run that is ended.
 type fragment struct {
 	file     *os.File
 	size     int64
 	hash     hash.Hash
 	response response // of the answer it came from
 	whole    bool     // the server cannot be asked for a rest: it answers with something else
+	told     bool     // that it does not come the safe way
 }
 
 // openPart opens what an earlier run left of the same URL, or an empty file. The key
@@ -144,6 +146,10 @@ func (c *Client) receive(ctx context.Context, r Request, known response, p *frag
 		return unreachable(ctx, err)
 	}
 	defer resp.Body.Close()
+	if r.SHA256 == "" && !p.told && downgraded(resp) {
+		p.told = true
+		c.Log.Warn("a download is redirected from https to http: anybody on the way can change it", "url", r.URL, "to", resp.Request.URL.String())
+	}
 	total := resp.ContentLength // -1 if it is not known
 	switch {
 	case resp.StatusCode == http.StatusNotModified:
@@ -156,7 +162,7 @@ func (c *Client) receive(ctx context.Context, r Request, known response, p *frag
 		if err := p.restart(); err != nil {
 			return err
 		}
-		if err := p.remember(resp.Header); err != nil {
+		if err := p.remember(resp); err != nil {
 			return err
 		}
 	case resp.StatusCode == http.StatusRequestedRangeNotSatisfiable && p.size > 0:
@@ -167,8 +173,20 @@ func (c *Client) receive(ctx context.Context, r Request, known response, p *frag
 	return c.store(ctx, r, p, resp, total)
 }
 
+// downgraded tells whether the way from an https URL to its answer has led through http.
+func downgraded(resp *http.Response) bool {
+	plain := false
+	for req := resp.Request; ; req = req.Response.Request {
+		plain = plain || req.URL.Scheme == "http"
+		if req.Response == nil {
+			return plain && req.URL.Scheme == "https"
+		}
+	}
+}
+
 // follows tells whether an answer to a range request begins where the part ends, and
-// returns the size of the whole file, -1 if the server does not say it.
+// returns the size of the whole file, which the first answer or this one has to say: what
+// has been sent may be a piece of the rest.
 func (p *fragment) follows(resp *http.Response) (total int64, err error) {
 	text := resp.Header.Get("Content-Range")
 	wrong := fmt.Errorf("asked for the bytes from %d on, the server has sent %q", p.size, text)
@@ -182,10 +200,13 @@ func (p *fragment) follows(resp *http.Response) (total int64, err error) {
 	if resp.ContentLength >= 0 && resp.ContentLength != end-start+1 {
 		return 0, wrong
 	}
-	if size == "*" {
-		return -1, nil
+	total = p.response.Size
+	if size != "*" {
+		if total, err = strconv.ParseInt(size, 10, 64); err != nil || p.response.Size > 0 && total != p.response.Size {
+			return 0, wrong
+		}
 	}
-	if total, err = strconv.ParseInt(size, 10, 64); err != nil || total <= end {
+	if total <= end {
 		return 0, wrong
 	}
 	return total, nil
@@ -213,9 +234,10 @@ func unreachable(ctx context.Context, err error) error {
 	return fmt.Errorf("the server cannot be reached: %w", err)
 }
 
-// remember keeps the validators of the answer beside the part.
-func (p *fragment) remember(h http.Header) error {
-	p.response = response{ETag: h.Get("ETag"), LastModified: h.Get("Last-Modified")}
+// remember keeps the validators of the answer, and the size that it promises, beside the
+// part.
+func (p *fragment) remember(resp *http.Response) error {
+	p.response = response{ETag: resp.Header.Get("ETag"), LastModified: resp.Header.Get("Last-Modified"), Size: resp.ContentLength}
 	data, err := json.Marshal(p.response)
 	if err != nil {
 		return err

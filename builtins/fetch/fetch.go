@@ -2,10 +2,12 @@
 // in the store: a file known by its digest is never asked for again, any other is
 // asked for by its validators, so that an unchanged one costs one short answer.
 // Bytes are checked while they are written, and only whole, checked files are ever
-// seen. Signatures belong here too, in a policy beside [Request.SHA256].
+// seen. A server that goes nowhere is given up. Signatures belong here too, in a policy
+// beside [Request.SHA256].
 package fetch
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -39,9 +41,12 @@ const perHost = 4
 type Client struct {
 	Store    *layer.Store
 	Log      *slog.Logger
-	Progress Progress      // nil: none is shown
-	Wait     time.Duration // before the first retry, doubled for each; 0: half a second
-	MaxWait  time.Duration // the longest that a server may ask for by Retry-After; 0: a minute
+	Progress Progress // nil: none is shown
+
+	Transport http.RoundTripper // nil: the usual one
+	Wait      time.Duration     // before the first retry, doubled for each; 0: half a second
+	MaxWait   time.Duration     // the longest that a server may ask for by Retry-After; 0: a minute
+	Patience  time.Duration     // how long a server may take to answer, and for each further 64 KiB; 0: a minute
 
 	mu    sync.Mutex
 	hosts map[string]chan struct{}
@@ -70,12 +75,13 @@ type Fetched struct {
 	Size   int64
 }
 
-// response is what is kept of an answer beside its body, to ask for changes later.
+// response is what is kept of an answer beside its body, to ask for changes or the rest
+// later.
 type response struct {
 	ETag         string `json:"etag,omitempty"`
 	LastModified string `json:"last_modified,omitempty"`
 	SHA256       string `json:"sha256"`
-	Size         int64  `json:"size"`
+	Size         int64  `json:"size"` // of the whole file; 0 or less: the server has not said it
 }
 
 // Check finds what is wrong with a request without making it.
@@ -211,6 +217,7 @@ func (c *Client) client() *retryablehttp.Client {
 		c.retry.CheckRetry = worthRetrying
 		c.retry.Backoff = c.backoff
 		c.retry.ErrorHandler = retryablehttp.PassthroughErrorHandler
+		c.retry.HTTPClient.Transport = patient{cmp.Or(c.Transport, c.retry.HTTPClient.Transport), cmp.Or(c.Patience, defaultPatience)}
 	}
 	return c.retry
 }
