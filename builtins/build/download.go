@@ -54,7 +54,7 @@ func (b *Builder) download(ctx context.Context, r fetch.Request) (*File, error) 
 	if err != nil {
 		return nil, err
 	}
-	file := &File{Name: URLName(r.URL), path: f.Path, Size: f.Size, SHA256: f.SHA256}
+	file := &File{Name: URLName(r.URL), path: f.Path, note: f.Note, Size: f.Size, SHA256: f.SHA256}
 	return file, b.Sources.add(ctx, file, r.URL)
 }
 

@@ -304,9 +304,10 @@ func (p *fragment) finish(r Request, dir string) error {
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(filepath.Join(dir, "response.json"), data, 0o600); err != nil {
+	if err := os.Rename(p.file.Name(), filepath.Join(dir, "file")); err != nil {
 		return err
 	}
 	os.Remove(sidecar)
-	return os.Rename(p.file.Name(), filepath.Join(dir, "file"))
+	// Last, so that whatever happens to the file is later; see [layer.Intact].
+	return os.WriteFile(filepath.Join(dir, responseName), data, 0o600)
 }

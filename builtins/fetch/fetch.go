@@ -71,6 +71,7 @@ type Request struct {
 // A Fetched is a downloaded file. It is not to be changed.
 type Fetched struct {
 	Path   string // on the host
+	Note   string // file beside it without which the next run does not trust it
 	SHA256 string
 	Size   int64
 }
@@ -141,7 +142,7 @@ func (c *Client) fetch(ctx context.Context, r Request) (Fetched, error) {
 		if old == nil {
 			return false, c.download(ctx, r, response{}, dir)
 		}
-		known, err := readKnown(old.Data())
+		known, err := c.known(old.Data())
 		if err != nil || r.SHA256 != "" && known.SHA256 != r.SHA256 {
 			c.Log.Warn("a cached download is damaged: downloading it again", "url", r.URL, "cause", err)
 			return false, c.download(ctx, r, response{}, dir)
@@ -159,25 +160,31 @@ func (c *Client) fetch(ctx context.Context, r Request) (Fetched, error) {
 		return Fetched{}, err
 	}
 	known, err := readResponse(e.Data())
-	return Fetched{Path: filepath.Join(e.Data(), "file"), SHA256: known.SHA256, Size: known.Size}, err
+	return Fetched{filepath.Join(e.Data(), "file"), filepath.Join(e.Data(), responseName), known.SHA256, known.Size}, err
 }
+
+const responseName = "response.json"
 
 func readResponse(dir string) (response, error) {
 	var known response
-	data, err := os.ReadFile(filepath.Join(dir, "response.json"))
+	data, err := os.ReadFile(filepath.Join(dir, responseName))
 	if err != nil {
 		return known, err
 	}
 	return known, json.Unmarshal(data, &known)
 }
 
-// readKnown is readResponse for a file that must still be as it was stored.
-func readKnown(dir string) (response, error) {
+// known is readResponse for a file that must still be as it was stored.
+func (c *Client) known(dir string) (response, error) {
 	known, err := readResponse(dir)
 	if err != nil {
 		return known, err
 	}
-	return known, layer.Intact(filepath.Join(dir, "file"), filepath.Join(dir, "response.json"), known.Size, known.SHA256)
+	file := filepath.Join(dir, "file")
+	if err := layer.Intact(file, filepath.Join(dir, responseName), known.Size, known.SHA256); err != nil || !c.Store.Refreshing() {
+		return known, err
+	}
+	return known, layer.Read(file, known.SHA256)
 }
 
 // Read returns the content of a small file, at most max bytes.

@@ -203,6 +203,10 @@ func (s *Store) anew(key string, step Origin) bool {
 	return (s.options.NoCache || s.options.Refresh && step.Network) && !s.built[key]
 }
 
+// Refreshing tells whether this run is to take nothing for granted that came from the
+// network.
+func (s *Store) Refreshing() bool { return s.options.NoCache || s.options.Refresh }
+
 func (s *Store) get(ctx context.Context, base Base, step Origin, build func(dir string) error) (*Entry, Outcome, error) {
 	out := Outcome{Key: step.key(base.Key)}
 	if !s.anew(out.Key, step) {
