@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"imagebuilder/builtins/dirfd"
 )
 
 // What goes when the store grows too large. What is in use is known by its lock alone.
@@ -95,10 +97,20 @@ func (s *Store) damaged() ([]Meta, error) {
 		if err == nil {
 			continue
 		}
-		size, _ := diskUsage(s.path(place)) // as far as it can be read
-		list = append(list, Meta{Key: key, Size: size})
+		list = append(list, Meta{Key: key, Size: s.sizeOf(place)})
 	}
 	return list, nil
+}
+
+// sizeOf is what something below the store takes on the disk, as far as it can be read.
+func (s *Store) sizeOf(name string) int64 {
+	f, err := s.root.OpenFile(name, unix.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return 0
+	}
+	defer f.Close()
+	m, _ := measure(dirfd.New(f, dirfd.Refuse))
+	return m.disk
 }
 
 // garbage is what is about to be removed, locked until it is.

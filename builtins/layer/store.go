@@ -64,6 +64,7 @@ type Store struct {
 
 	mu    sync.Mutex
 	built map[string]bool // keys built by this run
+	whole map[string]bool // places of layers found to be as they were stored
 	held  []*Entry        // entries used by this run
 	run   *os.File        // staging directory of this run, for plain directories; nil until needed
 }
@@ -93,7 +94,7 @@ func Open(dir string, options Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot open the cache: %w", err)
 	}
-	s := &Store{dir: dir, root: root, options: options, noOverlay: options.NoOverlay, built: make(map[string]bool)}
+	s := &Store{dir: dir, root: root, options: options, noOverlay: options.NoOverlay, built: make(map[string]bool), whole: make(map[string]bool)}
 	if err := errors.Join(s.sweepStaging(), s.sweepOld()); err != nil {
 		// Whatever it is, it is in nobody's way but that of the disk's size.
 		options.Log.Warn("cannot clean the cache", "cache", dir, "cause", err)
@@ -121,6 +122,10 @@ func (s *Store) Close() error {
 	}
 	return errors.Join(append(errs, s.root.Close())...)
 }
+
+// Refreshing tells whether this run is to take nothing for granted that came from the
+// network.
+func (s *Store) Refreshing() bool { return s.options.NoCache || s.options.Refresh }
 
 func (s *Store) path(elem ...string) string {
 	return filepath.Join(append([]string{s.dir}, elem...)...)
