@@ -96,19 +96,21 @@ func Keyring(keys []string, keyserver string, armor bool) Product {
 
 // keep puts bytes into the store as a file.
 func (b *Builder) keep(ctx context.Context, name string, data []byte) (*File, error) {
-	sum := digest.Sum(data).String()
-	file := func(dir string) *File {
-		return &File{Name: name, path: filepath.Join(dir, name), Size: int64(len(data)), SHA256: sum}
+	st := layer.Origin{
+		Name:   strings.TrimSuffix(name, path.Ext(name)),
+		Inputs: []layer.Input{{Name: "sha256", Value: digest.Sum(data).String()}},
+		Intact: stillDescribed,
 	}
-	st := layer.Origin{Name: strings.TrimSuffix(name, path.Ext(name)), Inputs: []layer.Input{{Name: "sha256", Value: sum}},
-		Intact: func(dir string) error { return file(dir).intact() }}
 	e, _, err := b.Store.Get(ctx, layer.Base{}, st, func(dir string) error {
-		return os.WriteFile(filepath.Join(dir, name), data, 0o644)
+		if err := os.WriteFile(filepath.Join(dir, name), data, 0o644); err != nil {
+			return err
+		}
+		return describe(dir, name)
 	})
 	if err != nil {
 		return nil, err
 	}
-	return file(e.Data()), nil
+	return described(e.Data())
 }
 
 // Sources is a directory of downloads that users see, beside the store that they do not:

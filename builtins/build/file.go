@@ -4,10 +4,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 
 	"imagebuilder/builtins/digest"
+	"imagebuilder/builtins/fetch"
 	"imagebuilder/builtins/layer"
 )
 
@@ -124,6 +126,19 @@ func stillDescribed(dir string) error {
 		return err
 	}
 	return layer.Intact(f.path, descriptionFile(dir), f.Size, f.SHA256)
+}
+
+// Verify reads the file in a directory of the store, whether it was packed or downloaded, to
+// find out whether it still is what was stored.
+func Verify(dir string) error {
+	f, err := described(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fetch.Verify(dir)
+	}
+	if err != nil {
+		return err
+	}
+	return layer.Read(f.path, f.SHA256)
 }
 
 // forget takes away what is kept of those files that are damaged, without which they are

@@ -19,6 +19,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-retryablehttp"
+
+	"imagebuilder/builtins/layer"
 )
 
 // One download, from the first request to the last byte: what is kept of a cut one, and
@@ -56,10 +58,13 @@ func (c *Client) download(ctx context.Context, r Request, known response, dir st
 			return err
 		}
 	}
-	if err != nil {
-		return err
+	if err == nil {
+		return part.finish(r, dir)
 	}
-	return part.finish(r, dir)
+	if part.size == 0 { // nothing to take up
+		part.remove()
+	}
+	return err
 }
 
 func pause(ctx context.Context, d time.Duration) error {
@@ -90,7 +95,7 @@ func (c *Client) openPart(r Request) (*fragment, error) {
 		return nil, err
 	}
 	p := &fragment{file: f, hash: sha256.New()}
-	data, err := os.ReadFile(f.Name() + ".json")
+	data, err := os.ReadFile(f.Name() + layer.ForPartial)
 	if err != nil || json.Unmarshal(data, &p.response) != nil || p.validator() == "" {
 		return p, p.restart()
 	}
@@ -114,6 +119,11 @@ func (p *fragment) restart() error {
 	}
 	_, err := p.file.Seek(0, io.SeekStart)
 	return err
+}
+
+func (p *fragment) remove() {
+	os.Remove(p.file.Name())
+	os.Remove(p.file.Name() + layer.ForPartial)
 }
 
 // cutError is a connection that broke while the file came.
@@ -242,7 +252,7 @@ func (p *fragment) remember(resp *http.Response) error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(p.file.Name()+".json", data, 0o600)
+	return os.WriteFile(p.file.Name()+layer.ForPartial, data, 0o600)
 }
 
 // store appends an answer to the part, which is whole at total bytes, -1 if that is not
@@ -294,10 +304,8 @@ func (b *bodyReader) Read(p []byte) (int, error) {
 // finish checks the whole file and moves it to dir.
 func (p *fragment) finish(r Request, dir string) error {
 	p.response.SHA256, p.response.Size = hex.EncodeToString(p.hash.Sum(nil)), p.size
-	sidecar := p.file.Name() + ".json"
 	if r.SHA256 != "" && p.response.SHA256 != r.SHA256 {
-		os.Remove(p.file.Name())
-		os.Remove(sidecar)
+		p.remove()
 		return fmt.Errorf("it has the SHA-256 %s, not %s", p.response.SHA256, r.SHA256)
 	}
 	data, err := json.Marshal(p.response)
@@ -307,7 +315,7 @@ func (p *fragment) finish(r Request, dir string) error {
 	if err := os.Rename(p.file.Name(), filepath.Join(dir, "file")); err != nil {
 		return err
 	}
-	os.Remove(sidecar)
+	os.Remove(p.file.Name() + layer.ForPartial)
 	// Last, so that whatever happens to the file is later; see [layer.Intact].
 	return os.WriteFile(filepath.Join(dir, responseName), data, 0o600)
 }

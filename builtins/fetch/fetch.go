@@ -187,6 +187,16 @@ func (c *Client) known(dir string) (response, error) {
 	return known, layer.Read(file, known.SHA256)
 }
 
+// Verify reads the download in a directory of the store to find out whether it still is what
+// was stored.
+func Verify(dir string) error {
+	known, err := readResponse(dir)
+	if err != nil {
+		return err
+	}
+	return layer.Read(filepath.Join(dir, "file"), known.SHA256)
+}
+
 // Read returns the content of a small file, at most max bytes.
 func (c *Client) Read(ctx context.Context, rawURL string, max int64) ([]byte, error) {
 	f, err := c.Fetch(ctx, Request{URL: rawURL, MaxSize: max})

@@ -431,6 +431,19 @@ func TestAnEndedDownloadGoesOnInTheNextRun(t *testing.T) {
 	}
 }
 
+// Where nothing has come there is nothing to take up.
+func TestAFailedDownloadLeavesNothing(t *testing.T) {
+	s := newServer(t)
+	s.gone = true
+	c := newClient(t, t.TempDir())
+	if _, err := c.Fetch(ctx, fetch.Request{URL: s.URL + "/file"}); err == nil {
+		t.Error("it has not failed")
+	}
+	if names, _ := os.ReadDir(c.Store.Partial()); len(names) > 0 {
+		t.Errorf("left: %v", names)
+	}
+}
+
 // onClose is a Progress that calls a function when a download ends.
 type onClose func()
 

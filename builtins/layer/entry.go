@@ -72,6 +72,8 @@ type Meta struct {
 	Shape   *Shape    `json:"shape,omitempty"` // of a layer
 	Created time.Time `json:"created"`
 	Used    time.Time `json:"-"`
+
+	leftover string // where it is below the store, if it is no entry
 }
 
 // An Entry is a result in the store. It is held, so that it neither goes nor changes,

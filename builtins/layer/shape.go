@@ -85,6 +85,9 @@ func (s Shape) differs(now Shape) error {
 	return nil
 }
 
+// errOther is what reading a layer can tell and looking at it cannot.
+var errOther = errors.New("its files have other content or attributes than when it was stored")
+
 // identify returns what a layer is known by, for which it is read.
 func identify(data *dirfd.Dir) (string, error) {
 	h := sha256.New()
@@ -130,7 +133,7 @@ func (s *Store) reread(data *dirfd.Dir, place string, meta Meta, now Shape) erro
 		return err
 	}
 	if id != meta.ID {
-		return errors.New("its files have other content or attributes than when it was stored")
+		return errOther
 	}
 	meta.Shape = &now
 	text, err := json.Marshal(meta)
