@@ -55,7 +55,7 @@ func (b *Words) packLXD(thread *starlark.Thread, fn *starlark.Builtin, args star
 	if err != nil {
 		return nil, err
 	}
-	return packed(files)
+	return packed(files), nil
 }
 
 // checkDir finds what is wrong with a directory below the target directory.
@@ -67,16 +67,15 @@ func checkDir(dir string) error {
 }
 
 // packed is what a recipe gets of an LXD image.
-func packed(files []*build.File) (starlark.Value, error) {
+func packed(files []*build.File) starlark.Value {
 	fields := make(starlark.StringDict)
 	if len(files) == 1 {
 		fields["unified"] = &file{files[0]}
 	} else {
 		fields["metadata"], fields["rootfs"] = &file{files[0]}, &file{files[1]}
 	}
-	fingerprint, err := build.ImageFingerprint(files)
-	fields["fingerprint"] = starlark.String(fingerprint)
-	return newStruct(fields), err
+	fields["fingerprint"] = starlark.String(files[len(files)-1].Fingerprint)
+	return newStruct(fields)
 }
 
 func newStruct(fields starlark.StringDict) starlark.Value {

@@ -101,7 +101,16 @@ func (b *Builder) keep(ctx context.Context, name string, data []byte) (*File, er
 		Inputs: []layer.Input{{Name: "sha256", Value: digest.Sum(data).String()}},
 		Intact: stillDescribed,
 	}
+	return b.keepMade(ctx, name, st, func() ([]byte, error) { return data, nil })
+}
+
+// keepMade is keep for bytes that are made only where the store has none.
+func (b *Builder) keepMade(ctx context.Context, name string, st layer.Origin, data func() ([]byte, error)) (*File, error) {
 	e, _, err := b.Store.Get(ctx, layer.Base{}, st, func(dir string) error {
+		data, err := data()
+		if err != nil {
+			return err
+		}
 		if err := os.WriteFile(filepath.Join(dir, name), data, 0o644); err != nil {
 			return err
 		}

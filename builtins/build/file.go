@@ -23,6 +23,8 @@ type File struct {
 	Size   int64
 	SHA256 string // "" in a plan, where it is not known
 
+	Fingerprint string // of an image for LXD, whose last file this is; "" in a plan
+
 	path string // "" in a plan
 	note string // of one in the store, what is kept there of it; without that it is made anew
 }

@@ -23,6 +23,7 @@ type Result struct {
 	Name   string // what it is called there
 	Size   int64
 	SHA256 string
+	Fresh  bool // it was just made, and read for its digest
 }
 
 // ErrDamaged is the cause where a kept file is no longer what it was.
@@ -96,13 +97,20 @@ func (p *publication) stage(r Result) error {
 	return out.Sync()
 }
 
-// copy copies the bytes and sees to it that they are those of the digest.
+// copy copies the bytes and sees to it that they are those of the digest, once.
 func (r Result) copy(out *dirfd.Writer, in *os.File) error {
+	cloned := out.Clone(in) == nil
 	h := sha256.New()
 	var err error
-	if out.Clone(in) == nil {
+	switch {
+	case r.Fresh && cloned:
+		return nil
+	case r.Fresh:
+		_, err = io.Copy(out.File(), in)
+		return err
+	case cloned:
 		_, err = io.Copy(h, out.File())
-	} else {
+	default:
 		_, err = io.Copy(io.MultiWriter(out.File(), h), in)
 	}
 	if err != nil {
