@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 
 	"go.starlark.net/starlark"
-	"go.starlark.net/starlarkstruct"
 
 	"imagebuilder/builtins/build"
 	"imagebuilder/builtins/options"
@@ -76,8 +75,4 @@ func packed(files []*build.File) starlark.Value {
 	}
 	fields["fingerprint"] = starlark.String(files[len(files)-1].Fingerprint)
 	return newStruct(fields)
-}
-
-func newStruct(fields starlark.StringDict) starlark.Value {
-	return starlarkstruct.FromStringDict(starlarkstruct.Default, fields)
 }
