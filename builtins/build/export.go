@@ -56,12 +56,25 @@ func (e exporter) export(ctx context.Context, to string, replace bool) error {
 		}
 		return e.appear(ctx, abs)
 	}
+	if err := tidyBeside(abs); err != nil {
+		return err
+	}
 	dir, err := dirfd.Open(abs, dirfd.Refuse)
 	if err != nil {
 		return err
 	}
 	defer dir.Close()
 	return e.copyTo(ctx, dir, true)
+}
+
+// tidyBeside removes what a run that was killed has left beside a directory that it replaced.
+func tidyBeside(place string) error {
+	above, err := dirfd.Open(filepath.Dir(place), dirfd.Refuse)
+	if err != nil {
+		return err
+	}
+	defer above.Close()
+	return above.RemoveAll(dirfd.TempName(filepath.Base(place)))
 }
 
 func (e exporter) copyTo(ctx context.Context, dir *dirfd.Dir, merge bool) error {

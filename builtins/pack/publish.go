@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -33,6 +34,9 @@ var ErrDamaged = errors.New("the kept file is damaged")
 // written and synced before the first appears under its name, and whatever is in the way
 // is found before that, so that what fails until then leaves the directory as it was. A
 // file that is there already, byte for byte, stays.
+//
+// The first file says what the others are: while these are replaced there is none, so that
+// whatever ends the process, what is there belongs together.
 func Publish(ctx context.Context, name string, set []Result) (err error) {
 	if err := os.MkdirAll(name, 0o755); err != nil {
 		return err
@@ -42,6 +46,14 @@ func Publish(ctx context.Context, name string, set []Result) (err error) {
 		return err
 	}
 	defer dir.Close()
+	if failed, err := publish(ctx, dir, set); err != nil {
+		return fmt.Errorf("cannot write %s: %w", filepath.Join(name, failed), err)
+	}
+	return nil
+}
+
+// publish returns the file that it could not write.
+func publish(ctx context.Context, dir *dirfd.Dir, set []Result) (failed string, err error) {
 	p := publication{dir: dir, staged: make(map[string]*dirfd.Writer)}
 	defer func() { err = errors.Join(err, p.discard()) }()
 	for _, r := range set {
@@ -49,15 +61,24 @@ func Publish(ctx context.Context, name string, set []Result) (err error) {
 			err = p.stage(r)
 		}
 		if err != nil {
-			return fmt.Errorf("cannot write %s: %w", filepath.Join(name, r.Name), err)
+			return r.Name, err
 		}
 	}
-	for _, r := range set {
+	if len(set) == 0 {
+		return "", nil
+	}
+	first, others := set[0], set[1:]
+	if len(p.staged) > 1 && p.staged[first.Name] != nil {
+		if err := errors.Join(dir.Remove(first.Name), dir.Sync(".")); err != nil {
+			return first.Name, err
+		}
+	}
+	for _, r := range append(slices.Clone(others), first) {
 		if err := p.appear(r.Name); err != nil {
-			return fmt.Errorf("cannot write %s: %w", filepath.Join(name, r.Name), err)
+			return r.Name, err
 		}
 	}
-	return dir.Sync(".")
+	return "", dir.Sync(".")
 }
 
 // A publication is a set of files that are written and synced but not to be seen yet, by
@@ -75,8 +96,12 @@ func (p *publication) discard() error {
 	return errors.Join(errs...)
 }
 
-// stage copies a file to a staged one, unless it is there already.
+// stage copies a file to a staged one, unless it is there already. What a killed process has
+// left of one goes in any case.
 func (p *publication) stage(r Result) error {
+	if err := p.dir.RemoveAll(dirfd.TempName(r.Name)); err != nil {
+		return err
+	}
 	there, err := p.isThere(r)
 	if there || err != nil {
 		return err
