@@ -37,6 +37,9 @@ func unpackAnyArgs(fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.
 			return Misuse{err}
 		}
 	}
+	if err := checkNesting(fn, args, kwargs); err != nil {
+		return err
+	}
 	if err := starlark.UnpackArgs(fn.Name(), args, kwargs, pairs...); err != nil {
 		return argumentError(err, args, kwargs, pairs)
 	}

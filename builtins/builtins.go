@@ -12,12 +12,11 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"time"
 
-	"go.starlark.net/lib/json"
 	"go.starlark.net/lib/math"
 	"go.starlark.net/starlark"
-	"go.starlark.net/starlarkstruct"
 	"go.starlark.net/syntax"
 
 	"imagebuilder/builtins/build"
@@ -80,10 +79,11 @@ func (b *Words) Predeclared() starlark.StringDict { return b.predeclared(vocabul
 
 func (b *Words) predeclared(vocabulary map[string]builtin) starlark.StringDict {
 	names := starlark.StringDict{
-		"json":    json.Module,
+		"json":    jsonModule,
 		"math":    math.Module,
 		"machine": starlark.String(b.Machine),
 	}
+	maps.Copy(names, printing())
 	for name, word := range vocabulary {
 		names[name] = starlark.NewBuiltin(name, func(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 			if !b.running && !word.pure {
@@ -104,11 +104,6 @@ func (b *Words) Run(thread *starlark.Thread, main starlark.Value) error {
 	defer func() { b.running = false }()
 	_, err := starlark.Call(thread, main, nil, nil)
 	return err
-}
-
-// struct(**kwargs) returns an immutable value with the arguments as its attributes.
-func (b *Words) makeStruct(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
-	return starlarkstruct.Make(thread, fn, args, kwargs)
 }
 
 // notice(text) says something on the progress log: what a user of the recipe should

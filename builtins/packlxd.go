@@ -5,7 +5,6 @@ import (
 	"path/filepath"
 
 	"go.starlark.net/starlark"
-	"go.starlark.net/starlarkstruct"
 
 	"imagebuilder/builtins/build"
 	"imagebuilder/builtins/options"
@@ -60,7 +59,7 @@ func (b *Words) packLXD(thread *starlark.Thread, fn *starlark.Builtin, args star
 	if err != nil {
 		return nil, err
 	}
-	return packed(files)
+	return packed(files), nil
 }
 
 // checkDir finds what is wrong with a directory below the target directory.
@@ -72,18 +71,13 @@ func checkDir(dir string) error {
 }
 
 // packed is what a recipe gets of an LXD image.
-func packed(files []*build.File) (starlark.Value, error) {
+func packed(files []*build.File) starlark.Value {
 	fields := make(starlark.StringDict)
 	if len(files) == 1 {
 		fields["unified"] = &file{files[0]}
 	} else {
 		fields["metadata"], fields["rootfs"] = &file{files[0]}, &file{files[1]}
 	}
-	fingerprint, err := build.ImageFingerprint(files)
-	fields["fingerprint"] = starlark.String(fingerprint)
-	return newStruct(fields), err
-}
-
-func newStruct(fields starlark.StringDict) starlark.Value {
-	return starlarkstruct.FromStringDict(starlarkstruct.Default, fields)
+	fields["fingerprint"] = starlark.String(files[len(files)-1].Fingerprint)
+	return newStruct(fields)
 }

@@ -17,15 +17,21 @@ func (b *Words) render(thread *starlark.Thread, fn *starlark.Builtin, args starl
 	var text string
 	var img *image
 	var keep bool
-	context := map[string]any{template.Now: b.Now}
+	context, given := map[string]any{template.Now: b.Now}, make(starlark.StringDict)
 	var named []starlark.Tuple
 	for _, kwarg := range kwargs {
 		switch name := string(kwarg[0].(starlark.String)); name {
 		case "text", "image", "keep_verbatim":
 			named = append(named, kwarg)
 		default:
-			context[name] = ToPlain(kwarg[1])
+			given[name] = kwarg[1]
 		}
+	}
+	if err := checkNesting(fn, nil, kwargs); err != nil {
+		return nil, err
+	}
+	for name, v := range given {
+		context[name] = ToPlain(v)
 	}
 	if err := unpackArgs(fn, args, named, "text", &text, "image??", &img, "keep_verbatim?", &keep); err != nil {
 		return nil, err
@@ -44,8 +50,9 @@ func (b *Words) render(thread *starlark.Thread, fn *starlark.Builtin, args starl
 	return starlark.String(out), nil
 }
 
-// ToPlain turns a value into plain data: strings, numbers, booleans, lists and maps.
-// False and None become nothing, as definitions write them back.
+// ToPlain turns a value that can be walked over (see [CheckNesting]) into plain data:
+// strings, numbers, booleans, lists and maps. False and None become nothing, as definitions
+// write them back.
 func ToPlain(v starlark.Value) any {
 	switch v := v.(type) {
 	case starlark.String:

@@ -299,6 +299,11 @@ func (b *Words) fork(thread *starlark.Thread, fn *starlark.Builtin, args starlar
 		}
 		fork.root.Target = text
 	}
+	for _, dict := range []*starlark.Dict{root.env, root.memo} {
+		if err := CheckDepth(dict); err != nil {
+			return nil, fmt.Errorf("fork: cannot copy what is remembered: %w", err)
+		}
+	}
 	copies := make(map[starlark.Value]starlark.Value)
 	fork.env, fork.memo = copyDeep(root.env, copies).(*starlark.Dict), copyDeep(root.memo, copies).(*starlark.Dict)
 	return &fork, nil

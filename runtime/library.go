@@ -32,6 +32,9 @@ func CallLibrary(ctx context.Context, file, function string, args map[string]str
 	if err != nil {
 		return nil, r.explain(ended(ctx, err))
 	}
+	if err := builtins.CheckNesting(result); err != nil {
+		return nil, fmt.Errorf("internal error: %s of %s: %w", function, file, err)
+	}
 	plain, ok := builtins.ToPlain(result).(map[string]any)
 	if !ok {
 		return nil, fmt.Errorf("internal error: %s of %s returns a %s", function, file, result.Type())

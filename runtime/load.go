@@ -105,8 +105,16 @@ func (l *loader) exec(m module, text string) (starlark.StringDict, error) {
 	thread, done := l.thread(m.String())
 	defer done()
 	globals, err := starlark.ExecFileOptions(dialect, thread, m.String(), text, words)
+	if err != nil {
+		return nil, ended(l.ctx, err)
+	}
+	for name, v := range globals {
+		if err := builtins.CheckDepth(v); err != nil {
+			return nil, fmt.Errorf("%s: cannot keep %s: %w", m, name, err)
+		}
+	}
 	globals.Freeze()
-	return globals, ended(l.ctx, err)
+	return globals, nil
 }
 
 // thread returns a thread that ends with the context, and what releases it.

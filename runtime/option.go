@@ -46,6 +46,13 @@ func (o *options) option(thread *starlark.Thread, fn *starlark.Builtin, args sta
 	if err := starlark.UnpackArgs(fn.Name(), args, kwargs, "name", &opt.Name, "default", &opt.Default, "help?", &opt.Help, "values??", &values); err != nil {
 		return nil, err
 	}
+	for _, v := range []starlark.Value{opt.Default, values} {
+		if list, ok := v.(*starlark.List); ok && list != nil {
+			if err := builtins.CheckNesting(list); err != nil {
+				return nil, fmt.Errorf("option %s: %w", opt.Name, err)
+			}
+		}
+	}
 	if opt.Name == "" || strings.ContainsAny(opt.Name, "= \t\n\x00") {
 		return nil, fmt.Errorf("option: %q is no name that -o name=value can say", opt.Name)
 	}

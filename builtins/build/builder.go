@@ -91,13 +91,14 @@ func (b *Builder) Change(ctx context.Context, s *Step, c Change) error {
 
 // unchanged finds out whether the files that a change has read are those of its key,
 // after it has, since they may change while it does. That they do explains any error.
+// One of the store is damaged then, and the next run gets it anew.
 func (c Change) unchanged(ctx context.Context, err error) error {
 	for _, f := range c.Reads {
 		if context.Cause(ctx) != nil {
 			break
 		}
 		if changed := f.intact(); changed != nil {
-			return fmt.Errorf("%w; run again", changed)
+			return errors.Join(changed, f.forget())
 		}
 	}
 	return err

@@ -54,7 +54,7 @@ func (b *Builder) download(ctx context.Context, r fetch.Request) (*File, error) 
 	if err != nil {
 		return nil, err
 	}
-	file := &File{Name: URLName(r.URL), path: f.Path, Size: f.Size, SHA256: f.SHA256}
+	file := &File{Name: URLName(r.URL), path: f.Path, note: f.Note, Size: f.Size, SHA256: f.SHA256}
 	return file, b.Sources.add(ctx, file, r.URL)
 }
 
@@ -96,19 +96,30 @@ func Keyring(keys []string, keyserver string, armor bool) Product {
 
 // keep puts bytes into the store as a file.
 func (b *Builder) keep(ctx context.Context, name string, data []byte) (*File, error) {
-	sum := digest.Sum(data).String()
-	file := func(dir string) *File {
-		return &File{Name: name, path: filepath.Join(dir, name), Size: int64(len(data)), SHA256: sum}
+	st := layer.Origin{
+		Name:   strings.TrimSuffix(name, path.Ext(name)),
+		Inputs: []layer.Input{{Name: "sha256", Value: digest.Sum(data).String()}},
+		Intact: stillDescribed,
 	}
-	st := layer.Origin{Name: strings.TrimSuffix(name, path.Ext(name)), Inputs: []layer.Input{{Name: "sha256", Value: sum}},
-		Intact: func(dir string) error { return file(dir).intact() }}
+	return b.keepMade(ctx, name, st, func() ([]byte, error) { return data, nil })
+}
+
+// keepMade is keep for bytes that are made only where the store has none.
+func (b *Builder) keepMade(ctx context.Context, name string, st layer.Origin, data func() ([]byte, error)) (*File, error) {
 	e, _, err := b.Store.Get(ctx, layer.Base{}, st, func(dir string) error {
-		return os.WriteFile(filepath.Join(dir, name), data, 0o644)
+		data, err := data()
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), data, 0o644); err != nil {
+			return err
+		}
+		return describe(dir, name)
 	})
 	if err != nil {
 		return nil, err
 	}
-	return file(e.Data()), nil
+	return described(e.Data())
 }
 
 // Sources is a directory of downloads that users see, beside the store that they do not:

@@ -25,10 +25,19 @@ func Edit(edits ...tree.Edit) Change {
 	}}
 }
 
-// CopyIn copies a file to a path of the root file system; like says mode and owner.
+// CopyIn copies a file to a path of the root file system; like says mode and owner. The
+// bytes are checked while they are copied: that they are others is found without reading
+// them twice.
 func CopyIn(f *File, like tree.Edit) Change {
 	like.Op, like.Source, like.SHA256 = "copy", f.path, f.SHA256
-	return Edit(like)
+	copying := Edit(like)
+	return Change{Do: func(ctx context.Context, stack sandbox.Stack, out io.Writer) error {
+		err := copying.Do(ctx, stack, out)
+		if err != nil && f.note != "" {
+			err = Change{Reads: []*File{f}}.unchanged(ctx, err)
+		}
+		return err
+	}}
 }
 
 // LocalFiles are files of the host as edits that copy them.

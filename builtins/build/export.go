@@ -108,6 +108,11 @@ func (e exporter) export(ctx context.Context, to string) error {
 	if !merge && !p.mount {
 		return e.appear(ctx, p.path)
 	}
+	if !p.mount {
+		if err := tidyBeside(p.path); err != nil {
+			return err
+		}
+	}
 	dir, err := dirfd.Open(p.path, dirfd.Refuse)
 	if err != nil {
 		return err
@@ -117,6 +122,16 @@ func (e exporter) export(ctx context.Context, to string) error {
 		return e.copyTo(ctx, dir, true)
 	}
 	return e.refill(ctx, dir)
+}
+
+// tidyBeside removes what a run that was killed has left beside a directory that it replaced.
+func tidyBeside(place string) error {
+	above, err := dirfd.Open(filepath.Dir(place), dirfd.Refuse)
+	if err != nil {
+		return err
+	}
+	defer above.Close()
+	return above.RemoveAll(dirfd.TempName(filepath.Base(place)))
 }
 
 func (e exporter) copyTo(ctx context.Context, dir *dirfd.Dir, merge bool) error {

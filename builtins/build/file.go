@@ -2,11 +2,14 @@ package build
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 
 	"imagebuilder/builtins/digest"
+	"imagebuilder/builtins/fetch"
 	"imagebuilder/builtins/layer"
 )
 
@@ -20,7 +23,10 @@ type File struct {
 	Size   int64
 	SHA256 string // "" in a plan, where it is not known
 
+	Fingerprint string // of an image for LXD, whose last file this is; "" in a plan
+
 	path string // "" in a plan
+	note string // of one in the store, what is kept there of it; without that it is made anew
 }
 
 // MarshalJSON shows a file in plans and keys by what is the same everywhere.
@@ -42,7 +48,18 @@ func (f *File) Renamed(name string) *File {
 }
 
 // Read returns the content of a small file.
-func (f *File) Read() ([]byte, error) { return os.ReadFile(f.path) }
+func (f *File) Read() ([]byte, error) {
+	data, err := os.ReadFile(f.path)
+	if sum := digest.Sum(data).String(); err == nil && sum != f.SHA256 {
+		err = errors.Join(f.changed(sum), f.forget())
+	}
+	return data, err
+}
+
+// changed says that a file has another digest than it is known by.
+func (f *File) changed(now string) error {
+	return fmt.Errorf("%s has changed: it has the SHA-256 %s, not %s; run again", f.Name, now, f.SHA256)
+}
 
 // Paths are the paths of files on the host.
 func Paths(files []*File) []string {
@@ -66,7 +83,7 @@ func openFile(path, name string) (*File, error) {
 func (f *File) intact() error {
 	now, err := openFile(f.path, f.Name)
 	if err == nil && now.SHA256 != f.SHA256 {
-		err = fmt.Errorf("%s has changed: it has the SHA-256 %s, not %s", f.Name, now.SHA256, f.SHA256)
+		err = f.changed(now.SHA256)
 	}
 	return err
 }
@@ -101,7 +118,7 @@ func described(dir string) (*File, error) {
 	if err == nil {
 		err = json.Unmarshal(data, &d)
 	}
-	return &File{Name: d.Name, path: filepath.Join(dir, d.Name), Size: d.Size, SHA256: d.SHA256}, err
+	return &File{Name: d.Name, path: filepath.Join(dir, d.Name), note: descriptionFile(dir), Size: d.Size, SHA256: d.SHA256}, err
 }
 
 // stillDescribed finds out whether the file in a directory still is what was described.
@@ -113,16 +130,36 @@ func stillDescribed(dir string) error {
 	return layer.Intact(f.path, descriptionFile(dir), f.Size, f.SHA256)
 }
 
-// forget takes away the descriptions of those files that are damaged, without which they
-// are made anew.
+// Verify reads the file in a directory of the store, whether it was packed or downloaded, to
+// find out whether it still is what was stored.
+func Verify(dir string) error {
+	f, err := described(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fetch.Verify(dir)
+	}
+	if err != nil {
+		return err
+	}
+	return layer.Read(f.path, f.SHA256)
+}
+
+// forget takes away what is kept of those files that are damaged, without which they are
+// made anew.
 func forget(files []*File) error {
 	for _, f := range files {
-		if f.intact() == nil {
-			continue
-		}
-		if err := os.Remove(descriptionFile(filepath.Dir(f.path))); err != nil {
-			return err
+		if f.intact() != nil {
+			if err := f.forget(); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
+}
+
+// forget takes away what is kept of a damaged file.
+func (f *File) forget() error {
+	if f.note == "" {
+		return nil
+	}
+	return os.Remove(f.note)
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"imagebuilder/builtins/layer"
 	"imagebuilder/builtins/lxd"
 	"imagebuilder/builtins/pack"
 )
@@ -36,8 +37,43 @@ func (i LXDImage) Pack(s *Step, dir string) (Product, error) {
 	if program := i.Compression.Program(); program != "" {
 		s.Needs = append(s.Needs, Need{Name: program})
 	}
-	return packed(s, dir, parts), nil
+	p := packed(s, dir, parts)
+	packing := p.Do
+	p.Do = func(ctx context.Context, b *Builder) ([]*File, error) {
+		files, err := packing(ctx, b)
+		if err == nil {
+			err = b.fingerprint(ctx, files)
+		}
+		return files, err
+	}
+	return p, nil
 }
+
+// fingerprint gives the last file of an image what LXD calls the image by: the digest of
+// all files as one. It is kept, as that of a split image takes reading it once more.
+func (b *Builder) fingerprint(ctx context.Context, files []*File) error {
+	last := files[len(files)-1]
+	if len(files) == 1 {
+		last.Fingerprint = last.SHA256
+		return nil
+	}
+	st := layer.Origin{Name: fingerprintName, Intact: stillDescribed, Summary: last.Name}
+	for _, f := range files {
+		st.Inputs = append(st.Inputs, layer.Input{Name: "sha256", Value: f.SHA256})
+	}
+	kept, err := b.keepMade(ctx, fingerprintName, st, func() ([]byte, error) {
+		text, err := lxd.Fingerprint(Paths(files))
+		return []byte(text), err
+	})
+	if err != nil {
+		return err
+	}
+	text, err := kept.Read()
+	last.Fingerprint = string(text)
+	return err
+}
+
+const fingerprintName = "fingerprint"
 
 func (i LXDImage) parts() ([]part, error) {
 	if err := i.Compression.CheckTar(); err != nil {

@@ -9,7 +9,6 @@ import (
 
 	"imagebuilder/builtins/host"
 	"imagebuilder/builtins/layer"
-	"imagebuilder/builtins/lxd"
 	"imagebuilder/builtins/pack"
 	"imagebuilder/builtins/sandbox"
 )
@@ -86,7 +85,7 @@ func (k packer) parts(ctx context.Context, parts []part) ([]*File, layer.Outcome
 			outcome, why = o, because
 		}
 		files = append(files, file)
-		set = append(set, pack.Result{Path: file.path, Name: file.Name, Size: file.Size, SHA256: file.SHA256})
+		set = append(set, pack.Result{Path: file.path, Name: file.Name, Size: file.Size, SHA256: file.SHA256, Fresh: !o.Hit})
 	}
 	return files, outcome, why, pack.Publish(ctx, filepath.Join(k.Target, k.dir), set)
 }
@@ -134,12 +133,4 @@ func squashfsPart(c pack.Compression) part {
 		args: Args{{"compression", c.String()}, epoch()},
 		make: func(ctx context.Context, job pack.Job) error { return job.Squashfs(ctx, c) },
 	}
-}
-
-// ImageFingerprint is what LXD calls an image of these files by, "" in a plan.
-func ImageFingerprint(files []*File) (string, error) {
-	if len(files) == 0 || files[0].Planned() {
-		return "", nil
-	}
-	return lxd.Fingerprint(Paths(files))
 }

@@ -19,6 +19,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-retryablehttp"
+
+	"imagebuilder/builtins/layer"
 )
 
 // One download, from the first request to the last byte: what is kept of a cut one, and
@@ -47,7 +49,8 @@ func (c *Client) download(ctx context.Context, r Request, known response, dir st
 		if !errors.As(err, &cut) || try == retries {
 			break
 		}
-		if part.size > before { // what moves on may go on
+		// What moves on may go on: not by a byte for each connection, though.
+		if part.size-before >= progress {
 			try = 0
 		}
 		c.Log.Debug("download cut, asking for the rest", "url", r.URL, "bytes", part.size, "cause", cut.err)
@@ -55,10 +58,13 @@ func (c *Client) download(ctx context.Context, r Request, known response, dir st
 			return err
 		}
 	}
-	if err != nil {
-		return err
+	if err == nil {
+		return part.finish(r, dir)
 	}
-	return part.finish(r, dir)
+	if part.size == 0 { // nothing to take up
+		part.remove()
+	}
+	return err
 }
 
 func pause(ctx context.Context, d time.Duration) error {
@@ -70,13 +76,14 @@ func pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// A part is the beginning of a file, which outlives a run that is ended.
+// A fragment is the beginning of a file, which outlives a run that is ended.
 type fragment struct {
 	file     *os.File
 	size     int64
 	hash     hash.Hash
 	response response // of the answer it came from
 	whole    bool     // the server cannot be asked for a rest: it answers with something else
+	told     bool     // that it does not come the safe way
 }
 
 // openPart opens what an earlier run left of the same URL, or an empty file. The key
@@ -88,7 +95,7 @@ func (c *Client) openPart(r Request) (*fragment, error) {
 		return nil, err
 	}
 	p := &fragment{file: f, hash: sha256.New()}
-	data, err := os.ReadFile(f.Name() + ".json")
+	data, err := os.ReadFile(f.Name() + layer.ForPartial)
 	if err != nil || json.Unmarshal(data, &p.response) != nil || p.validator() == "" {
 		return p, p.restart()
 	}
@@ -112,6 +119,11 @@ func (p *fragment) restart() error {
 	}
 	_, err := p.file.Seek(0, io.SeekStart)
 	return err
+}
+
+func (p *fragment) remove() {
+	os.Remove(p.file.Name())
+	os.Remove(p.file.Name() + layer.ForPartial)
 }
 
 // cutError is a connection that broke while the file came.
@@ -144,6 +156,10 @@ func (c *Client) receive(ctx context.Context, r Request, known response, p *frag
 		return unreachable(ctx, err)
 	}
 	defer resp.Body.Close()
+	if r.SHA256 == "" && !p.told && downgraded(resp) {
+		p.told = true
+		c.Log.Warn("a download is redirected from https to http: anybody on the way can change it", "url", r.URL, "to", resp.Request.URL.String())
+	}
 	total := resp.ContentLength // -1 if it is not known
 	switch {
 	case resp.StatusCode == http.StatusNotModified:
@@ -156,7 +172,7 @@ func (c *Client) receive(ctx context.Context, r Request, known response, p *frag
 		if err := p.restart(); err != nil {
 			return err
 		}
-		if err := p.remember(resp.Header); err != nil {
+		if err := p.remember(resp); err != nil {
 			return err
 		}
 	case resp.StatusCode == http.StatusRequestedRangeNotSatisfiable && p.size > 0:
@@ -167,8 +183,20 @@ func (c *Client) receive(ctx context.Context, r Request, known response, p *frag
 	return c.store(ctx, r, p, resp, total)
 }
 
+// downgraded tells whether the way from an https URL to its answer has led through http.
+func downgraded(resp *http.Response) bool {
+	plain := false
+	for req := resp.Request; ; req = req.Response.Request {
+		plain = plain || req.URL.Scheme == "http"
+		if req.Response == nil {
+			return plain && req.URL.Scheme == "https"
+		}
+	}
+}
+
 // follows tells whether an answer to a range request begins where the part ends, and
-// returns the size of the whole file, -1 if the server does not say it.
+// returns the size of the whole file, which the first answer or this one has to say: what
+// has been sent may be a piece of the rest.
 func (p *fragment) follows(resp *http.Response) (total int64, err error) {
 	text := resp.Header.Get("Content-Range")
 	wrong := fmt.Errorf("asked for the bytes from %d on, the server has sent %q", p.size, text)
@@ -182,10 +210,13 @@ func (p *fragment) follows(resp *http.Response) (total int64, err error) {
 	if resp.ContentLength >= 0 && resp.ContentLength != end-start+1 {
 		return 0, wrong
 	}
-	if size == "*" {
-		return -1, nil
+	total = p.response.Size
+	if size != "*" {
+		if total, err = strconv.ParseInt(size, 10, 64); err != nil || p.response.Size > 0 && total != p.response.Size {
+			return 0, wrong
+		}
 	}
-	if total, err = strconv.ParseInt(size, 10, 64); err != nil || total <= end {
+	if total <= end {
 		return 0, wrong
 	}
 	return total, nil
@@ -213,14 +244,15 @@ func unreachable(ctx context.Context, err error) error {
 	return fmt.Errorf("the server cannot be reached: %w", err)
 }
 
-// remember keeps the validators of the answer beside the part.
-func (p *fragment) remember(h http.Header) error {
-	p.response = response{ETag: h.Get("ETag"), LastModified: h.Get("Last-Modified")}
+// remember keeps the validators of the answer, and the size that it promises, beside the
+// part.
+func (p *fragment) remember(resp *http.Response) error {
+	p.response = response{ETag: resp.Header.Get("ETag"), LastModified: resp.Header.Get("Last-Modified"), Size: resp.ContentLength}
 	data, err := json.Marshal(p.response)
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(p.file.Name()+".json", data, 0o600)
+	return os.WriteFile(p.file.Name()+layer.ForPartial, data, 0o600)
 }
 
 // store appends an answer to the part, which is whole at total bytes, -1 if that is not
@@ -272,19 +304,18 @@ func (b *bodyReader) Read(p []byte) (int, error) {
 // finish checks the whole file and moves it to dir.
 func (p *fragment) finish(r Request, dir string) error {
 	p.response.SHA256, p.response.Size = hex.EncodeToString(p.hash.Sum(nil)), p.size
-	sidecar := p.file.Name() + ".json"
 	if r.SHA256 != "" && p.response.SHA256 != r.SHA256 {
-		os.Remove(p.file.Name())
-		os.Remove(sidecar)
+		p.remove()
 		return fmt.Errorf("it has the SHA-256 %s, not %s", p.response.SHA256, r.SHA256)
 	}
 	data, err := json.Marshal(p.response)
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(filepath.Join(dir, "response.json"), data, 0o600); err != nil {
+	if err := os.Rename(p.file.Name(), filepath.Join(dir, "file")); err != nil {
 		return err
 	}
-	os.Remove(sidecar)
-	return os.Rename(p.file.Name(), filepath.Join(dir, "file"))
+	os.Remove(p.file.Name() + layer.ForPartial)
+	// Last, so that whatever happens to the file is later; see [layer.Intact].
+	return os.WriteFile(filepath.Join(dir, responseName), data, 0o600)
 }

@@ -2,10 +2,12 @@
 // in the store: a file known by its digest is never asked for again, any other is
 // asked for by its validators, so that an unchanged one costs one short answer.
 // Bytes are checked while they are written, and only whole, checked files are ever
-// seen. Signatures belong here too, in a policy beside [Request.SHA256].
+// seen. A server that goes nowhere is given up. Signatures belong here too, in a policy
+// beside [Request.SHA256].
 package fetch
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -39,9 +41,12 @@ const perHost = 4
 type Client struct {
 	Store    *layer.Store
 	Log      *slog.Logger
-	Progress Progress      // nil: none is shown
-	Wait     time.Duration // before the first retry, doubled for each; 0: half a second
-	MaxWait  time.Duration // the longest that a server may ask for by Retry-After; 0: a minute
+	Progress Progress // nil: none is shown
+
+	Transport http.RoundTripper // nil: the usual one
+	Wait      time.Duration     // before the first retry, doubled for each; 0: half a second
+	MaxWait   time.Duration     // the longest that a server may ask for by Retry-After; 0: a minute
+	Patience  time.Duration     // how long a server may take to answer, and for each further 64 KiB; 0: a minute
 
 	mu    sync.Mutex
 	hosts map[string]chan struct{}
@@ -66,16 +71,18 @@ type Request struct {
 // A Fetched is a downloaded file. It is not to be changed.
 type Fetched struct {
 	Path   string // on the host
+	Note   string // file beside it without which the next run does not trust it
 	SHA256 string
 	Size   int64
 }
 
-// response is what is kept of an answer beside its body, to ask for changes later.
+// response is what is kept of an answer beside its body, to ask for changes or the rest
+// later.
 type response struct {
 	ETag         string `json:"etag,omitempty"`
 	LastModified string `json:"last_modified,omitempty"`
 	SHA256       string `json:"sha256"`
-	Size         int64  `json:"size"`
+	Size         int64  `json:"size"` // of the whole file; 0 or less: the server has not said it
 }
 
 // Check finds what is wrong with a request without making it.
@@ -139,7 +146,7 @@ func (c *Client) fetch(ctx context.Context, r Request) (Fetched, error) {
 		if old == nil {
 			return false, c.download(ctx, r, response{}, dir)
 		}
-		known, err := readKnown(old.Data())
+		known, err := c.known(old.Data())
 		if err != nil || r.SHA256 != "" && known.SHA256 != r.SHA256 {
 			c.Log.Warn("a cached download is damaged: downloading it again", "url", r.URL, "cause", err)
 			return false, c.download(ctx, r, response{}, dir)
@@ -162,25 +169,41 @@ func (c *Client) fetch(ctx context.Context, r Request) (Fetched, error) {
 // fetched is the file of an entry.
 func fetched(e *layer.Entry) (Fetched, error) {
 	known, err := readResponse(e.Data())
-	return Fetched{Path: filepath.Join(e.Data(), "file"), SHA256: known.SHA256, Size: known.Size}, err
+	return Fetched{filepath.Join(e.Data(), "file"), filepath.Join(e.Data(), responseName), known.SHA256, known.Size}, err
 }
+
+const responseName = "response.json"
 
 func readResponse(dir string) (response, error) {
 	var known response
-	data, err := os.ReadFile(filepath.Join(dir, "response.json"))
+	data, err := os.ReadFile(filepath.Join(dir, responseName))
 	if err != nil {
 		return known, err
 	}
 	return known, json.Unmarshal(data, &known)
 }
 
-// readKnown is readResponse for a file that must still be as it was stored.
-func readKnown(dir string) (response, error) {
+// known is readResponse for a file that must still be as it was stored.
+func (c *Client) known(dir string) (response, error) {
 	known, err := readResponse(dir)
 	if err != nil {
 		return known, err
 	}
-	return known, layer.Intact(filepath.Join(dir, "file"), filepath.Join(dir, "response.json"), known.Size, known.SHA256)
+	file := filepath.Join(dir, "file")
+	if err := layer.Intact(file, filepath.Join(dir, responseName), known.Size, known.SHA256); err != nil || !c.Store.Refreshing() {
+		return known, err
+	}
+	return known, layer.Read(file, known.SHA256)
+}
+
+// Verify reads the download in a directory of the store to find out whether it still is what
+// was stored.
+func Verify(dir string) error {
+	known, err := readResponse(dir)
+	if err != nil {
+		return err
+	}
+	return layer.Read(filepath.Join(dir, "file"), known.SHA256)
 }
 
 // Read returns the content of a small file, at most max bytes.
@@ -220,6 +243,7 @@ func (c *Client) client() *retryablehttp.Client {
 		c.retry.CheckRetry = worthRetrying
 		c.retry.Backoff = c.backoff
 		c.retry.ErrorHandler = retryablehttp.PassthroughErrorHandler
+		c.retry.HTTPClient.Transport = patient{cmp.Or(c.Transport, c.retry.HTTPClient.Transport), cmp.Or(c.Patience, defaultPatience)}
 	}
 	return c.retry
 }

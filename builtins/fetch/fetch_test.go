@@ -261,6 +261,9 @@ func TestADamagedDownload(t *testing.T) {
 		"removed":     os.Remove,
 		"truncated":   func(file string) error { return os.Truncate(file, 100) },
 		"overwritten": func(file string) error { return os.WriteFile(file, bytes.ToUpper(content), 0o600) },
+		"overwritten with its time kept": func(file string) error {
+			return errors.Join(os.WriteFile(file, bytes.ToUpper(content), 0o600), os.Chtimes(file, time.Time{}, time.Unix(0, 0)))
+		},
 		"no response": func(file string) error {
 			return os.WriteFile(filepath.Join(filepath.Dir(file), "response.json"), []byte("{}"), 0o600)
 		},
@@ -287,6 +290,44 @@ func TestADamagedDownload(t *testing.T) {
 			if got := s.requests(); got != "GET, GET" {
 				t.Errorf("%s: requests %s", name, got)
 			}
+		}
+	}
+}
+
+// A disk that forgets changes no times: where nothing is to be taken for granted, the file
+// is read.
+func TestARefreshReadsDownloads(t *testing.T) {
+	s := newServer(t)
+	dir := t.TempDir()
+	get := func(options layer.Options) []byte {
+		store, err := layer.Open(dir, options)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer store.Close()
+		c := &fetch.Client{Store: store, Log: slog.New(slog.DiscardHandler)}
+		f, err := c.Fetch(ctx, fetch.Request{URL: s.URL + "/file", SHA256: digest(content)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		data, err := os.ReadFile(f.Path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		note, err := os.ReadFile(f.Note)
+		// As if the file had not been written to since it was stored.
+		err = errors.Join(err, os.WriteFile(f.Path, bytes.ToUpper(content), 0o600), os.WriteFile(f.Note, note, 0o600))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return data
+	}
+	for i, options := range []layer.Options{{}, {Refresh: true}, {NoCache: true}} {
+		if got := get(options); !bytes.Equal(got, content) {
+			t.Errorf("%d: got other bytes", i)
+		}
+		if got := s.requests(); got != "GET" {
+			t.Errorf("%d: requests %s", i, got)
 		}
 	}
 }
@@ -387,6 +428,19 @@ func TestAnEndedDownloadGoesOnInTheNextRun(t *testing.T) {
 	}
 	if got := s.requests(); got != "GET Range If-Range" {
 		t.Errorf("requests: %s", got)
+	}
+}
+
+// Where nothing has come there is nothing to take up.
+func TestAFailedDownloadLeavesNothing(t *testing.T) {
+	s := newServer(t)
+	s.gone = true
+	c := newClient(t, t.TempDir())
+	if _, err := c.Fetch(ctx, fetch.Request{URL: s.URL + "/file"}); err == nil {
+		t.Error("it has not failed")
+	}
+	if names, _ := os.ReadDir(c.Store.Partial()); len(names) > 0 {
+		t.Errorf("left: %v", names)
 	}
 }
 

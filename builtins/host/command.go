@@ -60,8 +60,15 @@ func (c Command) Run(ctx context.Context) error {
 		return err
 	}
 	tail := new(Tail)
-	cmd := c.build(ctx, tail)
-	err := runLocked(cmd)
+	cmd := c.build(ctx)
+	out, err := c.connect(cmd, tail)
+	if err != nil {
+		return fmt.Errorf("cannot run %s: %w", c.Args[0], err)
+	}
+	err = runLocked(cmd, out)
+	if last := out.finish(ctx); err == nil {
+		err = last
+	}
 	if cause := context.Cause(ctx); cause != nil {
 		return cause
 	}
@@ -75,17 +82,12 @@ func (c Command) Run(ctx context.Context) error {
 	return fmt.Errorf("cannot run %s: %w", c.Args[0], startError(err))
 }
 
-func (c Command) build(ctx context.Context, tail *Tail) *exec.Cmd {
+func (c Command) build(ctx context.Context) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, c.Args[0], c.Args[1:]...)
 	if c.Path != "" {
 		cmd.Path, cmd.Err = c.Path, nil
 	}
 	cmd.Dir, cmd.Env, cmd.Stdin, cmd.ExtraFiles = c.Dir, c.Env, c.Stdin, c.Files
-	cmd.Stdout = tee(c.Stdout, tail)
-	cmd.Stderr = cmd.Stdout // one pipe keeps the order of lines
-	if c.Stderr != c.Stdout {
-		cmd.Stderr = tee(c.Stderr, tail)
-	}
 	attr := syscall.SysProcAttr{}
 	if c.Attr != nil {
 		attr = *c.Attr
@@ -105,12 +107,19 @@ func (c Command) build(ctx context.Context, tail *Tail) *exec.Cmd {
 
 // runLocked runs cmd on a thread of its own: the parent-death signal is tied to
 // the thread that started the program, which therefore has to outlive it.
-func runLocked(cmd *exec.Cmd) error {
+func runLocked(cmd *exec.Cmd, out outlets) error {
 	done := make(chan error, 1)
 	go func() {
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
-		done <- cmd.Run()
+		err := errors.Join(cmd.Start(), out.started())
+		if err == nil {
+			err = cmd.Wait()
+		}
+		if err == exec.ErrWaitDelay { // it has ended well without the rest of its input
+			err = nil
+		}
+		done <- err
 	}()
 	return <-done
 }
@@ -126,13 +135,6 @@ func startError(err error) error {
 		return path.Err
 	}
 	return err
-}
-
-func tee(w io.Writer, tail *Tail) io.Writer {
-	if w == nil {
-		return tail
-	}
-	return io.MultiWriter(w, tail)
 }
 
 // Quote prints a command line as a shell would take it.

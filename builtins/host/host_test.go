@@ -93,3 +93,69 @@ func TestClock(t *testing.T) {
 		t.Error("nonsense is no error")
 	}
 }
+
+// What a program has written arrives, whatever time its reader takes and whoever else has
+// the pipe open.
+func TestOutputArrives(t *testing.T) {
+	const grace = 100 * time.Millisecond
+	lines := strings.Repeat("line\n", 1<<14) // more than a pipe holds
+	print := "head -c 81920 /dev/zero | tr '\\0' x; echo"
+	tests := []struct {
+		summary string
+		script  string
+		out     slow
+		want    int
+		errText string
+	}{
+		{"a reader that takes longer than the grace period", print, slow{pause: 3 * grace}, 81921, ""},
+		{"a reader that takes nothing", print, slow{err: errors.New("enough")}, 0, "sh -c 'head -c 81920 /dev/zero | tr '\\''\\0'\\'' x; echo': signal: broken pipe"},
+		{"a child that holds the pipe", "sleep 60 & echo", slow{}, 1, ""},
+		{"a child that holds the pipe of a program that fails", "sleep 60 & echo; exit 3", slow{}, 1, "sh -c 'sleep 60 & echo; exit 3': exit status 3"},
+		{"a child that writes at last", "{ sleep 0.01; echo; } & echo", slow{}, 2, ""},
+		{"input that is not read", "echo", slow{}, 1, ""},
+	}
+	for _, test := range tests {
+		t.Run(test.summary, func(t *testing.T) {
+			t.Parallel()
+			err := host.Command{Args: []string{"sh", "-c", test.script}, Stdin: strings.NewReader(lines), Stdout: &test.out, Grace: grace}.Run(context.Background())
+			if test.out.n != test.want {
+				t.Errorf("%d bytes have arrived, want %d", test.out.n, test.want)
+			}
+			if (err == nil) != (test.errText == "") || err != nil && err.Error() != test.errText {
+				t.Errorf("got %v, want %s", err, test.errText)
+			}
+		})
+	}
+}
+
+// A slow writer takes its time for what comes first.
+type slow struct {
+	pause time.Duration
+	err   error
+	n     int
+}
+
+func (s *slow) Write(p []byte) (int, error) {
+	time.Sleep(s.pause)
+	s.pause = 0
+	if s.err != nil {
+		return 0, s.err
+	}
+	s.n += len(p)
+	return len(p), nil
+}
+
+// Where a child of an ended program writes for ever, the end of the context is the end.
+func TestAnEndlessChildIsLeft(t *testing.T) {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	cause := errors.New("enough")
+	seen := writer(func(p []byte) (int, error) { cancel(cause); return len(p), nil })
+	err := host.Command{Args: []string{"sh", "-c", "yes & sleep 0.01"}, Stdout: seen, Grace: 50 * time.Millisecond}.Run(ctx)
+	if err != cause {
+		t.Errorf("got %v", err)
+	}
+}
+
+type writer func([]byte) (int, error)
+
+func (w writer) Write(p []byte) (int, error) { return w(p) }

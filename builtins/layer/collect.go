@@ -9,17 +9,23 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"imagebuilder/builtins/dirfd"
 )
 
 // What goes when the store grows too large. What is in use is known by its lock alone.
 
-// List describes all entries, the most recently used first.
+// List describes all entries and what runs have left beside them, the most recently used
+// first.
 func (s *Store) List() ([]Meta, error) {
 	keys, err := s.keys()
 	if err != nil {
 		return nil, err
 	}
-	var list []Meta
+	list, err := s.leftovers()
+	if err != nil {
+		return nil, err
+	}
 	for _, key := range keys {
 		place, err := s.place(key)
 		if err != nil {
@@ -41,7 +47,8 @@ func (s *Store) keys() ([]string, error) {
 
 // Collect removes the entries that were used least recently until the others take
 // no more than max bytes, and what nobody can use: damaged ones, and results whose key
-// was given to another. What a process uses stays. It returns what it removed.
+// was given to another. What a process uses stays, and so does all that runs have left
+// beside entries as long as another one is at work. It returns what it removed.
 func (s *Store) Collect(max int64) (removed []Meta, err error) {
 	list, err := s.List()
 	if err != nil {
@@ -63,10 +70,11 @@ func (s *Store) Collect(max int64) (removed []Meta, err error) {
 	if err != nil {
 		return nil, err
 	}
-	g := &garbage{store: s}
-	defer func() { err = errors.Join(err, g.close()) }()
+	alone, done := s.alone()
+	g := &garbage{store: s, leftovers: alone}
+	defer func() { err = errors.Join(err, g.close(), done()) }()
 	for _, meta := range append(old, damaged...) {
-		gone, err := g.take(meta.Key)
+		gone, err := g.take(meta)
 		if err != nil {
 			return removed, err
 		}
@@ -95,17 +103,28 @@ func (s *Store) damaged() ([]Meta, error) {
 		if err == nil {
 			continue
 		}
-		size, _ := diskUsage(s.path(place)) // as far as it can be read
-		list = append(list, Meta{Key: key, Size: size})
+		list = append(list, Meta{Key: key, Size: s.sizeOf(place)})
 	}
 	return list, nil
 }
 
+// sizeOf is what something below the store takes on the disk, as far as it can be read.
+func (s *Store) sizeOf(name string) int64 {
+	f, err := s.root.OpenFile(name, unix.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return 0
+	}
+	defer f.Close()
+	m, _ := measure(dirfd.New(f, dirfd.Refuse))
+	return m.disk
+}
+
 // garbage is what is about to be removed, locked until it is.
 type garbage struct {
-	store *Store
-	names []string
-	locks []*os.File
+	store     *Store
+	leftovers bool // these go as well
+	names     []string
+	locks     []*os.File
 }
 
 func (g *garbage) close() error {
@@ -116,10 +135,16 @@ func (g *garbage) close() error {
 	return errors.Join(errs...)
 }
 
-// take takes the entry of a key out of the store, unless a process uses it.
-func (g *garbage) take(key string) (bool, error) {
-	entry := path.Join("entries", key)
-	if place, err := g.store.place(key); err == nil {
+// take takes an entry out of the store, unless a process uses it.
+func (g *garbage) take(meta Meta) (bool, error) {
+	if meta.leftover != "" {
+		if !g.leftovers {
+			return false, nil
+		}
+		return true, g.store.removeLeftover(meta)
+	}
+	entry := path.Join("entries", meta.Key)
+	if place, err := g.store.place(meta.Key); err == nil {
 		if free, err := g.lock(place); !free || err != nil {
 			return false, err
 		}

@@ -8,10 +8,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -20,8 +20,8 @@ import (
 	"imagebuilder/builtins/host"
 )
 
-// One result of the store: how it is found, held, made and published. Everything that
-// keeps concurrent builds apart is here and in store.go.
+// One result of the store: how it is made and published. Everything that keeps concurrent
+// builds apart is here, in find.go and in store.go.
 
 // An Origin is what an entry is made by: a step, as far as its result depends on it. The
 // key is made of the key of its base, the name and the inputs: where one of these holds a
@@ -68,9 +68,12 @@ type Meta struct {
 	Step    string    `json:"step"`
 	Summary string    `json:"summary,omitempty"`
 	Inputs  []Input   `json:"inputs"`
-	Size    int64     `json:"size"` // bytes on disk
+	Size    int64     `json:"size"`            // bytes on disk
+	Shape   *Shape    `json:"shape,omitempty"` // of a layer
 	Created time.Time `json:"created"`
 	Used    time.Time `json:"-"`
+
+	leftover string // where it is below the store, if it is no entry
 }
 
 // An Entry is a result in the store. It is held, so that it neither goes nor changes,
@@ -89,90 +92,6 @@ type Outcome struct {
 	Key string
 	Hit bool
 	Why string // why it was not found, if it was not
-}
-
-// errMiss is why an entry cannot be used.
-type errMiss string
-
-func (e errMiss) Error() string { return string(e) }
-
-// place returns where the result of a key is, relative to the store.
-func (s *Store) place(key string) (string, error) {
-	text, err := s.root.Readlink(path.Join("entries", key))
-	if err != nil {
-		return "", err
-	}
-	return path.Join("results", path.Base(text)), nil
-}
-
-// find returns the entry of a key, held, or an errMiss.
-func (s *Store) find(key, baseID string, step Origin) (*Entry, error) {
-	place, err := s.place(key)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, errMiss("")
-	}
-	if err != nil {
-		return nil, errMiss("its place cannot be read")
-	}
-	dir, err := s.root.OpenFile(place, unix.O_RDONLY|unix.O_DIRECTORY, 0)
-	if err != nil {
-		return nil, errMiss("it is not in its place")
-	}
-	e := &Entry{path: s.path(place), dir: dir}
-	if err := s.hold(e, key, place, baseID, step); err != nil {
-		dir.Close()
-		return nil, err
-	}
-	return e, nil
-}
-
-func (s *Store) hold(e *Entry, key, place, baseID string, step Origin) error {
-	if err := flock(e.dir, unix.LOCK_SH|unix.LOCK_NB); err != nil {
-		return errMiss("it was just removed")
-	}
-	if now, err := s.place(key); err != nil || now != place {
-		return errMiss("it was just replaced")
-	}
-	meta, err := s.readMeta(key, place)
-	if err != nil {
-		return errMiss("its description cannot be read")
-	}
-	if meta.BaseID != baseID {
-		return errMiss("its base was built anew")
-	}
-	if age := s.options.Clock().Sub(meta.Created); step.MaxAge > 0 && (age > step.MaxAge || age < 0) {
-		return errMiss("it is too old")
-	}
-	if err := e.intact(step); err != nil {
-		return errMiss("it is damaged: " + err.Error())
-	}
-	e.Meta = meta
-	now := time.Now() // not the build's clock: this orders uses on this machine
-	return os.Chtimes(filepath.Join(e.path, "meta.json"), now, now)
-}
-
-// maxMeta bounds the size of a description.
-const maxMeta = 64 << 20
-
-// readMeta reads the description of a result.
-func (s *Store) readMeta(key, place string) (Meta, error) {
-	var meta Meta
-	name := path.Join(place, "meta.json")
-	data, err := s.root.ReadFile(name, maxMeta)
-	if err != nil {
-		return meta, err
-	}
-	if err := json.Unmarshal(data, &meta); err != nil {
-		return meta, err
-	}
-	if meta.Key != key {
-		return meta, fmt.Errorf("%s is not of this entry", name)
-	}
-	st, err := s.root.Lstat(name)
-	if err == nil {
-		meta.Used = time.Unix(st.Mtim.Unix())
-	}
-	return meta, err
 }
 
 // A Base is what a step is applied to: the key and the identity of a layer.
@@ -229,6 +148,9 @@ func (s *Store) get(ctx context.Context, base Base, step Origin, build func(dir 
 			return nil, out, err
 		}
 		out.Why = string(miss)
+		if why, ok := strings.CutPrefix(out.Why, damaged); ok {
+			s.options.Log.Warn("the cache is damaged: the step is done again", "step", step.Name, "cause", why)
+		}
 		if e := s.pull(ctx, base, step, out.Key); e != nil {
 			out.Hit = true
 			return e, out, nil
@@ -305,6 +227,7 @@ func (s *Store) make(base Base, step Origin, key string, build func(dir string) 
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.built[key] = true
+	s.whole[path.Join("results", filepath.Base(e.path))] = true
 	return e, nil
 }
 
@@ -314,6 +237,9 @@ func (s *Store) commit(e *Entry, isLayer bool, id string) error {
 	sealed, err := sealing.Run(context.Background(), nil, isLayer, e.dir)
 	if err != nil {
 		return fmt.Errorf("cannot seal the result: %w", err)
+	}
+	if isLayer {
+		e.Shape = &sealed.Shape
 	}
 	if e.Size, e.ID = sealed.Size, sealed.ID; id != "" && id != e.ID {
 		return fmt.Errorf("it is another layer than the one that was asked for: its content has the SHA-256 %s, not %s", e.ID, id)

@@ -3,6 +3,7 @@ package layer_test
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -100,32 +101,63 @@ func TestCollectRemovesWhatHasNoDescription(t *testing.T) {
 }
 
 func TestIntact(t *testing.T) {
-	dir := t.TempDir()
-	file, description := dir+"/file", dir+"/description"
+	file, description := t.TempDir()+"/file", t.TempDir()+"/description"
 	sum := sha256.Sum256([]byte("text"))
+	hour := time.Now().Add(time.Hour)
+	ago := time.Now().Add(-time.Hour)
 	tests := []struct {
 		summary string
-		text    string
-		later   time.Duration // how long after its description the file was written
+		change  func() error
 		err     bool
 	}{
-		{"as it was", "text", 0, false},
-		{"another size", "longer", 0, true},
-		{"touched", "text", time.Hour, false},
-		{"overwritten", "TEXT", time.Hour, true},
+		{"as it was", func() error { return nil }, false},
+		{"another size", func() error { return os.WriteFile(file, []byte("longer"), 0o600) }, true},
+		{"touched", func() error { return os.Chtimes(file, hour, hour) }, false},
+		{"overwritten", func() error { return os.WriteFile(file, []byte("TEXT"), 0o600) }, true},
+		{"overwritten with its time kept", func() error {
+			return errors.Join(os.WriteFile(file, []byte("TEXT"), 0o600), os.Chtimes(file, ago, ago))
+		}, true},
+		{"no file", func() error { return os.Remove(file) }, true},
+		{"no description", func() error { return os.Remove(description) }, true},
 	}
 	for _, test := range tests {
 		for _, name := range []string{file, description} {
-			if err := os.WriteFile(name, []byte(test.text), 0o600); err != nil {
+			if err := os.WriteFile(name, []byte("text"), 0o600); err != nil {
 				t.Fatal(err)
 			}
 		}
-		then := time.Now().Add(test.later)
-		if err := os.Chtimes(file, then, then); err != nil {
+		if err := os.Chtimes(file, ago, ago); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chtimes(description, ago, ago); err != nil {
+			t.Fatal(err)
+		}
+		passClock(t, description)
+		if err := test.change(); err != nil {
 			t.Fatal(err)
 		}
 		if err := layer.Intact(file, description, 4, hex.EncodeToString(sum[:])); (err != nil) != test.err {
 			t.Errorf("%s: %v", test.summary, err)
+		}
+	}
+}
+
+// passClock waits until the clock of files, which is coarse, has moved on from a file.
+func passClock(t *testing.T, name string) {
+	t.Helper()
+	ctime := func(name string) int64 {
+		var st unix.Stat_t
+		if err := unix.Lstat(name, &st); err != nil {
+			t.Fatal(err)
+		}
+		return st.Ctim.Nano()
+	}
+	for probe := t.TempDir() + "/probe"; ; os.Remove(probe) {
+		if err := os.WriteFile(probe, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if ctime(probe) > ctime(name) {
+			return
 		}
 	}
 }

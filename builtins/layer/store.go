@@ -59,11 +59,14 @@ type Options struct {
 type Store struct {
 	dir       string
 	root      *dirfd.Dir
+	use       *os.File // a directory, locked by all who have the store open
+	logs      string   // of this run, below the store
 	options   Options
 	noOverlay bool // overlayfs is not used
 
 	mu    sync.Mutex
 	built map[string]bool // keys built by this run
+	whole map[string]bool // places of layers found to be as they were stored
 	held  []*Entry        // entries used by this run
 	run   *os.File        // staging directory of this run, for plain directories; nil until needed
 }
@@ -93,7 +96,14 @@ func Open(dir string, options Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot open the cache: %w", err)
 	}
-	s := &Store{dir: dir, root: root, options: options, noOverlay: options.NoOverlay, built: make(map[string]bool)}
+	use, err := root.OpenFile("logs", unix.O_RDONLY|unix.O_DIRECTORY, 0)
+	if err == nil {
+		err = flock(use, unix.LOCK_SH)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("cannot open the cache: %w", err), root.Close())
+	}
+	s := &Store{dir: dir, root: root, use: use, logs: logsName(time.Now(), os.Getpid()), options: options, noOverlay: options.NoOverlay, built: make(map[string]bool), whole: make(map[string]bool)}
 	if err := errors.Join(s.sweepStaging(), s.sweepOld()); err != nil {
 		// Whatever it is, it is in nobody's way but that of the disk's size.
 		options.Log.Warn("cannot clean the cache", "cache", dir, "cause", err)
@@ -119,8 +129,12 @@ func (s *Store) Close() error {
 		_, err := s.Collect(s.options.MaxSize)
 		errs = append(errs, err)
 	}
-	return errors.Join(append(errs, s.root.Close())...)
+	return errors.Join(append(errs, s.use.Close(), s.root.Close())...)
 }
+
+// Refreshing tells whether this run is to take nothing for granted that came from the
+// network.
+func (s *Store) Refreshing() bool { return s.options.NoCache || s.options.Refresh }
 
 func (s *Store) path(elem ...string) string {
 	return filepath.Join(append([]string{s.dir}, elem...)...)
@@ -277,28 +291,4 @@ func sameFile(f *os.File, name string) bool {
 	a, aerr := f.Stat()
 	b, berr := os.Lstat(name)
 	return aerr == nil && berr == nil && os.SameFile(a, b)
-}
-
-// Partial is the directory for files in the making that outlive a run, Logs that for
-// what steps have printed. What is not touched there for a week is removed.
-func (s *Store) Partial() string { return s.path("partial") }
-
-// Logs returns a new name in the directory for logs.
-func (s *Store) Logs() string {
-	return s.path("logs", fmt.Sprintf("%s-%d", time.Now().Format("20060102-150405"), os.Getpid()))
-}
-
-// sweepOld removes what nobody came back for.
-func (s *Store) sweepOld() error {
-	var errs []error
-	for _, sub := range []string{"partial", "logs"} {
-		files, err := os.ReadDir(s.path(sub))
-		errs = append(errs, err)
-		for _, f := range files {
-			if info, err := f.Info(); err == nil && time.Since(info.ModTime()) > 7*24*time.Hour {
-				errs = append(errs, s.root.RemoveAll(path.Join(sub, f.Name())))
-			}
-		}
-	}
-	return errors.Join(errs...)
 }

@@ -2,17 +2,11 @@ package layer
 
 import (
 	"context"
-	"crypto/sha256"
-	"io/fs"
-	"path/filepath"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 
-	"imagebuilder/builtins/digest"
 	"imagebuilder/builtins/dirfd"
 	"imagebuilder/builtins/sandbox"
-	"imagebuilder/builtins/tree"
 	"imagebuilder/builtins/treetask"
 )
 
@@ -39,13 +33,10 @@ var nothing = sandbox.NewTask("nothing", func(context.Context, *sandbox.Inside, 
 })
 
 // sealing takes from a finished entry what only its making needed, and looks at the rest:
-// what that takes on the disk and, of a layer, the digest of its content.
+// what that takes on the disk and, of a layer, how it looks and the digest of its content.
 var sealing = sandbox.NewTask("seal", func(_ context.Context, in *sandbox.Inside, isLayer bool) (s seal, err error) {
 	entry := dirfd.New(in.Files[0], dirfd.Refuse)
 	if err := entry.RemoveAll("work"); err != nil {
-		return s, err
-	}
-	if s.Size, err = diskUsage(in.Files[0].Name() + "/data"); err != nil || !isLayer {
 		return s, err
 	}
 	f, err := entry.OpenFile("data", unix.O_PATH|unix.O_DIRECTORY, 0)
@@ -54,17 +45,20 @@ var sealing = sandbox.NewTask("seal", func(_ context.Context, in *sandbox.Inside
 	}
 	data := dirfd.New(f, dirfd.InRoot)
 	defer data.Close()
-	h := sha256.New()
-	if err := tree.WriteArchive(h, data); err != nil {
+	m, err := measure(data)
+	s.Size = m.disk
+	if err != nil || !isLayer {
 		return s, err
 	}
-	s.ID = digest.Of(h).String()
-	return s, nil
+	s.Shape = m.Shape
+	s.ID, err = identify(data)
+	return s, err
 })
 
 type seal struct {
-	Size int64
-	ID   string
+	Size  int64
+	ID    string
+	Shape Shape // of a layer
 }
 
 // erase removes names below the store, which nobody may be using.
@@ -74,27 +68,4 @@ func (s *Store) erase(names ...string) error {
 	}
 	_, err := erasing.Run(context.Background(), nil, names, s.root.File())
 	return err
-}
-
-// diskUsage adds up the blocks of a tree, those of a hard-linked file once.
-func diskUsage(dir string) (int64, error) {
-	var total int64
-	type inode struct{ dev, ino uint64 }
-	seen := make(map[inode]bool)
-	err := filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		info, err := d.Info()
-		if err != nil {
-			return err
-		}
-		st := info.Sys().(*syscall.Stat_t)
-		if key := (inode{uint64(st.Dev), st.Ino}); st.Nlink == 1 || d.IsDir() || !seen[key] {
-			seen[key] = true
-			total += st.Blocks * 512
-		}
-		return nil
-	})
-	return total, err
 }

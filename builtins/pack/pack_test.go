@@ -251,6 +251,19 @@ func TestPublish(t *testing.T) {
 }
 
 // A named pipe that has the name of a result gives way to it: to open it takes a writer.
+// What the run has made and read for its digest is not read for it again.
+func TestPublishOfWhatIsFresh(t *testing.T) {
+	store, dir := t.TempDir(), t.TempDir()
+	if err := os.WriteFile(store+"/x", []byte("text"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	sum := strings.Repeat("0", 64) // of anything else
+	err := pack.Publish(context.Background(), dir, []pack.Result{{Path: store + "/x", Name: "x", Size: 4, SHA256: sum, Fresh: true}})
+	if text, rerr := os.ReadFile(dir + "/x"); err != nil || string(text) != "text" {
+		t.Errorf("got %q, %v, %v", text, err, rerr)
+	}
+}
+
 func TestPublishOverPipe(t *testing.T) {
 	dir := t.TempDir()
 	kept, name := filepath.Join(t.TempDir(), "x"), filepath.Join(dir, "x")

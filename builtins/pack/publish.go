@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -23,6 +24,7 @@ type Result struct {
 	Name   string // what it is called there
 	Size   int64
 	SHA256 string
+	Fresh  bool // it was just made, and read for its digest
 }
 
 // ErrDamaged is the cause where a kept file is no longer what it was.
@@ -32,6 +34,9 @@ var ErrDamaged = errors.New("the kept file is damaged")
 // written and synced before the first appears under its name, and whatever is in the way
 // is found before that, so that what fails until then leaves the directory as it was. A
 // file that is there already, byte for byte, stays.
+//
+// The first file says what the others are: while these are replaced there is none, so that
+// whatever ends the process, what is there belongs together.
 func Publish(ctx context.Context, name string, set []Result) (err error) {
 	if err := os.MkdirAll(name, 0o755); err != nil {
 		return err
@@ -41,6 +46,14 @@ func Publish(ctx context.Context, name string, set []Result) (err error) {
 		return err
 	}
 	defer dir.Close()
+	if failed, err := publish(ctx, dir, set); err != nil {
+		return fmt.Errorf("cannot write %s: %w", filepath.Join(name, failed), err)
+	}
+	return nil
+}
+
+// publish returns the file that it could not write.
+func publish(ctx context.Context, dir *dirfd.Dir, set []Result) (failed string, err error) {
 	p := publication{dir: dir, staged: make(map[string]*dirfd.Writer)}
 	defer func() { err = errors.Join(err, p.discard()) }()
 	for _, r := range set {
@@ -48,15 +61,24 @@ func Publish(ctx context.Context, name string, set []Result) (err error) {
 			err = p.stage(r)
 		}
 		if err != nil {
-			return fmt.Errorf("cannot write %s: %w", filepath.Join(name, r.Name), err)
+			return r.Name, err
 		}
 	}
-	for _, r := range set {
+	if len(set) == 0 {
+		return "", nil
+	}
+	first, others := set[0], set[1:]
+	if len(p.staged) > 1 && p.staged[first.Name] != nil {
+		if err := errors.Join(dir.Remove(first.Name), dir.Sync(".")); err != nil {
+			return first.Name, err
+		}
+	}
+	for _, r := range append(slices.Clone(others), first) {
 		if err := p.appear(r.Name); err != nil {
-			return fmt.Errorf("cannot write %s: %w", filepath.Join(name, r.Name), err)
+			return r.Name, err
 		}
 	}
-	return dir.Sync(".")
+	return "", dir.Sync(".")
 }
 
 // A publication is a set of files that are written and synced but not to be seen yet, by
@@ -74,8 +96,12 @@ func (p *publication) discard() error {
 	return errors.Join(errs...)
 }
 
-// stage copies a file to a staged one, unless it is there already.
+// stage copies a file to a staged one, unless it is there already. What a killed process has
+// left of one goes in any case.
 func (p *publication) stage(r Result) error {
+	if err := p.dir.RemoveAll(dirfd.TempName(r.Name)); err != nil {
+		return err
+	}
 	there, err := p.isThere(r)
 	if there || err != nil {
 		return err
@@ -96,13 +122,20 @@ func (p *publication) stage(r Result) error {
 	return out.Sync()
 }
 
-// copy copies the bytes and sees to it that they are those of the digest.
+// copy copies the bytes and sees to it that they are those of the digest, once.
 func (r Result) copy(out *dirfd.Writer, in *os.File) error {
+	cloned := out.Clone(in) == nil
 	h := sha256.New()
 	var err error
-	if out.Clone(in) == nil {
+	switch {
+	case r.Fresh && cloned:
+		return nil
+	case r.Fresh:
+		_, err = io.Copy(out.File(), in)
+		return err
+	case cloned:
 		_, err = io.Copy(h, out.File())
-	} else {
+	default:
 		_, err = io.Copy(io.MultiWriter(out.File(), h), in)
 	}
 	if err != nil {

@@ -3,7 +3,6 @@ package template
 import (
 	"hash/fnv"
 	"math/rand/v2"
-	"sync"
 	"time"
 
 	"github.com/flosch/pongo2/v6"
@@ -27,14 +26,6 @@ func withRun(names map[string]any, text string) {
 	h.Write([]byte(text))
 	names[Now], names[chance] = now, rand.New(rand.NewPCG(uint64(now.UnixNano()), h.Sum64()))
 }
-
-// replace puts them in place of pongo2's, which has one table of each for all.
-var replace = sync.OnceValue(func() error {
-	if err := pongo2.ReplaceTag("now", parseNow); err != nil {
-		return err
-	}
-	return pongo2.ReplaceFilter("random", random)
-})
 
 // random returns any element of a list.
 func random(in, from *pongo2.Value) (*pongo2.Value, *pongo2.Error) {

@@ -10,6 +10,7 @@ import (
 	"maps"
 	"regexp"
 	"strings"
+	"sync"
 
 	"github.com/flosch/pongo2/v6"
 )
@@ -91,9 +92,36 @@ func recovered(err *error) {
 	}
 }
 
+// Templates are parsed and executed by going down into what is within them, which must
+// have an end before the stack of the process has.
+const (
+	maxSize     = 1 << 20
+	maxBrackets = 10000
+)
+
+// checkSize refuses a text that goes too deep, whatever is in it.
+func checkSize(text string) error {
+	switch {
+	case len(text) > maxSize:
+		return fmt.Errorf("the template is larger than %d bytes", maxSize)
+	case strings.Count(text, "(")+strings.Count(text, "[") > maxBrackets:
+		return fmt.Errorf("the template has more than %d opening brackets", maxBrackets)
+	}
+	return nil
+}
+
+// replace puts what is ours in place of pongo2's, which has one table of each for all.
+var replace = sync.OnceValue(func() error {
+	err := errors.Join(pongo2.ReplaceTag("macro", parseMacro), pongo2.ReplaceTag("now", parseNow), pongo2.ReplaceFilter("random", random))
+	if err != nil {
+		return fmt.Errorf("internal error: %w", err)
+	}
+	return nil
+})
+
 func parse(text string) (*pongo2.Template, error) {
-	if err := replace(); err != nil {
-		return nil, fmt.Errorf("internal error: %w", err)
+	if err := errors.Join(checkSize(text), replace()); err != nil {
+		return nil, err
 	}
 	set := pongo2.NewSet("definition", noFiles{})
 	for _, tag := range readers {
@@ -108,14 +136,18 @@ func parse(text string) (*pongo2.Template, error) {
 	return parsed, nil
 }
 
+// nested is how pongo2 begins the text of an error that is in another one.
+var nested = regexp.MustCompile(`\[Error \(where: [^|\]]*\| Line \d+ Col \d+( near '[^']*')?\] `)
+
 // reason says what is wrong and where, without the name that pongo2 gives a template.
 func reason(err error) error {
 	var p *pongo2.Error
 	if !errors.As(err, &p) || p.OrigError == nil {
 		return err
 	}
+	cause := nested.ReplaceAllString(p.OrigError.Error(), "")
 	if p.Line > 0 {
-		return fmt.Errorf("line %d of the template: %w", p.Line, p.OrigError)
+		return fmt.Errorf("line %d of the template: %s", p.Line, cause)
 	}
-	return fmt.Errorf("template: %w", p.OrigError)
+	return fmt.Errorf("template: %s", cause)
 }

@@ -41,6 +41,18 @@ func TestRender(t *testing.T) {
 		{"a comment that is none", "{{ x }}${#var}", "", "line 1 of the template: single-line comment not closed"},
 		{"files are not read", "{% include \"/etc/passwd\" %}", "", "line 1 of the template: usage of tag 'include' is not allowed"},
 		{"nor by ssi", "{% ssi \"/etc/passwd\" %}", "", "line 1 of the template: usage of tag 'ssi' is not allowed"},
+		{"a macro", "{% macro f(a, b=\"x\", c) %}<{{ a }}{{ b }}{{ c }}>{% endmacro %}{{ f(1) }}{{ f(1, 2, 3) }}{{ f() }}", "<1x><123><x>", ""},
+		{"a macro that calls another", "{% macro f() %}f{% endmacro %}{% macro g() %}{{ f() }}{{ f() }}{% endmacro %}{{ g() }}{{ g() }}", "ffff", ""},
+		{"a macro that calls itself", "\n{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", "",
+			"line 2 of the template: macros call each other more than 100 deep: does f call itself?"},
+		{"macros that call each other", "{% macro f() %}{{ g() }}{% endmacro %}{% macro g() %}{{ f() }}{% endmacro %}{{ g() }}", "",
+			"line 1 of the template: macros call each other more than 100 deep"},
+		{"a macro by another name", "{% macro f() %}{{ g() }}{% endmacro %}{% set g = f %}{{ f() }}", "", "line 1 of the template: "},
+		{"a macro without a name", "{% macro %}{% endmacro %}", "", "line 1 of the template: a macro needs a name"},
+		{"a macro with too many arguments", "{% macro f() %}{% endmacro %}{{ f(1) }}", "", "line 1 of the template: macro f got 1 arguments, it takes 0"},
+		{"deeper than anybody means", "{{ " + strings.Repeat("(", 1<<18) + "1" + strings.Repeat(")", 1<<18) + " }}", "", "the template has more than 10000 opening brackets"},
+		{"larger than anybody means", "{{ 1" + strings.Repeat("^1", 1<<20) + " }}", "", "the template is larger than 1048576 bytes"},
+		{"as deep as can be", "{{ " + strings.Repeat("(", 9999) + "1" + strings.Repeat(")", 9999) + " }}", "1", ""},
 		{"a value that names itself", "{{ image.loop }}", "", "after 16 times the result is still a template: does a value name itself?"},
 	}
 	for _, test := range tests {

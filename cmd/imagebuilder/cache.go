@@ -4,11 +4,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"imagebuilder/builtins/build"
 	"imagebuilder/builtins/bytesize"
 	"imagebuilder/builtins/layer"
 )
@@ -62,9 +64,9 @@ func (o *cacheOptions) maxSize() int64 {
 }
 
 func newCacheCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "cache", Short: "List or shrink the cache of layers, results and downloads"}
+	cmd := &cobra.Command{Use: "cache", Short: "List, check or shrink the cache of layers, results and downloads"}
 	asGroup(cmd)
-	cmd.AddCommand(newCacheListCommand(), newCachePruneCommand())
+	cmd.AddCommand(newCacheListCommand(), newCachePruneCommand(), newCacheVerifyCommand())
 	return cmd
 }
 
@@ -73,7 +75,9 @@ func newCacheListCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "List what is in the cache, the most recently used first",
-		Args:  args(0, 0),
+		Long: `List the layers, results and downloads in the cache, with the downloads that were cut and
+the logs that runs have left there, the most recently used first.`,
+		Args: args(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			store, err := o.open(layer.Options{})
 			if err != nil {
@@ -110,8 +114,10 @@ func newCachePruneCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "prune",
 		Short: "Remove what was used least recently, down to --cache-size",
-		Long:  "Remove what was used least recently until the rest is no larger than --cache-size.\nWhat a build is using stays.",
-		Args:  args(0, 0),
+		Long: `Remove what was used least recently until the rest is no larger than --cache-size: layers,
+results, downloads, also those that were cut, and logs. What a build is using stays; while
+there is one, so do logs and downloads that were cut.`,
+		Args: args(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			store, err := o.open(layer.Options{})
 			if err != nil {
@@ -134,4 +140,63 @@ func newCachePruneCommand() *cobra.Command {
 	o.addFlags(cmd)
 	cmd.Flags().BoolVar(&all, "all", false, "remove everything")
 	return cmd
+}
+
+func newCacheVerifyCommand() *cobra.Command {
+	var o cacheOptions
+	var repair bool
+	cmd := &cobra.Command{
+		Use:   "verify",
+		Short: "Read all that is in the cache, and say what is not as it was stored",
+		Long: `Read all layers, results and downloads, and print those that are not what was put into the
+cache. The exit status is 1 if there are any that were not removed. A build notices by itself
+what was written to; what a bad disk has changed without a trace, only this does.
+
+With --repair they are removed, so that the next build makes them anew; what a build is using
+stays.`,
+		Args: args(0, 0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			store, err := o.open(layer.Options{})
+			if err != nil {
+				return err
+			}
+			defer store.Close()
+			return verifyCache(cmd, store, repair)
+		},
+	}
+	o.addFlags(cmd)
+	cmd.Flags().BoolVar(&repair, "repair", false, "remove what is damaged")
+	return cmd
+}
+
+// verifyCache prints a line for each entry that is damaged, and how many there are.
+func verifyCache(cmd *cobra.Command, store *layer.Store, repair bool) error {
+	faults, all, err := store.Verify(cmd.Context(), build.Verify)
+	if err != nil {
+		return err
+	}
+	var left []string
+	for _, f := range faults {
+		left = append(left, f.Key)
+	}
+	if repair {
+		if left, err = store.Remove(left); err != nil {
+			return err
+		}
+	}
+	for _, f := range faults {
+		note := ""
+		if repair && !slices.Contains(left, f.Key) {
+			note = " (removed)"
+		}
+		fmt.Fprintf(cmd.OutOrStdout(), "%.12s  %s  %s: %s%s\n", f.Key, f.Step, shorten(f.Summary, 60), visible(f.Cause.Error()), note)
+	}
+	fmt.Fprintf(cmd.OutOrStdout(), "%d entries, %d damaged\n", all, len(faults))
+	switch {
+	case len(left) == 0:
+		return nil
+	case repair:
+		return fmt.Errorf("%d damaged entries of the cache are in use", len(left))
+	}
+	return fmt.Errorf("%d entries of the cache are damaged; --repair removes them", len(left))
 }

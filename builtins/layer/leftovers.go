@@ -1,0 +1,81 @@
+package layer
+
+import (
+	"errors"
+	"fmt"
+	"path"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// What runs leave beside results: downloads that were cut, and what steps have printed. No
+// lock of its own says that a run still needs it, so that only who is alone removes it.
+
+// leftoverKinds are the directories with leftovers, and what these are.
+var leftoverKinds = []struct{ dir, step string }{{"partial", "partial download"}, {"logs", "log"}}
+
+// Partial is the directory for files in the making that outlive a run, Logs that for
+// what steps have printed. What is not touched there for a week is removed.
+func (s *Store) Partial() string { return s.path("partial") }
+
+// ForPartial adds to the name of a file in the making where something is noted about it.
+const ForPartial = ".json"
+
+// Logs returns the name of the directory for the logs of this run.
+func (s *Store) Logs() string { return s.path(s.logs) }
+
+func logsName(now time.Time, pid int) string {
+	return path.Join("logs", fmt.Sprintf("%s-%d", now.Format("20060102-150405"), pid))
+}
+
+// leftovers describes what runs have left, but for the logs of this one.
+func (s *Store) leftovers() ([]Meta, error) {
+	var list []Meta
+	var errs []error
+	for _, kind := range leftoverKinds {
+		names, err := s.root.ReadDir(kind.dir)
+		errs = append(errs, err)
+		for _, name := range names {
+			at := path.Join(kind.dir, name)
+			st, err := s.root.Lstat(at)
+			if err != nil || at == s.logs {
+				continue
+			}
+			size := st.Blocks * 512
+			if st.Mode&unix.S_IFMT == unix.S_IFDIR {
+				size = s.sizeOf(at)
+			}
+			if file, ok := strings.CutSuffix(at, ForPartial); ok && s.root.Exists(file) {
+				continue // it goes with that
+			}
+			list = append(list, Meta{Key: name, Step: kind.step, Summary: at, Size: size, Used: time.Unix(st.Mtim.Unix()), leftover: at})
+		}
+	}
+	return list, errors.Join(errs...)
+}
+
+// removeLeftover removes what is described so.
+func (s *Store) removeLeftover(m Meta) error {
+	return errors.Join(s.root.RemoveAll(m.leftover), s.root.Remove(m.leftover+ForPartial))
+}
+
+// alone tells whether no other process has the store open, and keeps others from opening
+// it until done is called.
+func (s *Store) alone() (alone bool, done func() error) {
+	alone = flock(s.use, unix.LOCK_EX|unix.LOCK_NB) == nil
+	return alone, func() error { return flock(s.use, unix.LOCK_SH) }
+}
+
+// sweepOld removes what nobody came back for.
+func (s *Store) sweepOld() error {
+	list, err := s.leftovers()
+	errs := []error{err}
+	for _, m := range list {
+		if time.Since(m.Used) > 7*24*time.Hour {
+			errs = append(errs, s.removeLeftover(m))
+		}
+	}
+	return errors.Join(errs...)
+}
