@@ -14,7 +14,7 @@ func (c *Client) Known(ctx context.Context, url string) (Fetched, error) {
 		if old == nil {
 			return false, ErrNotFound
 		}
-		_, err := readKnown(old.Data())
+		_, err := c.known(old.Data())
 		return true, err
 	})
 	if err != nil {
