@@ -54,8 +54,10 @@ func (a *adder) collectDir(ctx context.Context, dir string) error {
 func unrelated(found []addedFile, i int) string {
 	s := &found[i]
 	for j := range found {
-		if other := &found[j]; i != j && other.as == s.as && other.lxc == s.lxc && stem(other.name()) == stem(s.name()) && s.yields(other) {
-			return filepath.Base(other.name()) + " is newer"
+		if other := &found[j]; i != j && other.as == s.as && other.lxc == s.lxc && stem(other.name()) == stem(s.name()) {
+			if why := s.yields(other); why != "" {
+				return why
+			}
 		}
 	}
 	is := func(what func(*addedFile) bool) bool {
@@ -75,14 +77,17 @@ func unrelated(found []addedFile, i int) string {
 	return ""
 }
 
-// yields tells whether a file of the same part of an image is rather meant: the one that the
-// checksums of the directory list, or else the newer one. If neither can be told, both stay,
-// which is an error later on.
-func (s *addedFile) yields(other *addedFile) bool {
-	if (s.sum == nil) != (other.sum == nil) {
-		return s.sum == nil
+// yields returns why a file of the same part of an image is rather meant: it is the one that
+// the checksums of the directory list, or else it is newer. If neither can be told, both
+// stay, which is an error later on.
+func (s *addedFile) yields(other *addedFile) string {
+	switch listed := s.sum != nil; {
+	case !listed && other.sum != nil:
+		return inventory.SumsName + " lists " + filepath.Base(other.name()) + " and not this one"
+	case listed == (other.sum != nil) && s.time.Before(other.time):
+		return filepath.Base(other.name()) + " is newer"
 	}
-	return s.time.Before(other.time)
+	return ""
 }
 
 // itemsIn returns the files of a directory that can be part of a version: by their

@@ -149,6 +149,9 @@ func TestAddDirectoryChoice(t *testing.T) {
 			if f.exists(added.Path+"/lxd.tar.xz") && strings.Contains(f.read(added.Path+"/lxd.tar.xz"), "# older") {
 				t.Error("it has the metadata of an earlier build")
 			}
+			if test.listed != "" && !f.said("Left out", "SHA256SUMS lists "+test.listed+" and not this one") {
+				t.Errorf("it does not say why: %s", &f.log)
+			}
 			if strings.Contains(test.files, "meta.") && !f.said("Left out", "it is metadata for LXC") {
 				t.Errorf("it does not say what is left out: %s", &f.log)
 			}
