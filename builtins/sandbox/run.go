@@ -142,6 +142,9 @@ func (spec *Spec) inside(programs Programs, mounts detachedMounts) (err error) {
 	if err := unix.Mount("proc", proc, "proc", 0, ""); err != nil {
 		return fmt.Errorf("cannot mount /proc: %w", err)
 	}
+	if err := limitProcesses(proc); err != nil {
+		return err
+	}
 	if err := spec.Root.mount(dir); err != nil {
 		return err
 	}
@@ -313,6 +316,9 @@ func hideHost() error {
 			return fmt.Errorf("cannot mount %s: %w", m.target, err)
 		}
 	}
+	if err := limitProcesses("/proc"); err != nil {
+		return err
+	}
 	for _, name := range hostSettings {
 		if err := freeze(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
@@ -365,7 +371,7 @@ func (r runner) runAll(programs Programs) error {
 	go func() {
 		runtime.LockOSThread() // for good: the thread ends with what it has given up
 		done <- func() error {
-			if err := dropCapabilities(); err != nil {
+			if err := errors.Join(isolateSockets(), dropCapabilities()); err != nil {
 				return err
 			}
 			for _, p := range programs.List {

@@ -24,6 +24,7 @@ type abi struct {
 	mknod, mknodat uint32
 	mount          uint32
 	fsconfig       uint32
+	fsopen         uint32
 }
 
 // usualNodes are the device numbers that programs may make nodes of, as mknod(2) takes
@@ -45,11 +46,12 @@ func filter(noSync, anyNode bool) error {
 	prog := unix.SockFprog{Len: uint16(len(program)), Filter: &program[0]}
 	// TSYNC: for all threads. CAP_SYS_ADMIN stands in for no_new_privs, which would
 	// break sudo and its like inside the image.
-	_, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER,
-		unix.SECCOMP_FILTER_FLAG_TSYNC, uintptr(unsafe.Pointer(&prog)))
+	const flags = unix.SECCOMP_FILTER_FLAG_TSYNC | unix.SECCOMP_FILTER_FLAG_TSYNC_ESRCH | unix.SECCOMP_FILTER_FLAG_NEW_LISTENER
+	listener, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, flags, uintptr(unsafe.Pointer(&prog)))
 	if errno != 0 {
 		return errno
 	}
+	go judge(int(listener), abis) // until the process ends
 	return nil
 }
 
@@ -74,6 +76,7 @@ const (
 var (
 	allow   = unix.SockFilter{Code: ret, K: unix.SECCOMP_RET_ALLOW}
 	succeed = unix.SockFilter{Code: ret, K: unix.SECCOMP_RET_ERRNO} // errno 0
+	ask     = unix.SockFilter{Code: ret, K: unix.SECCOMP_RET_USER_NOTIF}
 	refuse  = unix.SockFilter{Code: ret, K: unix.SECCOMP_RET_ERRNO | uint32(unix.EPERM)}
 )
 
@@ -107,7 +110,9 @@ func (a abi) rules(noSync, anyNode bool) (rules []unix.SockFilter) {
 	for _, nr := range a.refused {
 		on(nr, refuse)
 	}
-	on(a.mount, unix.SockFilter{Code: load, K: offsetArg(3)}, unix.SockFilter{Code: bit, K: unix.MS_REMOUNT, Jf: 1}, refuse, allow)
+	on(a.mount, unix.SockFilter{Code: load, K: offsetArg(3)}, unix.SockFilter{Code: bit, K: unix.MS_REMOUNT, Jf: 1}, refuse,
+		unix.SockFilter{Code: bit, K: unix.MS_BIND | unix.MS_MOVE, Jf: 1}, allow, ask)
+	on(a.fsopen, ask)
 	const reconfigure = 7 // FSCONFIG_CMD_RECONFIGURE
 	on(a.fsconfig, unix.SockFilter{Code: load, K: offsetArg(1)}, unix.SockFilter{Code: equal, K: reconfigure, Jf: 1}, refuse, allow)
 	if !anyNode {

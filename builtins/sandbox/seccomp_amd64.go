@@ -21,11 +21,12 @@ var abis = []abi{{
 		x32 | unix.SYS_ADJTIMEX, x32 | unix.SYS_CLOCK_ADJTIME, x32 | unix.SYS_MOUNT_SETATTR, x32 | unix.SYS_FSPICK,
 		// What would need a look at its arguments is not to be had by way of x32.
 		x32 | unix.SYS_MKNOD, x32 | unix.SYS_MKNODAT, x32 | unix.SYS_MOUNT, x32 | unix.SYS_FSCONFIG,
+		x32 | unix.SYS_FSOPEN,
 	},
-	mknod: unix.SYS_MKNOD, mknodat: unix.SYS_MKNODAT, mount: unix.SYS_MOUNT, fsconfig: unix.SYS_FSCONFIG,
+	mknod: unix.SYS_MKNOD, mknodat: unix.SYS_MKNODAT, mount: unix.SYS_MOUNT, fsconfig: unix.SYS_FSCONFIG, fsopen: unix.SYS_FSOPEN,
 }, {
 	arch:    unix.AUDIT_ARCH_I386,
 	sync:    []uint32{118, 148, 36, 344, 144, 314},
 	refused: []uint32{286, 287, 288, 357, 336, 124, 343, 405, 442, 433}, // 405 is clock_adjtime64
-	mknod:   14, mknodat: 297, mount: 21, fsconfig: 431,
+	mknod:   14, mknodat: 297, mount: 21, fsconfig: 431, fsopen: 430,
 }}

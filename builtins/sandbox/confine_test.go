@@ -1,0 +1,171 @@
+package sandbox_test
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/rand"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"imagebuilder/builtins/sandbox"
+)
+
+// What a script cannot do to the host, or to the process that started it. Each of these
+// was a way out.
+func TestAScriptCannot(t *testing.T) {
+	tests := []struct {
+		summary string
+		script  string
+	}{
+		{"see where the files of its first process lead", "readlink /proc/1/fd/3"},
+		{"forge its answer", "for fd in 3 4 5 6 7 8 9; do echo forged >/proc/1/fd/$fd; done"},
+		{"see the root of its first process", "ls /proc/1/root/"},
+		{"read the program of its first process", "cat /proc/1/exe >/dev/null"},
+		{"make a node of a disk", "mknod /dev/disk b 259 0"},
+		{"make one outside of /dev", "mknod /disk b 8 0"},
+		{"make a node of the kernel's log", "mknod /dev/kmsg c 1 11"},
+		{"make a node of its memory", "mknod /dev/mem c 1 1"},
+		{"read a node that the image has", "cat /etc/kmsg"},
+		{"make the kernel's settings writable", "mount -o remount,bind,rw /proc/sys && echo 1 >/proc/sys/vm/swappiness"},
+		{"set the clock", "date -s 2020-01-01; [ $(date +%Y) = 2020 ]"},
+		{"read the kernel's log", "dmesg"},
+		{"set up interfaces of the host", "ip link add x type dummy"},
+		{"load a module", "insmod /bin/busybox"},
+		{"raise its priority", "nice -n -5 true"},
+		{"find the host's devices", "mkdir /d; mount -t devtmpfs none /d"},
+		{"find the host's control groups", "mkdir /d; mount -t cgroup -o pids none /d"},
+		{"nor by another way", "mkdir /d; mount -t cgroup2 none /d"},
+		{"register programs with the kernel", "mkdir /d; mount -t binfmt_misc none /d"},
+		{"trace the kernel", "mkdir /d; mount -t tracefs none /d || mount -t debugfs none /d"},
+		{"fill the memory with files", "grep -e ' /tmp ' -e ' /run ' /proc/mounts | grep -v size="},
+	}
+	for _, test := range tests {
+		t.Run(test.summary, func(t *testing.T) {
+			stack := newStack(t)
+			if err := unix.Mknod(stack.Lower[0]+"/etc/kmsg", unix.S_IFCHR|0o666, int(unix.Mkdev(1, 11))); err != nil {
+				t.Fatal(err)
+			}
+			var out bytes.Buffer
+			programs := script("if busybox sh -c '" + strings.ReplaceAll(test.script, "'", "'\\''") + "'; then echo it could; fi")
+			if err := sandbox.Run(context.Background(), sandbox.Spec{Root: stack}, programs, &out); err != nil {
+				t.Fatalf("%v\n%s", err, &out)
+			}
+			if strings.Contains(out.String(), "it could") {
+				t.Errorf("it could:\n%s", &out)
+			}
+		})
+	}
+}
+
+// The network may be the host's, but not the sockets that have a name in it and no file.
+func TestAbstractSockets(t *testing.T) {
+	const version = 1
+	if abi, _, _ := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, version); int(abi) < 6 {
+		t.Skip("the kernel has no Landlock of version 6, which came with Linux 6.12")
+	}
+	name := "@imagebuilder-test-" + rand.Text()
+	listener, err := net.Listen("unix", name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		summary, name, want string
+	}{{"one of the host", name, "refused\n"}, {"one of its own", "", "connected\n"}} {
+		t.Run(test.summary, func(t *testing.T) {
+			newStack(t) // skips where there are no sandboxes
+			dir := t.TempDir()
+			var out bytes.Buffer
+			spec := sandbox.Spec{Mounts: []sandbox.Mount{{At: "/tmp/connect", Source: exe}, {At: "/tmp/rootfs", Source: dir}}}
+			programs := sandbox.Programs{List: []sandbox.Program{{Args: []string{"/tmp/connect"}}}, Env: []string{"SANDBOX_TEST_CONNECT=" + cmp.Or(test.name, "own")}}
+			if err := sandbox.Run(context.Background(), spec, programs, &out); err != nil || out.String() != test.want {
+				t.Errorf("got %q, %v, want %q", &out, err, test.want)
+			}
+		})
+	}
+}
+
+// connect tells whether an abstract socket can be reached; "own" is one that it makes.
+func connect(name string) {
+	if name == "own" {
+		name = "@imagebuilder-test-own"
+		if _, err := net.Listen("unix", name); err != nil {
+			fmt.Println(err)
+		}
+	}
+	if _, err := net.Dial("unix", name); err != nil {
+		fmt.Println("refused")
+	} else {
+		fmt.Println("connected")
+	}
+	os.Exit(0)
+}
+
+// The number of processes is bounded where kernels bound it for each namespace.
+func TestProcessesAreLimited(t *testing.T) {
+	stack := newStack(t)
+	before, err := os.ReadFile("/proc/sys/kernel/pid_max")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	if err := sandbox.Run(context.Background(), sandbox.Spec{Root: stack}, script("cat /proc/sys/kernel/pid_max"), &out); err != nil {
+		t.Fatalf("%v\n%s", err, &out)
+	}
+	var major, minor int
+	release, _ := os.ReadFile("/proc/sys/kernel/osrelease")
+	fmt.Sscanf(string(release), "%d.%d", &major, &minor)
+	want := string(before)
+	if major > 6 || major == 6 && minor >= 14 {
+		want = "8192\n"
+	}
+	if out.String() != want {
+		t.Errorf("inside: %q, want %q", &out, want)
+	}
+	if after, err := os.ReadFile("/proc/sys/kernel/pid_max"); err != nil || string(after) != string(before) {
+		t.Errorf("outside: %q became %q", before, after)
+	}
+}
+
+// The same beside a root file system, where programs of the host run as root.
+func TestAHostProgramCannot(t *testing.T) {
+	tests := []struct {
+		summary string
+		script  string
+	}{
+		{"write to the host", "touch /etc/leak"},
+		{"make the host writable", "mount -o remount,rw / && touch /etc/leak"},
+		{"make a mount of the host writable", "mount -o remount,bind,rw / && touch /etc/leak"},
+		{"find a disk of the host", "ls /dev | grep -E '^(vd|sd|nvme|loop|dm|mapper)'"},
+		{"make a node of a disk", "mknod /tmp/rootfs/disk b 259 0"},
+		{"see the root of its first process", "ls /proc/1/root/"},
+		{"do so from within the root file system", "chroot /tmp/rootfs /bin/ls /proc/1/root/"},
+		{"mount the host's devices", "mount -t devtmpfs none /tmp"},
+		{"mount its control groups", "mount -t cgroup2 none /tmp"},
+	}
+	for _, test := range tests {
+		t.Run(test.summary, func(t *testing.T) {
+			var out bytes.Buffer
+			spec := sandbox.Spec{Mounts: []sandbox.Mount{{At: sandbox.RootfsDir, Stack: newStack(t)}}}
+			programs := sandbox.Programs{Env: []string{"PATH=" + os.Getenv("PATH")}, List: []sandbox.Program{{
+				Args: []string{"sh", "-c", "if (" + test.script + ") 2>&1; then echo it could; fi"},
+			}}}
+			if err := sandbox.Run(context.Background(), spec, programs, &out); err != nil {
+				t.Fatalf("%v\n%s", err, &out)
+			}
+			if strings.Contains(out.String(), "it could") {
+				t.Errorf("it could:\n%s", &out)
+			}
+		})
+	}
+}
