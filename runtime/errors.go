@@ -12,6 +12,7 @@ import (
 
 	"imagebuilder/builtins"
 	"imagebuilder/builtins/host"
+	"imagebuilder/builtins/printable"
 	"imagebuilder/builtins/problems"
 )
 
@@ -167,27 +168,27 @@ func explainOne(b *strings.Builder, err error) {
 	var e *Error
 	if errors.As(err, &e) {
 		for _, f := range e.Frames {
-			b.WriteString(f.Pos + ":")
+			b.WriteString(printable.Line(f.Pos) + ":")
 			if f.Name != "" {
 				b.WriteString(" in " + f.Name)
 			}
 			b.WriteString("\n")
 			if f.Source != "" {
-				b.WriteString("    " + f.Source + "\n")
+				b.WriteString("    " + printable.Text(f.Source) + "\n")
 			}
 		}
 		err = e.Err
 	}
-	fmt.Fprintf(b, "error: %v\n", err)
+	fmt.Fprintf(b, "error: %s\n", printable.Text(err.Error()))
 	var exit *host.ExitError
 	if errors.As(err, &exit) {
 		for _, line := range strings.Split(exit.Output, "\n") {
 			if line != "" {
-				fmt.Fprintf(b, "  %s\n", line)
+				fmt.Fprintf(b, "  %s\n", printable.Text(line))
 			}
 		}
 		if exit.Log != "" {
-			fmt.Fprintf(b, "the whole output is in %s\n", exit.Log)
+			fmt.Fprintf(b, "the whole output is in %s\n", printable.Line(exit.Log))
 		}
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"imagebuilder/builtins/build"
 	"imagebuilder/builtins/bytesize"
 	"imagebuilder/builtins/layer"
+	"imagebuilder/builtins/printable"
 )
 
 // Where the cache is, and the commands on it. Every command that builds has the same flags.
@@ -189,7 +190,7 @@ func verifyCache(cmd *cobra.Command, store *layer.Store, repair bool) error {
 		if repair && !slices.Contains(left, f.Key) {
 			note = " (removed)"
 		}
-		fmt.Fprintf(cmd.OutOrStdout(), "%.12s  %s  %s: %s%s\n", f.Key, f.Step, shorten(f.Summary, 60), visible(f.Cause.Error()), note)
+		fmt.Fprintf(cmd.OutOrStdout(), "%.12s  %s  %s: %s%s\n", f.Key, f.Step, shorten(f.Summary, 60), printable.Line(f.Cause.Error()), note)
 	}
 	fmt.Fprintf(cmd.OutOrStdout(), "%d entries, %d damaged\n", all, len(faults))
 	switch {

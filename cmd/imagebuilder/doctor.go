@@ -14,6 +14,7 @@ import (
 	"imagebuilder/builtins/bytesize"
 	"imagebuilder/builtins/host"
 	"imagebuilder/builtins/layer"
+	"imagebuilder/builtins/printable"
 )
 
 // The command for whoever does not know why a build cannot start on this machine.
@@ -45,7 +46,7 @@ func examineMachine(ctx context.Context, w io.Writer, cache *cacheOptions) {
 		if !ok {
 			verdict = "PROBLEM"
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\n", verdict, what, text)
+		fmt.Fprintf(w, "%s\t%s\t%s\n", verdict, what, printable.Text(text))
 	}
 	root := os.Geteuid() == 0
 	if root {

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"imagebuilder/builtins/host"
+	"imagebuilder/builtins/printable"
 )
 
 // How a run ends that is not allowed to end by itself: signals, time limits, and what
@@ -116,6 +117,6 @@ func (l *timeLimit) String() string {
 
 // abandon ends the process, whatever it is doing.
 func (e *ending) abandon(cause error, code int) {
-	fmt.Fprintf(os.Stderr, "error: %v; it did not end in order, and was left as it was\n", cause)
+	fmt.Fprintf(os.Stderr, "error: %s; it did not end in order, and was left as it was\n", printable.Text(cause.Error()))
 	e.codes <- code
 }

@@ -6,12 +6,9 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 	"github.com/vbauerster/mpb/v8"
@@ -19,6 +16,7 @@ import (
 	"golang.org/x/term"
 
 	"imagebuilder/builtins/fetch"
+	"imagebuilder/builtins/printable"
 )
 
 // How progress looks. What is said, and when, is decided below; this file turns records
@@ -84,7 +82,7 @@ type downloads struct{ bars *mpb.Progress }
 
 func (d downloads) Start(name string, total int64) io.WriteCloser {
 	bar := d.bars.AddBar(total, mpb.BarRemoveOnComplete(),
-		mpb.PrependDecorators(decor.Name("          "+name+" ")),
+		mpb.PrependDecorators(decor.Name("          "+printable.Line(name)+" ")),
 		mpb.AppendDecorators(decor.CountersKibiByte("% .1f / % .1f")))
 	return &barWriter{bar}
 }
@@ -185,17 +183,17 @@ func lineOf(r slog.Record) string {
 	case r.Message == "step":
 		line := fmt.Sprintf("%8s  %-14s %s", duration(f), f["step"], shorten(f["what"], 100))
 		if f["because"] != "" {
-			line += "\n          " + f["because"]
+			line += "\n          " + printable.Line(f["because"])
 		}
 		return strings.TrimRight(line, " ")
 	case r.Level >= slog.LevelError:
-		return "   error  " + r.Message + rest(r)
+		return "   error  " + printable.Text(r.Message) + rest(r)
 	case r.Level >= slog.LevelWarn:
-		return " warning  " + r.Message + rest(r)
+		return " warning  " + printable.Text(r.Message) + rest(r)
 	case f["at"] != "" && len(f) == 1: // printed by the recipe
-		return strings.Repeat(" ", 10) + f["at"] + ": " + r.Message
+		return strings.Repeat(" ", 10) + printable.Line(f["at"]) + ": " + printable.Text(r.Message)
 	}
-	return strings.Repeat(" ", 10) + r.Message + rest(r)
+	return strings.Repeat(" ", 10) + printable.Text(r.Message) + rest(r)
 }
 
 // duration is what stands in the first column of a step.
@@ -225,7 +223,7 @@ func fieldsOf(r slog.Record) map[string]string {
 func rest(r slog.Record) string {
 	var parts []string
 	r.Attrs(func(a slog.Attr) bool {
-		parts = append(parts, a.Key+"="+visible(a.Value.String()))
+		parts = append(parts, a.Key+"="+printable.Line(a.Value.String()))
 		return true
 	})
 	if len(parts) == 0 {
@@ -234,26 +232,10 @@ func rest(r slog.Record) string {
 	return " (" + strings.Join(parts, ", ") + ")"
 }
 
-// visible escapes what could move the cursor, colour the screen or pass for a further
-// line.
-func visible(s string) string {
-	var out strings.Builder
-	for len(s) > 0 {
-		r, n := utf8.DecodeRuneInString(s)
-		if unicode.IsPrint(r) && (r != utf8.RuneError || n > 1) {
-			out.WriteString(s[:n])
-		} else {
-			quoted := strconv.Quote(s[:n])
-			out.WriteString(quoted[1 : len(quoted)-1])
-		}
-		s = s[n:]
-	}
-	return out.String()
-}
-
 // shorten is a text as it fits on a line: its first one, of so many characters.
 func shorten(s string, max int) string {
 	line, _, more := strings.Cut(s, "\n")
+	line = printable.Line(line)
 	if runes := []rune(line); len(runes) > max {
 		return string(runes[:max-1]) + "…"
 	}

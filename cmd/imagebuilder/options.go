@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"imagebuilder/builtins/printable"
 	"imagebuilder/runtime"
 )
 
@@ -44,7 +45,7 @@ func printOptions(w io.Writer, options []runtime.Option) {
 		if o.Values != nil {
 			help = strings.TrimSpace(help + " (" + strings.Join(o.Values, ", ") + ")")
 		}
-		fmt.Fprintf(table, "  -o %s=%s\t%s\t%s\n", o.Name, o.DefaultText(), o.Type, help)
+		fmt.Fprintf(table, "  -o %s=%s\t%s\t%s\n", printable.Line(o.Name), printable.Line(o.DefaultText()), o.Type, printable.Line(help))
 	}
 	table.Flush()
 }

@@ -10,6 +10,7 @@ import (
 
 	"imagebuilder/builtins/build"
 	"imagebuilder/builtins/host"
+	"imagebuilder/builtins/printable"
 )
 
 // A plan as text. Its order and its words are those of the recipe.
@@ -55,13 +56,13 @@ know is assumed: a file in the image that the recipe asks for exists, and is emp
 func printStep(w io.Writer, n int, step build.PlannedStep) {
 	fmt.Fprintf(w, "%d. %s", n, step.Builtin)
 	if step.Rootfs != "" {
-		fmt.Fprintf(w, " <rootfs %s>", strings.TrimSpace(step.Rootfs+" "+step.Target))
+		fmt.Fprintf(w, " <rootfs %s>", printable.Line(strings.TrimSpace(step.Rootfs+" "+step.Target)))
 	}
 	if step.Label != "" {
-		fmt.Fprintf(w, ", for %s", step.Label)
+		fmt.Fprintf(w, ", for %s", printable.Line(step.Label))
 	}
 	if step.At != "" {
-		fmt.Fprintf(w, "  # %s", step.At)
+		fmt.Fprintf(w, "  # %s", printable.Line(step.At))
 	}
 	fmt.Fprintln(w)
 	for _, arg := range step.Args {
@@ -69,7 +70,7 @@ func printStep(w io.Writer, n int, step build.PlannedStep) {
 		if args, ok := arg.Value.([]string); ok && (arg.Name == "script" || arg.Name == "command") {
 			text = host.Quote(args)
 		}
-		fmt.Fprintf(w, "   %s = %s\n", arg.Name, text)
+		fmt.Fprintf(w, "   %s = %s\n", printable.Line(arg.Name), printable.Text(text))
 	}
 }
 

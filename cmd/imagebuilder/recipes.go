@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"imagebuilder/builtins/printable"
 	"imagebuilder/recipes"
 )
 
@@ -44,7 +45,7 @@ func listRecipes(cmd *cobra.Command) error {
 			return err
 		}
 		doc, _, _ := strings.Cut(r.Doc, "\n")
-		fmt.Fprintf(table, "%s\t%s\n", name, doc)
+		fmt.Fprintf(table, "%s\t%s\n", name, printable.Line(doc))
 	}
 	return table.Flush()
 }

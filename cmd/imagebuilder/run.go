@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"imagebuilder/builtins/printable"
 	"imagebuilder/runtime"
 )
 
@@ -66,6 +67,6 @@ func (o *runOptions) helpRecipe(cmd *cobra.Command) {
 		fmt.Fprintf(cmd.ErrOrStderr(), "\n%s", runtime.Explain(err))
 		return
 	}
-	fmt.Fprintf(cmd.OutOrStdout(), "\nRecipe %s: %s\n\nOptions:\n", recipe.Name, recipe.Doc)
+	fmt.Fprintf(cmd.OutOrStdout(), "\nRecipe %s: %s\n\nOptions:\n", printable.Line(recipe.Name), printable.Text(recipe.Doc))
 	printOptions(cmd.OutOrStdout(), recipe.Options())
 }

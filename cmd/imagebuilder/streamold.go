@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"imagebuilder/builtins/host"
+	"imagebuilder/builtins/printable"
 	"imagebuilder/streams"
 	"imagebuilder/streams/inventory"
 	"imagebuilder/streams/page"
@@ -159,7 +160,7 @@ func (m *oldMaintainer) fail(err error) int {
 	var flag logFlagError
 	switch {
 	case errors.As(err, &flag):
-		fmt.Fprintln(os.Stderr, "Error:", err)
+		fmt.Fprintln(os.Stderr, "Error:", printable.Text(err.Error()))
 	case m.log == nil:
 		slog.Error(err.Error())
 	default:

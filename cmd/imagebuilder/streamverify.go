@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"imagebuilder/builtins/options"
+	"imagebuilder/builtins/printable"
 	"imagebuilder/streams"
 	"imagebuilder/streams/words"
 )
@@ -70,7 +71,7 @@ func printFaults(w io.Writer, r streams.Report, asJSON bool) error {
 		if f.Repaired {
 			repaired = " (repaired)"
 		}
-		fmt.Fprintf(w, "%-9s  %s%s\n", f.Kind, visible(f.String()), repaired)
+		fmt.Fprintf(w, "%-9s  %s%s\n", f.Kind, printable.Line(f.String()), repaired)
 	}
 	_, err := fmt.Fprintln(w, &r)
 	return err
