@@ -12,13 +12,19 @@ func (t *translator) files() []statement {
 	var all []statement
 	for i, f := range t.Files {
 		key := fmt.Sprintf("files.%d", i)
-		all = append(all, t.entry(key, f.filter, false, func() string {
+		entry := t.entry(key, f.filter, false, func() string {
 			root := "root"
 			if t.All { // entries for different images may clash in one
 				root = "fork(root)"
 			}
 			return call("generate", append([]string{root, literal(generatorName(f.Generator))}, t.fileArgs(key, f)...)...)
-		})...)
+		})
+		if f.Generator == "template" && f.Pongo && !t.All { // other images have none: what is wrong with it is nothing to them
+			for i := range entry {
+				entry[i].condition = and(entry[i].condition, `target in ["lxd", "vm"]`)
+			}
+		}
+		all = append(all, entry...)
 	}
 	return all
 }

@@ -39,6 +39,7 @@ func TestUnusedFaults(t *testing.T) {
 		{"a file system that disks cannot have", plain + "targets: {lxd: {vm: {filesystem: xfs}}}", "vm", "x.yaml:4: targets.lxd.vm.filesystem: must be one of ext4, btrfs"},
 		{"a cloud-init document without a name", plain + "files: [{generator: cloud-init}]", "lxd vm", "there is no cloud-init document"},
 		{"or with one that nobody knows", plain + "files: [{generator: cloud-init, name: user}]", "lxd vm", "there is no cloud-init document"},
+		{"a template that cannot be rendered", plain + "files: [{generator: template, path: /a, name: a, content: '{% if %}', pongo: true}]", "lxd vm", "cannot render"},
 		{"a name that is no template", strings.Replace(usable, "REST", ", name: '{% if %}'", 1), "lxd vm", "the name of the image"},
 		{"a description that is none", strings.Replace(usable, "REST", ", description: '{{ x|nosuch }}'", 1), "lxd vm", "the description of the image"},
 		{"an expiry that is no time", strings.Replace(usable, "REST", ", expiry: soon", 1), "lxc lxd vm", "x.yaml:1: image.expiry: "},

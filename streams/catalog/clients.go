@@ -28,16 +28,21 @@ var architectures = map[string][]string{
 }
 
 // KnownArchitecture tells whether clients know an architecture by this name.
-func KnownArchitecture(name string) bool {
-	if _, ok := architectures[name]; ok {
-		return true
-	}
-	for _, others := range architectures {
-		if slices.Contains(others, name) {
-			return true
+func KnownArchitecture(name string) bool { return kernels(name) != "" }
+
+// SameArchitecture tells whether two names are of one architecture to clients.
+func SameArchitecture(a, b string) bool {
+	return a == b || kernels(a) != "" && kernels(a) == kernels(b)
+}
+
+// kernels returns the kernel's name of an architecture, "" for one that clients do not know.
+func kernels(name string) string {
+	for kernel, others := range architectures {
+		if name == kernel || slices.Contains(others, name) {
+			return kernel
 		}
 	}
-	return false
+	return ""
 }
 
 // PassedOver says why clients pass over a version of a product, "" if they do not.

@@ -27,3 +27,21 @@ func TestPassedOver(t *testing.T) {
 		}
 	}
 }
+
+func TestSameArchitecture(t *testing.T) {
+	for _, test := range []struct {
+		a, b string
+		want bool
+	}{
+		{"amd64", "x86_64", true},
+		{"armel", "armv6l", true},
+		{"loong64", "loongarch64", true},
+		{"armhf", "armv6l", false},
+		{"unheard-of", "unheard-of", true},
+		{"unheard-of", "another", false},
+	} {
+		if got := catalog.SameArchitecture(test.a, test.b); got != test.want {
+			t.Errorf("%s and %s: got %v", test.a, test.b, got)
+		}
+	}
+}

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"sync"
 
-	"imagebuilder/stdlib"
 	"imagebuilder/streams"
 	"imagebuilder/streams/catalog"
 	"imagebuilder/streams/inventory"
@@ -216,7 +215,7 @@ func forArchitectures(found []located, client string) (located, error) {
 	for name := range strings.SplitSeq(client, ",") {
 		name = strings.TrimSpace(name)
 		for _, p := range found {
-			if p.Arch == name || p.Arch == stdlib.Debian(name) {
+			if catalog.SameArchitecture(p.Arch, name) {
 				return p, nil
 			}
 		}
