@@ -15,8 +15,8 @@ import (
 // stands in a line above its own.
 var layers = [][]string{
 	{
-		"builtins/bytesize", "builtins/digest", "builtins/dirfd", "builtins/host", "builtins/magic", "builtins/problems",
-		"builtins/timespan", "builtins/yamlmap", "recipes", "stdlib", "streams/catalog",
+		"builtins/bytesize", "builtins/digest", "builtins/dirfd", "builtins/host", "builtins/magic",
+		"builtins/printable", "builtins/problems", "builtins/timespan", "builtins/yamlmap", "recipes", "stdlib", "streams/catalog",
 	},
 	{"builtins/options", "builtins/sandbox", "streams/page", "streams/site"},
 	{"builtins/tree", "streams/imagetree", "streams/serve"},
