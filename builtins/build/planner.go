@@ -2,6 +2,7 @@ package build
 
 import (
 	"context"
+	"path/filepath"
 
 	"imagebuilder/builtins/host"
 )
@@ -132,6 +133,17 @@ func (p *Planner) Missing() []error {
 	for _, n := range p.needs {
 		if !p.has(n.Name) {
 			errs = append(errs, at(n.At, host.Missing(n.Name, packages[n.Name])))
+		}
+	}
+	return errs
+}
+
+// MissingFiles returns which files of this machine a recipe names that are not there.
+func (p *Planner) MissingFiles() []error {
+	var errs []error
+	for _, n := range p.needs {
+		if n.At != "" && filepath.IsAbs(n.Name) && !p.has(n.Name) {
+			errs = append(errs, at(n.At, host.Missing(n.Name, "")))
 		}
 	}
 	return errs
