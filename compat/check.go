@@ -49,7 +49,7 @@ func (d *Document) CheckAll(ctx context.Context, config runtime.Config) error {
 		}
 		r, err := runtime.LoadText(ctx, d.source.file, recipe.Text, config)
 		if err == nil {
-			_, err = r.Check()
+			err = check(r)
 		}
 		errs = append(errs, err)
 	}

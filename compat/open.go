@@ -8,6 +8,7 @@ import (
 	"os"
 	"strings"
 
+	"imagebuilder/builtins/problems"
 	"imagebuilder/runtime"
 )
 
@@ -37,7 +38,8 @@ func Open(ctx context.Context, name string, set []string, config runtime.Config)
 	return doc.Recipe(ctx, Mode{}, config)
 }
 
-// Check finds what is wrong with a recipe or a definition before it runs.
+// Check finds what is wrong with a recipe or a definition before it runs: with the options
+// as they are, and with each value that one of them may have besides.
 func Check(ctx context.Context, name string, set []string, config runtime.Config) error {
 	once := config
 	if isDefinition(name) {
@@ -45,10 +47,16 @@ func Check(ctx context.Context, name string, set []string, config runtime.Config
 	}
 	r, err := Open(ctx, name, set, once)
 	if err == nil {
-		_, err = r.Check()
+		err = check(r)
 	}
-	if err != nil || !isDefinition(name) {
+	if err != nil {
 		return err
+	}
+	if !isDefinition(name) {
+		if name == "-" { // which cannot be read again
+			return nil
+		}
+		return checkValues(ctx, name, set, r.Options(), config)
 	}
 	_, overrides, err := split(true, set)
 	if err != nil {
@@ -59,6 +67,44 @@ func Check(ctx context.Context, name string, set []string, config runtime.Config
 		return err
 	}
 	return doc.CheckAll(ctx, config)
+}
+
+// check finds what is wrong with a loaded recipe, files of this machine that are not there
+// among it.
+func check(r *runtime.Recipe) error {
+	planner, err := r.Check()
+	if err != nil {
+		return err
+	}
+	return problems.Join(planner.MissingFiles()...)
+}
+
+// checkValues checks a recipe with each further value of each option that was not given.
+func checkValues(ctx context.Context, name string, set []string, options []runtime.Option, config runtime.Config) error {
+	given, _, err := split(false, set)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, o := range options {
+		if _, ok := given[o.Name]; ok {
+			continue
+		}
+		for _, value := range o.OtherValues() {
+			setting := o.Name + "=" + value
+			r, err := Open(ctx, name, append(set[:len(set):len(set)], setting), config)
+			if err == nil {
+				err = check(r)
+			}
+			if err != nil {
+				errs = append(errs, runtime.Within("with -o "+setting, err))
+			}
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+		}
+	}
+	return problems.Join(errs...)
 }
 
 // OpenDefinition reads a definition from a file or, if the name is - or empty, from

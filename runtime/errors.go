@@ -154,6 +154,20 @@ func isCertain(err error) bool {
 	return errors.As(err, &e) && badCall.MatchString(e.Err.Error())
 }
 
+// Within says of an error, and of each of several, under which circumstances it comes about.
+func Within(what string, err error) error {
+	var errs []error
+	for _, one := range problems.List(err) {
+		var e *Error
+		if errors.As(one, &e) {
+			errs = append(errs, &Error{Frames: e.Frames, Err: fmt.Errorf("%s: %w", what, e.Err)})
+			continue
+		}
+		errs = append(errs, fmt.Errorf("%s: %w", what, one))
+	}
+	return problems.Join(errs...)
+}
+
 // Explain prints an error as the tool shows it: the places, the cause, and of a
 // program that failed its last lines and where the rest is; of several problems each.
 func Explain(err error) string {

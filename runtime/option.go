@@ -177,6 +177,15 @@ func plain(v starlark.Value) string {
 	return v.String()
 }
 
+// OtherValues are the values that the option may have besides its own, as -o takes them.
+func (opt Option) OtherValues() []string {
+	values := opt.Values
+	if opt.Type == "bool" && values == nil {
+		values = []string{"false", "true"}
+	}
+	return slices.DeleteFunc(slices.Clone(values), func(v string) bool { return v == plain(opt.Value) })
+}
+
 // DefaultText prints the default as -o takes it.
 func (opt Option) DefaultText() string { return plain(opt.Default) }
 

@@ -2,6 +2,7 @@ package build
 
 import (
 	"context"
+	"path/filepath"
 
 	"imagebuilder/builtins/host"
 )
@@ -141,6 +142,17 @@ func (p *Planner) Missing() []error {
 		if !said[n.Name] && !p.has(n.Name) {
 			said[n.Name] = true
 			errs = append(errs, at(n.At, host.Missing(n.Name, packages[n.Name])))
+		}
+	}
+	return errs
+}
+
+// MissingFiles returns which files of this machine a recipe names that are not there.
+func (p *Planner) MissingFiles() []error {
+	var errs []error
+	for _, n := range p.needs {
+		if n.At != "" && filepath.IsAbs(n.Name) && !p.has(n.Name) {
+			errs = append(errs, at(n.At, host.Missing(n.Name, "")))
 		}
 	}
 	return errs

@@ -15,8 +15,9 @@ func newCheckCommand() *cobra.Command {
 		Use:   "check RECIPE...",
 		Short: "Check recipes without running them",
 		Long: `Load recipes and go through their main functions without any effect. Whatever can be
-wrong with a recipe before it runs is reported; nothing is printed if all is well. Of
-the YAML definition of a recipe all entries are checked, whatever they are for.`,
+wrong with a recipe before it runs is reported, also with each value that an option may
+have besides, and what it names that is not on this machine; nothing is printed if all is
+well. Of the YAML definition of a recipe all entries are checked, whatever they are for.`,
 		Args: args(1, 1000),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return recipe.checkAll(cmd, args)
