@@ -49,7 +49,7 @@ func (d *Document) CheckAll(ctx context.Context, config runtime.Config) error {
 		}
 		r, err := runtime.LoadText(ctx, d.source.file, recipe.Text, config)
 		if err == nil {
-			err = check(r)
+			err = check(r, nil)
 		}
 		errs = append(errs, err)
 	}

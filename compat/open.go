@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"strings"
 
@@ -47,7 +48,7 @@ func Check(ctx context.Context, name string, set []string, config runtime.Config
 	}
 	r, err := Open(ctx, name, set, once)
 	if err == nil {
-		err = check(r)
+		err = check(r, once.Log)
 	}
 	if err != nil {
 		return err
@@ -70,11 +71,17 @@ func Check(ctx context.Context, name string, set []string, config runtime.Config
 }
 
 // check finds what is wrong with a loaded recipe, files of this machine that are not there
-// among it.
-func check(r *runtime.Recipe) error {
+// among it. What was not looked at, or not with certainty, is said on log; nil: nowhere.
+func check(r *runtime.Recipe, log *slog.Logger) error {
 	planner, err := r.Check()
 	if err != nil {
 		return err
+	}
+	if log != nil && planner.Doubtful != nil {
+		log.Warn("this is wrong if what was assumed is right", "cause", planner.Doubtful)
+	}
+	if said := planner.Assumptions(); log != nil && said != "" {
+		log.Warn(said)
 	}
 	return problems.Join(planner.MissingFiles()...)
 }
@@ -94,7 +101,7 @@ func checkValues(ctx context.Context, name string, set []string, options []runti
 			setting := o.Name + "=" + value
 			r, err := Open(ctx, name, append(set[:len(set):len(set)], setting), config)
 			if err == nil {
-				err = check(r)
+				err = check(r, nil)
 			}
 			if err != nil {
 				errs = append(errs, runtime.Within("with -o "+setting, err))

@@ -176,7 +176,7 @@ func (r *Recipe) check(planner *build.Planner) error {
 	err := r.PlanOn(planner)
 	// What goes wrong after an answer was assumed may be the assumption's fault.
 	if planner.Assumed() && r.loader.ctx.Err() == nil && !isCertain(err) {
-		err = nil
+		planner.Doubtful, err = err, nil
 	}
 	return err
 }

@@ -2,6 +2,9 @@ package build
 
 import (
 	"context"
+	"fmt"
+	"slices"
+	"strings"
 	"path/filepath"
 
 	"imagebuilder/builtins/host"
@@ -16,6 +19,7 @@ type Planner struct {
 	Steps    []PlannedStep
 	Answers  []Record
 	Problems []error // what stands in the way of a build besides missing needs
+	Doubtful error   // what is wrong if the assumptions are right
 
 	Target string // directory that gets the results; "": it is not known yet
 
@@ -39,6 +43,8 @@ type PlannedStep struct {
 // A Record is of an answer that a plan went on with.
 type Record struct {
 	Question string
+	About    string
+	Library  bool // the standard library has asked, on behalf of the recipe
 	At       string
 	Certain  bool // it was found, not assumed
 }
@@ -53,11 +59,34 @@ func (p *Planner) Assumed() bool {
 	return false
 }
 
+// Assumptions says which answers the recipe itself was given that were assumed, and what
+// that means; "" if none was.
+func (p *Planner) Assumptions() string {
+	var list []string
+	for _, a := range p.Answers {
+		line := strings.TrimSpace(fmt.Sprintf("%s: %s %s", a.At, a.Question, a.About))
+		if !a.Certain && !a.Library && !slices.Contains(list, line) {
+			list = append(list, line)
+		}
+	}
+	if len(list) == 0 {
+		return ""
+	}
+	more := ""
+	if n := len(list) - maxAssumptions; n > 0 {
+		list, more = list[:maxAssumptions], fmt.Sprintf("; and %d more", n)
+	}
+	return "only the build can know " + strings.Join(list, "; ") + more + ": what the recipe does after that may be otherwise"
+}
+
+// maxAssumptions is how many are named: who has more needs no list to know.
+const maxAssumptions = 3
+
 // Ask implements Worker.
 func (p *Planner) Ask(ctx context.Context, s *Step, q AnyQuestion) (any, error) {
 	p.prepare(ctx, s)
 	answer, certain := q.assume(p)
-	p.Answers = append(p.Answers, Record{q.what(), s.At, certain})
+	p.Answers = append(p.Answers, Record{q.what(), s.Summary(), s.Label != s.Builtin, s.At, certain})
 	return answer, nil
 }
 

@@ -23,7 +23,8 @@ func newPlanCommand() *cobra.Command {
 		Short: "Show what a recipe would do",
 		Long: `Show every step that a recipe would do, in order, with its arguments. Nothing is
 downloaded, changed or written, and it needs no root. What only the build itself can
-know is assumed: a file in the image that the recipe asks for exists, and is empty.`,
+know is assumed, and said: a file in the image that the recipe asks for exists, and is
+empty.`,
 		Args: args(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			r, err := recipe.load(cmd, args[0], logOptions{})
@@ -33,6 +34,10 @@ know is assumed: a file in the image that the recipe asks for exists, and is emp
 			planner, err := r.Plan()
 			if err != nil {
 				return err
+			}
+			if said := planner.Assumptions(); said != "" {
+				log := logOptions{}
+				log.logger(cmd.ErrOrStderr()).Warn(said)
 			}
 			if asJSON {
 				enc := json.NewEncoder(cmd.OutOrStdout())
