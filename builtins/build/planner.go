@@ -3,9 +3,9 @@ package build
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
-	"path/filepath"
 
 	"imagebuilder/builtins/host"
 )
