@@ -107,7 +107,8 @@ func (p programs) plain() any {
 // With network=False they have no network, and the step is done again only when
 // something above it in the recipe changes. With a network they may read what nobody
 // knows, so the step is done again every UTC day; fresh may say better: a list of
-// URLs (done again when one of them serves something else), "daily" or "never".
+// URLs (done again when one of them serves something else), "daily" or "never". "daily"
+// may stand among the URLs, too: then either is a reason.
 //
 // A program that fails ends the build with its status and last lines.
 func (b *Words) chrootRun(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {

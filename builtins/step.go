@@ -2,6 +2,7 @@ package builtins
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"go.starlark.net/starlark"
@@ -71,7 +72,8 @@ func (f *freshness) Unpack(v starlark.Value) error {
 	if err := urls.Unpack(v); err != nil {
 		return err
 	}
-	f.URLs, f.Daily = urls, len(urls) == 0
+	f.URLs = slices.DeleteFunc(urls, func(url string) bool { return url == "daily" })
+	f.Daily = len(f.URLs) == 0 || len(f.URLs) < len(urls)
 	return f.Check()
 }
 

@@ -193,6 +193,9 @@ func (t *translator) manager() string {
 // find what those before have left.
 func (t *translator) packagePhase(c *code, calls phaseCalls) {
 	steps := []string{calls.repositories, calls.postUnpack}
+	if t.prepares {
+		steps = append([]string{t.load("definition.star", "prepare")}, steps...)
+	}
 	if t.All { // also where packages are not updated now
 		steps = append(steps, calls.postUpdate)
 	}

@@ -40,7 +40,10 @@ func (f Freshness) network() bool { return f.Daily || len(f.URLs) > 0 }
 
 // plain shows it as a recipe says it.
 func (f Freshness) plain() any {
-	if f.Daily {
+	switch {
+	case f.Daily && len(f.URLs) > 0:
+		return append([]string{"daily"}, f.URLs...)
+	case f.Daily:
 		return "daily"
 	}
 	return f.URLs
