@@ -255,8 +255,8 @@ func (r *rootfs) begin(thread *starlark.Thread, fn *starlark.Builtin) error {
 
 // exported(image, dir="") returns a root file system with the content of a directory below
 // the target directory of the run, or of that itself: what an export has put there, or
-// anybody else. It is empty if there is nothing. What it is exported to the same directory
-// again takes the place of that content.
+// anybody else. It is empty if there is nothing. Exported to the same directory again, it
+// takes the place of that content.
 func (b *Words) exported(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	var img *image
 	var dir string

@@ -94,10 +94,7 @@ func (s *session) show(root *dirfd.Dir, name, target string) error {
 // the root file system.
 func bindOnto(root *dirfd.Dir, source, target string) error {
 	return onto(root, target, func(target string) error {
-		if err := unix.Mount(source, target, "", unix.MS_BIND, ""); err != nil {
-			return err
-		}
-		return nil
+		return unix.Mount(source, target, "", unix.MS_BIND, "")
 	})
 }
 
