@@ -60,6 +60,7 @@ type Client struct {
 	said  map[string]bool    // what the user was told
 	calls map[string]*call   // by request
 	retry *retryablehttp.Client
+	down  sync.Map // hosts that could not be reached, which are not waited for again
 }
 
 // Progress shows how far downloads are. Its methods are called by several goroutines.
@@ -86,6 +87,8 @@ type Fetched struct {
 	Note     string // file beside it without which the next run does not trust it
 	SHA256   string
 	Size     int64
+	URL      string // where it came from in the end
+	Type     string // its media type, as the server says; "": it does not
 	SignedBy string // fingerprint or id of the key by which it was verified; "": it was not
 
 	known response
@@ -99,6 +102,8 @@ type response struct {
 	SHA256       string `json:"sha256"`
 	SHA512       string `json:"sha512,omitempty"` // if it was asked for
 	Size         int64  `json:"size"`             // of the whole file; 0 or less: the server has not said it
+	URL          string `json:"url,omitempty"`    // where the server has sent us
+	Type         string `json:"type,omitempty"`
 
 	Signed signed `json:"signed,omitzero"`
 
@@ -289,7 +294,7 @@ func fetched(e *layer.Entry) (Fetched, error) {
 	known, err := readResponse(e.Data())
 	return Fetched{
 		Path: filepath.Join(e.Data(), "file"), Note: filepath.Join(e.Data(), responseName),
-		SHA256: known.SHA256, Size: known.Size, known: known,
+		SHA256: known.SHA256, Size: known.Size, URL: known.URL, Type: known.Type, known: known,
 	}, err
 }
 
