@@ -591,3 +591,21 @@ func TestVerifiedOnce(t *testing.T) {
 		t.Errorf("another key: %v", err)
 	}
 }
+
+// A digest of whom nobody trusts is no reason to trust a file.
+func TestUnvouched(t *testing.T) {
+	s := newSite(t, false, map[string][]byte{"file": content})
+	c := s.client(t, t.TempDir())
+	r := fetch.Request{URL: s.URL + "/file", SHA256: digest(content), Trust: &fetch.Trust{}}
+	if _, err := c.Fetch(ctx, r); err != nil {
+		t.Errorf("the recipe's own: %v", err)
+	}
+	r.Unvouched = true
+	if _, err := c.Fetch(ctx, r); err == nil || !strings.Contains(err.Error(), "anybody on the way can change") {
+		t.Errorf("nobody's: %v", err)
+	}
+	r.Trust.Keys = []string{newSigner(t, nil).armored}
+	if _, err := c.Fetch(ctx, r); err == nil || !strings.Contains(err.Error(), "nothing says where a signature of") {
+		t.Errorf("nobody's, and keys: %v", err)
+	}
+}
