@@ -7,10 +7,7 @@
 package fetch
 
 import (
-	"cmp"
 	"context"
-	"crypto/sha256"
-	"crypto/sha512"
 	"crypto/x509"
 	"encoding/json"
 	"errors"
@@ -19,10 +16,8 @@ import (
 	"io/fs"
 	"log/slog"
 	"net/http"
-	"net/url"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"time"
 
@@ -70,18 +65,6 @@ type Progress interface {
 	Start(name string, total int64) io.WriteCloser
 }
 
-// A Request is one file wanted.
-type Request struct {
-	URL       string
-	SHA256    string // 64 hex digits the file must have; empty: any, but see whether it changed
-	SHA512    string // 128 hex digits, in the same way
-	Signature string // URL of a detached signature, which counts if Trust has keys
-	Trust     *Trust // nil: nothing is asked of where the file comes from
-	MaxSize   int64  // in bytes; 0: DefaultMaxSize
-	Unvouched bool   // the digests are not what Trust asks for: they tell a whole file from a damaged one
-	NoPage    bool   // an HTML page is not the file, unless its name or digest says so
-}
-
 // A Fetched is a downloaded file. It is not to be changed.
 type Fetched struct {
 	Path     string // on the host
@@ -124,61 +107,6 @@ func (known response) digestsOf(r Request) bool {
 	return (r.SHA256 == "" || r.SHA256 == known.SHA256) && (r.SHA512 == "" || r.SHA512 == known.SHA512)
 }
 
-// Check finds what is wrong with a request without making it.
-func (r Request) Check() error {
-	if err := CheckURL(r.URL); err != nil {
-		return err
-	}
-	return r.CheckContent(false)
-}
-
-// CheckContent is Check but for the URL itself. listed says that there will be a digest, from
-// a checksum file that is trusted.
-func (r Request) CheckContent(listed bool) error {
-	if err := CheckDigest(r.SHA256); err != nil {
-		return err
-	}
-	if err := decodeHex(r.SHA512, 2*sha512.Size, "SHA-512"); err != nil {
-		return err
-	}
-	if r.Signature != "" {
-		if err := checkAnyURL(r.Signature); err != nil {
-			return fmt.Errorf("signature: %w", err)
-		}
-	}
-	if r.Trust == nil || listed || r.vouched() {
-		return nil
-	}
-	if err := r.Trust.Check(r.URL); err != nil || r.Signature != "" {
-		return err
-	}
-	return r.Trust.CheckUnsigned(r.URL)
-}
-
-// CheckURL finds what is wrong with the URL of something to download.
-func CheckURL(text string) error {
-	u, err := url.Parse(text)
-	if err != nil {
-		return err
-	}
-	if u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-		return fmt.Errorf("not an http or https URL: %q", text)
-	}
-	return nil
-}
-
-// checkAnyURL is CheckURL for what may be a file of this machine as well.
-func checkAnyURL(text string) error {
-	if IsFile(text) {
-		_, err := FilePath(text)
-		return err
-	}
-	return CheckURL(text)
-}
-
-// CheckDigest finds what is wrong with a SHA-256 in hexadecimal, unless it is empty.
-func CheckDigest(digest string) error { return decodeHex(digest, 2*sha256.Size, "SHA-256") }
-
 // Fetch returns the file of a request, downloaded if need be. Who asks for one that is being
 // downloaded waits for that.
 func (c *Client) Fetch(ctx context.Context, r Request) (Fetched, error) {
@@ -190,13 +118,6 @@ func (c *Client) Fetch(ctx context.Context, r Request) (Fetched, error) {
 		err = fmt.Errorf("cannot download %s: %w", r.URL, err)
 	}
 	return f, err
-}
-
-// normal is the request in one of the forms that mean the same.
-func (r Request) normal() Request {
-	r.SHA256, r.SHA512 = strings.ToLower(r.SHA256), strings.ToLower(r.SHA512)
-	r.MaxSize = cmp.Or(r.MaxSize, DefaultMaxSize)
-	return r
 }
 
 // once returns the file of a request as it was got in this run, or gets it.
@@ -240,12 +161,6 @@ func origin(r Request) layer.Origin {
 	}
 	return o
 }
-
-// Pinned tells whether only one content can be the file.
-func (r Request) Pinned() bool { return r.SHA256 != "" || r.SHA512 != "" }
-
-// vouched tells whether that content is known from who is trusted.
-func (r Request) vouched() bool { return r.Pinned() && !r.Unvouched }
 
 func (c *Client) fetch(ctx context.Context, r Request, check check) (Fetched, error) {
 	e, err := c.Store.Revise(ctx, origin(r), func(old *layer.Entry, dir string) (bool, error) {
