@@ -63,6 +63,7 @@ var vocabulary = map[string]builtin{
 	"notice":        {do: (*Words).notice},
 	"pack_lxc":      {do: (*Words).packLXC},
 	"pack_lxd":      {do: (*Words).packLXD},
+	"parameters":    {do: (*Words).parameters, pure: true},
 	"rootfs":        {do: (*Words).rootfs},
 	"session":       {do: (*Words).session},
 	"stream_add":    {do: (*Words).streamAdd},
