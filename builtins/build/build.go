@@ -19,6 +19,7 @@ import (
 	"context"
 	"io"
 
+	"imagebuilder/builtins/fetch"
 	"imagebuilder/builtins/layer"
 	"imagebuilder/builtins/sandbox"
 	"imagebuilder/builtins/treetask"
@@ -107,6 +108,8 @@ type Product struct {
 	Claim   string  // a name below the target directory that no other product of the run may have; "": none
 	OfRoot  bool    // it is made of the root file system of the step, which must not be empty
 	Unshown bool    // it is a part of another step, and a plan does not show it
+
+	Wish *fetch.Wish // the download that it is; nil: it is none
 
 	// Do makes or finds the files.
 	Do func(ctx context.Context, b *Builder) ([]*File, error)

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"imagebuilder/builtins/fetch"
 	"imagebuilder/builtins/host"
 )
 
@@ -20,6 +21,10 @@ type Planner struct {
 	Answers  []Record
 	Problems []error // what stands in the way of a build besides missing needs
 	Doubtful error   // what is wrong if the assumptions are right
+
+	// Wishes are the downloads that a run will ask for, whatever the answers that a plan had to
+	// assume.
+	Wishes []fetch.Wish
 
 	Target string // directory that gets the results; "": it is not known yet
 
@@ -102,6 +107,9 @@ func (p *Planner) Change(ctx context.Context, s *Step, _ Change) error {
 
 // Make implements Worker.
 func (p *Planner) Make(ctx context.Context, s *Step, product Product) ([]*File, error) {
+	if product.Wish != nil && !p.Assumed() {
+		p.Wishes = append(p.Wishes, *product.Wish)
+	}
 	if product.Unshown {
 		p.prepare(ctx, s)
 	} else {

@@ -40,22 +40,35 @@ func (c *Client) download(ctx context.Context, r Request, known response, dir st
 	if c.Offline {
 		return ErrOffline
 	}
-	leave, err := c.enter(ctx, r.URL)
-	if err != nil {
-		return err
-	}
-	defer leave()
 	part, err := c.openPart(r)
 	if err != nil {
 		return err
 	}
 	defer part.file.Close()
+	err = c.transfer(ctx, r, known, part)
+	if err == nil {
+		return part.finish(r, dir, check)
+	}
+	if large := errTooLarge(0); part.size == 0 || errors.As(err, &large) { // nothing to take up
+		part.remove()
+	}
+	return err
+}
+
+// transfer asks for the file until the part is whole. It waits its turn at the host, but
+// keeps nobody else waiting: what comes after may need another file from there.
+func (c *Client) transfer(ctx context.Context, r Request, known response, part *fragment) error {
+	leave, err := c.enter(ctx, r.URL)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	for try := 0; ; try++ {
 		before := part.size
-		err = c.receive(ctx, r, known, part)
+		err := c.receive(ctx, r, known, part)
 		var cut *cutError
 		if !errors.As(err, &cut) || try == retries {
-			break
+			return err
 		}
 		// What moves on may go on: not by a byte for each connection, though.
 		if part.size-before >= progress {
@@ -66,13 +79,6 @@ func (c *Client) download(ctx context.Context, r Request, known response, dir st
 			return err
 		}
 	}
-	if err == nil {
-		return part.finish(r, dir, check)
-	}
-	if part.size == 0 { // nothing to take up
-		part.remove()
-	}
-	return err
 }
 
 func pause(ctx context.Context, d time.Duration) error {
@@ -295,7 +301,7 @@ func (p *fragment) remember(resp *http.Response, plain bool) error {
 // known.
 func (c *Client) store(ctx context.Context, r Request, p *fragment, resp *http.Response, total int64) error {
 	if total > r.MaxSize {
-		return fmt.Errorf("it is larger than %d bytes", r.MaxSize)
+		return errTooLarge(r.MaxSize)
 	}
 	writers := []io.Writer{p.file, p.hashes()}
 	if c.Progress != nil {
@@ -313,7 +319,7 @@ func (c *Client) store(ctx context.Context, r Request, p *fragment, resp *http.R
 			return errPage
 		}
 	}
-	n, err := io.Copy(io.MultiWriter(writers...), io.LimitReader(content, r.MaxSize-p.size+1))
+	n, err := io.CopyBuffer(io.MultiWriter(writers...), io.LimitReader(content, r.MaxSize-p.size+1), make([]byte, bufferSize))
 	p.size += n
 	switch {
 	case context.Cause(ctx) != nil:
@@ -323,7 +329,7 @@ func (c *Client) store(ctx context.Context, r Request, p *fragment, resp *http.R
 	case err != nil:
 		return err
 	case p.size > r.MaxSize:
-		return fmt.Errorf("it is larger than %d bytes", r.MaxSize)
+		return errTooLarge(r.MaxSize)
 	case total >= 0 && p.size > total:
 		return p.distrust(fmt.Errorf("%d bytes of %d have come", p.size, total))
 	case p.size < total:
@@ -353,6 +359,11 @@ func isPageName(text string) bool {
 	}
 	return false
 }
+
+// errTooLarge is the cause where a file has more bytes than this.
+type errTooLarge int64
+
+func (e errTooLarge) Error() string { return fmt.Sprintf("it is larger than %d bytes", int64(e)) }
 
 // bodyReader tells an error of the network from one of the disk.
 type bodyReader struct {
