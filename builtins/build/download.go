@@ -2,6 +2,7 @@ package build
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -30,6 +31,7 @@ func Listed(sums fetch.Checksums, url string) Question[fetch.Listed] {
 		What:   "checksum",
 		Find:   func(ctx context.Context, b *Builder) (fetch.Listed, error) { return b.Fetch.Listed(ctx, sums, url) },
 		Assume: func(*Planner) (fetch.Listed, bool) { return fetch.Listed{}, true },
+		Shown:  func(l fetch.Listed) []string { return []string{cmp.Or(l.SHA256, l.SHA512, "none")} },
 	}
 }
 

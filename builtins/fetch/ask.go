@@ -26,7 +26,7 @@ func (c *Client) client() *retryablehttp.Client {
 		c.retry.Logger = nil
 		c.retry.RetryMax = retries
 		c.retry.RetryWaitMin = c.wait()
-		c.retry.CheckRetry = worthRetrying
+		c.retry.CheckRetry = c.worthRetrying
 		c.retry.Backoff = c.backoff
 		c.retry.ErrorHandler = retryablehttp.PassthroughErrorHandler
 		transport := c.Transport
@@ -87,10 +87,18 @@ func (c *Client) backoff(min, max time.Duration, try int, resp *http.Response) t
 	return wait
 }
 
-func worthRetrying(ctx context.Context, resp *http.Response, err error) (bool, error) {
+func (c *Client) worthRetrying(ctx context.Context, resp *http.Response, err error) (bool, error) {
 	var dns *net.DNSError
 	if errors.As(err, &dns) && dns.IsNotFound {
 		return false, nil // a name that does not exist will not exist in a second
+	}
+	var request *url.Error
+	if errors.As(err, &request) {
+		if u, bad := url.Parse(request.URL); bad == nil {
+			if _, down := c.down.Load(u.Host); down {
+				return false, nil // it was waited for before
+			}
+		}
 	}
 	return retryablehttp.DefaultRetryPolicy(ctx, resp, err)
 }

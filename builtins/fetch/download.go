@@ -189,7 +189,7 @@ func (c *Client) receive(ctx context.Context, r Request, known response, p *frag
 	}
 	resp, err := c.client().Do(req)
 	if err != nil {
-		return unreachable(ctx, err)
+		return c.unreachable(req.Request, err)
 	}
 	defer resp.Body.Close()
 	plain := downgraded(resp)
@@ -271,16 +271,34 @@ func (p *fragment) distrust(cause error) error {
 	return &cutError{cause}
 }
 
-// unreachable strips the URL, which the caller names, from a transport error.
-func unreachable(ctx context.Context, err error) error {
-	if cause := context.Cause(ctx); cause != nil {
+// unreachable strips the URL, which the caller names, from a transport error. Its host will
+// not be waited for again.
+func (c *Client) unreachable(req *http.Request, err error) error {
+	if cause := context.Cause(req.Context()); cause != nil {
 		return cause
 	}
+	c.down.Store(req.URL.Host, true)
 	var ue *url.Error
 	if errors.As(err, &ue) {
 		err = ue.Err
 	}
-	return fmt.Errorf("the server cannot be reached: %w", err)
+	return unreachableError{err}
+}
+
+// unreachableError is a request that has got no answer.
+type unreachableError struct{ cause error }
+
+func (e unreachableError) Error() string { return "the server cannot be reached: " + e.cause.Error() }
+func (e unreachableError) Unwrap() error { return e.cause }
+
+// Unreachable tells whether the cause of an error is a server that does not answer, or not
+// like one that works, or that must not be asked: what it last served may still be what it
+// has.
+func Unreachable(err error) bool {
+	var gone unreachableError
+	var cut *cutError
+	var status statusError
+	return errors.Is(err, ErrOffline) || errors.As(err, &gone) || errors.As(err, &cut) || errors.As(err, &status) && !errors.Is(err, ErrNotFound)
 }
 
 // remember keeps the validators of the answer, and the size that it promises, beside the

@@ -60,6 +60,7 @@ type Client struct {
 	said  map[string]bool    // what the user was told
 	calls map[string]*call   // by request
 	retry *retryablehttp.Client
+	down  sync.Map // hosts that could not be reached, which are not waited for again
 }
 
 // Progress shows how far downloads are. Its methods are called by several goroutines.
