@@ -458,6 +458,47 @@ func TestDowngrade(t *testing.T) {
 	}
 }
 
+// The beginning of a file that has come by http is not taken up where https is all there is.
+func TestDowngradedPart(t *testing.T) {
+	var plain *httptest.Server
+	half := func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("ETag", `"x"`)
+		if r.Header.Get("Range") == "" {
+			w.Header().Set("Content-Length", fmt.Sprint(len(content)))
+			w.Write(flipped(content)[:len(content)/2+1])
+			w.(http.Flusher).Flush()
+			panic(http.ErrAbortHandler)
+		}
+		http.Error(w, "no more", http.StatusForbidden)
+	}
+	plain = httptest.NewServer(http.HandlerFunc(half))
+	defer plain.Close()
+	redirects := true
+	safe := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if redirects {
+			http.Redirect(w, r, plain.URL+"/file", http.StatusFound)
+			return
+		}
+		w.Header().Set("ETag", `"x"`)
+		http.ServeContent(w, r, "file", time.Time{}, bytes.NewReader(content))
+	}))
+	defer safe.Close()
+	dir := t.TempDir()
+	try := func(r fetch.Request) (fetch.Fetched, error) {
+		c := newClient(t, dir)
+		defer c.Store.Close()
+		c.Transport, r.URL = safe.Client().Transport, safe.URL+"/file"
+		return c.Fetch(ctx, r)
+	}
+	if _, err := try(fetch.Request{}); err == nil {
+		t.Fatal("it has not failed")
+	}
+	redirects = false
+	if f, err := try(fetch.Request{Trust: &fetch.Trust{}}); err != nil || f.SHA256 != digest(content) {
+		t.Errorf("%+v, %v", f, err)
+	}
+}
+
 // What the tools themselves sign is right.
 func TestRealTools(t *testing.T) {
 	dir := t.TempDir()
