@@ -14,6 +14,8 @@ import (
 	"testing"
 
 	"github.com/bazelbuild/buildtools/build"
+
+	"imagebuilder/runtime"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -205,8 +207,13 @@ func TestExampleWithTwoManagers(t *testing.T) {
 func TestSourceArguments(t *testing.T) {
 	const all = "url: 'https://x.org', variant: v, suite: s, same_as: a, components: [c], keys: [k], keyserver: ks"
 	for downloader, want := range map[string][]string{
-		"rootfs-http": {`onto = exported(img)`, `keys = ["k"]`},
-		"debootstrap": {"suite = suite", "variant = source_variant", "same_as = same_as", `components = ["c"]`, `keys = ["k"]`, `keyserver = "ks"`, "skip_verification ="},
+		"rootfs-http":      {`onto = exported(img)`, `keys = ["k"]`},
+		"alpinelinux-http": {"same_as = same_as", `keys = ["k"]`, `keyserver = "ks"`, "skip_verification ="},
+		"apertis-http":     {"variant = source_variant"},
+		"gentoo-http":      {"variant = source_variant", `keys = ["k"]`},
+		"ubuntu-http":      {`keys = ["k"]`, `keyserver = "ks"`},
+		"voidlinux-http":   {"variant = source_variant"},
+		"debootstrap":      {"suite = suite", "variant = source_variant", "same_as = same_as", `components = ["c"]`, `keys = ["k"]`, `keyserver = "ks"`, "skip_verification ="},
 	} {
 		doc := mustLoad(t, "image: {distribution: x, release: 1}\nsource: {downloader: "+downloader+", "+all+"}\npackages: {manager: apk}\n")
 		text := doc.Convert(Mode{})
@@ -222,6 +229,19 @@ func TestSourceArguments(t *testing.T) {
 			if known := slices.Contains(doc.takes, name); given != known {
 				t.Errorf("%s: %s is given: %v, is taken: %v", downloader, name, given, known)
 			}
+		}
+	}
+}
+
+// Most definitions leave the release to those who build: nothing is wrong with that.
+func TestValid(t *testing.T) {
+	files := definitions(t, shared)
+	if len(files) == 0 {
+		t.Skip("needs ../shared")
+	}
+	for _, file := range files {
+		if err := loadFile(t, file).CheckAll(context.Background(), runtime.Config{Machine: "x86_64"}); err != nil {
+			t.Errorf("%s: %v", file, err)
 		}
 	}
 }
