@@ -64,7 +64,7 @@ type mirror struct {
 	redirects map[string]string
 	troubles  map[string]trouble
 	style     style
-	asked     []string // "METHOD path?query" of each request
+	asked     []string // "METHOD path?query" of each request, "if changed" behind it where that is so
 }
 
 // newMirror starts a mirror without files, with the listings of nginx.
@@ -155,7 +155,11 @@ func (m *mirror) requests() []string {
 func (m *mirror) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	name := strings.TrimPrefix(r.URL.Path, "/")
 	m.mu.Lock()
-	m.asked = append(m.asked, r.Method+" "+strings.TrimPrefix(r.URL.RequestURI(), "/"))
+	asked := r.Method + " " + strings.TrimPrefix(r.URL.RequestURI(), "/")
+	if r.Header.Get("If-None-Match") != "" {
+		asked += " if changed"
+	}
+	m.asked = append(m.asked, asked)
 	answer := m.answer(name, r)
 	if t := m.troubles[name]; t != nil {
 		answer = t(answer)

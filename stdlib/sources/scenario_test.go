@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -119,7 +120,8 @@ func (s scenario) testRight(t *testing.T) {
 		}
 		t.Run(way.summary, func(t *testing.T) {
 			m.style = way.style
-			b, err := run(t, s.recipe(way.url+"/"+s.path, s.image, s.args, way.args))
+			store, recipe := t.TempDir(), s.recipe(way.url+"/"+s.path, s.image, s.args, way.args)
+			b, err := runIn(t, store, recipe)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -129,7 +131,27 @@ func (s scenario) testRight(t *testing.T) {
 					t.Errorf("two slashes in %s", asked)
 				}
 			}
+			if way.url == m.http {
+				s.testAgain(t, m, store, recipe)
+			}
 		})
+	}
+}
+
+// testAgain builds again what has not changed.
+func (s scenario) testAgain(t *testing.T, m *mirror, store, recipe string) {
+	t.Helper()
+	b, err := runIn(t, store, recipe)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if asked := m.requests(); slices.Contains(asked, "GET "+s.archive) {
+		t.Errorf("the archive is downloaded again: %s", asked)
+	}
+	for line := range strings.Lines(b.log) {
+		if strings.Contains(line, "cached=false") && !strings.Contains(line, "step=export") {
+			t.Errorf("done again: %s", line)
+		}
 	}
 }
 
