@@ -64,7 +64,8 @@ func (b *Words) make(thread *starlark.Thread, s *build.Step, p build.Product) (*
 // signature, the URL of a detached signature, of OpenPGP, signify or minisign, by one of the
 // keys of trust. Without keys the signature is not asked for; one of a kind for which there
 // is no key is not verified over https, with a notice, and an error over http. With neither
-// digest nor signature trust must allow the URL.
+// digest nor signature trust must allow the URL; so it must where a checksum file is itself
+// trusted by nothing, which says no more than whether the file is whole.
 //
 // A file whose digest is known is downloaded once for good; of any other every run asks
 // whether it has changed. Several downloads of a recipe happen side by side where a plan knows
@@ -97,7 +98,8 @@ func (b *Words) download(thread *starlark.Thread, fn *starlark.Builtin, args sta
 	if policy != nil {
 		r.Trust, r.Signature = &policy.Trust, signature
 	}
-	if err = errors.Join(err, r.CheckContent(sums != nil)); err != nil {
+	r.Unvouched = !r.Pinned() && sums != nil && sums.Trust == nil
+	if err = errors.Join(err, r.CheckContent(sums != nil && sums.Trust != nil)); err != nil {
 		return nil, fmt.Errorf("download: %w", err)
 	}
 	given, signer, err := b.wanted(thread, fn, &r, sums)

@@ -196,7 +196,7 @@ func (c *Client) receive(ctx context.Context, r Request, known response, p *frag
 	if plain && r.private() {
 		return fmt.Errorf("it is redirected from https to %s, where anybody on the way can change it: give the keys that it is signed with", resp.Request.URL)
 	}
-	if plain && !r.pinned() && r.Trust == nil {
+	if plain && !r.Pinned() && r.Trust == nil {
 		c.warn("a download is redirected from https to http: anybody on the way can change it", "url", r.URL, "to", resp.Request.URL.String())
 	}
 	total := resp.ContentLength // -1 if it is not known
@@ -344,7 +344,7 @@ func (c *Client) store(ctx context.Context, r Request, p *fragment, resp *http.R
 		head := make([]byte, 512)
 		n, _ := io.ReadFull(body, head) // an error will come again
 		content = io.MultiReader(bytes.NewReader(head[:n]), body)
-		if p.page = isPage(resp, head[:n]); p.page && r.NoPage && !r.pinned() && !isPageName(r.URL) {
+		if p.page = isPage(resp, head[:n]); p.page && r.NoPage && !r.Pinned() && !isPageName(r.URL) {
 			return errPage
 		}
 	}

@@ -78,6 +78,7 @@ type Request struct {
 	Signature string // URL of a detached signature, which counts if Trust has keys
 	Trust     *Trust // nil: nothing is asked of where the file comes from
 	MaxSize   int64  // in bytes; 0: DefaultMaxSize
+	Unvouched bool   // the digests are not what Trust asks for: they tell a whole file from a damaged one
 	NoPage    bool   // an HTML page is not the file, unless its name or digest says so
 }
 
@@ -132,7 +133,7 @@ func (r Request) Check() error {
 }
 
 // CheckContent is Check but for the URL itself. listed says that there will be a digest, from
-// a checksum file.
+// a checksum file that is trusted.
 func (r Request) CheckContent(listed bool) error {
 	if err := CheckDigest(r.SHA256); err != nil {
 		return err
@@ -145,7 +146,7 @@ func (r Request) CheckContent(listed bool) error {
 			return fmt.Errorf("signature: %w", err)
 		}
 	}
-	if r.Trust == nil || listed || r.pinned() {
+	if r.Trust == nil || listed || r.vouched() {
 		return nil
 	}
 	if err := r.Trust.Check(r.URL); err != nil || r.Signature != "" {
@@ -234,14 +235,17 @@ func origin(r Request) layer.Origin {
 	if r.SHA512 != "" {
 		o.Inputs = append(o.Inputs, layer.Input{Name: "sha512", Value: r.SHA512})
 	}
-	if !r.pinned() {
+	if !r.Pinned() {
 		o.Network, o.Inputs = true, []layer.Input{{Name: "url", Value: r.URL}}
 	}
 	return o
 }
 
-// pinned tells whether only one content can be the file.
-func (r Request) pinned() bool { return r.SHA256 != "" || r.SHA512 != "" }
+// Pinned tells whether only one content can be the file.
+func (r Request) Pinned() bool { return r.SHA256 != "" || r.SHA512 != "" }
+
+// vouched tells whether that content is known from who is trusted.
+func (r Request) vouched() bool { return r.Pinned() && !r.Unvouched }
 
 func (c *Client) fetch(ctx context.Context, r Request, check check) (Fetched, error) {
 	e, err := c.Store.Revise(ctx, origin(r), func(old *layer.Entry, dir string) (bool, error) {
@@ -253,7 +257,7 @@ func (c *Client) fetch(ctx context.Context, r Request, check check) (Fetched, er
 			c.Log.Warn("a cached download is damaged: downloading it again", "url", r.URL, "cause", err)
 			return false, c.download(ctx, r, response{}, dir, check)
 		}
-		if !r.pinned() && !c.Offline {
+		if !r.Pinned() && !c.Offline {
 			if known.Plain && r.private() {
 				known = response{}
 			}

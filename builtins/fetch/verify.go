@@ -19,7 +19,7 @@ import (
 
 // private tells whether the https of its URL is all that a file is trusted for.
 func (r Request) private() bool {
-	return r.Trust != nil && !r.Trust.Skip && !r.Trust.Unsigned && !r.pinned() && isHTTPS(r.URL) &&
+	return r.Trust != nil && !r.Trust.Skip && !r.Trust.Unsigned && !r.vouched() && isHTTPS(r.URL) &&
 		(r.Signature == "" || !r.Trust.Verifies())
 }
 
@@ -39,7 +39,7 @@ func (c *Client) checkOf(ctx context.Context, r Request) (check, error) {
 		return check{}, nil
 	}
 	if r.Signature == "" || !r.Trust.Verifies() {
-		if r.Trust.Verifies() && !r.pinned() {
+		if r.Trust.Verifies() && !r.vouched() {
 			c.warn("there is no signature, so that the keys are not used", "url", r.URL)
 		}
 		return check{}, nil

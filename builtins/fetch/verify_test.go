@@ -7,6 +7,7 @@ import (
 	"crypto/sha512"
 	"encoding/base64"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -558,5 +559,53 @@ func listed(t *testing.T, key string, sums, detached, inline []byte) {
 		if err != nil || got.SHA256 != digest(content) || got.SignedBy != trust.Names()[0] {
 			t.Errorf("%+v, %v", got, err)
 		}
+	}
+}
+
+// A file that was verified is not read again in every run, but for other keys it is.
+func TestVerifiedOnce(t *testing.T) {
+	one, two := newSigner(t, nil), newSigner(t, nil)
+	s := newSite(t, false, map[string][]byte{"file": content, "file.sig": append(one.detached(content), two.detached(content)...)})
+	dir := t.TempDir()
+	get := func(key string) (fetch.Fetched, error) {
+		c := s.client(t, dir)
+		defer c.Store.Close()
+		return c.Fetch(ctx, fetch.Request{URL: s.URL + "/file", Signature: s.URL + "/file.sig", Trust: &fetch.Trust{Keys: []string{key}}})
+	}
+	f, err := get(one.armored)
+	if err != nil {
+		t.Fatal(err)
+	}
+	note, err := os.ReadFile(f.Note)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// As if the file had not been written to since it was verified: who reads it sees.
+	if err := errors.Join(os.WriteFile(f.Path, flipped(content), 0o600), os.WriteFile(f.Note, note, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	if f, err := get(one.armored); err != nil || f.SignedBy != one.name {
+		t.Errorf("the same key: %+v, %v", f, err)
+	}
+	if _, err := get(two.armored); err == nil || !strings.Contains(err.Error(), "it is not what was signed with the key "+two.name) {
+		t.Errorf("another key: %v", err)
+	}
+}
+
+// A digest of whom nobody trusts is no reason to trust a file.
+func TestUnvouched(t *testing.T) {
+	s := newSite(t, false, map[string][]byte{"file": content})
+	c := s.client(t, t.TempDir())
+	r := fetch.Request{URL: s.URL + "/file", SHA256: digest(content), Trust: &fetch.Trust{}}
+	if _, err := c.Fetch(ctx, r); err != nil {
+		t.Errorf("the recipe's own: %v", err)
+	}
+	r.Unvouched = true
+	if _, err := c.Fetch(ctx, r); err == nil || !strings.Contains(err.Error(), "anybody on the way can change") {
+		t.Errorf("nobody's: %v", err)
+	}
+	r.Trust.Keys = []string{newSigner(t, nil).armored}
+	if _, err := c.Fetch(ctx, r); err == nil || !strings.Contains(err.Error(), "nothing says where a signature of") {
+		t.Errorf("nobody's, and keys: %v", err)
 	}
 }
