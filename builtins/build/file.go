@@ -1,6 +1,7 @@
 package build
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -30,12 +31,17 @@ type File struct {
 	note string // of one in the store, what is kept there of it; without that it is made anew
 }
 
-// MarshalJSON shows a file in plans and keys by what is the same everywhere.
+// MarshalJSON shows a file in plans and keys by what is the same everywhere. Names that a plan
+// assumes have angle brackets, which stay as they are.
 func (f *File) MarshalJSON() ([]byte, error) {
-	return json.Marshal(struct {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	err := enc.Encode(struct {
 		File   string `json:"file"`
 		SHA256 string `json:"sha256,omitempty"`
 	}{f.Name, f.SHA256})
+	return b.Bytes(), err
 }
 
 // Planned tells whether the file is one of a plan, which is not there.

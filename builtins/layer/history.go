@@ -16,17 +16,26 @@ type History struct {
 	file  string // below the store
 	now   past
 
-	before  map[string][]record        // the steps of the run before by name, in their order
-	keys    map[string]bool            // of these
-	count   map[string]int             // how many steps of a name this run has had
-	answers map[string]json.RawMessage // of the run before, by question
+	before  map[string][]record // the steps of the run before by name, in their order
+	keys    map[string]bool     // of these
+	count   map[string]int      // how many steps of a name this run has had
+	answers map[string]answer   // of the runs before, by question
 }
 
-// A past is what is kept of a run.
+// A past is what is kept of a run, and of answers from those before it.
 type past struct {
-	Steps   []record                   `json:"steps"`
-	Answers map[string]json.RawMessage `json:"answers,omitempty"`
+	Steps   []record          `json:"steps"`
+	Answers map[string]answer `json:"answers,omitempty"`
 }
+
+// An answer is kept beyond the last run: one with other options has other questions.
+type answer struct {
+	Answer  json.RawMessage `json:"answer"`
+	Unasked int             `json:"unasked,omitempty"` // runs since the last that has asked
+}
+
+// keptUnasked is for how many runs an answer is kept that none of them asks for.
+const keptUnasked = 100
 
 // similar is how far from its place in the run before a step is looked for. Without such
 // a bound, long recipes would take time by the square of their length.
@@ -86,22 +95,26 @@ func (h *History) Explain(base string, step Origin) string {
 }
 
 // Answer records the answer to a question.
-func (h *History) Answer(question string, answer json.RawMessage) {
-	if h == nil {
-		return
+func (h *History) Answer(question string, found json.RawMessage) {
+	if h != nil {
+		h.keep(question, answer{Answer: found})
 	}
-	if h.now.Answers == nil {
-		h.now.Answers = make(map[string]json.RawMessage)
-	}
-	h.now.Answers[question] = answer
 }
 
-// Answered returns the answer of the run before; nil: there was none.
+func (h *History) keep(question string, a answer) {
+	if h.now.Answers == nil {
+		h.now.Answers = make(map[string]answer)
+	}
+	h.now.Answers[question] = a
+}
+
+// Answered returns what a question was answered when a run before this one asked it last;
+// nil: none has.
 func (h *History) Answered(question string) json.RawMessage {
 	if h == nil {
 		return nil
 	}
-	return h.answers[question]
+	return h.answers[question].Answer
 }
 
 func (r record) changed(now record) []string {
@@ -129,6 +142,11 @@ func (r record) changed(now record) []string {
 
 // Save keeps the record of this run for the next.
 func (h *History) Save() error {
+	for question, old := range h.answers {
+		if _, asked := h.now.Answers[question]; !asked && old.Unasked < keptUnasked {
+			h.keep(question, answer{old.Answer, old.Unasked + 1})
+		}
+	}
 	data, err := json.Marshal(h.now)
 	if err != nil {
 		return err
