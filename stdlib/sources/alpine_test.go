@@ -51,6 +51,7 @@ func TestAlpine(t *testing.T) {
 			}
 		}, "", "", []string{alpineDir[:len(alpineDir)-1], "alpine-minirootfs-3.20.10-x86_64.tar.gz"}},
 		fault{"a listing that is an error with links", func(m *mirror) { m.hinder(alpineDir, notFound) }, "", "", []string{alpineDir[:len(alpineDir)-1], "404 Not Found"}},
+		fault{"a connection that always breaks", func(m *mirror) { m.hinder(s.archive, cut) }, "", "", []string{s.archive, "the connection broke"}},
 		fault{"a series that is not there", nil, `"alpine", "3.22"`, "", []string{"v3.21", "v3.9"}},
 		fault{"a version that is not there", nil, `"alpine", "3.21.8"`, "", []string{"alpine-minirootfs-3.21.10-x86_64.tar.gz"}},
 		fault{"a release that is none", nil, `"alpine", "bookworm"`, "", []string{`the release is "bookworm", not such as 3.22`}},

@@ -29,6 +29,7 @@ func TestVoid(t *testing.T) {
 		fill:     fill,
 		archive:  "live/current/void-x86_64-ROOTFS-20261001.tar.xz",
 		want:     glibc,
+		signer:   "signed with the key",
 	}
 	s.test(t,
 		fault{"a signature that is missing", func(m *mirror) { m.remove("live/current/sha256sum.sig") }, "", "", []string{"sha256sum.sig"}},
