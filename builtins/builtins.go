@@ -46,6 +46,7 @@ type builtin struct {
 }
 
 var vocabulary = map[string]builtin{
+	"check_machine": {do: (*Words).checkMachine},
 	"chroot_run":    {do: (*Words).chrootRun},
 	"download":      {do: (*Words).download},
 	"export":        {do: (*Words).export},

@@ -43,3 +43,27 @@ var machines = []struct {
 	{243, 2, false, "riscv64"},
 	{258, 0, false, "loongarch64"},
 }
+
+// Programs are how files begin that are programs for a machine, by the kernel's name of it:
+// none if it is not known, more than one if it has programs of several classes or orders.
+func Programs(name string) (heads [][]byte) {
+	for _, m := range machines {
+		for class := byte(1); class <= 2; class++ {
+			for _, order := range []binary.ByteOrder{binary.LittleEndian, binary.BigEndian} {
+				head := make([]byte, Length) // of zeros, but for what matters
+				copy(head, "\x7fELF")
+				head[4], head[5], head[6] = class, 1, 1
+				if order == binary.BigEndian {
+					head[5] = 2
+				}
+				order.PutUint16(head[16:], 2) // ET_EXEC
+				order.PutUint16(head[18:], m.machine)
+				order.PutUint32(head[20:], 1) // EV_CURRENT
+				if m.name == name && Machine(head) == name {
+					heads = append(heads, head)
+				}
+			}
+		}
+	}
+	return heads
+}
