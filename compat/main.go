@@ -216,10 +216,13 @@ func (t *translator) packages(calls phaseCalls) string {
 	if calls.sets != "" {
 		args[1] = "package_sets()"
 	}
-	if p.Update || t.find("packages.update") != nil {
+	update := p.Update || t.find("packages.update") != nil
+	if update {
 		args = append(args, named("update", t.boolean("packages.update", p.Update)))
 	}
-	if p.Cleanup || t.find("packages.cleanup") != nil {
+	// What is packed has been cleaned where it was built.
+	idle := t.Pack && calls.sets == "" && !update
+	if !idle && (p.Cleanup || t.find("packages.cleanup") != nil) {
 		args = append(args, named("cleanup", t.boolean("packages.cleanup", p.Cleanup)))
 	}
 	if calls.postUpdate != "" && !t.All {
