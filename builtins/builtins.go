@@ -49,6 +49,7 @@ type builtin struct {
 
 var vocabulary = map[string]builtin{
 	"checksums":     {do: (*Words).makeChecksums, pure: true},
+	"check_machine": {do: (*Words).checkMachine},
 	"chroot_run":    {do: (*Words).chrootRun},
 	"download":      {do: (*Words).download},
 	"export":        {do: (*Words).export},

@@ -242,3 +242,17 @@ func (b *Words) installed(thread *starlark.Thread, fn *starlark.Builtin, args st
 	there, err := build.Ask(Context(thread), b.Worker, s, build.Installed(program))
 	return starlark.Bool(there), err
 }
+
+// check_machine(machine) makes sure that programs of another machine run on this one, which is
+// what a package that is installed here does, and no recipe can do. The machine has the
+// name that the kernel gives it, "arm" being all of 32 bits. Where they do not run, the
+// error says what to install.
+func (b *Words) checkMachine(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
+	var machine string
+	if err := unpackArgs(fn, args, kwargs, "machine", &machine); err != nil {
+		return nil, err
+	}
+	s := b.newStep(thread, fn, nil, arg("machine", machine))
+	_, err := build.Ask(Context(thread), b.Worker, s, build.Emulated(machine))
+	return starlark.None, err
+}

@@ -220,33 +220,22 @@ func (t *translator) packages(calls phaseCalls) string {
 	if calls.sets != "" {
 		args[1] = "package_sets()"
 	}
-	if p.Update || t.find("packages.update") != nil {
+	update := p.Update || t.find("packages.update") != nil
+	if update {
 		args = append(args, named("update", t.boolean("packages.update", p.Update)))
 	}
-	if p.Cleanup || t.find("packages.cleanup") != nil {
+	// What is packed has been cleaned where it was built.
+	idle := t.Pack && calls.sets == "" && !update
+	if !idle && (p.Cleanup || t.find("packages.cleanup") != nil) {
 		args = append(args, named("cleanup", t.boolean("packages.cleanup", p.Cleanup)))
 	}
 	if calls.postUpdate != "" && !t.All {
 		args = append(args, named("post_update", calls.postUpdate))
 	}
-	if early := t.earlyLists(); early != "" && !t.Pack {
-		args = append(args, named("early", early))
-	}
 	if len(args) == 2 && calls.sets == "" {
 		return ""
 	}
 	return "lambda root: " + call(t.load("definition.star", "manage_packages"), args...)
-}
-
-// earlyLists prints the lists of what the source has installed or left out.
-func (t *translator) earlyLists() string {
-	var lists []string
-	for _, list := range earlyLists {
-		if len(t.early(list.action, list.name)) > 0 {
-			lists = append(lists, list.name)
-		}
-	}
-	return strings.Join(lists, " + ")
 }
 
 // earlyLists are the lists in which sets are collected for the source, by their action.

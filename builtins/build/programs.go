@@ -3,6 +3,7 @@ package build
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -11,6 +12,7 @@ import (
 	"strings"
 
 	"imagebuilder/builtins/host"
+	"imagebuilder/builtins/magic"
 	"imagebuilder/builtins/sandbox"
 )
 
@@ -99,5 +101,21 @@ func Installed(program string) Question[bool] {
 		What:   "installed",
 		Find:   func(context.Context, *Builder) (bool, error) { return host.Installed(program), nil },
 		Assume: func(p *Planner) (bool, bool) { return p.has(program), true },
+	}
+}
+
+// Emulated asks whether this machine runs programs of another one, by the kernel's name of
+// it. That it does not is an error.
+func Emulated(machine string) Question[bool] {
+	return Question[bool]{
+		What: "emulated",
+		Find: func(ctx context.Context, _ *Builder) (bool, error) {
+			runs, err := host.Runs(ctx, magic.Programs(machine))
+			if runs || err != nil {
+				return runs, err
+			}
+			return false, fmt.Errorf("this machine runs no programs for %s; %s", machine, host.Emulators)
+		},
+		Assume: func(*Planner) (bool, bool) { return true, true }, // else there is nothing to plan
 	}
 }

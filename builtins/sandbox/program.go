@@ -69,7 +69,45 @@ func (r runner) explain(name string, err error) error {
 	if readErr != nil || machine == "" {
 		return err
 	}
-	return fmt.Errorf("%w: %s is a program for %s; for this machine to run such, install the Debian package qemu-user-static", err, name, machine)
+	return fmt.Errorf("%w: %s is a program for %s; %s", err, name, machine, host.Emulators)
+}
+
+// explainBeside says why a program of the host has failed, if that may be since it has
+// started one in a root file system beside it that was made for another machine: the shell
+// there does not run.
+func (r runner) explainBeside(in *host.Init, err error) error {
+	var failed *host.ExitError
+	if !errors.As(err, &failed) {
+		return err
+	}
+	for _, m := range r.spec.Mounts {
+		if m.Stack == nil {
+			continue
+		}
+		if shell := r.tryShell(in, m.At); errors.Is(shell, unix.ENOEXEC) {
+			failed.Err = fmt.Errorf("%w; in %s: %w", failed.Err, m.At, shell)
+		}
+	}
+	return err
+}
+
+// tryShell runs the shell of another root file system than the programs' own. One that
+// cannot be tried is no reason for anything.
+func (r runner) tryShell(in *host.Init, at string) error {
+	root, err := r.root.Sub(at)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	null, err := r.root.OpenFile("/dev/null", unix.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	defer null.Close()
+	other := runner{root: root, chroot: path.Join(r.chroot, at), spec: r.spec}
+	return other.explain("/bin/sh", in.Run("/bin/sh", []string{"sh", "-c", ":"}, &os.ProcAttr{
+		Dir: "/", Files: []*os.File{null, null, null}, Sys: &syscall.SysProcAttr{Chroot: other.chroot},
+	}))
 }
 
 // head returns the beginning of a file.

@@ -386,7 +386,7 @@ func (r runner) runAll(programs Programs) error {
 			}
 			for _, p := range programs.List {
 				if err := r.run(in, p, programs.Env); err != nil {
-					return err
+					return r.explainBeside(in, err)
 				}
 			}
 			return nil

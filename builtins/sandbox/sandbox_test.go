@@ -17,6 +17,7 @@ import (
 
 	"imagebuilder/builtins/dirfd"
 	"imagebuilder/builtins/host"
+	"imagebuilder/builtins/magic"
 	"imagebuilder/builtins/sandbox"
 	"imagebuilder/builtins/tree"
 )
@@ -317,8 +318,8 @@ func TestFailure(t *testing.T) {
 
 // What is made for another machine is told by that.
 func TestForeignProgram(t *testing.T) {
-	header := "\x7fELF\x02\x01\x01" + strings.Repeat("\x00", 9) + "\x02\x00\xb7\x00" + strings.Repeat("\x00", 44)
-	const because = "exec format error: /bin/foreign is a program for aarch64; for this machine to run such, install the Debian package qemu-user-static"
+	header := foreign()
+	const because = "exec format error: /bin/foreign is a program for aarch64; " + host.Emulators
 	for _, test := range []struct {
 		program sandbox.Program
 		want    string
@@ -337,6 +338,32 @@ func TestForeignProgram(t *testing.T) {
 		programs := sandbox.Programs{List: []sandbox.Program{test.program}, Env: []string{"PATH=/bin"}}
 		err := sandbox.Run(context.Background(), sandbox.Spec{Root: stack}, programs, io.Discard)
 		if err == nil || err.Error() != test.want {
+			t.Errorf("got %v, want %s", err, test.want)
+		}
+	}
+}
+
+// foreign is how a program for aarch64 with 32 bits begins: there are none, so that not even
+// an emulator takes it.
+func foreign() string { return string(magic.Programs("aarch64")[0]) }
+
+// So is what programs of the host start in a root file system beside them.
+func TestForeignBeside(t *testing.T) {
+	native, other := newStack(t), newStack(t)
+	if err := os.WriteFile(filepath.Join(other.Lower[0], "bin/sh"), []byte(foreign()), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		stack *sandbox.Stack
+		want  string
+	}{
+		{native, "chroot /tmp/rootfs /none: exit status 127"},
+		{other, "chroot /tmp/rootfs /none: exit status 127; in /tmp/rootfs: cannot run sh: exec format error: " +
+			"/bin/sh is a program for aarch64; " + host.Emulators},
+	} {
+		spec := sandbox.Spec{Mounts: []sandbox.Mount{{At: sandbox.RootfsDir, Stack: test.stack}}}
+		programs := sandbox.Programs{List: []sandbox.Program{{Args: []string{"chroot", sandbox.RootfsDir, "/none"}}}, Env: os.Environ()}
+		if err := sandbox.Run(context.Background(), spec, programs, io.Discard); err == nil || err.Error() != test.want {
 			t.Errorf("got %v, want %s", err, test.want)
 		}
 	}
