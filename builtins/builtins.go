@@ -68,6 +68,7 @@ var vocabulary = map[string]builtin{
 	"notice":        {do: (*Words).notice},
 	"pack_lxc":      {do: (*Words).packLXC},
 	"pack_lxd":      {do: (*Words).packLXD},
+	"parameters":    {do: (*Words).parameters, pure: true},
 	"quote":         {do: (*Words).quote, pure: true},
 	"render":        {do: (*Words).render, pure: true},
 	"rootfs":        {do: (*Words).rootfs},
