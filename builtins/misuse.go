@@ -60,13 +60,16 @@ func argument(name string, args starlark.Tuple, kwargs []starlark.Tuple, pairs [
 func parameter(pairs []any, i int) string { return strings.TrimRight(pairs[2*i].(string), "?") }
 
 // isBare tells whether a value may have been made of the empty texts and lists that a
-// plan takes for the answers of an image: nothing, or no letter or digit in it.
+// plan takes for the answers of an image: nothing, or no letter or digit in it; or of the
+// names in angle brackets that it takes for those of the network.
 func isBare(v starlark.Value) bool {
 	switch v := v.(type) {
 	case starlark.NoneType:
 		return true
+	case *link:
+		return isBare(starlark.String(v.Name))
 	case starlark.String:
-		return !strings.ContainsFunc(string(v), isAlphanumeric)
+		return !strings.ContainsFunc(string(v), isAlphanumeric) || strings.Contains(string(v), "<") && strings.Contains(string(v), ">")
 	case *starlark.Dict:
 		return v.Len() == 0 || slices.ContainsFunc(v.Items(), func(item starlark.Tuple) bool { return isBare(item[0]) || isBare(item[1]) })
 	case starlark.Indexable: // lists and tuples: one element is enough

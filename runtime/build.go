@@ -44,16 +44,40 @@ func (r *Recipe) Ready(target string) error {
 // Build runs the recipe and returns the paths of its results.
 func (r *Recipe) Build(o BuildOptions) (results []string, err error) {
 	r.log, r.words.Log = o.Log, o.Log
+	builder, err := r.builder(o)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = problems.Join(err, o.Sources.Close(), builder.Store.Close()) }()
+	if err := builder.Store.CheckOverlay(r.loader.ctx); err != nil {
+		return nil, err
+	}
+	if err := r.run(builder); err != nil {
+		return nil, err
+	}
+	return builder.Results, builder.History.Save()
+}
+
+// Resolve is Plan with what the network answers: names, digests and sizes as they are.
+// Nothing but the pages and the small files that have the answers is downloaded.
+func (r *Recipe) Resolve(o BuildOptions) (planner *build.Planner, err error) {
+	builder, err := r.builder(o)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = problems.Join(err, builder.Store.Close()) }()
+	planner = &build.Planner{Resolve: builder}
+	return planner, r.PlanOn(planner)
+}
+
+// builder opens the store for a run.
+func (r *Recipe) builder(o BuildOptions) (*build.Builder, error) {
 	o.Store.Clock, o.Store.Log = func() time.Time { return r.words.Now }, o.Log
 	store, err := layer.Open(o.Cache, o.Store)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = problems.Join(err, o.Sources.Close(), store.Close()) }()
-	if err := store.CheckOverlay(r.loader.ctx); err != nil {
-		return nil, err
-	}
-	builder := &build.Builder{
+	return &build.Builder{
 		Store:   store,
 		Fetch:   &fetch.Client{Store: store, Log: o.Log, Progress: o.Progress},
 		Log:     o.Log,
@@ -62,11 +86,7 @@ func (r *Recipe) Build(o BuildOptions) (results []string, err error) {
 		History: store.History(r.id()),
 		Explain: o.Explain,
 		Sources: o.Sources,
-	}
-	if err := r.run(builder); err != nil {
-		return nil, err
-	}
-	return builder.Results, builder.History.Save()
+	}, nil
 }
 
 // id names the history of the recipe: one that is a file is known by its path.

@@ -41,57 +41,6 @@ var (
 	_ Worker = (*Planner)(nil)
 )
 
-// A Question has one answer for as long as the run lasts, and of a root file system for as
-// long as that stays the same.
-type Question[T any] struct {
-	What string // what is asked; with the arguments of the step it tells the question
-
-	// Find finds the answer.
-	Find func(ctx context.Context, b *Builder) (T, error)
-	// Assume is what a plan takes for the answer, and whether that is certain; nil: it
-	// assumes the zero value.
-	Assume func(p *Planner) (answer T, certain bool)
-
-	// Shown is what readers are shown of an answer that is found on the network, where it may be
-	// another one each time: a plan shows such a question as a step. nil: it is no question of
-	// the network.
-	Shown func(answer T) []string
-}
-
-// Ask returns the answer to a question.
-func Ask[T any](ctx context.Context, w Worker, s *Step, q Question[T]) (answer T, err error) {
-	v, err := w.Ask(ctx, s, q)
-	if err == nil {
-		answer = v.(T)
-	}
-	return answer, err
-}
-
-// AnyQuestion is a question of any kind of answer.
-type AnyQuestion interface {
-	what() string
-	find(ctx context.Context, b *Builder) (any, error)
-	assume(p *Planner) (answer any, certain bool)
-	network() bool
-	shown(answer any) []string
-}
-
-func (q Question[T]) what() string { return q.What }
-
-func (q Question[T]) network() bool { return q.Shown != nil }
-
-func (q Question[T]) shown(answer any) []string { return q.Shown(answer.(T)) }
-
-func (q Question[T]) find(ctx context.Context, b *Builder) (any, error) { return q.Find(ctx, b) }
-
-func (q Question[T]) assume(p *Planner) (any, bool) {
-	if q.Assume == nil {
-		var zero T
-		return zero, false
-	}
-	return q.Assume(p)
-}
-
 // A Change gives a root file system a further layer.
 type Change struct {
 	// Do makes the change. What its programs print goes to out.
@@ -108,6 +57,8 @@ type Product struct {
 	OfRoot  bool    // it is made of the root file system of the step, which must not be empty
 	Unshown bool    // it is a part of another step, and a plan does not show it
 
+	// Look finds what can be known of the one file without it, on the network; nil: nothing.
+	Look func(ctx context.Context, b *Builder) (*File, error)
 	// Do makes or finds the files.
 	Do func(ctx context.Context, b *Builder) ([]*File, error)
 }

@@ -2,7 +2,6 @@ package build
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -36,34 +35,9 @@ type Builder struct {
 	Results []string // files put into the target directory
 
 	steps   int
-	answers map[string]any
-	unread  sync.Map // URL that cannot be read to what counts instead
+	answers map[string]any // by question; see answers.go
+	unread  sync.Map       // URL that cannot be read to what counts instead
 	claims  claims
-}
-
-// Ask implements Worker. What was asked before, of the same state of a root file system,
-// is not looked for again.
-func (b *Builder) Ask(ctx context.Context, s *Step, q AnyQuestion) (any, error) {
-	about := ""
-	if s.Root != nil && !s.Root.Empty() {
-		about = b.stateOf(s.Root).Key()
-	}
-	id, err := json.Marshal([]any{q.what(), about, s.Args})
-	if err != nil {
-		return nil, fmt.Errorf("internal error: question %s: %w", q.what(), err)
-	}
-	if answer, ok := b.answers[string(id)]; ok {
-		return answer, nil
-	}
-	answer, err := q.find(ctx, b)
-	if err != nil {
-		return nil, err
-	}
-	if b.answers == nil {
-		b.answers = make(map[string]any)
-	}
-	b.answers[string(id)] = answer
-	return answer, nil
 }
 
 // Change implements Worker.

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -38,6 +39,10 @@ func Download(s *Step, r fetch.Request) Product {
 	name := URLName(r.URL)
 	return Product{
 		Files: []*File{{Name: name, SHA256: r.SHA256}},
+		Look: func(ctx context.Context, b *Builder) (*File, error) {
+			head, err := b.Fetch.Head(ctx, r.URL)
+			return &File{Name: name, SHA256: r.SHA256, Size: head.Size}, err
+		},
 		Do: func(ctx context.Context, b *Builder) ([]*File, error) {
 			start := time.Now()
 			file, err := b.Sources.find(ctx, b.Fetch, r, name)
@@ -51,6 +56,18 @@ func Download(s *Step, r fetch.Request) Product {
 			return []*File{file}, nil
 		},
 	}
+}
+
+// known is what a plan shows of a file besides the arguments of its step.
+func (f *File) known(args Args) []Arg {
+	var known []Arg
+	if f.SHA256 != "" && !slices.ContainsFunc(args, func(a Arg) bool { return a.Name == "sha256" }) {
+		known = append(known, Arg{"sha256", f.SHA256})
+	}
+	if f.Size >= 0 {
+		known = append(known, Arg{"size", f.Size})
+	}
+	return known
 }
 
 // URLName is the last element of a URL's path.

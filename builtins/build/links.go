@@ -71,6 +71,8 @@ func (b *Builder) page(ctx context.Context, rawURL string) (listing.Page, error)
 		if known, kerr := b.Fetch.Known(ctx, rawURL); kerr == nil {
 			b.Log.Warn("taken to be as it was last seen", "url", rawURL, "cause", err)
 			f, err = known, nil
+		} else {
+			err = Unanswered{err}
 		}
 	}
 	if err != nil {
@@ -100,7 +102,7 @@ func FirstFound(urls []string) Question[string] {
 					return u, nil
 				}
 				if !errors.Is(err, fetch.ErrNotFound) {
-					return "", err
+					return "", Unanswered{err}
 				}
 			}
 			return "", nil

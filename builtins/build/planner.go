@@ -14,7 +14,8 @@ import (
 // of one is in its step.
 
 // A Planner is the Worker that does nothing and takes note of everything. What only
-// the build itself can know, such as the content of a file in the image, is assumed.
+// the build itself can know, such as the content of a file in the image, is assumed, and so is
+// what is on the network, unless Resolve is there to ask.
 type Planner struct {
 	Steps    []PlannedStep
 	Answers  []Record
@@ -22,6 +23,9 @@ type Planner struct {
 	Doubtful error   // what is wrong if the assumptions are right
 
 	Target string // directory that gets the results; "": it is not known yet
+
+	// Resolve answers questions of the network; nil: it is asked nothing.
+	Resolve *Builder
 
 	// Has tells whether the host has a program or a file; nil: this machine is asked.
 	Has func(name string) bool
@@ -47,26 +51,31 @@ type Record struct {
 	Library  bool // the standard library has asked, on behalf of the recipe
 	At       string
 	Certain  bool // it was found, not assumed
+	Network  bool // it is on the network, which [Planner.Resolve] can ask
 }
 
 // Assumed tells whether an answer was assumed.
 func (p *Planner) Assumed() bool {
-	for _, a := range p.Answers {
-		if !a.Certain {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(p.Answers, func(a Record) bool { return !a.Certain })
+}
+
+// Unresolved tells whether an answer was assumed that [Planner.Resolve] would find.
+func (p *Planner) Unresolved() bool {
+	return slices.ContainsFunc(p.Answers, func(a Record) bool { return a.Network && !a.Certain })
 }
 
 // Assumptions says which answers the recipe itself was given that were assumed, and what
 // that means; "" if none was.
 func (p *Planner) Assumptions() string {
 	var list []string
+	network := ""
 	for _, a := range p.Answers {
 		line := strings.TrimSpace(fmt.Sprintf("%s: %s %s", a.At, a.Question, a.About))
 		if !a.Certain && !a.Library && !slices.Contains(list, line) {
 			list = append(list, line)
+			if a.Network {
+				network = "; plan --resolve asks the network"
+			}
 		}
 	}
 	if len(list) == 0 {
@@ -76,7 +85,7 @@ func (p *Planner) Assumptions() string {
 	if n := len(list) - maxAssumptions; n > 0 {
 		list, more = list[:maxAssumptions], fmt.Sprintf("; and %d more", n)
 	}
-	return "only the build can know " + strings.Join(list, "; ") + more + ": what the recipe does after that may be otherwise"
+	return "only the build can know " + strings.Join(list, "; ") + more + ": what the recipe does after that may be otherwise" + network
 }
 
 // maxAssumptions is how many are named: who has more needs no list to know.
@@ -86,9 +95,17 @@ const maxAssumptions = 3
 func (p *Planner) Ask(ctx context.Context, s *Step, q AnyQuestion) (any, error) {
 	p.prepare(ctx, s)
 	answer, certain := q.assume(p)
-	p.Answers = append(p.Answers, Record{q.what(), s.Summary(), s.Label != s.Builtin, s.At, certain})
+	how := "assumed"
+	if q.network() && p.Resolve != nil {
+		var err error
+		if answer, err = p.Resolve.Ask(ctx, s, q); err != nil {
+			return nil, err
+		}
+		how, certain = "found", true
+	}
+	p.Answers = append(p.Answers, Record{q.what(), s.Summary(), s.Label != s.Builtin, s.At, certain, q.network()})
 	if q.network() {
-		p.show(s, Arg{"assumed", q.shown(answer)})
+		p.show(s, Arg{how, q.shown(answer)})
 	}
 	return answer, nil
 }
@@ -102,12 +119,21 @@ func (p *Planner) Change(ctx context.Context, s *Step, _ Change) error {
 
 // Make implements Worker.
 func (p *Planner) Make(ctx context.Context, s *Step, product Product) ([]*File, error) {
+	files := product.Files
+	var known []Arg
+	if product.Look != nil && p.Resolve != nil {
+		file, err := product.Look(ctx, p.Resolve)
+		if err != nil {
+			return nil, err
+		}
+		files, known = []*File{file}, file.known(s.Args)
+	}
 	if product.Unshown {
 		p.prepare(ctx, s)
 	} else {
-		p.record(ctx, s)
+		p.record(ctx, s, known...)
 	}
-	return product.Files, p.claims.check(s, product)
+	return files, p.claims.check(s, product)
 }
 
 // Act implements Worker.
@@ -124,17 +150,16 @@ func (p *Planner) Act(ctx context.Context, s *Step, a Act) error {
 	return nil
 }
 
-// record takes note of a step.
-func (p *Planner) record(ctx context.Context, s *Step) {
+// record takes note of a step, with more than its arguments.
+func (p *Planner) record(ctx context.Context, s *Step, more ...Arg) {
 	p.prepare(ctx, s)
 	if s.Fresh.network() {
-		p.show(s, Arg{"fresh", s.Fresh.plain()})
-	} else {
-		p.show(s)
+		more = append(more, Arg{"fresh", s.Fresh.plain()})
 	}
+	p.show(s, more...)
 }
 
-// show puts a step into the plan, with more than its arguments.
+// show puts a step into the plan.
 func (p *Planner) show(s *Step, more ...Arg) {
 	planned := PlannedStep{Builtin: s.Builtin, Args: append(s.Args[:len(s.Args):len(s.Args)], more...), At: s.At}
 	if s.Label != s.Builtin {

@@ -99,6 +99,10 @@ func (s *Step) Summary() string {
 			return summarize(arg.Value)
 		case "path", "url", "tree", "compression", "ends":
 			return fmt.Sprint(arg.Value)
+		case "urls": // the first stands for all
+			if urls, ok := arg.Value.([]string); ok && len(urls) > 0 {
+				return urls[0]
+			}
 		}
 	}
 	return ""

@@ -9,16 +9,23 @@ import (
 
 // Why a step was done is found by comparing with the run before; nothing is decided by it.
 
-// A History remembers what the steps of a recipe depended on when it last ran, to
-// tell what has changed since.
+// A History remembers what the steps of a recipe depended on when it last ran, and what its
+// questions were answered, to tell what has changed since. A nil one remembers nothing.
 type History struct {
 	store *Store
 	file  string // below the store
-	now   []record
+	now   past
 
-	before map[string][]record // the steps of the run before by name, in their order
-	keys   map[string]bool     // of these
-	count  map[string]int      // how many steps of a name this run has had
+	before  map[string][]record        // the steps of the run before by name, in their order
+	keys    map[string]bool            // of these
+	count   map[string]int             // how many steps of a name this run has had
+	answers map[string]json.RawMessage // of the run before, by question
+}
+
+// A past is what is kept of a run.
+type past struct {
+	Steps   []record                   `json:"steps"`
+	Answers map[string]json.RawMessage `json:"answers,omitempty"`
 }
 
 // similar is how far from its place in the run before a step is looked for. Without such
@@ -38,12 +45,13 @@ func (s *Store) History(name string) *History {
 		store: s, file: path.Join("history", name+".json"),
 		before: make(map[string][]record), keys: make(map[string]bool), count: make(map[string]int),
 	}
-	var before []record
+	var before past
 	if data, err := s.root.ReadFile(h.file, maxMeta); err == nil {
 		// What cannot be read explains nothing, and is overwritten at the end.
 		json.Unmarshal(data, &before)
 	}
-	for _, old := range before {
+	h.answers = before.Answers
+	for _, old := range before.Steps {
 		h.before[old.Step] = append(h.before[old.Step], old)
 		h.keys[old.Key] = true
 	}
@@ -54,7 +62,7 @@ func (s *Store) History(name string) *History {
 // similar step near its place in the run before.
 func (h *History) Explain(base string, step Origin) string {
 	now := record{Key: step.key(base), Base: base, Step: step.Name, Inputs: shortened(step.Inputs)}
-	h.now = append(h.now, now)
+	h.now.Steps = append(h.now.Steps, now)
 	at := h.count[now.Step]
 	h.count[now.Step]++
 	if h.keys[now.Key] {
@@ -75,6 +83,25 @@ func (h *History) Explain(base string, step Origin) string {
 		return "no longer in the cache"
 	}
 	return "changed: " + strings.Join(best, ", ")
+}
+
+// Answer records the answer to a question.
+func (h *History) Answer(question string, answer json.RawMessage) {
+	if h == nil {
+		return
+	}
+	if h.now.Answers == nil {
+		h.now.Answers = make(map[string]json.RawMessage)
+	}
+	h.now.Answers[question] = answer
+}
+
+// Answered returns the answer of the run before; nil: there was none.
+func (h *History) Answered(question string) json.RawMessage {
+	if h == nil {
+		return nil
+	}
+	return h.answers[question]
 }
 
 func (r record) changed(now record) []string {

@@ -39,6 +39,35 @@ func TestHistory(t *testing.T) {
 	}
 }
 
+// TestHistoryAnswers holds that answers are remembered for one run.
+func TestHistoryAnswers(t *testing.T) {
+	s := open(t, t.TempDir(), layer.Options{})
+	h := s.History("recipe")
+	if before := h.Answered("links a"); before != nil {
+		t.Errorf("the first run has %s", before)
+	}
+	h.Answer("links a", []byte(`["1"]`))
+	if err := h.Save(); err != nil {
+		t.Fatal(err)
+	}
+	h = s.History("recipe")
+	if got := h.Answered("links a"); string(got) != `["1"]` {
+		t.Errorf("got %s", got)
+	}
+	h.Answer("links b", []byte(`[]`))
+	if err := h.Save(); err != nil {
+		t.Fatal(err)
+	}
+	h = s.History("recipe")
+	if h.Answered("links a") != nil || h.Answered("links b") == nil {
+		t.Error("what the last run has not asked is still there, or the other way round")
+	}
+	var none *layer.History
+	if none.Answer("links a", nil); none.Answered("links a") != nil {
+		t.Error("none remembers something")
+	}
+}
+
 // TestHistoryLong holds that a step is compared with those around its place, of however
 // many.
 func TestHistoryLong(t *testing.T) {

@@ -12,7 +12,7 @@
 //	locks/<key>          held by the one builder of a key
 //	partial/             downloads that were cut
 //	logs/<run>/          what steps have printed
-//	history/<recipe>     what the steps of a recipe depended on when it last ran
+//	history/<recipe>     what the steps of a recipe depended on when it last ran, and its answers
 //	mnt/                 empty; where children mount, each in its own namespace
 //
 // A result never changes and never moves: whoever uses one holds it by a shared lock on

@@ -61,8 +61,12 @@ func TestScript(t *testing.T) {
 	})
 }
 
+// serversKey is where a scenario keeps its servers, by their directories.
+type serversKey struct{}
+
 // setup gives a scenario a cache of its own and the shared recipes.
 func setup(env *testscript.Env) error {
+	env.Values[serversKey{}] = make(map[string]*httptest.Server)
 	env.Setenv("HOME", env.WorkDir)
 	env.Setenv("XDG_CACHE_HOME", filepath.Join(env.WorkDir, ".cache"))
 	env.Setenv("IMAGEBUILDER_CACHE", filepath.Join(env.WorkDir, "cache"))
@@ -83,12 +87,17 @@ func setup(env *testscript.Env) error {
 }
 
 // serve DIR serves a directory over http and puts the address into $URL. What is asked
-// for is written to DIR.log, one path a line.
+// for is written to DIR.log, one path a line. With !, the server goes away.
 func serveDir(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 1 {
+	if len(args) != 1 {
 		ts.Fatalf("usage: serve DIR")
 	}
 	dir := ts.MkAbs(args[0])
+	servers := ts.Value(serversKey{}).(map[string]*httptest.Server)
+	if neg {
+		servers[dir].Close()
+		return
+	}
 	var mu sync.Mutex
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		mu.Lock()
@@ -100,6 +109,7 @@ func serveDir(ts *testscript.TestScript, neg bool, args []string) {
 		}
 		http.FileServer(http.Dir(dir)).ServeHTTP(w, r)
 	}))
+	servers[dir] = server
 	ts.Defer(server.Close)
 	ts.Setenv("URL", server.URL)
 }

@@ -10,34 +10,54 @@ import (
 
 	"imagebuilder/builtins/build"
 	"imagebuilder/builtins/host"
+	"imagebuilder/builtins/layer"
 	"imagebuilder/builtins/printable"
+	"imagebuilder/runtime"
 )
 
 // A plan as text. Its order and its words are those of the recipe.
 
 func newPlanCommand() *cobra.Command {
 	var recipe recipeOptions
-	var asJSON bool
+	var cache cacheOptions
+	var asJSON, resolve bool
 	cmd := &cobra.Command{
 		Use:   "plan RECIPE",
 		Short: "Show what a recipe would do",
 		Long: `Show every step that a recipe would do, in order, with its arguments. Nothing is
 downloaded, changed or written, and it needs no root. What only the build itself can
 know is assumed, and said: a file in the image that the recipe asks for exists, and is
-empty.`,
+empty; on the network, the first thing asked for is there, under a name that is not known
+yet. With --resolve, the network is asked, and the plan has the names, digests and sizes
+that a build would find now.`,
+		Example: `  imagebuilder plan debian -o release=trixie
+  imagebuilder plan ./my.star --resolve --json`,
 		Args: args(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			r, err := recipe.load(cmd, args[0], logOptions{})
 			if err != nil {
 				return err
 			}
-			planner, err := r.Plan()
+			log := logOptions{}.logger(cmd.ErrOrStderr())
+			plan := r.Plan
+			if resolve {
+				dir, err := cache.directory()
+				if err != nil {
+					return err
+				}
+				plan = func() (*build.Planner, error) {
+					return r.Resolve(runtime.BuildOptions{Cache: dir, Store: layer.Options{MaxSize: cache.maxSize()}, Log: log})
+				}
+			}
+			planner, err := plan()
 			if err != nil {
+				if planner != nil && planner.Unresolved() {
+					log.Warn("what is on the network was assumed, which may be why this goes wrong: plan --resolve asks it")
+				}
 				return err
 			}
 			if said := planner.Assumptions(); said != "" {
-				log := logOptions{}
-				log.logger(cmd.ErrOrStderr()).Warn(said)
+				log.Warn(said)
 			}
 			if asJSON {
 				enc := json.NewEncoder(cmd.OutOrStdout())
@@ -52,6 +72,8 @@ empty.`,
 		},
 	}
 	recipe.addFlags(cmd)
+	cache.addFlags(cmd)
+	cmd.Flags().BoolVar(&resolve, "resolve", false, "ask the network what it has")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
 }
