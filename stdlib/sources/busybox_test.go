@@ -1,11 +1,14 @@
 package sources_test
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"strings"
 	"testing"
+
+	"imagebuilder/builtins/build"
 )
 
 // What stands for the source: its build leaves a script that knows what it is called by.
@@ -70,11 +73,11 @@ func TestBusybox(t *testing.T) {
 		trouble             func()
 		want                []string
 	}{
-		{"no compiler", "s390x", "", nil, []string{"s390x-linux-gnu-gcc is not installed", "gcc-s390x-linux-gnu"}},
 		{"an architecture without compiler", "mips", "", nil, []string{`no compiler for the architecture "mips"`}},
 		{"the signature of a stranger", "x86_64", keysArgument(stranger().key()), nil, []string{trusted().id()}},
 		{"another checksum", "x86_64", "", func() { m.flip(busyboxSource) }, []string{busyboxSource, sha256Of(m.get(busyboxSource))}},
 		{"no checksum", "x86_64", "", func() { m.remove(busyboxSource + ".sha256") }, []string{busyboxSource + ".sha256", "404"}},
+		{"another version", "x86_64", "", func() { m.rename(busyboxSource, "busybox-2.tar.bz2") }, []string{busyboxSource, "404"}},
 	} {
 		if test.trouble != nil {
 			test.trouble()
@@ -86,7 +89,23 @@ func TestBusybox(t *testing.T) {
 			}
 		}
 	}
+	m.rename("busybox-2.tar.bz2", busyboxSource)
+	m.flip(busyboxSource)
 	if _, err := run(t, fromBusybox(m.http, "x86_64", ", skip_verification = True")); err != nil {
+		t.Error(err)
+	}
+}
+
+// For machines of other kinds a compiler has to be there before anything begins.
+func TestBusyboxCross(t *testing.T) {
+	r, err := load(fromBusybox("https://example.org", "s390x", ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	planner := &build.Planner{Has: func(name string) bool { return name != "s390x-linux-gnu-gcc" }}
+	must(r.PlanOn(planner))
+	err = errors.Join(planner.Missing()...)
+	if err == nil || !strings.Contains(err.Error(), "s390x-linux-gnu-gcc is not installed; the Debian package gcc-s390x-linux-gnu brings it") {
 		t.Error(err)
 	}
 }
