@@ -3,10 +3,11 @@ package build
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
+
+	"imagebuilder/builtins/fetch"
 )
 
 // Questions, and the one place that their answers go through: what was answered once is not
@@ -24,8 +25,9 @@ type Question[T any] struct {
 	Assume func(p *Planner) (answer T, certain bool)
 
 	// Shown is what readers are shown of an answer that is found on the network, where it may be
-	// another one each time: a plan shows such a question as a step, and a build remembers
-	// the answer, as JSON, beyond its end. nil: it is no question of the network.
+	// another one each time: a build remembers the answer, as JSON, beyond its end, and a plan
+	// shows the question as a step unless what it assumes is certain. nil: it is no question
+	// of the network.
 	Shown func(answer T) []string
 }
 
@@ -70,12 +72,6 @@ func (q Question[T]) read(record json.RawMessage) (any, error) {
 	return answer, err
 }
 
-// Unanswered is why the network does not answer a question this time, which it may have
-// answered before.
-type Unanswered struct{ error }
-
-func (u Unanswered) Unwrap() error { return u.error }
-
 // Ask implements Worker. What was asked before, of the same state of a root file system,
 // is not looked for again. All answers go through here.
 func (b *Builder) Ask(ctx context.Context, s *Step, q AnyQuestion) (any, error) {
@@ -116,10 +112,9 @@ func (b *Builder) askNetwork(ctx context.Context, s *Step, q AnyQuestion) (any, 
 	question := q.what() + " " + string(args)
 	before := b.History.Answered(question)
 	answer, err := q.find(ctx, b)
-	var unanswered Unanswered
-	if before != nil && errors.As(err, &unanswered) && context.Cause(ctx) == nil {
+	if before != nil && fetch.Unreachable(err) {
 		if last, bad := q.read(before); bad == nil {
-			b.Log.Warn("taken to be as it was last answered", "question", s.Builtin, "about", s.Summary(), "cause", err)
+			b.Log.Warn("taken to be as it was last answered", "question", q.what(), "about", s.Summary(), "cause", err)
 			answer, err = last, nil
 		}
 	}
@@ -131,10 +126,10 @@ func (b *Builder) askNetwork(ctx context.Context, s *Step, q AnyQuestion) (any, 
 		return nil, fmt.Errorf("internal error: an answer to %s: %w", q.what(), err)
 	}
 	b.History.Answer(question, record)
-	attrs := []any{"step", s.Label, "at", s.At, "what", s.Summary(), "took", time.Since(start)}
+	attrs := []any{"step", q.what(), "at", s.At, "what", s.Summary(), "took", time.Since(start)}
 	if was, bad := q.read(before); b.Explain && bad == nil {
 		if changed := difference(q.shown(was), q.shown(answer)); changed != "" {
-			attrs = append(attrs, "because", s.Builtin+" "+s.Summary()+": "+changed)
+			attrs = append(attrs, "because", q.what()+" "+s.Summary()+": "+changed)
 		}
 	}
 	b.Log.Info("step", attrs...)

@@ -2,6 +2,7 @@ package build
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,7 +10,6 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -31,6 +31,7 @@ func Listed(sums fetch.Checksums, url string) Question[fetch.Listed] {
 		What:   "checksum",
 		Find:   func(ctx context.Context, b *Builder) (fetch.Listed, error) { return b.Fetch.Listed(ctx, sums, url) },
 		Assume: func(*Planner) (fetch.Listed, bool) { return fetch.Listed{}, true },
+		Shown:  func(l fetch.Listed) []string { return []string{cmp.Or(l.SHA256, l.SHA512, "none")} },
 	}
 }
 
@@ -56,18 +57,6 @@ func Download(s *Step, r fetch.Request) Product {
 			return []*File{file}, nil
 		},
 	}
-}
-
-// known is what a plan shows of a file besides the arguments of its step.
-func (f *File) known(args Args) []Arg {
-	var known []Arg
-	if f.SHA256 != "" && !slices.ContainsFunc(args, func(a Arg) bool { return a.Name == "sha256" }) {
-		known = append(known, Arg{"sha256", f.SHA256})
-	}
-	if f.Size >= 0 {
-		known = append(known, Arg{"size", f.Size})
-	}
-	return known
 }
 
 // URLName is the last element of a URL's path.

@@ -67,12 +67,10 @@ const maxPage = 16 << 20
 // counts as it was last seen, so that a build of nothing but cached steps needs no server.
 func (b *Builder) page(ctx context.Context, rawURL string) (listing.Page, error) {
 	f, err := b.Fetch.Fetch(ctx, fetch.Request{URL: rawURL, MaxSize: maxPage})
-	if err != nil && context.Cause(ctx) == nil && !errors.Is(err, fetch.ErrNotFound) {
+	if fetch.Unreachable(err) {
 		if known, kerr := b.Fetch.Known(ctx, rawURL); kerr == nil {
 			b.Log.Warn("taken to be as it was last seen", "url", rawURL, "cause", err)
 			f, err = known, nil
-		} else {
-			err = Unanswered{err}
 		}
 	}
 	if err != nil {
@@ -102,7 +100,7 @@ func FirstFound(urls []string) Question[string] {
 					return u, nil
 				}
 				if !errors.Is(err, fetch.ErrNotFound) {
-					return "", Unanswered{err}
+					return "", err
 				}
 			}
 			return "", nil

@@ -95,7 +95,7 @@ const maxAssumptions = 3
 func (p *Planner) Ask(ctx context.Context, s *Step, q AnyQuestion) (any, error) {
 	p.prepare(ctx, s)
 	answer, certain := q.assume(p)
-	how := "assumed"
+	how, shown := "assumed", q.network() && !certain
 	if q.network() && p.Resolve != nil {
 		var err error
 		if answer, err = p.Resolve.Ask(ctx, s, q); err != nil {
@@ -104,7 +104,7 @@ func (p *Planner) Ask(ctx context.Context, s *Step, q AnyQuestion) (any, error) 
 		how, certain = "found", true
 	}
 	p.Answers = append(p.Answers, Record{q.what(), s.Summary(), s.Label != s.Builtin, s.At, certain, q.network()})
-	if q.network() {
+	if shown {
 		p.show(s, Arg{how, q.shown(answer)})
 	}
 	return answer, nil
@@ -126,7 +126,10 @@ func (p *Planner) Make(ctx context.Context, s *Step, product Product) ([]*File, 
 		if err != nil {
 			return nil, err
 		}
-		files, known = []*File{file}, file.known(s.Args)
+		files = []*File{file}
+		if file.Size >= 0 {
+			known = []Arg{{"size", file.Size}}
+		}
 	}
 	if product.Unshown {
 		p.prepare(ctx, s)

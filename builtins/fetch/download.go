@@ -274,7 +274,22 @@ func unreachable(ctx context.Context, err error) error {
 	if errors.As(err, &ue) {
 		err = ue.Err
 	}
-	return fmt.Errorf("the server cannot be reached: %w", err)
+	return unreachableError{err}
+}
+
+// unreachableError is a request that has got no answer.
+type unreachableError struct{ cause error }
+
+func (e unreachableError) Error() string { return "the server cannot be reached: " + e.cause.Error() }
+func (e unreachableError) Unwrap() error { return e.cause }
+
+// Unreachable tells whether the cause of an error is a server that does not answer, or not
+// like one that works: what it last served may still be what it has.
+func Unreachable(err error) bool {
+	var gone unreachableError
+	var cut *cutError
+	var status statusError
+	return errors.As(err, &gone) || errors.As(err, &cut) || errors.As(err, &status) && !errors.Is(err, ErrNotFound)
 }
 
 // remember keeps the validators of the answer, and the size that it promises, beside the
