@@ -47,7 +47,7 @@ func (p pkg) packed(t *testing.T, name, extension string) []byte {
 	for _, name := range slices.Sorted(maps.Keys(files)) {
 		mkdir(path.Dir(name))
 		mode := int64(0o644)
-		if strings.HasPrefix(files[name], "#!") {
+		if strings.HasPrefix(files[name], "#!") || strings.HasPrefix(files[name], "\x7fELF") {
 			mode = 0o755
 		}
 		must(w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: name, Mode: mode, Size: int64(len(files[name]))}))
