@@ -67,7 +67,8 @@ func (b *Words) make(thread *starlark.Thread, s *build.Step, p build.Product) (*
 // digest nor signature trust must allow the URL.
 //
 // A file whose digest is known is downloaded once for good; of any other every run asks
-// whether it has changed. An HTML page where something else is asked for is an error. The
+// whether it has changed. Several downloads of a recipe happen side by side where a plan knows
+// that they will: that of the first does not wait for the call of the second. An HTML page where something else is asked for is an error. The
 // attribute signed_by says which key has signed the file, or its checksum file.
 func (b *Words) download(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	r := fetch.Request{NoPage: true}
@@ -108,7 +109,11 @@ func (b *Words) download(thread *starlark.Thread, fn *starlark.Builtin, args sta
 	if here {
 		f, err = b.localFile(thread, s, r)
 	} else {
-		f, err = b.make(thread, s, build.Download(s, r))
+		var list *fetch.Checksums
+		if sums != nil {
+			list = &sums.Checksums
+		}
+		f, err = b.make(thread, s, build.Download(s, r, list))
 	}
 	if err != nil {
 		return nil, err

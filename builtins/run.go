@@ -143,7 +143,7 @@ func (b *Words) chrootRun(thread *starlark.Thread, fn *starlark.Builtin, args st
 	if !network {
 		s.Args = append(s.Args, arg("network", false))
 	}
-	return starlark.None, b.Worker.Change(Context(thread), s, build.RunInside(s, script, environ, guests, network))
+	return starlark.None, b.Worker.Change(Context(thread), s, build.RunInside(s, script, environ, guests, network && !b.Offline))
 }
 
 // session(root, *steps) calls the functions one after the other with the rootfs. What
@@ -229,7 +229,7 @@ func (b *Words) hostRun(thread *starlark.Thread, fn *starlark.Builtin, args star
 	if !network {
 		s.Args = append(s.Args, arg("network", false))
 	}
-	return starlark.None, b.Worker.Change(Context(thread), s, build.RunBeside(command, env, files, hidden, network))
+	return starlark.None, b.Worker.Change(Context(thread), s, build.RunBeside(command, env, files, hidden, network && !b.Offline))
 }
 
 // installed(program) tells whether this machine has a program.

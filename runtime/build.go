@@ -24,6 +24,7 @@ type BuildOptions struct {
 	Store    layer.Options  // how the store is used; Clock and Log are those of the run
 	Sources  *build.Sources // downloads that users see; nil: they are only in the store
 	Explain  bool           // say why a step is done
+	Offline  bool           // ask nothing of the network: see [fetch.Client]
 	Log      *slog.Logger
 	Progress fetch.Progress // of downloads; nil: none is shown
 }
@@ -35,6 +36,7 @@ func (r *Recipe) Ready(target string) error {
 	if err := r.check(planner); err != nil {
 		return err
 	}
+	r.wishes = planner.Wishes
 	if os.Geteuid() != 0 {
 		return errors.New("a build needs root, for mounts, owners and device nodes: run it with sudo")
 	}
@@ -51,6 +53,10 @@ func (r *Recipe) Build(o BuildOptions) (results []string, err error) {
 	defer func() { err = problems.Join(err, o.Sources.Close(), builder.Store.Close()) }()
 	if err := builder.Store.CheckOverlay(r.loader.ctx); err != nil {
 		return nil, err
+	}
+	r.words.Offline = o.Offline
+	if o.Sources == nil { // else downloads may be there already
+		defer builder.Fetch.Prefetch(r.loader.ctx, r.wishes)()
 	}
 	if err := r.run(builder); err != nil {
 		return nil, err
@@ -79,7 +85,7 @@ func (r *Recipe) builder(o BuildOptions) (*build.Builder, error) {
 	}
 	return &build.Builder{
 		Store:   store,
-		Fetch:   &fetch.Client{Store: store, Log: o.Log, Progress: o.Progress},
+		Fetch:   &fetch.Client{Store: store, Log: o.Log, Progress: o.Progress, Offline: o.Offline},
 		Log:     o.Log,
 		Target:  o.Target,
 		LogDir:  store.Logs(),

@@ -12,6 +12,7 @@ import (
 
 	"imagebuilder/builtins"
 	"imagebuilder/builtins/build"
+	"imagebuilder/builtins/fetch"
 )
 
 // A recipe from its name to its plan. How one is built is in build.go.
@@ -40,6 +41,7 @@ type Recipe struct {
 	options *options
 	entry   starlark.Value
 	log     *slog.Logger // gets what the recipe prints
+	wishes  []fetch.Wish // downloads that a run begins with, once it is known to be ready
 }
 
 // Load loads a recipe: the path of a file, "-" for standard input, or the name of one

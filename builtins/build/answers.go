@@ -3,6 +3,7 @@ package build
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -114,7 +115,9 @@ func (b *Builder) askNetwork(ctx context.Context, s *Step, q AnyQuestion) (any, 
 	answer, err := q.find(ctx, b)
 	if before != nil && fetch.Unreachable(err) {
 		if last, bad := q.read(before); bad == nil {
-			b.Log.Warn("taken to be as it was last answered", "question", q.what(), "about", s.Summary(), "cause", err)
+			if !errors.Is(err, fetch.ErrOffline) { // which was asked for
+				b.Log.Warn("taken to be as it was last answered", "question", q.what(), "about", s.Summary(), "cause", err)
+			}
 			answer, err = last, nil
 		}
 	}

@@ -19,6 +19,7 @@ import (
 	"context"
 	"io"
 
+	"imagebuilder/builtins/fetch"
 	"imagebuilder/builtins/layer"
 	"imagebuilder/builtins/sandbox"
 	"imagebuilder/builtins/treetask"
@@ -57,9 +58,8 @@ type Product struct {
 	OfRoot  bool    // it is made of the root file system of the step, which must not be empty
 	Unshown bool    // it is a part of another step, and a plan does not show it
 
-	// Look finds what can be known of the one file without it, on the network: its size, -1 if
-	// that is not said. nil: nothing.
-	Look func(ctx context.Context, b *Builder) (*File, error)
+	Wish *fetch.Wish // the download that it is; nil: it is none
+
 	// Do makes or finds the files.
 	Do func(ctx context.Context, b *Builder) ([]*File, error)
 }

@@ -35,15 +35,12 @@ func Listed(sums fetch.Checksums, url string) Question[fetch.Listed] {
 	}
 }
 
-// Download makes the file of a request.
-func Download(s *Step, r fetch.Request) Product {
+// Download makes the file of a request, whose digest may have come from a checksum file.
+func Download(s *Step, r fetch.Request, sums *fetch.Checksums) Product {
 	name := URLName(r.URL)
 	return Product{
 		Files: []*File{{Name: name, SHA256: r.SHA256}},
-		Look: func(ctx context.Context, b *Builder) (*File, error) {
-			head, err := b.Fetch.Head(ctx, r.URL)
-			return &File{Name: name, SHA256: r.SHA256, Size: head.Size}, err
-		},
+		Wish:  &fetch.Wish{Request: r, Checksums: sums},
 		Do: func(ctx context.Context, b *Builder) ([]*File, error) {
 			start := time.Now()
 			file, err := b.Sources.find(ctx, b.Fetch, r, name)

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"imagebuilder/builtins/fetch"
 	"imagebuilder/builtins/host"
 )
 
@@ -21,6 +22,10 @@ type Planner struct {
 	Answers  []Record
 	Problems []error // what stands in the way of a build besides missing needs
 	Doubtful error   // what is wrong if the assumptions are right
+
+	// Wishes are the downloads that a run will ask for, whatever the answers that a plan had to
+	// assume.
+	Wishes []fetch.Wish
 
 	Target string // directory that gets the results; "": it is not known yet
 
@@ -119,24 +124,25 @@ func (p *Planner) Change(ctx context.Context, s *Step, _ Change) error {
 
 // Make implements Worker.
 func (p *Planner) Make(ctx context.Context, s *Step, product Product) ([]*File, error) {
-	files := product.Files
 	var known []Arg
-	if product.Look != nil && p.Resolve != nil {
-		file, err := product.Look(ctx, p.Resolve)
+	if product.Wish != nil && p.Resolve != nil {
+		head, err := p.Resolve.Fetch.Head(ctx, product.Wish.URL)
 		if err != nil {
 			return nil, err
 		}
-		files = []*File{file}
-		if file.Size >= 0 {
-			known = []Arg{{"size", file.Size}}
+		if head.Size >= 0 {
+			product.Files[0].Size, known = head.Size, []Arg{{"size", head.Size}}
 		}
+	}
+	if product.Wish != nil && !p.Assumed() {
+		p.Wishes = append(p.Wishes, *product.Wish)
 	}
 	if product.Unshown {
 		p.prepare(ctx, s)
 	} else {
 		p.record(ctx, s, known...)
 	}
-	return files, p.claims.check(s, product)
+	return product.Files, p.claims.check(s, product)
 }
 
 // Act implements Worker.

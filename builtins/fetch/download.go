@@ -40,22 +40,35 @@ func (c *Client) download(ctx context.Context, r Request, known response, dir st
 	if c.Offline {
 		return ErrOffline
 	}
-	leave, err := c.enter(ctx, r.URL)
-	if err != nil {
-		return err
-	}
-	defer leave()
 	part, err := c.openPart(r)
 	if err != nil {
 		return err
 	}
 	defer part.file.Close()
+	err = c.transfer(ctx, r, known, part)
+	if err == nil {
+		return part.finish(r, dir, check)
+	}
+	if large := errTooLarge(0); part.size == 0 || errors.As(err, &large) { // nothing to take up
+		part.remove()
+	}
+	return err
+}
+
+// transfer asks for the file until the part is whole. It waits its turn at the host, but
+// keeps nobody else waiting: what comes after may need another file from there.
+func (c *Client) transfer(ctx context.Context, r Request, known response, part *fragment) error {
+	leave, err := c.enter(ctx, r.URL)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	for try := 0; ; try++ {
 		before := part.size
-		err = c.receive(ctx, r, known, part)
+		err := c.receive(ctx, r, known, part)
 		var cut *cutError
 		if !errors.As(err, &cut) || try == retries {
-			break
+			return err
 		}
 		// What moves on may go on: not by a byte for each connection, though.
 		if part.size-before >= progress {
@@ -66,13 +79,6 @@ func (c *Client) download(ctx context.Context, r Request, known response, dir st
 			return err
 		}
 	}
-	if err == nil {
-		return part.finish(r, dir, check)
-	}
-	if part.size == 0 { // nothing to take up
-		part.remove()
-	}
-	return err
 }
 
 func pause(ctx context.Context, d time.Duration) error {
@@ -183,7 +189,7 @@ func (c *Client) receive(ctx context.Context, r Request, known response, p *frag
 	}
 	resp, err := c.client().Do(req)
 	if err != nil {
-		return unreachable(ctx, err)
+		return c.unreachable(req.Request, err)
 	}
 	defer resp.Body.Close()
 	plain := downgraded(resp)
@@ -265,11 +271,13 @@ func (p *fragment) distrust(cause error) error {
 	return &cutError{cause}
 }
 
-// unreachable strips the URL, which the caller names, from a transport error.
-func unreachable(ctx context.Context, err error) error {
-	if cause := context.Cause(ctx); cause != nil {
+// unreachable strips the URL, which the caller names, from a transport error. Its host will
+// not be waited for again.
+func (c *Client) unreachable(req *http.Request, err error) error {
+	if cause := context.Cause(req.Context()); cause != nil {
 		return cause
 	}
+	c.down.Store(req.URL.Host, true)
 	var ue *url.Error
 	if errors.As(err, &ue) {
 		err = ue.Err
@@ -284,12 +292,13 @@ func (e unreachableError) Error() string { return "the server cannot be reached:
 func (e unreachableError) Unwrap() error { return e.cause }
 
 // Unreachable tells whether the cause of an error is a server that does not answer, or not
-// like one that works: what it last served may still be what it has.
+// like one that works, or that must not be asked: what it last served may still be what it
+// has.
 func Unreachable(err error) bool {
 	var gone unreachableError
 	var cut *cutError
 	var status statusError
-	return errors.As(err, &gone) || errors.As(err, &cut) || errors.As(err, &status) && !errors.Is(err, ErrNotFound)
+	return errors.Is(err, ErrOffline) || errors.As(err, &gone) || errors.As(err, &cut) || errors.As(err, &status) && !errors.Is(err, ErrNotFound)
 }
 
 // remember keeps the validators of the answer, and the size that it promises, beside the
@@ -310,7 +319,7 @@ func (p *fragment) remember(resp *http.Response, plain bool) error {
 // known.
 func (c *Client) store(ctx context.Context, r Request, p *fragment, resp *http.Response, total int64) error {
 	if total > r.MaxSize {
-		return fmt.Errorf("it is larger than %d bytes", r.MaxSize)
+		return errTooLarge(r.MaxSize)
 	}
 	writers := []io.Writer{p.file, p.hashes()}
 	if c.Progress != nil {
@@ -328,7 +337,7 @@ func (c *Client) store(ctx context.Context, r Request, p *fragment, resp *http.R
 			return errPage
 		}
 	}
-	n, err := io.Copy(io.MultiWriter(writers...), io.LimitReader(content, r.MaxSize-p.size+1))
+	n, err := io.CopyBuffer(io.MultiWriter(writers...), io.LimitReader(content, r.MaxSize-p.size+1), make([]byte, bufferSize))
 	p.size += n
 	switch {
 	case context.Cause(ctx) != nil:
@@ -338,7 +347,7 @@ func (c *Client) store(ctx context.Context, r Request, p *fragment, resp *http.R
 	case err != nil:
 		return err
 	case p.size > r.MaxSize:
-		return fmt.Errorf("it is larger than %d bytes", r.MaxSize)
+		return errTooLarge(r.MaxSize)
 	case total >= 0 && p.size > total:
 		return p.distrust(fmt.Errorf("%d bytes of %d have come", p.size, total))
 	case p.size < total:
@@ -368,6 +377,11 @@ func isPageName(text string) bool {
 	}
 	return false
 }
+
+// errTooLarge is the cause where a file has more bytes than this.
+type errTooLarge int64
+
+func (e errTooLarge) Error() string { return fmt.Sprintf("it is larger than %d bytes", int64(e)) }
 
 // bodyReader tells an error of the network from one of the disk.
 type bodyReader struct {

@@ -11,13 +11,13 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/sha512"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -44,6 +44,7 @@ type Client struct {
 	Progress Progress // nil: none is shown
 
 	Transport http.RoundTripper // nil: the usual one
+	Roots     *x509.CertPool    // who vouches for servers; nil: whom this machine trusts
 	Wait      time.Duration     // before the first retry, doubled for each; 0: half a second
 	MaxWait   time.Duration     // the longest that a server may ask for by Retry-After; 0: a minute
 	Patience  time.Duration     // how long a server may take to answer, and for each further 64 KiB; 0: a minute
@@ -57,7 +58,9 @@ type Client struct {
 	seen  map[string]Fetched // by URL: within a run a URL means one file
 	sets  map[string]*keySet // by the id of a trust and its key server
 	said  map[string]bool    // what the user was told
+	calls map[string]*call   // by request
 	retry *retryablehttp.Client
+	down  sync.Map // hosts that could not be reached, which are not waited for again
 }
 
 // Progress shows how far downloads are. Its methods are called by several goroutines.
@@ -175,18 +178,31 @@ func checkAnyURL(text string) error {
 // CheckDigest finds what is wrong with a SHA-256 in hexadecimal, unless it is empty.
 func CheckDigest(digest string) error { return decodeHex(digest, 2*sha256.Size, "SHA-256") }
 
-// Fetch returns the file of a request, downloaded if need be.
+// Fetch returns the file of a request, downloaded if need be. Who asks for one that is being
+// downloaded waits for that.
 func (c *Client) Fetch(ctx context.Context, r Request) (Fetched, error) {
 	if err := r.Check(); err != nil {
 		return Fetched{}, err
 	}
-	r.SHA256, r.SHA512 = strings.ToLower(r.SHA256), strings.ToLower(r.SHA512)
-	if r.MaxSize == 0 {
-		r.MaxSize = DefaultMaxSize
+	f, err := c.together(ctx, r.normal())
+	if err != nil {
+		err = fmt.Errorf("cannot download %s: %w", r.URL, err)
 	}
+	return f, err
+}
+
+// normal is the request in one of the forms that mean the same.
+func (r Request) normal() Request {
+	r.SHA256, r.SHA512 = strings.ToLower(r.SHA256), strings.ToLower(r.SHA512)
+	r.MaxSize = cmp.Or(r.MaxSize, DefaultMaxSize)
+	return r
+}
+
+// once returns the file of a request as it was got in this run, or gets it.
+func (c *Client) once(ctx context.Context, r Request) (Fetched, error) {
 	check, err := c.checkOf(ctx, r)
 	if err != nil {
-		return Fetched{}, fmt.Errorf("cannot download %s: %w", r.URL, err)
+		return Fetched{}, err
 	}
 	c.mu.Lock()
 	f, ok := c.seen[r.URL]
@@ -194,9 +210,8 @@ func (c *Client) Fetch(ctx context.Context, r Request) (Fetched, error) {
 	if ok && f.known.digestsOf(r) && check.done(f.known) && !(f.known.Plain && r.private()) {
 		return f, nil
 	}
-	f, err = c.fetch(ctx, r, check)
-	if err != nil {
-		return f, fmt.Errorf("cannot download %s: %w", r.URL, err)
+	if f, err = c.fetch(ctx, r, check); err != nil {
+		return f, err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -383,83 +398,4 @@ func (e statusError) Error() string { return "the server says " + e.status }
 
 func (e statusError) Is(target error) bool {
 	return target == ErrNotFound && (e.code == http.StatusNotFound || e.code == http.StatusGone)
-}
-
-// client returns the retrying http client: transport errors and answers that a later
-// try may not get are tried again, with growing pauses or as Retry-After says.
-func (c *Client) client() *retryablehttp.Client {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.retry == nil {
-		c.retry = retryablehttp.NewClient()
-		c.retry.Logger = nil
-		c.retry.RetryMax = retries
-		c.retry.RetryWaitMin = c.wait()
-		c.retry.CheckRetry = worthRetrying
-		c.retry.Backoff = c.backoff
-		c.retry.ErrorHandler = retryablehttp.PassthroughErrorHandler
-		c.retry.HTTPClient.Transport = patient{cmp.Or(c.Transport, c.retry.HTTPClient.Transport), cmp.Or(c.Patience, defaultPatience)}
-	}
-	return c.retry
-}
-
-// retries is how often a request, and how often a cut download, is tried again.
-const retries = 4
-
-func (c *Client) wait() time.Duration {
-	if c.Wait != 0 {
-		return c.Wait
-	}
-	return time.Second / 2
-}
-
-// backoff is how long to wait before the next try. What the server asks for is heard,
-// within bounds, and said.
-func (c *Client) backoff(min, max time.Duration, try int, resp *http.Response) time.Duration {
-	wait := retryablehttp.DefaultBackoff(min, max, try, resp)
-	if resp == nil || resp.Header.Get("Retry-After") == "" {
-		return wait
-	}
-	longest := c.MaxWait
-	if longest == 0 {
-		longest = time.Minute
-	}
-	if wait > longest {
-		wait = longest
-	}
-	c.Log.Warn("the server asks to wait", "url", resp.Request.URL.String(), "status", resp.Status,
-		"retry_after", resp.Header.Get("Retry-After"), "waiting", wait)
-	return wait
-}
-
-func worthRetrying(ctx context.Context, resp *http.Response, err error) (bool, error) {
-	var dns *net.DNSError
-	if errors.As(err, &dns) && dns.IsNotFound {
-		return false, nil // a name that does not exist will not exist in a second
-	}
-	return retryablehttp.DefaultRetryPolicy(ctx, resp, err)
-}
-
-// enter waits until a request to the host of a URL may be made, and returns what ends it.
-func (c *Client) enter(ctx context.Context, rawURL string) (leave func(), err error) {
-	u, err := url.Parse(rawURL)
-	if err != nil {
-		return nil, err
-	}
-	c.mu.Lock()
-	if c.hosts == nil {
-		c.hosts = make(map[string]chan struct{})
-	}
-	slots, ok := c.hosts[u.Host]
-	if !ok {
-		slots = make(chan struct{}, perHost)
-		c.hosts[u.Host] = slots
-	}
-	c.mu.Unlock()
-	select {
-	case slots <- struct{}{}:
-		return func() { <-slots }, nil
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
-	}
 }

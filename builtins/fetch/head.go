@@ -24,6 +24,9 @@ func (c *Client) Head(ctx context.Context, rawURL string) (Head, error) {
 	if err := (Request{URL: rawURL}).Check(); err != nil {
 		return Head{}, err
 	}
+	if c.Offline {
+		return Head{}, fmt.Errorf("cannot look for %s: %w", rawURL, ErrOffline)
+	}
 	leave, err := c.enter(ctx, rawURL)
 	if err != nil {
 		return Head{}, err
@@ -51,7 +54,7 @@ func (c *Client) head(ctx context.Context, method, rawURL string) (Head, error) 
 	}
 	resp, err := c.client().Do(req)
 	if err != nil {
-		return Head{}, unreachable(ctx, err)
+		return Head{}, c.unreachable(req.Request, err)
 	}
 	defer resp.Body.Close()
 	head := Head{URL: resp.Request.URL.String(), Size: resp.ContentLength}

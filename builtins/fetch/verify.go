@@ -113,7 +113,7 @@ func (k check) run(file io.ReadSeeker) (signed, error) {
 
 // Verify checks a file of this machine as if it had been downloaded for a request.
 func (c *Client) Verify(ctx context.Context, r Request, name string) (Fetched, error) {
-	r.SHA256, r.SHA512 = strings.ToLower(r.SHA256), strings.ToLower(r.SHA512)
+	r = r.normal()
 	check, err := c.checkOf(ctx, r)
 	if err != nil {
 		return Fetched{}, err

@@ -21,6 +21,7 @@ type buildOptions struct {
 	cache   cacheOptions
 	log     logOptions
 	explain bool
+	offline bool
 	store   layer.Options
 	sources *build.Sources
 }
@@ -31,6 +32,7 @@ func (o *buildOptions) addFlags(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&o.explain, "explain", false, "say for each step that is done why it was not in the cache")
 	cmd.Flags().BoolVar(&o.store.NoCache, "no-cache", false, "do every step anew")
 	cmd.Flags().BoolVar(&o.store.Refresh, "refresh", false, "do every step anew that reads the network, and what follows it")
+	cmd.Flags().BoolVar(&o.offline, "offline", false, "ask nothing of the network: what is in the cache is used as it is")
 	cmd.Flags().BoolVar(&o.store.NoOverlay, "disable-overlay", false, "work on plain copies instead of overlayfs, without reuse")
 }
 
@@ -58,6 +60,7 @@ func (o *buildOptions) run(cmd *cobra.Command, recipe *runtime.Recipe, target st
 		Store:    o.store,
 		Sources:  o.sources,
 		Explain:  o.explain,
+		Offline:  o.offline,
 		Log:      display.log,
 		Progress: display.progress,
 	})
