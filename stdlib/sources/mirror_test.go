@@ -104,7 +104,7 @@ func (m *mirror) rename(name, to string) { m.move(name, func(rest string) string
 func (m *mirror) move(name string, to func(rest string) string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	found := false
+	name, found := strings.TrimSuffix(name, "/"), false
 	for file, data := range maps.Clone(m.files) {
 		rest, ok := strings.CutPrefix(file, name)
 		if !ok || rest != "" && rest[0] != '/' {
