@@ -20,7 +20,7 @@ import (
 // A definition is one file, for all releases and variants that it names.
 type definition struct {
 	file     string // of ../shared/definitions, without extension
-	path     string // of the mirror that source.url is; "-": the definition has no keys for it
+	path     string // of the mirror that source.url is
 	fill     func(t *testing.T, m *mirror)
 	releases []string
 	variants []string
@@ -59,9 +59,57 @@ func with(files map[string]string, others map[string]string) map[string]string {
 // definitions are in the order of their names.
 var definitions = []definition{
 	{
+		file:     "alpine",
+		path:     "alpine/",
+		keys:     1,
+		releases: []string{"3.21", "edge"},
+		variants: []string{"default", "cloud"},
+		fill: func(t *testing.T, m *mirror) {
+			a := archive{id: "alpine", shell: true, files: with(standIns("sbin/apk", "setup-cloud-init"), map[string]string{
+				"etc/apk/repositories":        m.https + "/alpine/v3.21/main\n",
+				"etc/init.d/localmount":       "#!/sbin/openrc-run\nkeyword -lxc\n",
+				"etc/rc.conf":                 "#rc_sys=\"\"\n",
+				"etc/runlevels/boot/.keep":    "",
+				"etc/runlevels/default/.keep": "",
+			})}
+			alpineFiles(t, a, "3.21.9", "3.21.10")(m, ours())
+			for _, release := range []string{"v3.21", "edge"} {
+				m.put("alpine/"+release+"/main/x86_64/APKINDEX.tar.gz", []byte(release))
+			}
+		},
+		want: map[string][]string{
+			"":        {"apk --no-cache update", "apk --no-cache upgrade"},
+			"default": {"apk --no-cache add alpine-base logrotate doas"},
+			"edge":    {"apk upgrade --update-cache --available"},
+			"cloud":   {"apk --no-cache add alpine-base logrotate doas cloud-init e2fsprogs-extra openssh", "setup-cloud-init"},
+		},
+	},
+	{
+		file:     "archlinux",
+		path:     "iso/",
+		keys:     2,
+		releases: []string{"current"},
+		variants: []string{"default", "cloud", "desktop-gnome"},
+		fill: func(t *testing.T, m *mirror) {
+			a := archive{id: "arch", prefix: "root.x86_64/", shell: true, files: with(standIns("pacman", "pacman-key", "systemctl", "setcap"), map[string]string{
+				"etc/pacman.conf": "[options]\nArchitecture = auto\n[community]\nInclude = x\n",
+				"etc/resolv.conf": "",
+			})}
+			m.put(archFile, a.packed(t, "zst"))
+			m.put(archFile+".sig", trusted().binary(m.get(archFile)))
+			m.put("iso/2026.10.01/sha256sums.txt", sums(" ", m, archFile))
+		},
+		want: map[string][]string{
+			"": {"pacman-key --init", "pacman-key --populate archlinux", "pacman -Sy --needed --noconfirm archlinux-keyring",
+				"pacman --noconfirm -Syy", "pacman --noconfirm -Su", "pacman --noconfirm -Sc", "systemctl enable systemd-networkd"},
+			"cloud": {"systemctl enable cloud-init-local.service cloud-init-main.service cloud-config.service cloud-final.service"},
+		},
+	},
+	{
 		file:     "busybox",
 		path:     "downloads",
 		releases: []string{"1.36.1"},
+		variants: []string{"default"},
 		fill: func(t *testing.T, m *mirror) {
 			for _, name := range []string{busyboxSource, busyboxSource + ".sha256"} {
 				m.put("downloads/"+name, busyboxMirror(t).get(name))
@@ -69,9 +117,93 @@ var definitions = []definition{
 		},
 	},
 	{
+		file:     "gentoo",
+		path:     "gentoo/",
+		keys:     1,
+		releases: []string{"current"},
+		variants: []string{"openrc", "systemd", "cloud"},
+		set: func(_, variant string) []string {
+			if variant == "cloud" {
+				variant = "openrc"
+			}
+			return []string{"-o", "source.variant=" + variant}
+		},
+		fill: func(t *testing.T, m *mirror) {
+			a := archive{id: "gentoo", shell: true, files: with(standIns("emerge", "getuto", "locale-gen", "rc-update", "systemctl"), map[string]string{
+				"etc/inittab":           "c1:12345:respawn\n#x1:12345\n",
+				"etc/init.d/net.lo":     "#!/sbin/openrc-run\n",
+				"etc/portage/make.conf": "",
+				"etc/resolv.conf":       "",
+			})}
+			stage := a.packed(t, "xz")
+			for _, variant := range []string{"openrc", "systemd"} {
+				file := strings.ReplaceAll(gentooStage, "openrc", variant)
+				m.put(file, stage)
+				m.put(file+".DIGESTS", trusted().clear(digests(file[strings.LastIndex(file, "/")+1:], stage)))
+			}
+			m.put(gentooTree, archive{id: "tree", prefix: "portage/"}.packed(t, "xz"))
+			m.put(gentooTree+".gpgsig", trusted().binary(m.get(gentooTree)))
+		},
+		want: map[string][]string{
+			"":        {"getuto", "locale-gen", "rc-update add net.eth0 default", "emerge --depclean"},
+			"openrc":  {"emerge --autounmask-continue net-misc/dhcpcd app-admin/sudo"},
+			"systemd": {"systemctl enable systemd-resolved"},
+			"cloud":   {"emerge --autounmask-continue net-misc/dhcpcd app-admin/sudo cloud-init", "rc-update add cloud-final default"},
+		},
+	},
+	{
+		file:     "opensuse",
+		path:     "download",
+		keys:     1,
+		releases: []string{"15.6", "16.0", "tumbleweed"},
+		variants: []string{"default", "cloud", "desktop", "desktop-kde"},
+		fill: func(t *testing.T, m *mirror) {
+			a := archive{id: "opensuse", shell: true, files: with(standIns("systemctl", "zypper"), map[string]string{
+				"etc/resolv.conf": "",
+				"usr/lib/python3/site-packages/cloudinit/net/sysconfig.py": "'opensuse'\n",
+			})}
+			data := a.packed(t, "xz")
+			for _, image := range []string{
+				"distribution/leap/15.6/appliances/opensuse-leap-image.x86_64-lxc.tar.xz",
+				"distribution/leap/16.0/appliances/opensuse-leap-image.x86_64-lxc-16.0-Build1.10.tar.xz",
+				"repositories/Virtualization:/containers:/images:/openSUSE-Tumbleweed/container/opensuse-tumbleweed-image.x86_64-lxc.tar.xz",
+			} {
+				m.put("download/"+image, data)
+				m.put("download/"+image+".sha256", trusted().clear([]byte(sha256Of(data)+"  "+image[strings.LastIndex(image, "/")+1:]+"\n")))
+			}
+		},
+		want: map[string][]string{
+			"": {"zypper --non-interactive --gpg-auto-import-keys refresh", "zypper --non-interactive --gpg-auto-import-keys update",
+				"zypper --non-interactive --gpg-auto-import-keys clean -a", "systemctl mask systemd-firstboot.service"},
+			"cloud": {"systemctl enable cloud-init.service cloud-config.service cloud-final.service"},
+			"15.6 default": {"zypper --non-interactive --gpg-auto-import-keys install --allow-downgrade --replacefiles apparmor-abstractions apparmor-parser dbus-1 " +
+				"elfutils file glib2-tools gzip hostname iproute2 iputils pigz rsync sudo terminfo tar which xz"},
+		},
+	},
+	{
+		file:     "openwrt",
+		keys:     2,
+		releases: []string{"24.10", "snapshot"},
+		variants: []string{"default"},
+		fill: func(t *testing.T, m *mirror) {
+			a := archive{id: "openwrt", shell: true, files: with(standIns("apk"), map[string]string{
+				"etc/init.d/dnsmasq":  "#!/bin/sh\nprocd_add_jail dnsmasq\n",
+				"etc/inittab":         "",
+				"etc/rc.d/S98sysntpd": "",
+			})}
+			for dir, name := range map[string]string{openwrtDir: "openwrt-24.10.10-x86-64-rootfs.tar.gz", "snapshots/targets/x86/64/": "openwrt-x86-64-rootfs.tar.gz"} {
+				m.put(dir+name, a.packed(t, "gz"))
+				m.put(dir+"sha256sums", sums("*", m, dir+name))
+				m.put(dir+"sha256sums.asc", trusted().detached(m.get(dir+"sha256sums")))
+			}
+		},
+		want: map[string][]string{"": {"apk --no-cache update", "apk --no-cache add sudo"}},
+	},
+	{
 		file:     "slackware",
 		path:     "slackware",
 		releases: []string{"15.0", "current"},
+		variants: []string{"default"},
 		fill: func(t *testing.T, m *mirror) {
 			shell, err := os.ReadFile("/bin/busybox")
 			if err != nil {
@@ -92,6 +224,41 @@ var definitions = []definition{
 		want: map[string][]string{"": {"update-ca-certificates -f", "slackpkg update gpg",
 			"slackpkg -batch=on -default_answer=y update", "slackpkg -batch=on -default_answer=y install sudo"}},
 	},
+	{
+		file:     "voidlinux",
+		path:     "live/current/",
+		keys:     1,
+		releases: []string{"current"},
+		variants: []string{"default", "musl"},
+		set: func(_, variant string) []string {
+			if variant == "musl" {
+				return []string{"-o", "source.variant=musl"}
+			}
+			return nil
+		},
+		fill: func(t *testing.T, m *mirror) {
+			files := with(standIns("update-ca-certificates", "xbps-install", "xbps-remove"), map[string]string{
+				"usr/share/xbps.d/.keep":           "",
+				"etc/xbps.d/.keep":                 "",
+				"etc/sv/dhclient/run":              "#!/bin/sh\nexec dhclient \n",
+				"etc/runit/runsvdir/default/.keep": "",
+			})
+			for i := 1; i <= 6; i++ {
+				files[fmt.Sprintf("etc/runit/runsvdir/default/agetty-tty%d", i)] = ""
+				files[fmt.Sprintf("etc/sv/agetty-tty%d/run", i)] = "#!/bin/sh\n"
+			}
+			text := ""
+			for _, name := range []string{"void-x86_64-ROOTFS-20261001.tar.xz", "void-x86_64-musl-ROOTFS-20261001.tar.xz"} {
+				data := archive{id: name, shell: true, files: files}.packed(t, "xz")
+				m.put("live/current/"+name, data)
+				text += fmt.Sprintf("SHA256 (%s) = %s\n", name, sha256Of(data))
+			}
+			m.put("live/current/sha256sum.txt", []byte(text))
+			m.put("live/current/sha256sum.sig", trustedSignify().minisigned([]byte(text)))
+		},
+		want: map[string][]string{"": {"update-ca-certificates", "xbps-install -y -S", "xbps-install --sync", "xbps-install --yes --update",
+			"xbps-install --yes cronie dhclient socklog-void sudo", "xbps-remove --yes --clean-cache"}},
+	},
 }
 
 const definitionsDir = "../../../shared/definitions"
@@ -109,7 +276,7 @@ func TestDefinitionsBuild(t *testing.T) {
 			d.fill(t, m)
 			cache := t.TempDir()
 			for _, release := range d.releases {
-				for _, variant := range append([]string{"default"}, d.variants...) {
+				for _, variant := range d.variants {
 					t.Run(release+" "+variant, func(t *testing.T) { d.build(t, m, cache, release, variant) })
 				}
 			}

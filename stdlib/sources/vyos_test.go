@@ -12,11 +12,11 @@ func fromVyos(url, arch, args string) string {
 		"def made():\n    return vyos(image(\"vyos\", \"current\", architecture = %q), %q%s)\n", arch, url, args)
 }
 
-// medium returns an image of ISO 9660 with the files.
-func medium(t *testing.T, files map[string]string) []byte {
+// isoImage returns an image of ISO 9660 with the files.
+func isoImage(t *testing.T, files map[string]string) []byte {
 	t.Helper()
 	return imageOf(t, files, func(dir, image string) *exec.Cmd {
-		return exec.Command("genisoimage", "-quiet", "-R", "-o", image, dir)
+		return exec.Command("xorriso", "-as", "mkisofs", "-quiet", "-R", "-o", image, dir)
 	})
 }
 
@@ -26,7 +26,7 @@ const vyosRelease = "repos/vyos/vyos-nightly-build/releases/latest"
 func vyosMirror(t *testing.T, names ...string) *mirror {
 	t.Helper()
 	m := newMirror(t)
-	data := medium(t, map[string]string{"live/filesystem.squashfs": string(squashed(t, map[string]string{"etc/os-release": "ID=vyos\n"})), "live/vmlinuz": "kernel"})
+	data := isoImage(t, map[string]string{"live/filesystem.squashfs": string(squashed(t, map[string]string{"etc/os-release": "ID=vyos\n"})), "live/vmlinuz": "kernel"})
 	var assets []string
 	for _, name := range names {
 		m.put("dl/"+name, data)
