@@ -26,8 +26,11 @@ type definition struct {
 	variants []string
 	keys     int // how many keys the definition has
 
+	// host are programs of the machine that are stand-ins, too.
+	host func(t *testing.T) map[string]string
+
 	// set returns what else is set for a release and a variant; nil: nothing.
-	set func(release, variant string) []string
+	set func(release, variant, url string) []string
 
 	// want is what was called for every image, and by "RELEASE", "VARIANT" or "RELEASE VARIANT"
 	// what was for these, too.
@@ -117,12 +120,44 @@ var definitions = []definition{
 		},
 	},
 	{
+		file:     "debian",
+		path:     "debian",
+		keys:     6,
+		releases: []string{"bullseye", "bookworm", "trixie", "forky", "sid"},
+		variants: []string{"default", "cloud"},
+		fill:     archives("debian", "bullseye", "bookworm", "trixie", "forky", "sid"),
+		host:     bootstraps,
+		set:      repositories("main"),
+		want: map[string][]string{
+			"":                 {"systemctl enable systemd-networkd.service", "locale-gen en_US.UTF-8 UTF-8", "update-locale LANG=en_US.UTF-8"},
+			"bullseye":         {"bootstrap --variant=minbase --keyring=/tmp/files/keyring.gpg"},
+			"trixie":           {"bootstrap --variant=minbase --include=dbus,systemd-resolved --keyring=/tmp/files/keyring.gpg"},
+			"bullseye default": {"systemctl enable systemd-resolved.service"},
+			"bullseye cloud":   {"systemctl disable systemd-resolved.service"},
+		},
+	},
+	{
+		file:     "example-ubuntu",
+		path:     "ubuntu",
+		keys:     2,
+		releases: []string{"xenial", "bionic", "disco", "eoan", "focal", "groovy", "hirsute", "impish", "jammy", "noble"},
+		variants: []string{"default", "cloud"},
+		fill:     archives("ubuntu", "xenial", "bionic", "disco", "eoan", "focal", "groovy", "hirsute", "impish", "jammy", "noble"),
+		host:     bootstraps,
+		set:      repositories("main universe"),
+		want: map[string][]string{
+			"":        {"locale-gen en_US.UTF-8"},
+			"default": {"useradd --create-home -s /bin/bash -G sudo -U ubuntu"},
+			"jammy":   {"systemctl enable systemd-networkd"},
+		},
+	},
+	{
 		file:     "gentoo",
 		path:     "gentoo/",
 		keys:     1,
 		releases: []string{"current"},
 		variants: []string{"openrc", "systemd", "cloud"},
-		set: func(_, variant string) []string {
+		set: func(_, variant, _ string) []string {
 			if variant == "cloud" {
 				variant = "openrc"
 			}
@@ -225,12 +260,27 @@ var definitions = []definition{
 			"slackpkg -batch=on -default_answer=y update", "slackpkg -batch=on -default_answer=y install sudo"}},
 	},
 	{
+		file:     "ubuntu",
+		path:     "ubuntu",
+		keys:     2,
+		releases: []string{"jammy", "noble", "resolute"},
+		variants: []string{"default", "desktop"},
+		fill:     archives("ubuntu", "jammy", "noble", "resolute"),
+		host:     bootstraps,
+		set:      repositories("main universe"),
+		want: map[string][]string{
+			"":        {"systemctl mask ua-auto-attach", "locale-gen en_US.UTF-8"},
+			"default": {"useradd --create-home -s /bin/bash -G sudo -U ubuntu"},
+			"jammy":   {"systemctl enable systemd-networkd"},
+		},
+	},
+	{
 		file:     "voidlinux",
 		path:     "live/current/",
 		keys:     1,
 		releases: []string{"current"},
 		variants: []string{"default", "musl"},
-		set: func(_, variant string) []string {
+		set: func(_, variant, _ string) []string {
 			if variant == "musl" {
 				return []string{"-o", "source.variant=musl"}
 			}
@@ -274,6 +324,9 @@ func TestDefinitionsBuild(t *testing.T) {
 		t.Run(d.file, func(t *testing.T) {
 			m := newMirror(t)
 			d.fill(t, m)
+			if d.host != nil {
+				t.Setenv("PATH", visible(t, d.host(t))+":"+os.Getenv("PATH"))
+			}
 			cache := t.TempDir()
 			for _, release := range d.releases {
 				for _, variant := range d.variants {
@@ -293,11 +346,11 @@ func (d definition) build(t *testing.T, m *mirror, cache, release, variant strin
 		set = append(set, "-o", fmt.Sprintf("source.keys.%d=%s", i, trusted().key()))
 	}
 	if d.set != nil {
-		set = append(set, d.set(release, variant)...)
+		set = append(set, d.set(release, variant, m.https+"/"+d.path)...)
 	}
 	recipe := filepath.Join(t.TempDir(), "recipe.star")
 	must(os.WriteFile(recipe, []byte(imagebuilder(t, "convert", append([]string{file}, set...)...)), 0o644))
-	for _, target := range []string{"lxd", "lxc", "vm"} {
+	for _, target := range []string{"lxd", "vm"} {
 		args := append([]string{"--json", "-o", "target=" + target}, set...)
 		if a, b := planned(t, file, args), planned(t, recipe, args); a != b {
 			t.Errorf("for %s the definition plans\n%s, its recipe\n%s", target, a, b)
@@ -323,6 +376,72 @@ func (d definition) build(t *testing.T, m *mirror, cache, release, variant strin
 		if _, err := os.Stat(filepath.Join(out, name)); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// visible returns a directory with the files in which programs of the sandbox see them.
+func visible(t *testing.T, files map[string]string) string {
+	dir, err := os.MkdirTemp("/run", "imagebuilder") // /tmp and /var/tmp are their own
+	must(err)
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	for name, content := range files {
+		must(os.WriteFile(filepath.Join(dir, name), []byte(content), 0o755))
+	}
+	return dir
+}
+
+// bootstraps are debootstrap and mmdebstrap: both make a root file system whose programs are
+// stand-ins. Its shell is none of BusyBox, which would take its own find, that knows too little.
+func bootstraps(t *testing.T) map[string]string {
+	files := with(standIns("apt-get", "dpkg", "getent", "groupadd", "locale-gen", "systemctl", "update-locale", "useradd"),
+		map[string]string{"bin/find": "#!/bin/sh\n", "etc/passwd-": "", "etc/apt/sources.list": "", "mnt/.keep": "", "var/lib/dpkg/.keep": ""})
+	libraries, err := exec.Command("ldd", "/bin/dash").Output()
+	if err != nil {
+		t.Skipf("cannot make a shell: %v", err)
+	}
+	programs := []string{"/bin/busybox"}
+	for _, word := range strings.Fields(string(libraries)) {
+		if strings.HasPrefix(word, "/") {
+			programs = append(programs, word)
+		}
+	}
+	for _, file := range append(programs, "/bin/dash") {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			t.Skipf("cannot make a shell: %v", err)
+		}
+		files[strings.TrimPrefix(strings.Replace(file, "dash", "sh", 1), "/")] = string(data)
+	}
+	const script = `#!/bin/sh
+set -e
+cd /tmp/rootfs
+tar -xf "${0%/*}/root.tar"
+chmod 755 bin/sh PROGRAMS
+for applet in $(bin/busybox --list); do [ -e bin/$applet ] || [ -e usr/bin/$applet ] || ln -s busybox bin/$applet; done
+for word in "$@"; do
+	case $word in
+	--variant=*|--include=*|--keyring=*) said="$said $word" ;;
+	esac
+done
+echo bootstrap$said >>RECORD
+`
+	tool := strings.NewReplacer("RECORD", record, "PROGRAMS", strings.ReplaceAll(strings.Join(programs, " "), " /", " ")[1:]).Replace(script)
+	return map[string]string{"root.tar": string(archive{id: "debian", files: files}.tar(t)), "debootstrap": tool, "mmdebstrap": tool}
+}
+
+// archives puts what tells that an archive has changed onto a mirror.
+func archives(path string, suites ...string) func(*testing.T, *mirror) {
+	return func(_ *testing.T, m *mirror) {
+		for _, suite := range suites {
+			m.put(path+"/dists/"+suite+"/InRelease", []byte(suite))
+		}
+	}
+}
+
+// repositories names the repository that is on the mirror.
+func repositories(components string) func(release, variant, url string) []string {
+	return func(release, _, url string) []string {
+		return []string{"-o", "packages.repositories.0.url=deb " + url + " " + release + " " + components}
 	}
 }
 
