@@ -2,11 +2,6 @@ package builtins
 
 import (
 	"context"
-	"go/ast"
-	"go/parser"
-	"go/token"
-	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 
@@ -19,35 +14,39 @@ import (
 // The comment of each function that carries a builtin is what users read of it: it
 // opens with the signature as a recipe writes it.
 func TestBuiltinsAreDocumented(t *testing.T) {
-	names, err := filepath.Glob("*.go")
+	docs, err := Docs()
 	if err != nil {
 		t.Fatal(err)
 	}
-	docs := make(map[string]string)
-	words := make(map[string]string) // the beginning of a signature → the function
-	for _, name := range names {
-		file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ParseComments)
-		if err != nil {
-			t.Fatal(err)
+	words := make(map[string]bool)
+	for _, d := range docs {
+		if words[d.Name] = true; d.Text == "" || !strings.HasSuffix(d.Text, ".") {
+			t.Errorf("%s does %q", d.Signature, d.Text)
 		}
-		ast.Inspect(file, func(n ast.Node) bool {
-			switch n := n.(type) {
-			case *ast.FuncDecl:
-				docs[n.Name.Name] = n.Doc.Text()
-			case *ast.KeyValueExpr:
-				if word, fn := tableRow(n); fn != "" {
-					words[word] = fn
-				}
-			}
-			return true
-		})
 	}
-	if len(words) < len(vocabulary)+len(rootfsMethods) {
-		t.Fatalf("the test has found %d words, there are more", len(words))
+	for word := range vocabulary {
+		if !words[word] {
+			t.Errorf("%s is not documented", word)
+		}
 	}
-	for word, fn := range words {
-		if !strings.HasPrefix(docs[fn], word+"(") {
-			t.Errorf("the comment of %s does not open with %q: %.60q", fn, word+"(", docs[fn])
+	for method := range rootfsMethods {
+		if !words["root."+method] {
+			t.Errorf("root.%s is not documented", method)
+		}
+	}
+}
+
+func TestParseDoc(t *testing.T) {
+	for comment, want := range map[string]Doc{
+		"word() does it.": {"word", "word()", "does it."},
+		"word(a=\"(\", *b,\n  c={}) returns c\nor d.\n\nAnd (e).": {"word", `word(a="(", *b, c={})`, "returns c\nor d.\n\nAnd (e)."},
+		"word(a=(1, 2)) x": {"word", "word(a=(1, 2))", "x"},
+		"other() x":        {},
+		"word(a x":         {},
+	} {
+		got, err := ParseDoc("word", comment)
+		if got != want || (err != nil) != (want == Doc{}) {
+			t.Errorf("%q: got %+v, %v", comment, got, err)
 		}
 	}
 }
@@ -69,32 +68,6 @@ func TestNewWord(t *testing.T) {
 	if err != nil || len(planner.Steps) != 1 || planner.Steps[0].Builtin != "noop" || planner.Steps[0].At != "x.star:2:9" {
 		t.Errorf("%+v, %v", planner.Steps, err)
 	}
-}
-
-// tableRow reads a row of vocabulary or rootfsMethods.
-func tableRow(kv *ast.KeyValueExpr) (word, fn string) {
-	key, ok := kv.Key.(*ast.BasicLit)
-	if !ok {
-		return "", ""
-	}
-	word, _ = strconv.Unquote(key.Value)
-	switch v := kv.Value.(type) {
-	case *ast.CompositeLit: // {do: (*Build).name}
-		for _, elt := range v.Elts {
-			if field, ok := elt.(*ast.KeyValueExpr); ok {
-				if sel, ok := field.Value.(*ast.SelectorExpr); ok {
-					return word, sel.Sel.Name
-				}
-			}
-		}
-	case *ast.CallExpr: // starlark.NewBuiltin("name", rootfsName)
-		if len(v.Args) == 2 {
-			if ident, ok := v.Args[1].(*ast.Ident); ok {
-				return "root." + word, ident.Name
-			}
-		}
-	}
-	return "", ""
 }
 
 func TestArguments(t *testing.T) {

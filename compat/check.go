@@ -42,7 +42,7 @@ func (d *Document) CheckAll(ctx context.Context, config runtime.Config) error {
 	for _, target := range []string{"dir", "lxd", "vm", "lxc"} {
 		config.Options = map[string]string{"target": target}
 		if d.Image.Release == "" { // most definitions leave it to those who build
-			config.Options["image.release"] = "release"
+			config.Options["image.release"] = "1.0" // a form that all sources take
 		}
 		if d.Source.URL == "" { // or the address
 			config.Options["source.url"] = "https://example.org/"

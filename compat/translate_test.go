@@ -14,6 +14,8 @@ import (
 	"testing"
 
 	"github.com/bazelbuild/buildtools/build"
+
+	"imagebuilder/runtime"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -118,10 +120,13 @@ func (c choice) options() map[string]string {
 	return set
 }
 
+// otherRelease is one that no definition knows, of a form that all sources take.
+const otherRelease = "9.99"
+
 // choices are all that filters of a definition tell apart.
 func choices(d *Document) []choice {
 	var all []choice
-	releases, variants := []string{d.Image.Release, "other"}, []string{"default", "other"}
+	releases, variants := []string{d.Image.Release, otherRelease}, []string{"default", "other"}
 	d.eachFilter(func(_ string, f filter) {
 		releases, variants = append(releases, f.Releases...), append(variants, f.Variants...)
 	})
@@ -158,7 +163,7 @@ func TestPlans(t *testing.T) {
 			plan := samePlans(t, file, converted, c)
 			sum := sha256.Sum256([]byte(plan))
 			fmt.Fprintln(&digests, filepath.Base(file), c.release, c.variant, c.architecture, c.target, hex.EncodeToString(sum[:8]))
-			if filepath.Dir(file) == ours && c.variant == "default" && c.architecture == "x86_64" && c.release != "other" {
+			if filepath.Dir(file) == ours && c.variant == "default" && c.architecture == "x86_64" && c.release != otherRelease {
 				golden(t, fmt.Sprintf("%s/plans/%s-%s-%s", ours, strings.TrimSuffix(filepath.Base(file), ".yaml"), c.release, c.target), plan)
 			}
 		}
@@ -202,8 +207,13 @@ func TestExampleWithTwoManagers(t *testing.T) {
 func TestSourceArguments(t *testing.T) {
 	const all = "url: 'https://x.org', variant: v, suite: s, same_as: a, components: [c], keys: [k], keyserver: ks"
 	for downloader, want := range map[string][]string{
-		"rootfs-http": {`onto = exported(img)`, `keys = ["k"]`},
-		"debootstrap": {"suite = suite", "variant = source_variant", "same_as = same_as", `components = ["c"]`, `keys = ["k"]`, `keyserver = "ks"`, "skip_verification ="},
+		"rootfs-http":      {`onto = exported(img)`, `keys = ["k"]`},
+		"alpinelinux-http": {"same_as = same_as", `keys = ["k"]`, `keyserver = "ks"`, "skip_verification ="},
+		"apertis-http":     {"variant = source_variant"},
+		"gentoo-http":      {"variant = source_variant", `keys = ["k"]`},
+		"ubuntu-http":      {`keys = ["k"]`, `keyserver = "ks"`},
+		"voidlinux-http":   {"variant = source_variant"},
+		"debootstrap":      {"suite = suite", "variant = source_variant", "same_as = same_as", `components = ["c"]`, `keys = ["k"]`, `keyserver = "ks"`, "skip_verification ="},
 	} {
 		doc := mustLoad(t, "image: {distribution: x, release: 1}\nsource: {downloader: "+downloader+", "+all+"}\npackages: {manager: apk}\n")
 		text := doc.Convert(Mode{})
@@ -219,6 +229,19 @@ func TestSourceArguments(t *testing.T) {
 			if known := slices.Contains(doc.takes, name); given != known {
 				t.Errorf("%s: %s is given: %v, is taken: %v", downloader, name, given, known)
 			}
+		}
+	}
+}
+
+// Most definitions leave the release to those who build: nothing is wrong with that.
+func TestValid(t *testing.T) {
+	files := definitions(t, shared)
+	if len(files) == 0 {
+		t.Skip("needs ../shared")
+	}
+	for _, file := range files {
+		if err := loadFile(t, file).CheckAll(context.Background(), runtime.Config{Machine: "x86_64"}); err != nil {
+			t.Errorf("%s: %v", file, err)
 		}
 	}
 }

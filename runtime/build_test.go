@@ -2,9 +2,14 @@ package runtime
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -53,5 +58,59 @@ def main():
 				t.Errorf("the result is %s, want %s", name, test.name)
 			}
 		})
+	}
+}
+
+// Downloads of a recipe happen side by side, each once, and what is wrong with one is said
+// where the recipe asks for it.
+func TestDownloadsSideBySide(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root: mounts")
+	}
+	var mu sync.Mutex
+	asked := make(map[string]int)
+	both := make(chan struct{}) // closed when two requests wait for an answer
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		asked[r.URL.Path]++
+		if len(asked) == 2 && asked[r.URL.Path] == 1 {
+			close(both)
+		}
+		mu.Unlock()
+		select {
+		case <-both:
+		case <-time.After(10 * time.Second):
+			t.Error("the second file is not asked for before the first has come")
+		}
+		if r.URL.Path == "/c" {
+			http.NotFound(w, r)
+			return
+		}
+		fmt.Fprint(w, r.URL.Path)
+	}))
+	defer server.Close()
+	recipe := `
+def main():
+    for name in ["a", "b", "c"]:
+        f = download("URL/" + name)
+        print(f.sha256)
+`
+	r, err := LoadText(context.Background(), "x.star", strings.ReplaceAll(recipe, "URL", server.URL), testConfig())
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if err := r.Ready(dir); err != nil {
+		t.Fatal(err)
+	}
+	_, err = r.Build(BuildOptions{Target: dir, Cache: t.TempDir(), Log: slog.New(slog.DiscardHandler)})
+	want := "x.star:4:21: in main\n"
+	if err == nil || !strings.HasPrefix(Explain(err), want) || !strings.Contains(Explain(err), "/c: the server says 404 Not Found") {
+		t.Errorf("got %v", Explain(err))
+	}
+	for name, n := range asked {
+		if n != 1 {
+			t.Errorf("%s was asked for %d times", name, n)
+		}
 	}
 }

@@ -113,7 +113,7 @@ func (c *Client) openPart(r Request) (*fragment, error) {
 	p := &fragment{file: f, content: f}
 	p.hashFor(r)
 	data, err := os.ReadFile(f.Name() + layer.ForPartial)
-	if err != nil || json.Unmarshal(data, &p.response) != nil || p.validator() == "" {
+	if err != nil || json.Unmarshal(data, &p.response) != nil || p.validator() == "" || p.response.Plain && r.private() {
 		return p, p.restart()
 	}
 	p.size, err = io.Copy(p.hashes(), f)
@@ -206,6 +206,12 @@ func (c *Client) receive(ctx context.Context, r Request, known response, p *frag
 	case resp.StatusCode == http.StatusPartialContent && p.size > 0:
 		if total, err = p.follows(resp); err != nil {
 			return p.distrust(err)
+		}
+		if plain && !p.response.Plain {
+			p.response.Plain = true
+			if err := p.note(); err != nil {
+				return err
+			}
 		}
 	case resp.StatusCode == http.StatusOK:
 		if err := p.restart(); err != nil {
@@ -308,6 +314,11 @@ func (p *fragment) remember(resp *http.Response, plain bool) error {
 		ETag: resp.Header.Get("ETag"), LastModified: resp.Header.Get("Last-Modified"), Size: resp.ContentLength,
 		URL: resp.Request.URL.String(), Type: resp.Header.Get("Content-Type"), Plain: plain,
 	}
+	return p.note()
+}
+
+// note keeps beside the part what is known of it.
+func (p *fragment) note() error {
 	data, err := json.Marshal(p.response)
 	if err != nil {
 		return err

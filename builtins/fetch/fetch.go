@@ -207,18 +207,20 @@ func (c *Client) once(ctx context.Context, r Request) (Fetched, error) {
 	c.mu.Lock()
 	f, ok := c.seen[r.URL]
 	c.mu.Unlock()
-	if ok && f.known.digestsOf(r) && check.done(f.known) && !(f.known.Plain && r.private()) {
-		return f, nil
+	if !ok || !f.known.digestsOf(r) || !check.done(f.known) || f.known.Plain && r.private() {
+		if f, err = c.fetch(ctx, r, check); err != nil {
+			return f, err
+		}
+		c.mu.Lock()
+		if c.seen == nil {
+			c.seen = make(map[string]Fetched)
+		}
+		c.seen[r.URL] = f
+		c.mu.Unlock()
 	}
-	if f, err = c.fetch(ctx, r, check); err != nil {
-		return f, err
+	if check.signature != nil { // else the store may know of one that nobody asks for now
+		f.SignedBy = f.known.Signed.Signer
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.seen == nil {
-		c.seen = make(map[string]Fetched)
-	}
-	c.seen[r.URL] = f
 	return f, nil
 }
 
@@ -292,7 +294,7 @@ func fetched(e *layer.Entry) (Fetched, error) {
 	known, err := readResponse(e.Data())
 	return Fetched{
 		Path: filepath.Join(e.Data(), "file"), Note: filepath.Join(e.Data(), responseName),
-		SHA256: known.SHA256, Size: known.Size, URL: known.URL, Type: known.Type, SignedBy: known.Signed.Signer, known: known,
+		SHA256: known.SHA256, Size: known.Size, URL: known.URL, Type: known.Type, known: known,
 	}, err
 }
 

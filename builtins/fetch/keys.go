@@ -10,10 +10,10 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"time"
 
-	"github.com/ProtonMail/go-crypto/openpgp"
 	"github.com/ProtonMail/go-crypto/openpgp/armor"
 	"github.com/ProtonMail/go-crypto/openpgp/packet"
 
@@ -100,6 +100,10 @@ func dearmor(text string) ([]byte, error) {
 	return all, err
 }
 
+// headerless matches the first line of an armored key whose second is of the key already: an
+// empty line has to be there, but some have none, and others overlook it.
+var headerless = regexp.MustCompile(`^(-----BEGIN [A-Z ]+-----)[ \t\r]*\n([A-Za-z0-9+/=]+[ \t\r]*\n)`)
+
 // dearmorEach returns the packets of each block of an armored text. Several keys are often
 // published as one text.
 func dearmorEach(text string) ([][]byte, error) {
@@ -118,7 +122,7 @@ func dearmorEach(text string) ([][]byte, error) {
 		if !strings.Contains(one, armorEnd) {
 			return nil, fmt.Errorf("cannot read an armored key: %w", io.ErrUnexpectedEOF)
 		}
-		block, err := armor.Decode(strings.NewReader(one))
+		block, err := armor.Decode(strings.NewReader(headerless.ReplaceAllString(one, "$1\n\n$2")))
 		if err != nil {
 			return nil, fmt.Errorf("cannot read an armored key: %w", err)
 		}
@@ -282,7 +286,7 @@ func isKey(data, fingerprint []byte) (bool, error) {
 	}
 	primary, ok := first.(*packet.PublicKey)
 	own := ok && bytes.Equal(primary.Fingerprint, fingerprint)
-	key, err := openpgp.ReadEntity(packet.NewReader(bytes.NewReader(data)))
+	key, err := readKey(data)
 	if err != nil {
 		if own {
 			return false, fmt.Errorf("the key %X that it has sent cannot be used: %w", fingerprint, err)

@@ -103,20 +103,32 @@ func parseSignify(text []byte, message bool) (s signifySignature, err error) {
 	return s, nil
 }
 
-// verify checks the signature of a content by the key among those given that it names,
-// and returns the name of that key.
-func (s signifySignature) verify(keys []signifyKey, content io.Reader) (signer string, err error) {
-	var message []byte
+// message is what the signature of a content is of.
+func (s signifySignature) message(content io.ReadSeeker) ([]byte, error) {
+	size, err := content.Seek(0, io.SeekEnd)
+	if err == nil {
+		_, err = content.Seek(0, io.SeekStart)
+	}
+	if err != nil {
+		return nil, err
+	}
 	if s.prehashed {
 		h, _ := blake2b.New512(nil)
 		_, err = io.Copy(h, content)
-		message = h.Sum(nil)
-	} else {
-		message, err = io.ReadAll(io.LimitReader(content, maxUnhashed+1))
-		if err == nil && len(message) > maxUnhashed {
-			err = fmt.Errorf("a signature that is not prehashed can be checked for at most %d bytes", maxUnhashed)
-		}
+		return h.Sum(nil), err
 	}
+	if size > maxUnhashed {
+		return nil, fmt.Errorf("its signature is not prehashed, which can be checked for at most %d bytes", maxUnhashed)
+	}
+	message := make([]byte, size)
+	_, err = io.ReadFull(content, message)
+	return message, err
+}
+
+// verify checks the signature of a content by the key among those given that it names,
+// and returns the name of that key.
+func (s signifySignature) verify(keys []signifyKey, content io.ReadSeeker) (signer string, err error) {
+	message, err := s.message(content)
 	if err != nil {
 		return "", err
 	}

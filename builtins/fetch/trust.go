@@ -1,7 +1,6 @@
 package fetch
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -84,7 +83,7 @@ func (t Trust) Names() []string {
 		switch key = strings.TrimSpace(key); {
 		case strings.HasPrefix(key, armorStart):
 			packets, _ := dearmor(key)
-			list, _ := openpgp.ReadKeyRing(bytes.NewReader(packets))
+			list, _ := readKeys(packets)
 			for _, e := range list {
 				names = append(names, fmt.Sprintf("%X", e.PrimaryKey.Fingerprint))
 			}
@@ -140,7 +139,7 @@ func (c *Client) keys(ctx context.Context, t Trust) (*keySet, error) {
 		if err != nil {
 			return nil, err
 		}
-		list, err := openpgp.ReadKeyRing(bytes.NewReader(packets))
+		list, err := readKeys(packets)
 		if err == nil && len(list) == 0 {
 			err = errors.New("there is none")
 		}
@@ -172,7 +171,7 @@ func checkAnyKey(key string) error {
 	if err != nil {
 		return err
 	}
-	list, err := openpgp.ReadKeyRing(bytes.NewReader(packets))
+	list, err := readKeys(packets)
 	if err == nil && len(list) == 0 {
 		err = errors.New("there is none")
 	}

@@ -11,6 +11,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -374,10 +376,10 @@ func TestVerifiedAgain(t *testing.T) {
 	}{
 		{"first", func() {}, []string{one.armored}, false, one.name, "file.sig file", ""},
 		{"again", func() {}, []string{one.armored}, false, one.name, "file.sig file", ""},
+		{"nobody asks for a key", func() {}, nil, false, "", "file", ""},
 		{"another key", func() {}, []string{two.armored}, false, "", "file.sig file", "it is signed with the key " + one.name},
 		{"that key after all", func() {}, []string{one.armored}, false, one.name, "file.sig file", ""},
 		{"another signature", func() { s.files["file.sig"] = both }, []string{two.armored}, false, two.name, "file.sig file", ""},
-		{"no keys", func() {}, nil, false, "", "", "give the keys"},
 		{"a known digest", func() {}, []string{one.armored}, true, one.name, "file.sig file", ""},
 		{"a known digest again", func() {}, []string{one.armored}, true, one.name, "file.sig", ""},
 		{"a known digest, another key", func() {}, []string{two.armored}, true, two.name, "file.sig", ""},
@@ -385,7 +387,7 @@ func TestVerifiedAgain(t *testing.T) {
 	}
 	for _, step := range steps {
 		step.do()
-		r := fetch.Request{URL: s.URL + "/file", Signature: s.URL + "/file.sig", Trust: &fetch.Trust{Keys: step.keys}}
+		r := fetch.Request{URL: s.URL + "/file", Signature: s.URL + "/file.sig", Trust: &fetch.Trust{Keys: step.keys, Skip: step.keys == nil}}
 		if step.sha512 {
 			sum := sha512.Sum512(content)
 			r.SHA512 = strings.ToUpper(hex.EncodeToString(sum[:]))
@@ -453,5 +455,108 @@ func TestDowngrade(t *testing.T) {
 	}
 	if err := try(fetch.Request{Trust: &fetch.Trust{Keys: []string{one.armored}}, Signature: plain.URL + "/file.sig"}); err != nil {
 		t.Errorf("there is a signature: %v", err)
+	}
+}
+
+// The beginning of a file that has come by http is not taken up where https is all there is.
+func TestDowngradedPart(t *testing.T) {
+	var plain *httptest.Server
+	half := func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("ETag", `"x"`)
+		if r.Header.Get("Range") == "" {
+			w.Header().Set("Content-Length", fmt.Sprint(len(content)))
+			w.Write(flipped(content)[:len(content)/2+1])
+			w.(http.Flusher).Flush()
+			panic(http.ErrAbortHandler)
+		}
+		http.Error(w, "no more", http.StatusForbidden)
+	}
+	plain = httptest.NewServer(http.HandlerFunc(half))
+	defer plain.Close()
+	redirects := true
+	safe := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if redirects {
+			http.Redirect(w, r, plain.URL+"/file", http.StatusFound)
+			return
+		}
+		w.Header().Set("ETag", `"x"`)
+		http.ServeContent(w, r, "file", time.Time{}, bytes.NewReader(content))
+	}))
+	defer safe.Close()
+	dir := t.TempDir()
+	try := func(r fetch.Request) (fetch.Fetched, error) {
+		c := newClient(t, dir)
+		defer c.Store.Close()
+		c.Transport, r.URL = safe.Client().Transport, safe.URL+"/file"
+		return c.Fetch(ctx, r)
+	}
+	if _, err := try(fetch.Request{}); err == nil {
+		t.Fatal("it has not failed")
+	}
+	redirects = false
+	if f, err := try(fetch.Request{Trust: &fetch.Trust{}}); err != nil || f.SHA256 != digest(content) {
+		t.Errorf("%+v, %v", f, err)
+	}
+}
+
+// What the tools themselves sign is right.
+func TestRealTools(t *testing.T) {
+	dir := t.TempDir()
+	run := func(name string, args ...string) {
+		t.Helper()
+		path, err := exec.LookPath(name)
+		if err != nil {
+			t.Skipf("needs %s, of the Debian package of this name", name)
+		}
+		cmd := exec.Command(path, args...)
+		cmd.Dir = dir
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%s: %v\n%s", name, err, out)
+		}
+	}
+	read := func(name string) []byte {
+		t.Helper()
+		data, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return data
+	}
+	sums := []byte(digest(content) + "  file\n")
+	if err := os.WriteFile(filepath.Join(dir, "SUMS"), sums, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	t.Run("signify", func(t *testing.T) {
+		run("signify-openbsd", "-G", "-n", "-p", "key.pub", "-s", "key.sec")
+		run("signify-openbsd", "-S", "-s", "key.sec", "-m", "SUMS", "-x", "SUMS.sig")
+		run("signify-openbsd", "-S", "-e", "-s", "key.sec", "-m", "SUMS", "-x", "SUMS.inline")
+		listed(t, string(read("key.pub")), sums, read("SUMS.sig"), read("SUMS.inline"))
+	})
+	t.Run("minisign", func(t *testing.T) {
+		run("minisign", "-G", "-W", "-p", "mini.pub", "-s", "mini.sec")
+		run("minisign", "-S", "-s", "mini.sec", "-m", "SUMS")
+		listed(t, string(read("mini.pub")), sums, read("SUMS.minisig"), nil)
+		run("minisign", "-S", "-l", "-s", "mini.sec", "-m", "SUMS") // not prehashed
+		listed(t, string(read("mini.pub")), sums, read("SUMS.minisig"), nil)
+	})
+}
+
+// listed verifies a checksum file by a detached signature and, if there is one, by another that
+// is in it.
+func listed(t *testing.T, key string, sums, detached, inline []byte) {
+	t.Helper()
+	s := newSite(t, false, map[string][]byte{"SUMS": sums, "SUMS.sig": detached, "SUMS.inline": inline})
+	trust := &fetch.Trust{Keys: []string{key}}
+	lists := []fetch.Checksums{{URL: s.URL + "/SUMS", Signature: s.URL + "/SUMS.sig"}}
+	if inline != nil {
+		lists = append(lists, fetch.Checksums{URL: s.URL + "/SUMS.inline", Signature: fetch.Inline})
+	}
+	c := s.client(t, t.TempDir())
+	for _, list := range lists {
+		list.Algorithm, list.Trust = "sha256", trust
+		got, err := c.Listed(ctx, list, s.URL+"/file")
+		if err != nil || got.SHA256 != digest(content) || got.SignedBy != trust.Names()[0] {
+			t.Errorf("%+v, %v", got, err)
+		}
 	}
 }

@@ -40,7 +40,7 @@ func (c *collector) html(body []byte) {
 			}
 		case html.EndTagToken:
 			if name, _ := z.TagName(); text != nil && string(name) == "a" {
-				c.addName(strings.TrimSpace(html.UnescapeString(text.String())))
+				c.addName(strings.TrimSpace(text.String()))
 				text = nil
 			}
 		case html.StartTagToken, html.SelfClosingTagToken:

@@ -124,6 +124,7 @@ An image server is a tree of images and what is made of it:
 		newConvertCommand(),
 		newCacheCommand(),
 		newCheckCommand(),
+		newDocCommand(),
 		newDoctorCommand(),
 		newOptionsCommand(),
 		newPlanCommand(),
