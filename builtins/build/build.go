@@ -51,6 +51,11 @@ type Question[T any] struct {
 	// Assume is what a plan takes for the answer, and whether that is certain; nil: it
 	// assumes the zero value.
 	Assume func(p *Planner) (answer T, certain bool)
+
+	// Shown is what readers are shown of an answer that is found on the network, where it may be
+	// another one each time: a plan shows such a question as a step. nil: it is no question of
+	// the network.
+	Shown func(answer T) []string
 }
 
 // Ask returns the answer to a question.
@@ -67,9 +72,15 @@ type AnyQuestion interface {
 	what() string
 	find(ctx context.Context, b *Builder) (any, error)
 	assume(p *Planner) (answer any, certain bool)
+	network() bool
+	shown(answer any) []string
 }
 
 func (q Question[T]) what() string { return q.What }
+
+func (q Question[T]) network() bool { return q.Shown != nil }
+
+func (q Question[T]) shown(answer any) []string { return q.Shown(answer.(T)) }
 
 func (q Question[T]) find(ctx context.Context, b *Builder) (any, error) { return q.Find(ctx, b) }
 

@@ -87,6 +87,9 @@ func (p *Planner) Ask(ctx context.Context, s *Step, q AnyQuestion) (any, error) 
 	p.prepare(ctx, s)
 	answer, certain := q.assume(p)
 	p.Answers = append(p.Answers, Record{q.what(), s.Summary(), s.Label != s.Builtin, s.At, certain})
+	if q.network() {
+		p.show(s, Arg{"assumed", q.shown(answer)})
+	}
 	return answer, nil
 }
 
@@ -124,15 +127,21 @@ func (p *Planner) Act(ctx context.Context, s *Step, a Act) error {
 // record takes note of a step.
 func (p *Planner) record(ctx context.Context, s *Step) {
 	p.prepare(ctx, s)
-	planned := PlannedStep{Builtin: s.Builtin, Args: s.Args, At: s.At}
+	if s.Fresh.network() {
+		p.show(s, Arg{"fresh", s.Fresh.plain()})
+	} else {
+		p.show(s)
+	}
+}
+
+// show puts a step into the plan, with more than its arguments.
+func (p *Planner) show(s *Step, more ...Arg) {
+	planned := PlannedStep{Builtin: s.Builtin, Args: append(s.Args[:len(s.Args):len(s.Args)], more...), At: s.At}
 	if s.Label != s.Builtin {
 		planned.Label = s.Label
 	}
 	if s.Root != nil {
 		planned.Rootfs, planned.Target = s.Root.Name, s.Root.Target
-	}
-	if s.Fresh.network() {
-		planned.Args = append(planned.Args[:len(planned.Args):len(planned.Args)], Arg{"fresh", s.Fresh.plain()})
 	}
 	p.Steps = append(p.Steps, planned)
 }

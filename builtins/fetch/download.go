@@ -247,7 +247,10 @@ func unreachable(ctx context.Context, err error) error {
 // remember keeps the validators of the answer, and the size that it promises, beside the
 // part.
 func (p *fragment) remember(resp *http.Response) error {
-	p.response = response{ETag: resp.Header.Get("ETag"), LastModified: resp.Header.Get("Last-Modified"), Size: resp.ContentLength}
+	p.response = response{
+		ETag: resp.Header.Get("ETag"), LastModified: resp.Header.Get("Last-Modified"), Size: resp.ContentLength,
+		URL: resp.Request.URL.String(), Type: resp.Header.Get("Content-Type"),
+	}
 	data, err := json.Marshal(p.response)
 	if err != nil {
 		return err

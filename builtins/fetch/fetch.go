@@ -74,6 +74,8 @@ type Fetched struct {
 	Note   string // file beside it without which the next run does not trust it
 	SHA256 string
 	Size   int64
+	URL    string // where it came from in the end
+	Type   string // its media type, as the server says; "": it does not
 }
 
 // response is what is kept of an answer beside its body, to ask for changes or the rest
@@ -82,7 +84,9 @@ type response struct {
 	ETag         string `json:"etag,omitempty"`
 	LastModified string `json:"last_modified,omitempty"`
 	SHA256       string `json:"sha256"`
-	Size         int64  `json:"size"` // of the whole file; 0 or less: the server has not said it
+	Size         int64  `json:"size"`          // of the whole file; 0 or less: the server has not said it
+	URL          string `json:"url,omitempty"` // where the server has sent us
+	Type         string `json:"type,omitempty"`
 }
 
 // Check finds what is wrong with a request without making it.
@@ -169,7 +173,10 @@ func (c *Client) fetch(ctx context.Context, r Request) (Fetched, error) {
 // fetched is the file of an entry.
 func fetched(e *layer.Entry) (Fetched, error) {
 	known, err := readResponse(e.Data())
-	return Fetched{filepath.Join(e.Data(), "file"), filepath.Join(e.Data(), responseName), known.SHA256, known.Size}, err
+	return Fetched{
+		Path: filepath.Join(e.Data(), "file"), Note: filepath.Join(e.Data(), responseName),
+		SHA256: known.SHA256, Size: known.Size, URL: known.URL, Type: known.Type,
+	}, err
 }
 
 const responseName = "response.json"

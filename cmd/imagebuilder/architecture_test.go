@@ -15,8 +15,9 @@ import (
 // stands in a line above its own.
 var layers = [][]string{
 	{
-		"builtins/bytesize", "builtins/digest", "builtins/dirfd", "builtins/host", "builtins/magic", "builtins/printable",
-		"builtins/problems", "builtins/timespan", "builtins/yamlmap", "recipes", "stdlib", "streams/catalog", "streams/whole",
+		"builtins/bytesize", "builtins/digest", "builtins/dirfd", "builtins/host", "builtins/listing", "builtins/magic",
+		"builtins/printable", "builtins/problems", "builtins/timespan", "builtins/version", "builtins/yamlmap", "recipes",
+		"stdlib", "streams/catalog", "streams/whole",
 	},
 	{"builtins/options", "builtins/tree", "streams/page", "streams/site"},
 	{"builtins/sandbox", "streams/imagetree"},
