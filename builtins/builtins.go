@@ -36,7 +36,8 @@ type Words struct {
 	// Where prints a position; nil: as it is.
 	Where func(syntax.Position) string
 
-	running bool // main runs
+	running bool            // main runs
+	said    map[string]bool // what the user was told in this run
 }
 
 // A builtin is one row of the vocabulary.
@@ -46,6 +47,7 @@ type builtin struct {
 }
 
 var vocabulary = map[string]builtin{
+	"checksums":     {do: (*Words).makeChecksums, pure: true},
 	"chroot_run":    {do: (*Words).chrootRun},
 	"download":      {do: (*Words).download},
 	"export":        {do: (*Words).export},
@@ -68,6 +70,7 @@ var vocabulary = map[string]builtin{
 	"notice":        {do: (*Words).notice},
 	"pack_lxc":      {do: (*Words).packLXC},
 	"pack_lxd":      {do: (*Words).packLXD},
+	"parameters":    {do: (*Words).parameters, pure: true},
 	"quote":         {do: (*Words).quote, pure: true},
 	"render":        {do: (*Words).render, pure: true},
 	"rootfs":        {do: (*Words).rootfs},
@@ -78,6 +81,7 @@ var vocabulary = map[string]builtin{
 	"stream_prune":  {do: (*Words).streamPrune},
 	"stream_verify": {do: (*Words).streamVerify},
 	"struct":        {do: (*Words).makeStruct, pure: true},
+	"trust":         {do: (*Words).makeTrust, pure: true},
 	"unpack":        {do: (*Words).unpack},
 }
 
@@ -107,7 +111,7 @@ func (b *Words) clock() time.Time { return b.Now }
 
 // Run calls main, the function of a recipe in which effects happen.
 func (b *Words) Run(thread *starlark.Thread, main starlark.Value) error {
-	b.running = true
+	b.running, b.said = true, nil
 	defer func() { b.running = false }()
 	_, err := starlark.Call(thread, main, nil, nil)
 	return err
@@ -122,6 +126,19 @@ func (b *Words) notice(thread *starlark.Thread, fn *starlark.Builtin, args starl
 	}
 	b.Log.Warn(text)
 	return starlark.None, nil
+}
+
+// say says something on the progress log once in a run.
+func (b *Words) say(format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	if b.said[text] {
+		return
+	}
+	if b.said == nil {
+		b.said = make(map[string]bool)
+	}
+	b.said[text] = true
+	b.Log.Warn(text)
 }
 
 // contextKey is the one thread-local value; see SetContext.

@@ -16,7 +16,8 @@ import (
 // a URL or of a path of this machine.
 
 // A file is an immutable file that is known by its digest. Its attributes are name,
-// size and sha256; where it lies on the host is nobody's business.
+// size, sha256, and signed_by, the fingerprint or id of the key by which a download was
+// verified, "" if by none; where it lies on the host is nobody's business.
 type file struct{ *build.File }
 
 var _ starlark.HasAttrs = (*file)(nil)
@@ -34,13 +35,15 @@ func (f *file) Attr(name string) (starlark.Value, error) {
 		return starlark.String(f.Name), nil
 	case "sha256":
 		return starlark.String(f.SHA256), nil
+	case "signed_by":
+		return starlark.String(f.SignedBy), nil
 	case "size":
 		return starlark.MakeInt64(f.Size), nil
 	}
 	return nil, nil
 }
 
-func (f *file) AttrNames() []string { return []string{"name", "sha256", "size"} }
+func (f *file) AttrNames() []string { return []string{"name", "sha256", "signed_by", "size"} }
 
 // make asks for a product of one file.
 func (b *Words) make(thread *starlark.Thread, s *build.Step, p build.Product) (*build.File, error) {
@@ -51,37 +54,60 @@ func (b *Words) make(thread *starlark.Thread, s *build.Step, p build.Product) (*
 	return files[0], nil
 }
 
-// download(url, sha256="", name="") returns the file that an http or https URL serves, or
-// the file of this machine that a file URL names (see local).
-// With sha256, 64 hex digits, the file must have that digest and is downloaded once
-// for good; without, every run asks whether it has changed. name is what the file is
-// called, else the last element of the URL.
+// download(url, sha256="", name="", sha512="", checksums=None, signature=None, trust=None,
+// max_size=0) returns the file that an http or https URL serves, or the file of this machine
+// that a file URL names (see local). name is what the file is called, else the last
+// element of the URL. max_size, in bytes, bounds it; 0 is 64 GiB.
+//
+// What is given must be right of exactly the bytes that are used: sha256, 64 hex digits;
+// sha512, 128; checksums, a checksum file that must name the file (see checksums); and
+// signature, the URL of a detached signature, of OpenPGP, signify or minisign, by one of the
+// keys of trust. Without keys the signature is not asked for; one of a kind for which there
+// is no key is not verified over https, with a notice, and an error over http. With neither
+// digest nor signature trust must allow the URL.
+//
+// A file whose digest is known is downloaded once for good; of any other every run asks
+// whether it has changed. An HTML page where something else is asked for is an error. The
+// attribute signed_by says which key has signed the file, or its checksum file.
 func (b *Words) download(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
-	var r fetch.Request
-	var name string
-	if err := unpackArgs(fn, args, kwargs, "url", &r.URL, "sha256?", &r.SHA256, "name?", &name); err != nil {
+	r := fetch.Request{NoPage: true}
+	var name, signature string
+	var sums *checksums
+	var policy *trust
+	if err := unpackArgs(fn, args, kwargs, "url", &r.URL, "sha256?", &r.SHA256, "name?", &name, "sha512?", &r.SHA512,
+		"checksums??", &sums, "signature??", &signature, "trust??", &policy, "max_size?", &r.MaxSize); err != nil {
 		return nil, err
 	}
 	here := fetch.IsFile(r.URL)
-	err := fetch.CheckDigest(r.SHA256)
+	var err error
 	if !here {
-		err = r.Check()
+		err = fetch.CheckURL(r.URL)
 		name = cmp.Or(name, build.URLName(r.URL))
 	}
 	if name != "" {
 		err = errors.Join(err, build.CheckFileName(name))
 	}
-	if err != nil {
+	if r.MaxSize < 0 {
+		err = errors.Join(err, errors.New("max_size is negative"))
+	}
+	if signature != "" && policy == nil {
+		err = errors.Join(err, errors.New("signature means nothing without trust, which has the keys"))
+	}
+	if policy != nil {
+		r.Trust, r.Signature = &policy.Trust, signature
+	}
+	if err = errors.Join(err, r.CheckContent(sums != nil)); err != nil {
 		return nil, fmt.Errorf("download: %w", err)
 	}
-	s := b.newStep(thread, fn, nil, arg("url", r.URL))
+	given, signer, err := b.wanted(thread, fn, &r, sums)
+	if err != nil {
+		return nil, err
+	}
+	s := b.newStep(thread, fn, nil, given...)
 	var f *build.File
 	if here {
-		f, err = b.localFile(thread, s, r.URL, r.SHA256)
+		f, err = b.localFile(thread, s, r)
 	} else {
-		if r.SHA256 != "" {
-			s.Args = append(s.Args, arg("sha256", r.SHA256))
-		}
 		f, err = b.make(thread, s, build.Download(s, r))
 	}
 	if err != nil {
@@ -90,6 +116,9 @@ func (b *Words) download(thread *starlark.Thread, fn *starlark.Builtin, args sta
 	if name != "" {
 		f = f.Renamed(name)
 	}
+	if f.SignedBy == "" && signer != "" {
+		f = f.Signed(signer)
+	}
 	return &file{f}, nil
 }
 
@@ -97,33 +126,34 @@ func (b *Words) download(thread *starlark.Thread, fn *starlark.Builtin, args sta
 // file:///srv/a%20name. A relative path, also one behind "file:", is relative to the recipe
 // file that says it. With sha256, 64 hex digits, the file must have that digest.
 func (b *Words) local(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
-	var name, digest string
-	if err := unpackArgs(fn, args, kwargs, "path", &name, "sha256?", &digest); err != nil {
+	var r fetch.Request
+	if err := unpackArgs(fn, args, kwargs, "path", &r.URL, "sha256?", &r.SHA256); err != nil {
 		return nil, err
 	}
-	if err := fetch.CheckDigest(digest); err != nil {
+	if err := fetch.CheckDigest(r.SHA256); err != nil {
 		return nil, fmt.Errorf("local: %w", err)
 	}
-	f, err := b.localFile(thread, b.newStep(thread, fn, nil, arg("path", name)), name, digest)
+	s := b.newStep(thread, fn, nil, arg("path", r.URL))
+	if r.SHA256 != "" {
+		s.Args = append(s.Args, arg("sha256", r.SHA256))
+	}
+	f, err := b.localFile(thread, s, r)
 	if err != nil {
 		return nil, err
 	}
 	return &file{f}, nil
 }
 
-// localFile returns the file of the host that a path or URL names which a recipe says. It
-// must have the digest if one is given.
-func (b *Words) localFile(thread *starlark.Thread, s *build.Step, name, digest string) (*build.File, error) {
+// localFile returns the file of the host that a path or URL names which a recipe says, if
+// its content is what is asked for.
+func (b *Words) localFile(thread *starlark.Thread, s *build.Step, r fetch.Request) (*build.File, error) {
 	if b.Locate == nil {
 		return nil, errors.New("internal error: recipes cannot name local files")
 	}
-	if digest != "" {
-		s.Args = append(s.Args, arg("sha256", digest))
-	}
-	path := name
-	if fetch.IsFile(name) {
+	path := r.URL
+	if fetch.IsFile(path) {
 		var err error
-		if path, err = fetch.FilePath(name); err != nil {
+		if path, err = fetch.FilePath(path); err != nil {
 			return nil, Misuse{fmt.Errorf("%s: %w", s.Builtin, err)}
 		}
 	}
@@ -134,11 +164,7 @@ func (b *Words) localFile(thread *starlark.Thread, s *build.Step, name, digest s
 	if err != nil {
 		return nil, err
 	}
-	f, err := b.make(thread, s, build.Local(s, path))
-	if err == nil && digest != "" && f.SHA256 != "" && !strings.EqualFold(digest, f.SHA256) {
-		err = fmt.Errorf("%s has the SHA-256 %s, want %s", name, f.SHA256, digest)
-	}
-	return f, err
+	return b.make(thread, s, build.Local(s, path, r))
 }
 
 // callerFile is the recipe file whose paths a builtin was given: that of the first

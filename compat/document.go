@@ -28,9 +28,10 @@ type Document struct {
 	source *source
 	set    []Override
 
-	replaces   bool // the source removes what is in the directory of build-dir
-	takesEarly bool // it installs the early packages
-	prepares   bool // the package manager does something before all else
+	replaces   bool     // the source removes what is in the directory of build-dir
+	takesEarly bool     // it installs the early packages
+	takes      []string // the names of its parameters
+	prepares   bool     // the package manager does something before all else
 
 	flaws []flaw
 }
@@ -280,6 +281,7 @@ func (c *checker) facts(ctx context.Context, d *Document) {
 	_, d.replaces = facts["replaces"]
 	_, d.takesEarly = facts["takes early"]
 	_, d.prepares = facts["prepares"]
+	d.takes = strings.Fields(facts["takes"])
 	for _, key := range []string{"source.downloader", "packages.manager", "mappings.architecture_map", "image.architecture"} {
 		if text, ok := facts[key]; ok {
 			c.ok(key, errors.New(text))

@@ -107,42 +107,46 @@ func (t *translator) download() string {
 		function = t.load("sources/rootfs_http.star", "rootfs_http")
 	}
 	args := []string{"img", t.render("source.url", s.URL, "", "img")}
-	if s.Downloader == "rootfs-http" {
+	if t.takesArgument("onto") {
 		args = append(args, named("onto", `exported(img) if target == "dir" else None`))
-		if len(s.Keys) > 0 {
-			args = append(args, t.sourceKeys())
-		}
-		if skip, ok := t.option("source.skip_verification"); ok {
-			args = append(args, named("skip_verification", skip))
-		}
-		return call(function, args...)
 	}
 	for _, o := range []struct{ key, name string }{
 		{"source.suite", "suite"}, {"source.variant", "variant"}, {"source.same_as", "same_as"},
 	} {
+		if !t.takesArgument(o.name) {
+			continue
+		}
 		if name, ok := t.option(o.key); ok {
 			args = append(args, named(o.name, name))
 		}
 	}
 	args = append(args, t.sourceLists()...)
-	skip, _ := t.option("source.skip_verification")
-	args = append(args, named("skip_verification", skip))
+	if t.takesArgument("skip_verification") {
+		if skip, ok := t.option("source.skip_verification"); ok {
+			args = append(args, named("skip_verification", skip))
+		}
+	}
 	if s.Downloader == "debootstrap" { // scripts rely on what it leaves there
 		args = append(args, named("tidy", "False"))
 	}
 	return call(function, args...)
 }
 
+// takesArgument tells whether the source can be given an argument of the name.
+func (t *translator) takesArgument(name string) bool {
+	return slices.ContainsFunc(t.takes, func(known string) bool { return known == name || strings.HasPrefix(known, "**") && name != "onto" })
+}
+
 func (t *translator) sourceLists() []string {
 	s := &t.Source
 	var args []string
-	if len(s.Components) > 0 {
+	if len(s.Components) > 0 && t.takesArgument("components") {
 		args = append(args, named("components", list(t.strs("source.components", s.Components, ""))))
 	}
-	if len(s.Keys) > 0 {
+	if len(s.Keys) > 0 && t.takesArgument("keys") {
 		args = append(args, t.sourceKeys())
 	}
-	if s.Keyserver != "" || t.find("source.keyserver") != nil {
+	if (s.Keyserver != "" || t.find("source.keyserver") != nil) && t.takesArgument("keyserver") {
 		args = append(args, named("keyserver", t.str("source.keyserver", s.Keyserver, "")))
 	}
 	for _, list := range earlyLists {

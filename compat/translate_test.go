@@ -197,3 +197,28 @@ func TestExampleWithTwoManagers(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// A source is told what its function can be told, and nothing else.
+func TestSourceArguments(t *testing.T) {
+	const all = "url: 'https://x.org', variant: v, suite: s, same_as: a, components: [c], keys: [k], keyserver: ks"
+	for downloader, want := range map[string][]string{
+		"rootfs-http": {`onto = exported(img)`, `keys = ["k"]`},
+		"debootstrap": {"suite = suite", "variant = source_variant", "same_as = same_as", `components = ["c"]`, `keys = ["k"]`, `keyserver = "ks"`, "skip_verification ="},
+	} {
+		doc := mustLoad(t, "image: {distribution: x, release: 1}\nsource: {downloader: "+downloader+", "+all+"}\npackages: {manager: apk}\n")
+		text := doc.Convert(Mode{})
+		_, call, _ := strings.Cut(text, "    root = ")
+		call, _, _ = strings.Cut(call, "root.manager")
+		for _, arg := range want {
+			if !strings.Contains(call, arg) {
+				t.Errorf("%s: no %s in %s", downloader, arg, call)
+			}
+		}
+		for _, name := range []string{"onto", "suite", "variant", "same_as", "components", "keys", "keyserver"} {
+			given := strings.Contains(call, name+" = ")
+			if known := slices.Contains(doc.takes, name); given != known {
+				t.Errorf("%s: %s is given: %v, is taken: %v", downloader, name, given, known)
+			}
+		}
+	}
+}

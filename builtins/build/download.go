@@ -23,6 +23,16 @@ import (
 // Effects that bring files from elsewhere: by URL, from this machine, from key servers; and
 // the directory in which users keep downloads.
 
+// Listed asks for the digest of a file, by its URL, in a checksum file. A plan takes it to be
+// there and shows where it is.
+func Listed(sums fetch.Checksums, url string) Question[fetch.Listed] {
+	return Question[fetch.Listed]{
+		What:   "checksum",
+		Find:   func(ctx context.Context, b *Builder) (fetch.Listed, error) { return b.Fetch.Listed(ctx, sums, url) },
+		Assume: func(*Planner) (fetch.Listed, bool) { return fetch.Listed{}, true },
+	}
+}
+
 // Download makes the file of a request.
 func Download(s *Step, r fetch.Request) Product {
 	name := URLName(r.URL)
@@ -30,7 +40,7 @@ func Download(s *Step, r fetch.Request) Product {
 		Files: []*File{{Name: name, SHA256: r.SHA256}},
 		Do: func(ctx context.Context, b *Builder) ([]*File, error) {
 			start := time.Now()
-			file, err := b.Sources.find(r, name)
+			file, err := b.Sources.find(ctx, b.Fetch, r, name)
 			if err == nil && file == nil {
 				file, err = b.download(ctx, r)
 			}
@@ -54,23 +64,31 @@ func (b *Builder) download(ctx context.Context, r fetch.Request) (*File, error) 
 	if err != nil {
 		return nil, err
 	}
-	file := &File{Name: URLName(r.URL), path: f.Path, note: f.Note, Size: f.Size, SHA256: f.SHA256}
+	file := fileOf(f, URLName(r.URL))
 	return file, b.Sources.add(ctx, file, r.URL)
 }
 
-// Local makes a file of the host one that effects can use. A plan looks no further than
-// whether it is there.
-func Local(s *Step, path string) Product {
+// Local makes a file of the host one that effects can use, if it is what a request asks for
+// of its content. A plan looks no further than whether it is there.
+func Local(s *Step, path string, r fetch.Request) Product {
 	s.Needs = append(s.Needs, Need{Name: path, At: s.At})
 	name := filepath.Base(path)
 	return Product{
 		Files:   []*File{{Name: name}},
 		Unshown: true,
-		Do: func(context.Context, *Builder) ([]*File, error) {
-			file, err := openFile(path, name)
-			return []*File{file}, err
+		Do: func(ctx context.Context, b *Builder) ([]*File, error) {
+			f, err := b.Fetch.Verify(ctx, r, path)
+			if err != nil {
+				return nil, fmt.Errorf("cannot use %s: %w", path, err)
+			}
+			return []*File{fileOf(f, name)}, nil
 		},
 	}
+}
+
+// fileOf is a fetched file under a name.
+func fileOf(f fetch.Fetched, name string) *File {
+	return &File{Name: name, path: f.Path, note: f.Note, Size: f.Size, SHA256: f.SHA256, SignedBy: f.SignedBy}
 }
 
 const keyringName = "keyring.gpg"
@@ -133,24 +151,27 @@ type Sources struct {
 }
 
 // find returns the file of a request if it is there.
-func (s *Sources) find(r fetch.Request, name string) (*File, error) {
+func (s *Sources) find(ctx context.Context, c *fetch.Client, r fetch.Request, name string) (*File, error) {
 	if s == nil {
 		return nil, nil
 	}
 	if url, err := os.ReadFile(filepath.Join(s.Dir, noteName(name))); err == nil && string(url) != r.URL {
 		return nil, nil
 	}
-	file, err := openFile(filepath.Join(s.Dir, name), name)
-	if errors.Is(err, fs.ErrNotExist) {
+	path := filepath.Join(s.Dir, name)
+	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
-	if err == nil && r.SHA256 != "" && !strings.EqualFold(r.SHA256, file.SHA256) {
-		return nil, nil
+	f, err := c.Verify(ctx, r, path)
+	var wrong fetch.WrongError
+	if errors.As(err, &wrong) {
+		return nil, nil // what comes from the server may be right
 	}
-	if err == nil {
-		s.use(name)
+	if err != nil {
+		return nil, fmt.Errorf("cannot read %s: %w", name, err)
 	}
-	return file, err
+	s.use(name)
+	return fileOf(f, name), nil
 }
 
 func (s *Sources) use(name string) { s.used = append(s.used, name, noteName(name)) }

@@ -23,6 +23,7 @@ type File struct {
 	Size   int64
 	SHA256 string // "" in a plan, where it is not known
 
+	SignedBy    string // the key by which a download was verified; "": it was not, or is planned
 	Fingerprint string // of an image for LXD, whose last file this is; "" in a plan
 
 	path string // "" in a plan
@@ -45,6 +46,13 @@ func (f *File) Renamed(name string) *File {
 	renamed := *f
 	renamed.Name = name
 	return &renamed
+}
+
+// Signed is the file as one that a key has signed.
+func (f *File) Signed(by string) *File {
+	signed := *f
+	signed.SignedBy = by
+	return &signed
 }
 
 // Read returns the content of a small file.

@@ -1,8 +1,10 @@
 package fetch
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
+	"crypto/sha512"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -28,10 +30,16 @@ import (
 
 var errNotModified = errors.New("not modified")
 
+// ErrOffline is the cause where a server would have to be asked and must not be.
+var ErrOffline = errors.New("it is not in the cache, and nothing is downloaded with --offline")
+
 // download puts the file of a request and what is known of the answer into dir. It
 // returns errNotModified if the file is still the known one. What arrives before a
 // connection breaks is kept, and the rest asked for.
-func (c *Client) download(ctx context.Context, r Request, known response, dir string) error {
+func (c *Client) download(ctx context.Context, r Request, known response, dir string, check check) error {
+	if c.Offline {
+		return ErrOffline
+	}
 	leave, err := c.enter(ctx, r.URL)
 	if err != nil {
 		return err
@@ -59,7 +67,7 @@ func (c *Client) download(ctx context.Context, r Request, known response, dir st
 		}
 	}
 	if err == nil {
-		return part.finish(r, dir)
+		return part.finish(r, dir, check)
 	}
 	if part.size == 0 { // nothing to take up
 		part.remove()
@@ -79,28 +87,47 @@ func pause(ctx context.Context, d time.Duration) error {
 // A fragment is the beginning of a file, which outlives a run that is ended.
 type fragment struct {
 	file     *os.File
+	content  io.ReadSeeker // the file, for what checks it
 	size     int64
 	hash     hash.Hash
-	response response // of the answer it came from
-	whole    bool     // the server cannot be asked for a rest: it answers with something else
-	told     bool     // that it does not come the safe way
+	hash512  hash.Hash // nil: nobody asks for it
+	response response  // of the answer it came from
+	whole    bool      // the server cannot be asked for a rest: it answers with something else
+	page     bool      // it is an HTML page
 }
 
 // openPart opens what an earlier run left of the same URL, or an empty file. The key
 // of the store that the caller builds keeps other processes away.
 func (c *Client) openPart(r Request) (*fragment, error) {
-	sum := sha256.Sum256([]byte(r.URL + "#" + r.SHA256))
+	sum := sha256.Sum256([]byte(r.URL + "#" + r.SHA256 + "#" + r.SHA512))
 	f, err := os.OpenFile(filepath.Join(c.Store.Partial(), hex.EncodeToString(sum[:])), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, err
 	}
-	p := &fragment{file: f, hash: sha256.New()}
+	p := &fragment{file: f, content: f}
+	p.hashFor(r)
 	data, err := os.ReadFile(f.Name() + layer.ForPartial)
 	if err != nil || json.Unmarshal(data, &p.response) != nil || p.validator() == "" {
 		return p, p.restart()
 	}
-	p.size, err = io.Copy(p.hash, f)
+	p.size, err = io.Copy(p.hashes(), f)
 	return p, err
+}
+
+// hashFor gets ready for the digests that a request asks for, and the one that all have.
+func (p *fragment) hashFor(r Request) {
+	p.hash = sha256.New()
+	if r.SHA512 != "" {
+		p.hash512 = sha512.New()
+	}
+}
+
+// hashes get what arrives.
+func (p *fragment) hashes() io.Writer {
+	if p.hash512 == nil {
+		return p.hash
+	}
+	return io.MultiWriter(p.hash, p.hash512)
 }
 
 // validator is what If-Range takes: a strong ETag, else the time of modification.
@@ -114,6 +141,9 @@ func (p *fragment) validator() string {
 func (p *fragment) restart() error {
 	p.size, p.response = 0, response{}
 	p.hash.Reset()
+	if p.hash512 != nil {
+		p.hash512.Reset()
+	}
 	if err := p.file.Truncate(0); err != nil {
 		return err
 	}
@@ -156,9 +186,12 @@ func (c *Client) receive(ctx context.Context, r Request, known response, p *frag
 		return unreachable(ctx, err)
 	}
 	defer resp.Body.Close()
-	if r.SHA256 == "" && !p.told && downgraded(resp) {
-		p.told = true
-		c.Log.Warn("a download is redirected from https to http: anybody on the way can change it", "url", r.URL, "to", resp.Request.URL.String())
+	plain := downgraded(resp)
+	if plain && r.private() {
+		return fmt.Errorf("it is redirected from https to %s, where anybody on the way can change it: give the keys that it is signed with", resp.Request.URL)
+	}
+	if plain && !r.pinned() && r.Trust == nil {
+		c.warn("a download is redirected from https to http: anybody on the way can change it", "url", r.URL, "to", resp.Request.URL.String())
 	}
 	total := resp.ContentLength // -1 if it is not known
 	switch {
@@ -172,7 +205,7 @@ func (c *Client) receive(ctx context.Context, r Request, known response, p *frag
 		if err := p.restart(); err != nil {
 			return err
 		}
-		if err := p.remember(resp); err != nil {
+		if err := p.remember(resp, plain); err != nil {
 			return err
 		}
 	case resp.StatusCode == http.StatusRequestedRangeNotSatisfiable && p.size > 0:
@@ -246,10 +279,10 @@ func unreachable(ctx context.Context, err error) error {
 
 // remember keeps the validators of the answer, and the size that it promises, beside the
 // part.
-func (p *fragment) remember(resp *http.Response) error {
+func (p *fragment) remember(resp *http.Response, plain bool) error {
 	p.response = response{
 		ETag: resp.Header.Get("ETag"), LastModified: resp.Header.Get("Last-Modified"), Size: resp.ContentLength,
-		URL: resp.Request.URL.String(), Type: resp.Header.Get("Content-Type"),
+		URL: resp.Request.URL.String(), Type: resp.Header.Get("Content-Type"), Plain: plain,
 	}
 	data, err := json.Marshal(p.response)
 	if err != nil {
@@ -264,14 +297,23 @@ func (c *Client) store(ctx context.Context, r Request, p *fragment, resp *http.R
 	if total > r.MaxSize {
 		return fmt.Errorf("it is larger than %d bytes", r.MaxSize)
 	}
-	writers := []io.Writer{p.file, p.hash}
+	writers := []io.Writer{p.file, p.hashes()}
 	if c.Progress != nil {
 		bar := c.Progress.Start(path.Base(resp.Request.URL.Path), resp.ContentLength)
 		defer bar.Close()
 		writers = append(writers, bar)
 	}
 	body := &bodyReader{resp.Body, nil}
-	n, err := io.Copy(io.MultiWriter(writers...), io.LimitReader(body, r.MaxSize-p.size+1))
+	var content io.Reader = body
+	if p.size == 0 {
+		head := make([]byte, 512)
+		n, _ := io.ReadFull(body, head) // an error will come again
+		content = io.MultiReader(bytes.NewReader(head[:n]), body)
+		if p.page = isPage(resp, head[:n]); p.page && r.NoPage && !r.pinned() && !isPageName(r.URL) {
+			return errPage
+		}
+	}
+	n, err := io.Copy(io.MultiWriter(writers...), io.LimitReader(content, r.MaxSize-p.size+1))
 	p.size += n
 	switch {
 	case context.Cause(ctx) != nil:
@@ -290,6 +332,28 @@ func (c *Client) store(ctx context.Context, r Request, p *fragment, resp *http.R
 	return nil
 }
 
+// errPage is the cause where a server has nothing but words.
+var errPage = errors.New("the server has sent an HTML page, not the file: it may have moved, or needs a login")
+
+// isPage tells whether an answer that begins so is an HTML page. Some servers call so what
+// they have no name for, and others have none for pages.
+func isPage(resp *http.Response, head []byte) bool {
+	if !strings.HasPrefix(http.DetectContentType(head), "text/html") {
+		return false
+	}
+	start := bytes.ToLower(bytes.TrimSpace(head))
+	return strings.Contains(resp.Header.Get("Content-Type"), "html") || bytes.HasPrefix(start, []byte("<!doctype")) || bytes.HasPrefix(start, []byte("<html"))
+}
+
+// isPageName tells whether the file of a URL is to be an HTML page.
+func isPageName(text string) bool {
+	switch strings.ToLower(path.Ext(fileName(text))) {
+	case ".html", ".htm", ".xhtml":
+		return true
+	}
+	return false
+}
+
 // bodyReader tells an error of the network from one of the disk.
 type bodyReader struct {
 	r   io.Reader
@@ -305,20 +369,39 @@ func (b *bodyReader) Read(p []byte) (int, error) {
 }
 
 // finish checks the whole file and moves it to dir.
-func (p *fragment) finish(r Request, dir string) error {
-	p.response.SHA256, p.response.Size = hex.EncodeToString(p.hash.Sum(nil)), p.size
-	if r.SHA256 != "" && p.response.SHA256 != r.SHA256 {
+func (p *fragment) finish(r Request, dir string, check check) error {
+	if err := p.verify(r, check); err != nil {
 		p.remove()
-		return fmt.Errorf("it has the SHA-256 %s, not %s", p.response.SHA256, r.SHA256)
-	}
-	data, err := json.Marshal(p.response)
-	if err != nil {
 		return err
 	}
 	if err := os.Rename(p.file.Name(), filepath.Join(dir, "file")); err != nil {
 		return err
 	}
 	os.Remove(p.file.Name() + layer.ForPartial)
-	// Last, so that whatever happens to the file is later; see [layer.Intact].
-	return os.WriteFile(filepath.Join(dir, responseName), data, 0o600)
+	return writeResponse(dir, p.response)
+}
+
+// WrongError is that of a file which is not what was wanted.
+type WrongError struct{ error }
+
+func (e WrongError) Unwrap() error { return e.error }
+
+// verify checks what lies in the part, which nothing writes to any more.
+func (p *fragment) verify(r Request, check check) (err error) {
+	p.response.SHA256, p.response.Size = hex.EncodeToString(p.hash.Sum(nil)), p.size
+	if p.hash512 != nil {
+		p.response.SHA512 = hex.EncodeToString(p.hash512.Sum(nil))
+	}
+	page := ""
+	if p.page {
+		page = ": the server has sent an HTML page"
+	}
+	switch {
+	case r.SHA256 != "" && p.response.SHA256 != r.SHA256:
+		return WrongError{fmt.Errorf("it has the SHA-256 %s, not %s%s", p.response.SHA256, r.SHA256, page)}
+	case r.SHA512 != "" && p.response.SHA512 != r.SHA512:
+		return WrongError{fmt.Errorf("it has the SHA-512 %s, not %s%s", p.response.SHA512, r.SHA512, page)}
+	}
+	p.response.Signed, err = check.run(p.content)
+	return err
 }

@@ -1,16 +1,16 @@
 // Package fetch downloads files over http and https. What it has downloaded is kept
 // in the store: a file known by its digest is never asked for again, any other is
 // asked for by its validators, so that an unchanged one costs one short answer.
-// Bytes are checked while they are written, and only whole, checked files are ever
-// seen. A server that goes nowhere is given up. Signatures belong here too, in a policy
-// beside [Request.SHA256].
+// Bytes are checked while they are written, by digests, checksum files and signatures, and
+// only whole, checked files are ever seen. A server that goes nowhere is given up. What has
+// to be signed, and by whom, is the policy of a [Trust].
 package fetch
 
 import (
 	"cmp"
 	"context"
 	"crypto/sha256"
-	"encoding/hex"
+	"crypto/sha512"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -48,9 +48,15 @@ type Client struct {
 	MaxWait   time.Duration     // the longest that a server may ask for by Retry-After; 0: a minute
 	Patience  time.Duration     // how long a server may take to answer, and for each further 64 KiB; 0: a minute
 
+	// Offline asks nothing of any server: what the store has is taken as it is, and what it
+	// has not is an error.
+	Offline bool
+
 	mu    sync.Mutex
 	hosts map[string]chan struct{}
 	seen  map[string]Fetched // by URL: within a run a URL means one file
+	sets  map[string]*keySet // by the id of a trust and its key server
+	said  map[string]bool    // what the user was told
 	retry *retryablehttp.Client
 }
 
@@ -63,19 +69,26 @@ type Progress interface {
 
 // A Request is one file wanted.
 type Request struct {
-	URL     string
-	SHA256  string // 64 hex digits the file must have; empty: any, but see whether it changed
-	MaxSize int64  // in bytes; 0: DefaultMaxSize
+	URL       string
+	SHA256    string // 64 hex digits the file must have; empty: any, but see whether it changed
+	SHA512    string // 128 hex digits, in the same way
+	Signature string // URL of a detached signature, which counts if Trust has keys
+	Trust     *Trust // nil: nothing is asked of where the file comes from
+	MaxSize   int64  // in bytes; 0: DefaultMaxSize
+	NoPage    bool   // an HTML page is not the file, unless its name or digest says so
 }
 
 // A Fetched is a downloaded file. It is not to be changed.
 type Fetched struct {
-	Path   string // on the host
-	Note   string // file beside it without which the next run does not trust it
-	SHA256 string
-	Size   int64
-	URL    string // where it came from in the end
-	Type   string // its media type, as the server says; "": it does not
+	Path     string // on the host
+	Note     string // file beside it without which the next run does not trust it
+	SHA256   string
+	Size     int64
+	URL      string // where it came from in the end
+	Type     string // its media type, as the server says; "": it does not
+	SignedBy string // fingerprint or id of the key by which it was verified; "": it was not
+
+	known response
 }
 
 // response is what is kept of an answer beside its body, to ask for changes or the rest
@@ -84,47 +97,104 @@ type response struct {
 	ETag         string `json:"etag,omitempty"`
 	LastModified string `json:"last_modified,omitempty"`
 	SHA256       string `json:"sha256"`
-	Size         int64  `json:"size"`          // of the whole file; 0 or less: the server has not said it
-	URL          string `json:"url,omitempty"` // where the server has sent us
+	SHA512       string `json:"sha512,omitempty"` // if it was asked for
+	Size         int64  `json:"size"`             // of the whole file; 0 or less: the server has not said it
+	URL          string `json:"url,omitempty"`    // where the server has sent us
 	Type         string `json:"type,omitempty"`
+
+	Signed signed `json:"signed,omitzero"`
+
+	// Plain says that it came by http although it was asked for by https.
+	Plain bool `json:"plain,omitempty"`
+}
+
+// signed is how a file was verified.
+type signed struct {
+	Signature string `json:"signature"` // its SHA-256
+	Keys      string `json:"keys"`      // the id of the trust
+	Signer    string `json:"signer"`
+}
+
+// digestsOf tells whether the file of an answer has the digests of a request.
+func (known response) digestsOf(r Request) bool {
+	return (r.SHA256 == "" || r.SHA256 == known.SHA256) && (r.SHA512 == "" || r.SHA512 == known.SHA512)
 }
 
 // Check finds what is wrong with a request without making it.
 func (r Request) Check() error {
-	u, err := url.Parse(r.URL)
+	if err := CheckURL(r.URL); err != nil {
+		return err
+	}
+	return r.CheckContent(false)
+}
+
+// CheckContent is Check but for the URL itself. listed says that there will be a digest, from
+// a checksum file.
+func (r Request) CheckContent(listed bool) error {
+	if err := CheckDigest(r.SHA256); err != nil {
+		return err
+	}
+	if err := decodeHex(r.SHA512, 2*sha512.Size, "SHA-512"); err != nil {
+		return err
+	}
+	if r.Signature != "" {
+		if err := checkAnyURL(r.Signature); err != nil {
+			return fmt.Errorf("signature: %w", err)
+		}
+	}
+	if r.Trust == nil || listed || r.pinned() {
+		return nil
+	}
+	if err := r.Trust.Check(r.URL); err != nil || r.Signature != "" {
+		return err
+	}
+	return r.Trust.CheckUnsigned(r.URL)
+}
+
+// CheckURL finds what is wrong with the URL of something to download.
+func CheckURL(text string) error {
+	u, err := url.Parse(text)
 	if err != nil {
 		return err
 	}
 	if u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-		return fmt.Errorf("not an http or https URL: %q", r.URL)
-	}
-	return CheckDigest(r.SHA256)
-}
-
-// CheckDigest finds what is wrong with a SHA-256 in hexadecimal, unless it is empty.
-func CheckDigest(digest string) error {
-	if sum, err := hex.DecodeString(digest); err != nil || len(sum) != 0 && len(sum) != sha256.Size {
-		return fmt.Errorf("not a SHA-256 of 64 hex digits: %q", digest)
+		return fmt.Errorf("not an http or https URL: %q", text)
 	}
 	return nil
 }
+
+// checkAnyURL is CheckURL for what may be a file of this machine as well.
+func checkAnyURL(text string) error {
+	if IsFile(text) {
+		_, err := FilePath(text)
+		return err
+	}
+	return CheckURL(text)
+}
+
+// CheckDigest finds what is wrong with a SHA-256 in hexadecimal, unless it is empty.
+func CheckDigest(digest string) error { return decodeHex(digest, 2*sha256.Size, "SHA-256") }
 
 // Fetch returns the file of a request, downloaded if need be.
 func (c *Client) Fetch(ctx context.Context, r Request) (Fetched, error) {
 	if err := r.Check(); err != nil {
 		return Fetched{}, err
 	}
-	r.SHA256 = strings.ToLower(r.SHA256)
+	r.SHA256, r.SHA512 = strings.ToLower(r.SHA256), strings.ToLower(r.SHA512)
 	if r.MaxSize == 0 {
 		r.MaxSize = DefaultMaxSize
+	}
+	check, err := c.checkOf(ctx, r)
+	if err != nil {
+		return Fetched{}, fmt.Errorf("cannot download %s: %w", r.URL, err)
 	}
 	c.mu.Lock()
 	f, ok := c.seen[r.URL]
 	c.mu.Unlock()
-	if ok && (r.SHA256 == "" || r.SHA256 == f.SHA256) {
+	if ok && f.known.digestsOf(r) && check.done(f.known) && !(f.known.Plain && r.private()) {
 		return f, nil
 	}
-	f, err := c.fetch(ctx, r)
+	f, err = c.fetch(ctx, r, check)
 	if err != nil {
 		return f, fmt.Errorf("cannot download %s: %w", r.URL, err)
 	}
@@ -137,32 +207,47 @@ func (c *Client) Fetch(ctx context.Context, r Request) (Fetched, error) {
 	return f, nil
 }
 
-// origin is what the file of a request is kept by in the store.
+// origin is what the file of a request is kept by in the store: its digests, whatever the
+// URL, or the URL.
 func origin(r Request) layer.Origin {
-	if r.SHA256 != "" { // whatever the URL
-		return layer.Origin{Name: "download", Inputs: []layer.Input{{Name: "sha256", Value: r.SHA256}}, Summary: r.URL}
+	o := layer.Origin{Name: "download", Summary: r.URL}
+	if r.SHA256 != "" {
+		o.Inputs = append(o.Inputs, layer.Input{Name: "sha256", Value: r.SHA256})
 	}
-	return layer.Origin{Name: "download", Network: true, Inputs: []layer.Input{{Name: "url", Value: r.URL}}, Summary: r.URL}
+	if r.SHA512 != "" {
+		o.Inputs = append(o.Inputs, layer.Input{Name: "sha512", Value: r.SHA512})
+	}
+	if !r.pinned() {
+		o.Network, o.Inputs = true, []layer.Input{{Name: "url", Value: r.URL}}
+	}
+	return o
 }
 
-func (c *Client) fetch(ctx context.Context, r Request) (Fetched, error) {
+// pinned tells whether only one content can be the file.
+func (r Request) pinned() bool { return r.SHA256 != "" || r.SHA512 != "" }
+
+func (c *Client) fetch(ctx context.Context, r Request, check check) (Fetched, error) {
 	e, err := c.Store.Revise(ctx, origin(r), func(old *layer.Entry, dir string) (bool, error) {
 		if old == nil {
-			return false, c.download(ctx, r, response{}, dir)
+			return false, c.download(ctx, r, response{}, dir, check)
 		}
 		known, err := c.known(old.Data())
-		if err != nil || r.SHA256 != "" && known.SHA256 != r.SHA256 {
+		if err != nil || !known.digestsOf(r) {
 			c.Log.Warn("a cached download is damaged: downloading it again", "url", r.URL, "cause", err)
-			return false, c.download(ctx, r, response{}, dir)
+			return false, c.download(ctx, r, response{}, dir, check)
 		}
-		if r.SHA256 != "" {
+		if !r.pinned() && !c.Offline {
+			if known.Plain && r.private() {
+				known = response{}
+			}
+			if err := c.download(ctx, r, known, dir, check); !errors.Is(err, errNotModified) {
+				return false, err
+			}
+		}
+		if check.done(known) {
 			return true, nil
 		}
-		err = c.download(ctx, r, known, dir)
-		if errors.Is(err, errNotModified) {
-			return true, nil
-		}
-		return false, err
+		return false, adopt(old.Data(), known, dir, check)
 	})
 	if err != nil {
 		return Fetched{}, err
@@ -170,12 +255,29 @@ func (c *Client) fetch(ctx context.Context, r Request) (Fetched, error) {
 	return fetched(e)
 }
 
+// adopt verifies the file of an entry that was not, or by something else, and makes it
+// that of another.
+func adopt(old string, known response, dir string, check check) error {
+	file, err := os.Open(filepath.Join(old, "file"))
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	if known.Signed, err = check.run(file); err != nil {
+		return err
+	}
+	if err := os.Link(filepath.Join(old, "file"), filepath.Join(dir, "file")); err != nil {
+		return err
+	}
+	return writeResponse(dir, known)
+}
+
 // fetched is the file of an entry.
 func fetched(e *layer.Entry) (Fetched, error) {
 	known, err := readResponse(e.Data())
 	return Fetched{
 		Path: filepath.Join(e.Data(), "file"), Note: filepath.Join(e.Data(), responseName),
-		SHA256: known.SHA256, Size: known.Size, URL: known.URL, Type: known.Type,
+		SHA256: known.SHA256, Size: known.Size, URL: known.URL, Type: known.Type, SignedBy: known.Signed.Signer, known: known,
 	}, err
 }
 
@@ -188,6 +290,16 @@ func readResponse(dir string) (response, error) {
 		return known, err
 	}
 	return known, json.Unmarshal(data, &known)
+}
+
+// writeResponse is called last, so that whatever happens to the file is later; see
+// [layer.Intact].
+func writeResponse(dir string, known response) error {
+	data, err := json.Marshal(known)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, responseName), data, 0o600)
 }
 
 // known is readResponse for a file that must still be as it was stored.
@@ -215,11 +327,47 @@ func Verify(dir string) error {
 
 // Read returns the content of a small file, at most max bytes.
 func (c *Client) Read(ctx context.Context, rawURL string, max int64) ([]byte, error) {
-	f, err := c.Fetch(ctx, Request{URL: rawURL, MaxSize: max})
+	return c.read(ctx, Request{URL: rawURL, MaxSize: max})
+}
+
+// read is Read for a file of this machine, too.
+func (c *Client) read(ctx context.Context, r Request) ([]byte, error) {
+	if !IsFile(r.URL) {
+		f, err := c.Fetch(ctx, r)
+		if err != nil {
+			return nil, err
+		}
+		return os.ReadFile(f.Path)
+	}
+	name, err := FilePath(r.URL)
 	if err != nil {
 		return nil, err
 	}
-	return os.ReadFile(f.Path)
+	file, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	data, err := io.ReadAll(io.LimitReader(file, r.MaxSize+1))
+	if err == nil && int64(len(data)) > r.MaxSize {
+		err = fmt.Errorf("%s is larger than %d bytes", r.URL, r.MaxSize)
+	}
+	return data, err
+}
+
+// warn tells the user something once.
+func (c *Client) warn(text string, args ...any) {
+	id := fmt.Sprint(append([]any{text}, args...)...)
+	c.mu.Lock()
+	told := c.said[id]
+	if c.said == nil {
+		c.said = make(map[string]bool)
+	}
+	c.said[id] = true
+	c.mu.Unlock()
+	if !told {
+		c.Log.Warn(text, args...)
+	}
 }
 
 // ErrNotFound is the cause where a server says that there is no such file.

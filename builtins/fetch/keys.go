@@ -8,10 +8,17 @@ import (
 	"fmt"
 	"io"
 	"net/url"
+	"os"
+	"path/filepath"
 	"strings"
+	"time"
 
+	"github.com/ProtonMail/go-crypto/openpgp"
 	"github.com/ProtonMail/go-crypto/openpgp/armor"
 	"github.com/ProtonMail/go-crypto/openpgp/packet"
+
+	"imagebuilder/builtins/layer"
+	"imagebuilder/builtins/problems"
 )
 
 // OpenPGP keys, armored or from a key server. What is verified with them is its callers'
@@ -67,7 +74,9 @@ func (c *Client) key(ctx context.Context, key, keyserver string) ([]byte, error)
 		return nil, err
 	}
 	servers := keyservers
-	if keyserver != "" && !strings.HasSuffix(keyserver, deadKeyserver) {
+	if strings.HasSuffix(strings.TrimSuffix(keyserver, "/"), deadKeyserver) {
+		c.warn("the key server is no more: others are asked instead", "server", keyserver, "instead", strings.Join(keyservers, ", "))
+	} else if keyserver != "" {
 		servers = []string{keyserverURL(keyserver)}
 	}
 	var errs []error
@@ -78,7 +87,7 @@ func (c *Client) key(ctx context.Context, key, keyserver string) ([]byte, error)
 		}
 		errs = append(errs, err)
 	}
-	return nil, errors.Join(errs...)
+	return nil, fmt.Errorf("cannot look up the key %X: %w", fingerprint, problems.Join(errs...))
 }
 
 // dearmor returns the packets of all blocks of an armored text, one block after the other.
@@ -142,7 +151,7 @@ func Armor(ring []byte) ([]byte, error) {
 }
 
 func parseFingerprint(text string) ([]byte, error) {
-	digits := strings.TrimPrefix(strings.ReplaceAll(text, " ", ""), "0x")
+	digits := strings.TrimPrefix(strings.ToLower(strings.Join(strings.Fields(text), "")), "0x")
 	fingerprint, err := hex.DecodeString(digits)
 	if err != nil {
 		return nil, fmt.Errorf("neither an armored key nor a fingerprint: %.60q", text)
@@ -153,39 +162,137 @@ func parseFingerprint(text string) ([]byte, error) {
 	return fingerprint, nil
 }
 
+// hkpPort is where key servers listen that are named by hkp://.
+const hkpPort = ":11371"
+
 // keyserverURL turns what gpg takes for a key server into the base of its URLs.
 func keyserverURL(name string) string {
-	if scheme, rest, ok := strings.Cut(name, "://"); ok {
-		switch scheme {
-		case "hkps":
-			return "https://" + rest
-		case "hkp":
-			return "http://" + rest
+	scheme, rest, ok := strings.Cut(strings.TrimSuffix(name, "/"), "://")
+	switch {
+	case !ok:
+		return "https://" + scheme
+	case scheme == "hkps":
+		return "https://" + rest
+	case scheme == "hkp":
+		if u, err := url.Parse("http://" + rest); err == nil && u.Port() == "" {
+			u.Host += hkpPort
+			return u.String()
 		}
-		return name
+		return "http://" + rest
 	}
-	return "https://" + name
+	return scheme + "://" + rest
 }
+
+// keyAge is how long a key that has been looked up is taken to be as it was: its owner may
+// have changed when it expires, or have revoked it.
+const keyAge = 24 * time.Hour
 
 // lookUp asks a server by HKP (draft-gallagher-openpgp-hkp) for one key.
 func (c *Client) lookUp(ctx context.Context, server string, fingerprint []byte) ([]byte, error) {
 	query := url.Values{"op": {"get"}, "options": {"mr"}, "search": {"0x" + strings.ToUpper(hex.EncodeToString(fingerprint))}}
-	armored, err := c.Read(ctx, strings.TrimSuffix(server, "/")+"/pks/lookup?"+query.Encode(), maxKey)
-	if err != nil {
-		return nil, err
-	}
-	blocks, err := dearmorEach(string(armored))
-	if err != nil {
-		return nil, err
-	}
-	for _, packets := range blocks {
-		first, err := packet.Read(bytes.NewReader(packets))
+	from := server + "/pks/lookup?" + query.Encode()
+	inputs := []layer.Input{{Name: "url", Value: from}}
+	e, _, err := c.Store.Get(ctx, layer.Base{}, layer.Origin{Name: "key", Inputs: inputs, Network: true, MaxAge: keyAge, Summary: from}, func(dir string) error {
+		answer, err := c.read(ctx, Request{URL: from, MaxSize: maxKey, NoPage: true})
+		if err != nil && !errors.Is(err, ErrNotFound) && context.Cause(ctx) == nil {
+			known, kerr := c.Known(ctx, from)
+			if kerr != nil {
+				return err
+			}
+			c.warn("a key is taken to be as it was last seen", "url", from, "cause", err)
+			answer, err = os.ReadFile(known.Path)
+		}
 		if err != nil {
-			return nil, fmt.Errorf("cannot read the key from %s: %w", server, err)
+			return err
 		}
-		if key, ok := first.(*packet.PublicKey); ok && bytes.Equal(key.Fingerprint, fingerprint) {
-			return packets, nil
+		key, err := keyOf(answer, fingerprint)
+		if err != nil {
+			return fmt.Errorf("%s: %w", server, err)
+		}
+		return os.WriteFile(filepath.Join(dir, "key"), key, 0o600)
+	})
+	if err != nil {
+		return nil, err
+	}
+	data, err := os.ReadFile(filepath.Join(e.Data(), "key"))
+	if err == nil {
+		data, err = keyOf(data, fingerprint) // whatever has become of it in the store
+	}
+	return data, err
+}
+
+// keyOf returns the one key of a fingerprint among those that a key server has sent, armored
+// or not. The fingerprint may be that of a subkey for signatures.
+func keyOf(answer, fingerprint []byte) ([]byte, error) {
+	blocks := [][]byte{answer}
+	if bytes.Contains(answer, []byte(armorStart)) {
+		var err error
+		if blocks, err = dearmorEach(string(answer)); err != nil {
+			return nil, err
 		}
 	}
-	return nil, fmt.Errorf("%s has sent another key than %x", server, fingerprint)
+	for _, block := range blocks {
+		keys, err := splitKeys(block)
+		if err != nil {
+			return nil, err
+		}
+		for _, key := range keys {
+			if ok, err := isKey(key, fingerprint); ok || err != nil {
+				return key, err
+			}
+		}
+	}
+	return nil, fmt.Errorf("it has sent another key than %X", fingerprint)
+}
+
+// publicKeyTag is the tag of the packet that a key begins with: RFC 9580, section 5.5.1.1.
+const publicKeyTag = 6
+
+// splitKeys returns the keys of a sequence of packets, one after the other.
+func splitKeys(data []byte) ([][]byte, error) {
+	var keys [][]byte
+	packets := packet.NewOpaqueReader(bytes.NewReader(data))
+	for {
+		p, err := packets.Next()
+		if err == io.EOF {
+			return keys, nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("cannot read a key: %w", err)
+		}
+		var one bytes.Buffer
+		if err := p.Serialize(&one); err != nil {
+			return nil, err
+		}
+		switch {
+		case p.Tag == publicKeyTag:
+			keys = append(keys, one.Bytes())
+		case len(keys) > 0:
+			keys[len(keys)-1] = append(keys[len(keys)-1], one.Bytes()...)
+		}
+	}
+}
+
+// isKey tells whether a key, or a subkey by which it has shown that it signs, has a
+// fingerprint. One that has and cannot be used, as without any name of its owner, is an error.
+func isKey(data, fingerprint []byte) (bool, error) {
+	first, err := packet.Read(bytes.NewReader(data))
+	if err != nil {
+		return false, nil
+	}
+	primary, ok := first.(*packet.PublicKey)
+	own := ok && bytes.Equal(primary.Fingerprint, fingerprint)
+	key, err := openpgp.ReadEntity(packet.NewReader(bytes.NewReader(data)))
+	if err != nil {
+		if own {
+			return false, fmt.Errorf("the key %X that it has sent cannot be used: %w", fingerprint, err)
+		}
+		return false, nil
+	}
+	for _, sub := range key.Subkeys { // those of another key would lack its signature
+		if sub.Sig != nil && sub.Sig.FlagsValid && sub.Sig.FlagSign && bytes.Equal(sub.PublicKey.Fingerprint, fingerprint) {
+			return true, nil
+		}
+	}
+	return own, nil
 }
