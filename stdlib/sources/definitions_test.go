@@ -62,6 +62,19 @@ func with(files map[string]string, others map[string]string) map[string]string {
 // definitions are in the order of their names.
 var definitions = []definition{
 	{
+		file:     "almalinux",
+		path:     "almalinux",
+		keys:     2,
+		releases: []string{"8", "9"},
+		variants: []string{"default", "cloud"},
+		fill:     media("almalinux/", "AlmaLinux-%s.5-x86_64-minimal.iso", "RPM-GPG-KEY-AlmaLinux"),
+		want: map[string][]string{
+			"":          {"yum -y makecache", "yum -y update", "yum -y clean all", "localedef -i en_US -f UTF-8 en_US.UTF-8"},
+			"8 default": {"systemctl enable network"},
+			"9 default": {"systemctl enable NetworkManager.service"},
+		},
+	},
+	{
 		file:     "alpine",
 		path:     "alpine/",
 		keys:     1,
@@ -233,6 +246,18 @@ var definitions = []definition{
 			}
 		},
 		want: map[string][]string{"": {"apk --no-cache update", "apk --no-cache add sudo"}},
+	},
+	{
+		file:     "rockylinux",
+		path:     "rocky/",
+		keys:     2,
+		releases: []string{"8", "9"},
+		variants: []string{"default", "cloud"},
+		fill:     media("rocky/", "Rocky-%s.5-x86_64-minimal.iso", "RPM-GPG-KEY-Rocky"),
+		want: map[string][]string{
+			"":        {"yum -y makecache", "yum -y update", "yum -y clean all", "localedef -i en_US -f UTF-8 en_US.UTF-8"},
+			"default": {"systemctl enable NetworkManager.service"},
+		},
 	},
 	{
 		file:     "slackware",
@@ -427,6 +452,43 @@ echo bootstrap$said >>RECORD
 `
 	tool := strings.NewReplacer("RECORD", record, "PROGRAMS", strings.ReplaceAll(strings.Join(programs, " "), " /", " ")[1:]).Replace(script)
 	return map[string]string{"root.tar": string(archive{id: "debian", files: files}.tar(t)), "debootstrap": tool, "mmdebstrap": tool}
+}
+
+// media puts media of releases onto a mirror, whose dnf makes a root file system with programs
+// that are stand-ins.
+func media(dir, name, key string) func(*testing.T, *mirror) {
+	return func(t *testing.T, m *mirror) {
+		needUnpacking(t)
+		shell, err := os.ReadFile("/bin/busybox")
+		if err != nil {
+			t.Skipf("needs the Debian package busybox-static: %v", err)
+		}
+		system := map[string]string{"standin/bin/sh": string(shell), "standin/etc/pam.d/login": "session required pam_loginuid.so\n"}
+		for file, content := range standIns("localedef", "systemctl", "yum") {
+			system["standin/"+file] = content
+		}
+		const dnf = `#!/bin/sh
+set -e
+for word in "$@"; do
+	case $word in
+	--installroot=*) cp -a /standin/. "${word#*=}" ;;
+	esac
+done
+`
+		for _, program := range []string{"dnf", "yum"} {
+			system["usr/bin/"+program] = dnf
+		}
+		for _, release := range []string{"8", "9"} {
+			there, file := dir+release+"/isos/x86_64", fmt.Sprintf(name, release)
+			m.put(there+"/"+file, medium{system: system, files: joined(packages(""), map[string]string{key: "a key\n"})}.iso(t))
+			list := m.bsdSums(there, file)
+			m.put(there+"/CHECKSUM", trusted().clear(list))
+			if strings.HasPrefix(file, "Rocky") { // which has the signature beside it
+				m.put(there+"/CHECKSUM", list)
+				m.put(there+"/CHECKSUM.asc", trusted().detached(list))
+			}
+		}
+	}
 }
 
 // archives puts what tells that an archive has changed onto a mirror.

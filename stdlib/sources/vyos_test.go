@@ -25,6 +25,7 @@ const vyosRelease = "repos/vyos/vyos-nightly-build/releases/latest"
 // vyosMirror has a release of which the assets have the names.
 func vyosMirror(t *testing.T, names ...string) *mirror {
 	t.Helper()
+	needUnpacking(t)
 	m := newMirror(t)
 	data := isoImage(t, map[string]string{"live/filesystem.squashfs": string(squashed(t, map[string]string{"etc/os-release": "ID=vyos\n"})), "live/vmlinuz": "kernel"})
 	var assets []string
