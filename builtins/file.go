@@ -129,6 +129,32 @@ func (b *Words) download(thread *starlark.Thread, fn *starlark.Builtin, args sta
 	return &file{f}, nil
 }
 
+// download_ahead(urls, signature="", trust=None) begins to download files that a recipe is going
+// to ask for by download, side by side, and returns nothing. signature is what the URLs of
+// signatures have behind those of the files, such as ".asc"; trust is that of download, and
+// the calls have to agree. What goes wrong with a file, its download says. Recipes need it
+// where only answers of the network tell which files there are: others a run begins by itself.
+func (b *Words) downloadAhead(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
+	var urls stringList
+	var signature string
+	var policy *trust
+	if err := unpackArgs(fn, args, kwargs, "urls", &urls, "signature?", &signature, "trust??", &policy); err != nil {
+		return nil, err
+	}
+	wishes := make([]fetch.Wish, len(urls))
+	for i, url := range urls {
+		wishes[i].Request = fetch.Request{URL: url, NoPage: true}
+		if policy != nil {
+			wishes[i].Trust = &policy.Trust
+		}
+		if signature != "" {
+			wishes[i].Signature = url + signature
+		}
+	}
+	_, err := b.Worker.Make(Context(thread), b.newStep(thread, fn, nil), build.Ahead(wishes))
+	return starlark.None, err
+}
+
 // local(path, sha256="") returns a file of this machine, by its path or its URL, such as
 // file:///srv/a%20name. A relative path, also one behind "file:", is relative to the recipe
 // file that says it. With sha256, 64 hex digits, the file must have that digest.

@@ -19,6 +19,7 @@ var rootfsMethods = map[string]*starlark.Builtin{
 	"chmod":       starlark.NewBuiltin("chmod", rootfsChmod),
 	"clear":       starlark.NewBuiltin("clear", rootfsClear),
 	"copy":        starlark.NewBuiltin("copy", rootfsCopy),
+	"copy_from":   starlark.NewBuiltin("copy_from", rootfsCopyFrom),
 	"exists":      starlark.NewBuiltin("exists", rootfsExists),
 	"glob":        starlark.NewBuiltin("glob", rootfsGlob),
 	"hardlink":    starlark.NewBuiltin("hardlink", rootfsHardlink),

@@ -51,6 +51,7 @@ func (r *Recipe) Build(o BuildOptions) (results []string, err error) {
 		return nil, err
 	}
 	defer func() { err = problems.Join(err, o.Sources.Close(), builder.Store.Close()) }()
+	defer builder.Stop()
 	if err := builder.Store.CheckOverlay(r.loader.ctx); err != nil {
 		return nil, err
 	}

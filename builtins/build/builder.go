@@ -38,6 +38,14 @@ type Builder struct {
 	answers map[string]any // by question; see answers.go
 	unread  sync.Map       // URL that cannot be read to what counts instead
 	claims  claims
+	ahead   []func() // each ends downloads that were begun before they are asked for
+}
+
+// Stop ends what goes on besides the steps. No step may follow.
+func (b *Builder) Stop() {
+	for _, stop := range b.ahead {
+		stop()
+	}
 }
 
 // Change implements Worker.

@@ -56,6 +56,19 @@ func Download(s *Step, r fetch.Request, sums *fetch.Checksums) Product {
 	}
 }
 
+// Ahead begins downloads that are going to be asked for, side by side. It makes nothing itself.
+func Ahead(wishes []fetch.Wish) Product {
+	return Product{
+		Unshown: true,
+		Do: func(ctx context.Context, b *Builder) ([]*File, error) {
+			if b.Sources == nil { // else they may be there already
+				b.ahead = append(b.ahead, b.Fetch.Prefetch(ctx, wishes))
+			}
+			return nil, nil
+		},
+	}
+}
+
 // URLName is the last element of a URL's path.
 func URLName(url string) string {
 	url, _, _ = strings.Cut(url, "?")

@@ -2,6 +2,9 @@ package layer
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
 	"os"
 	"path/filepath"
 
@@ -17,6 +20,8 @@ import (
 type State interface {
 	// Key identifies the content: equal keys mean equal content.
 	Key() string
+	// ID identifies the very bytes: what was built anew has the same key and may have another.
+	ID() string
 	// Fork returns a second state with the same content. Changes of either are not seen in
 	// the other.
 	Fork() State
@@ -60,6 +65,15 @@ type chain struct {
 }
 
 func (c *chain) Key() string { return c.base.Key }
+
+func (c *chain) ID() string {
+	h := sha256.New()
+	fmt.Fprintln(h, c.base.Key) // stands for what is below, too, which has no identity
+	for _, e := range c.layers {
+		fmt.Fprintln(h, e.ID)
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
 
 func (c *chain) Fork() State {
 	fork := *c

@@ -30,6 +30,9 @@ type sharedDir struct {
 
 func (d *directory) Key() string { return d.key }
 
+// ID is the key: nothing that is made in a directory is found again.
+func (d *directory) ID() string { return d.key }
+
 func (d *directory) Fork() State {
 	fork := *d
 	if d.place != nil {

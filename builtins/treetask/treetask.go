@@ -4,6 +4,8 @@ package treetask
 
 import (
 	"context"
+	"fmt"
+	"path"
 
 	"imagebuilder/builtins/dirfd"
 	"imagebuilder/builtins/sandbox"
@@ -23,6 +25,29 @@ var Editing = sandbox.NewTask("edit", func(_ context.Context, in *sandbox.Inside
 // Looking answers a question about the files of a root file system.
 var Looking = sandbox.NewTask("look", func(_ context.Context, in *sandbox.Inside, q tree.Look) (tree.Answer, error) {
 	return q.Answer(in.Roots[0])
+})
+
+// Place is where a tree is copied from and to: directories of two root file systems.
+type Place struct{ From, To string }
+
+// CopyingFrom copies a directory of the second root file system into one of the first, which
+// it makes if needed, over what is there.
+var CopyingFrom = sandbox.NewTask("copy from", func(ctx context.Context, in *sandbox.Inside, p Place) (sandbox.None, error) {
+	from, err := in.Roots[1].Sub(p.From)
+	if err != nil {
+		return false, fmt.Errorf("cannot copy %s of the other rootfs: %w", path.Clean("/"+p.From), dirfd.Cause(err))
+	}
+	defer from.Close()
+	if err := in.Roots[0].MkdirAll(p.To, 0o755); err != nil {
+		return false, err
+	}
+	to, err := in.Roots[0].Sub(p.To)
+	if err != nil {
+		return false, err
+	}
+	defer to.Close()
+	c := tree.Copier{Merge: true}
+	return false, c.Copy(ctx, to, from)
 })
 
 // Copying copies a root file system into a directory, the first file of the task. With
