@@ -12,7 +12,6 @@ import (
 
 	"imagebuilder/builtins/host"
 	"imagebuilder/builtins/sandbox"
-	"imagebuilder/builtins/unpack"
 )
 
 // Effects that run programs: of the image, or of this machine beside it. They share the way
@@ -92,35 +91,6 @@ func withProxies(environ []string, network bool) []string {
 		}
 	}
 	return append(list, environ...)
-}
-
-// Unpack unpacks an archive into a directory of the root file system. In a plan, what the
-// archive is can only be told by its name.
-func Unpack(file *File, into string, strip int) (Change, []Need, error) {
-	var needs []Need
-	for _, program := range unpack.Guess(file.Name) {
-		needs = append(needs, Need{Name: program})
-	}
-	if file.Planned() {
-		return Change{}, needs, nil
-	}
-	format, err := unpack.Detect(file.path)
-	if err != nil {
-		return Change{}, nil, err
-	}
-	for _, program := range format.Programs() {
-		if !host.Installed(program) {
-			return Change{}, nil, host.Missing(program, "")
-		}
-	}
-	command, err := format.Command(path.Join(sandbox.FilesDir, "archive"), sandbox.RootfsDir, strip)
-	return Change{Reads: []*File{file}, Do: func(ctx context.Context, stack sandbox.Stack, out io.Writer) error {
-		mounts := beside(stack, []NamedFile{{"archive", file}})
-		mounts[0].Into = path.Clean("/" + into)
-		spec := sandbox.Spec{Mounts: mounts, AnyNode: true, NoSync: true, NoNet: true}
-		programs := sandbox.Programs{List: []sandbox.Program{{Args: command}}, Env: host.Environ(nil)}
-		return sandbox.Run(ctx, spec, programs, out)
-	}}, needs, err
 }
 
 // Installed asks whether this machine has a program, or a file of an absolute path.

@@ -23,15 +23,19 @@ type Tool struct {
 }
 
 var tools = []Tool{
+	{"bsdtar", "libarchive-tools", "unpack: media, packages, and what is left out of archives", []string{"--version"}},
 	{"bzip2", "bzip2", "--compression bzip2", []string{"--version"}},
 	{"debootstrap", "debootstrap", "Debian and Ubuntu images, where mmdebstrap cannot serve", []string{"--version"}},
 	{"gzip", "gzip", "--compression gzip", []string{"--version"}},
 	{"lzip", "lzip", "--compression lzip", []string{"--version"}},
 	{"lzma", "xz-utils", "--compression lzma", []string{"--version"}},
 	{"lzop", "lzop", "--compression lzo", []string{"--version"}},
+	{"mcopy", "mtools", "unpack: FAT file systems", []string{"--version"}},
 	{"mksquashfs", "squashfs-tools", "LXD container images", []string{"-version"}},
 	{"mmdebstrap", "mmdebstrap", "Debian and Ubuntu images, faster than debootstrap", []string{"--version"}},
+	{"qemu-img", "qemu-utils", "unpack: qcow2 images", []string{"--version"}},
 	{"tar", "tar", "LXC and unified images, metadata of all images", []string{"--version"}},
+	{"unsquashfs", "squashfs-tools", "unpack: squashfs images", []string{"-version"}},
 	{"xdelta3", "xdelta3", "deltas between the versions of an image server", []string{"-V"}},
 	{"xz", "xz-utils", "compression of all images unless said otherwise", []string{"--version"}},
 	{"zstd", "zstd", "--compression zstd", []string{"--version"}},

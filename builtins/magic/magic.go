@@ -28,6 +28,18 @@ const (
 	Tar      Kind = "tar" // that is not compressed
 	Squashfs Kind = "squashfs"
 	Qcow2    Kind = "qcow2"
+	Zip      Kind = "zip"
+	CPIO     Kind = "cpio"
+	RPM      Kind = "rpm"
+	Deb      Kind = "deb"
+	XFS      Kind = "xfs"
+
+	// These are told by more than the first Length bytes; see Deep.
+	ISO9660 Kind = "iso9660"
+	Ext     Kind = "ext4" // or its ancestors
+	Btrfs   Kind = "btrfs"
+	FAT     Kind = "fat"
+	Disk    Kind = "disk" // with a partition table
 )
 
 // table is how files begin. See the specifications of the formats; an lzma file begins
@@ -47,12 +59,36 @@ var table = []struct {
 	{0, "\x04\x22\x4d\x18", LZ4},
 	{0, "hsqs", Squashfs},
 	{0, "QFI\xfb", Qcow2},
+	{0, "PK\x03\x04", Zip},
+	{0, "070701", CPIO}, // newc
+	{0, "070702", CPIO}, // newc with checksums
+	{0, "070707", CPIO}, // odc
+	{0, "\xc7\x71", CPIO},
+	{0, "\x71\xc7", CPIO},
+	{0, "\xed\xab\xee\xdb", RPM},
+	{0, "!<arch>\ndebian-binary", Deb},
+	{0, "XFSB", XFS},
 	{257, "ustar", Tar},
+	// A medium may be a disk as well, and a file system may have a boot sector: what has
+	// a partition table comes last.
+	{0x8001, "CD001", ISO9660},
+	{0x438, "\x53\xef", Ext},
+	{0x10040, "_BHRfS_M", Btrfs},
+	{0x36, "FAT12   ", FAT},
+	{0x36, "FAT16   ", FAT},
+	{0x52, "FAT32   ", FAT},
+	{512, "EFI PART", Disk},
+	{4096, "EFI PART", Disk},
+	{510, "\x55\xaa", Disk},
 }
 
-// Length is how many bytes of a file tell what it is. A shorter file has a shorter
-// beginning.
-const Length = 262
+// Length is how many bytes of a file tell whether it is an archive or a compressed file,
+// DeepLength how many tell whether it is the image of a medium, a disk or a file system. A
+// shorter file has a shorter beginning.
+const (
+	Length     = 262
+	DeepLength = 0x10040 + 8
+)
 
 // Of tells what a file is that begins so.
 func Of(head []byte) Kind {
@@ -64,10 +100,15 @@ func Of(head []byte) Kind {
 	return ""
 }
 
-// Head returns the beginning of a file, as long as it is needed. That the file is shorter
-// is no error.
-func Head(r io.ReaderAt) ([]byte, error) {
-	head := make([]byte, Length)
+// Head returns the beginning of a file, as long as it is needed to tell archives. That the
+// file is shorter is no error.
+func Head(r io.ReaderAt) ([]byte, error) { return read(r, Length) }
+
+// Deep returns the beginning of a file, as long as it is needed to tell all kinds.
+func Deep(r io.ReaderAt) ([]byte, error) { return read(r, DeepLength) }
+
+func read(r io.ReaderAt, length int) ([]byte, error) {
+	head := make([]byte, length)
 	n, err := r.ReadAt(head, 0)
 	if err == io.EOF {
 		err = nil

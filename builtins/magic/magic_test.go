@@ -23,11 +23,21 @@ func TestOf(t *testing.T) {
 		{"qcow2", "QFI\xfb\x00", magic.Qcow2},
 		{"tar", strings.Repeat("x", 257) + "ustar\x00", magic.Tar},
 		{"a tar archive that is cut off", strings.Repeat("x", 257) + "ust", ""},
+		{"zip", "PK\x03\x04\x14", magic.Zip},
+		{"cpio", "070701000", magic.CPIO},
+		{"rpm", "\xed\xab\xee\xdb\x03", magic.RPM},
+		{"deb", "!<arch>\ndebian-binary   ", magic.Deb},
+		{"a library", "!<arch>\n/               ", ""},
+		{"a medium that is a disk too", strings.Repeat("\x00", 510) + "\x55\xaaEFI PART" + strings.Repeat("\x00", 0x8001-520) + "CD001", magic.ISO9660},
+		{"ext4", strings.Repeat("\x00", 0x438) + "\x53\xef", magic.Ext},
+		{"btrfs", strings.Repeat("\x00", 0x10040) + "_BHRfS_M", magic.Btrfs},
+		{"fat32", "\xebX\x90mkfs.fat" + strings.Repeat("\x00", 0x52-11) + "FAT32   " + strings.Repeat("\x00", 510-0x5a) + "\x55\xaa", magic.FAT},
+		{"a disk", strings.Repeat("\x00", 510) + "\x55\xaa", magic.Disk},
 		{"a compressed file with ustar in it", "BZh" + strings.Repeat("x", 254) + "ustar", magic.Bzip2},
 	}
 	for _, test := range tests {
 		t.Run(test.summary, func(t *testing.T) {
-			head, err := magic.Head(bytes.NewReader([]byte(test.head)))
+			head, err := magic.Deep(bytes.NewReader([]byte(test.head)))
 			if got := magic.Of(head); got != test.want || err != nil {
 				t.Errorf("got %q, %v", got, err)
 			}

@@ -57,10 +57,12 @@ func (spec *Spec) detached() (list detachedMounts, err error) {
 		}
 		one := detachedMount{at: m.At}
 		switch {
+		case m.FileSystem != "":
+			one.fd, err = mountImage(m.Source, m.FileSystem)
 		case m.Stack == nil:
 			one.fd, err = detach(m.Source, m.Writable)
 		case m.Into != "":
-			one.fd, one.into, err = m.Stack.unpacking(m.Into)
+			one.fd, one.into, err = m.Stack.unpacking(m)
 		default:
 			one.fd, err = m.Stack.detach()
 		}
@@ -283,7 +285,13 @@ func (spec *Spec) onHost(programs Programs, mounts detachedMounts) error {
 	if err := mounts.attach(root); err != nil {
 		return err
 	}
-	err = runner{root: root, chroot: "/", dir: "tmp", spec: spec}.runAll(programs)
+	r := runner{root: root, chroot: "/", dir: "tmp", spec: spec}
+	for _, m := range mounts {
+		if m.into != nil {
+			r.watched = m.into
+		}
+	}
+	err = r.runAll(programs)
 	for i, m := range mounts {
 		if err == nil {
 			err = m.into.finish()
@@ -358,6 +366,8 @@ type runner struct {
 	chroot string     // what this process calls that root
 	dir    string     // their working directory; empty: /
 	spec   *Spec
+
+	watched *unpacking // what they must not put too much into; nil: nothing
 }
 
 // runAll runs the programs from a thread of their own, whose capabilities are theirs.
@@ -382,5 +392,5 @@ func (r runner) runAll(programs Programs) error {
 			return nil
 		}()
 	}()
-	return <-done
+	return r.watched.watch(done, in.KillAll)
 }

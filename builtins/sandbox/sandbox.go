@@ -41,11 +41,14 @@ type Spec struct {
 // A Mount is something that programs see at a path below /tmp: another root file system,
 // or a file or directory of the host. Nothing else of the host is writable to them.
 type Mount struct {
-	At       string
-	Stack    *Stack // either
-	Into     string // of Stack: they see an empty directory, and what they put there is moved into this one
-	Source   string // or
-	Writable bool   // Source: may be changed
+	At         string
+	Stack      *Stack // either
+	Into       string // of Stack: they see an empty directory, and what they put there is moved into this one
+	MaxSize    int64  // of Into: how many bytes they may put there; 0: any number
+	MaxEntries int64  // of Into: how many files, directories and so on
+	Source     string // or
+	Writable   bool   // Source: may be changed
+	FileSystem string // Source: it is the image of such a file system, of which they see the content
 }
 
 // A Guest is a file that is in a root file system while programs run there and not

@@ -1,38 +1,42 @@
-// Package unpack knows how archives are unpacked: by which program of the host and with
-// which arguments, for what a file is by its first bytes, whatever its name. It unpacks into
-// an empty directory, alone in a sandbox; how that becomes part of an image is no concern of
-// this package.
+// Package unpack knows how archives and images of file systems are unpacked: by which
+// program of the host and with which arguments, for what a file is by its first bytes,
+// whatever its name. Everything is unpacked into an empty directory, alone in a sandbox; how
+// that becomes part of an image is no concern of this package.
 package unpack
 
 import (
+	"bytes"
+	"compress/bzip2"
+	"compress/gzip"
 	"errors"
 	"fmt"
+	"io"
 	"os"
-	"path"
+
+	"github.com/klauspost/compress/zstd"
+	"github.com/ulikunitz/xz"
+	"github.com/ulikunitz/xz/lzma"
 
 	"imagebuilder/builtins/magic"
 )
 
-// A Format is a kind of archive.
+// A Format is what a file is, and what it holds if it is compressed.
 type Format struct {
-	Name    string // "tar.xz", "squashfs"
-	program string // that reads it, besides tar
-	flag    string // of tar, for its compression
+	Kind   magic.Kind // never a compression
+	Packed magic.Kind // the compression, "" if there is none
 }
 
-// formats are the archives that can be unpacked, by what they begin with: a compressed
-// file is taken for a compressed tar archive.
-var formats = map[magic.Kind]Format{
-	magic.Bzip2:    {"tar.bz2", "bzip2", "--bzip2"},
-	magic.Gzip:     {"tar.gz", "gzip", "--gzip"},
-	magic.XZ:       {"tar.xz", "xz", "--xz"},
-	magic.LZMA:     {"tar.lzma", "lzma", "--lzma"},
-	magic.Zstd:     {"tar.zst", "zstd", "--zstd"},
-	magic.Lzip:     {"tar.lz", "lzip", "--lzip"},
-	magic.Lzop:     {"tar.lzo", "lzop", "--lzop"},
-	magic.LZ4:      {"tar.lz4", "lz4", "--use-compress-program=lz4"},
-	magic.Tar:      {"tar", "", ""},
-	magic.Squashfs: {"squashfs", "unsquashfs", ""},
+// String is the usual name of the format: "tar.xz", "squashfs".
+func (f Format) String() string {
+	if f.Packed == "" {
+		return string(f.Kind)
+	}
+	return string(f.Kind) + "." + suffixes[f.Packed]
+}
+
+var suffixes = map[magic.Kind]string{
+	magic.Bzip2: "bz2", magic.Gzip: "gz", magic.XZ: "xz", magic.LZMA: "lzma", magic.Zstd: "zst",
+	magic.Lzip: "lz", magic.Lzop: "lzo", magic.LZ4: "lz4",
 }
 
 // Detect tells the format of a file.
@@ -42,67 +46,110 @@ func Detect(name string) (Format, error) {
 		return Format{}, err
 	}
 	defer f.Close()
-	head, err := magic.Head(f)
+	head, err := magic.Deep(f)
 	if err != nil {
 		return Format{}, err
 	}
-	return detect(head)
+	return detect(head, f)
 }
 
-func detect(head []byte) (Format, error) {
+// detect tells the format of a file that begins so. What a compressed file holds is told by
+// the beginning of that.
+func detect(head []byte, whole io.ReaderAt) (Format, error) {
 	kind := magic.Of(head)
-	if kind == magic.Qcow2 {
-		return Format{}, errors.New("it is a qcow2 disk image, not an archive of files")
-	}
-	if format, ok := formats[kind]; ok {
-		return format, nil
-	}
-	return Format{}, fmt.Errorf("it is neither a tar archive nor a squashfs image: it begins with % x", head[:min(len(head), 8)])
-}
-
-// Programs are what the host must have to unpack the format.
-func (f Format) Programs() []string {
-	if f.Name == "squashfs" {
-		return []string{"unsquashfs"}
-	}
-	if f.program == "" {
-		return []string{"tar"}
-	}
-	return []string{"tar", f.program}
-}
-
-// Command is the command line that unpacks file into dir, with all that makes up an
-// image: numeric owners, modes, device nodes, extended attributes, capabilities, ACLs.
-// A number of leading elements of each name is dropped; squashfs images keep theirs.
-func (f Format) Command(file, dir string, strip int) ([]string, error) {
-	if f.Name == "squashfs" {
-		if strip != 0 {
-			return nil, errors.New("names in a squashfs image cannot be stripped")
+	if _, compressed := suffixes[kind]; !compressed {
+		if kind == "" {
+			return Format{}, fmt.Errorf("it is neither an archive nor an image of a file system that is known: it begins with % x", head[:min(len(head), 8)])
 		}
-		return []string{"unsquashfs", "-f", "-n", "-d", dir, file}, nil
+		return Format{Kind: kind}, nil
 	}
-	command := []string{"tar", "--extract", "--file=" + file, "--directory=" + dir,
-		"--numeric-owner", "--preserve-permissions", "--same-owner", "--xattrs", "--xattrs-include=*", "--acls"}
-	if f.flag != "" {
-		command = append(command, f.flag)
+	inner, err := peek(kind, io.NewSectionReader(whole, 0, 1<<62))
+	if err != nil {
+		return Format{}, fmt.Errorf("cannot read the beginning of what is compressed in it: %w", err)
 	}
-	if strip != 0 {
-		command = append(command, fmt.Sprintf("--strip-components=%d", strip))
+	f := Format{Kind: magic.Of(inner), Packed: kind}
+	if _, again := suffixes[f.Kind]; f.Kind == "" || again {
+		return Format{}, fmt.Errorf("what is compressed in it is neither an archive nor an image of a file system that is known: it begins with % x", inner[:min(len(inner), 8)])
 	}
-	return command, nil
+	return f, nil
 }
 
-// Guess tells the programs that a file of this name is likely to need.
-func Guess(name string) []string {
-	programs := map[string]string{
-		".bz2": "bzip2", ".gz": "gzip", ".tgz": "gzip", ".xz": "xz", ".txz": "xz", ".lzma": "lzma", ".zst": "zstd",
-		".lz": "lzip", ".lzo": "lzop", ".lz4": "lz4",
+// peek returns the beginning of what is compressed. The two compressions that nothing here
+// reads are only ever met around tar archives.
+func peek(kind magic.Kind, r io.Reader) ([]byte, error) {
+	var plain io.Reader
+	var err error
+	switch kind {
+	case magic.Gzip:
+		plain, err = gzip.NewReader(r)
+	case magic.Bzip2:
+		plain = bzip2.NewReader(r)
+	case magic.XZ:
+		plain, err = xz.ReaderConfig{DictCap: maxWindow}.NewReader(r)
+	case magic.LZMA:
+		plain, err = lzma.ReaderConfig{DictCap: maxWindow}.NewReader(r)
+	case magic.Zstd:
+		var d *zstd.Decoder
+		if d, err = zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(1<<31)); err == nil {
+			defer d.Close()
+			plain = d
+		}
+	default:
+		return append(make([]byte, 257), "ustar"...), nil
 	}
-	switch ext := path.Ext(name); {
-	case ext == ".squashfs":
-		return []string{"unsquashfs"}
-	case programs[ext] != "":
-		return []string{"tar", programs[ext]}
+	if err != nil {
+		return nil, err
 	}
-	return []string{"tar"}
+	head := make([]byte, magic.DeepLength)
+	n, err := io.ReadFull(plain, head)
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		err = nil // it is short
+	}
+	return head[:n], err
+}
+
+// maxWindow bounds the memory that a look at a compressed file takes.
+const maxWindow = 64 << 20
+
+// Archive tells whether the file is unpacked as it is. Others are images of disks, or hold
+// one: see Raw.
+func (f Format) Archive() bool {
+	switch f.Kind {
+	case magic.Disk, magic.Qcow2, magic.Deb:
+		return false
+	case magic.Tar, magic.CPIO:
+		return true
+	}
+	return f.Packed == "" || f.Kind == magic.Zip || f.Kind == magic.RPM
+}
+
+// FileSystem tells what kind of file system the kernel has to mount to unpack it with these
+// options; "" if programs can read it.
+func (f Format) FileSystem(o Options) string {
+	switch f.Kind {
+	case magic.Ext, magic.Btrfs, magic.XFS:
+		return string(f.Kind)
+	case magic.Squashfs:
+		if o.filtered() {
+			return string(f.Kind)
+		}
+	}
+	return ""
+}
+
+// CheckQcow2 finds out whether a disk image would have the tool read other files than itself.
+// See docs/interop/qcow2.txt of QEMU: the backing file is named at byte 8, an external data
+// file by the third of the bits at 72.
+func CheckQcow2(r io.ReaderAt) error {
+	head := make([]byte, 104)
+	if _, err := r.ReadAt(head, 0); err != nil && err != io.EOF {
+		return err
+	}
+	if !bytes.Equal(head[8:16], make([]byte, 8)) {
+		return errors.New("it is only the difference to another disk image")
+	}
+	if head[7] > 2 && head[79]&4 != 0 {
+		return errors.New("its data are in another file")
+	}
+	return nil
 }

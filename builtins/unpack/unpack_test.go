@@ -1,6 +1,8 @@
 package unpack
 
 import (
+	"bytes"
+	"compress/gzip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -8,52 +10,100 @@ import (
 	"testing"
 )
 
+// makers are how each format is made of the directory tree, and the programs of that.
+var makers = []struct {
+	want, make string
+	tools      []string
+}{
+	{"tar", "tar -C tree -cf archive .", nil},
+	{"tar.gz", "tar -C tree -czf archive .", []string{"gzip"}},
+	{"tar.bz2", "tar -C tree -cjf archive .", []string{"bzip2"}},
+	{"tar.xz", "tar -C tree -cJf archive .", []string{"xz"}},
+	{"tar.lzma", "tar -C tree -cf - . | lzma >archive", []string{"lzma"}},
+	{"tar.zst", "tar -C tree --zstd -cf archive .", []string{"zstd"}},
+	{"tar.lz", "tar -C tree --lzip -cf archive .", []string{"lzip"}},
+	{"tar.lzo", "tar -C tree --lzop -cf archive .", []string{"lzop"}},
+	{"tar.lz4", "tar -C tree -I lz4 -cf archive .", []string{"lz4"}},
+	{"squashfs", "mksquashfs tree archive -noappend -quiet", []string{"mksquashfs", "unsquashfs"}},
+	{"zip", "cd tree && zip -q -r -y ../archive.zip . && mv ../archive.zip ../archive", []string{"zip", "bsdtar"}},
+	{"cpio", "cd tree && find . | cpio --quiet -o -H newc >../archive", []string{"cpio", "bsdtar"}},
+	{"cpio", "cd tree && find . | cpio --quiet -o -H odc >../archive", []string{"cpio", "bsdtar"}},
+	{"cpio", "cd tree && find . | cpio --quiet -o -H bin >../archive", []string{"cpio", "bsdtar"}},
+	{"cpio.gz", "cd tree && find . | cpio --quiet -o -H newc | gzip >../archive", []string{"cpio", "gzip", "bsdtar"}},
+	{"iso9660", "xorriso -as mkisofs -quiet -R -J -o archive tree", []string{"xorriso", "bsdtar"}},
+	{"fat", "truncate -s 4M archive && mkfs.vfat archive >/dev/null && mcopy -s -i archive tree/top ::/", []string{"mkfs.vfat", "mcopy"}},
+}
+
 func TestDetectAndUnpack(t *testing.T) {
-	dir := t.TempDir()
-	tree := filepath.Join(dir, "tree/top")
-	if err := os.MkdirAll(tree, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(tree+"/file", []byte(strings.Repeat("content", 100)), 0o640); err != nil {
-		t.Fatal(err)
-	}
-	tests := []struct {
-		name, make string
-		tools      []string
-	}{
-		{"tar", "tar -C tree -cf archive .", nil},
-		{"tar.gz", "tar -C tree -czf archive .", []string{"gzip"}},
-		{"tar.bz2", "tar -C tree -cjf archive .", []string{"bzip2"}},
-		{"tar.xz", "tar -C tree -cJf archive .", []string{"xz"}},
-		{"tar.lzma", "tar -C tree -cf - . | lzma >archive", []string{"lzma"}},
-		{"tar.zst", "tar -C tree --zstd -cf archive .", []string{"zstd"}},
-		{"tar.lz", "tar -C tree --lzip -cf archive .", []string{"lzip"}},
-		{"tar.lzo", "tar -C tree --lzop -cf archive .", []string{"lzop"}},
-		{"tar.lz4", "tar -C tree -I lz4 -cf archive .", []string{"lz4"}},
-		{"squashfs", "mksquashfs tree archive -noappend -quiet", []string{"mksquashfs", "unsquashfs"}},
-	}
-	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) {
-			for _, tool := range test.tools {
-				if _, err := exec.LookPath(tool); err != nil {
-					t.Skipf("needs %s", tool)
-				}
-			}
-			run(t, dir, "sh", "-c", test.make)
-			format, err := Detect(dir + "/archive")
-			if err != nil || format.Name != test.name {
-				t.Fatalf("detected %q, %v", format.Name, err)
-			}
-			out := t.TempDir()
-			command, err := format.Command(dir+"/archive", out, 0)
-			if err != nil {
-				t.Fatal(err)
-			}
-			run(t, dir, command[0], command[1:]...)
-			if st, err := os.Stat(out + "/top/file"); err != nil || st.Size() != 700 || st.Mode().Perm() != 0o640 {
-				t.Errorf("%v, %v", st, err)
+	dir := newTree(t)
+	for _, test := range makers {
+		t.Run(test.want, func(t *testing.T) {
+			need(t, test.tools...)
+			run(t, dir, "sh", "-c", "rm -f archive && "+test.make)
+			for _, o := range []Options{{}, {Only: []string{"top/file", "not/there"}}, {Exclude: []string{"top/other"}}, {Strip: 1}} {
+				unpackTo(t, dir+"/archive", test.want, o)
 			}
 		})
+	}
+}
+
+// newTree returns a directory with the directory tree, of which archives are made.
+func newTree(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	tree := filepath.Join(dir, "tree/top")
+	if err := os.MkdirAll(tree+"/other/deep", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for name, mode := range map[string]os.FileMode{"file": 0o640, "other/deep/file": 0o644} {
+		if err := os.WriteFile(filepath.Join(tree, name), []byte(strings.Repeat("content", 100)), mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+func unpackTo(t *testing.T, archive, want string, o Options) {
+	t.Helper()
+	format, err := Detect(archive)
+	if err != nil || format.String() != want {
+		t.Fatalf("detected %q, %v", format, err)
+	}
+	if format.FileSystem(o) != "" {
+		return // that is mounted: see the scenario unpack_formats
+	}
+	out := t.TempDir()
+	script, err := format.Script(Places{File: archive, Out: out}, o)
+	if want == "fat" && o.filtered() {
+		if err == nil {
+			t.Error("something can be left out of a FAT file system")
+		}
+		return
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	run(t, t.TempDir(), "bash", "-c", script)
+	file := out + "/top/file"
+	if o.Strip == 1 {
+		file = out + "/file"
+	}
+	st, err := os.Stat(file)
+	if err != nil || st.Size() != 700 || want != "fat" && st.Mode().Perm() != 0o640 {
+		t.Errorf("%+v: %v, %v", o, st, err)
+	}
+	_, err = os.Stat(filepath.Join(filepath.Dir(file), "other/deep/file"))
+	if filtered := len(o.Only)+len(o.Exclude) > 0; (err != nil) != filtered {
+		t.Errorf("%+v: top/other/deep/file: %v", o, err)
+	}
+}
+
+func need(t *testing.T, tools ...string) {
+	t.Helper()
+	for _, tool := range tools {
+		if _, err := exec.LookPath(tool); err != nil {
+			t.Skipf("needs %s", tool)
+		}
 	}
 }
 
@@ -66,29 +116,77 @@ func run(t *testing.T, dir, name string, args ...string) {
 	}
 }
 
+// If nothing matches, that is an error, which names what was looked for.
+func TestOnlyNothing(t *testing.T) {
+	need(t, "bsdtar")
+	dir := newTree(t)
+	run(t, dir, "tar", "-C", "tree", "-cf", "archive", ".")
+	script, err := Format{Kind: "tar"}.Script(Places{File: dir + "/archive", Out: t.TempDir()}, Options{Only: []string{"usr", "file"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command("bash", "-c", script).CombinedOutput()
+	if err == nil || string(out) != "nothing in it matches usr file\n" {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
 func TestDetectErrors(t *testing.T) {
+	const neither = "neither an archive nor an image of a file system that is known: it begins with "
+	var packed bytes.Buffer
+	w := gzip.NewWriter(&packed)
+	w.Write([]byte("text"))
+	w.Close()
 	for head, want := range map[string]string{
-		"":             "it is neither a tar archive nor a squashfs image: it begins with ",
-		"PK\x03\x04":   "it is neither a tar archive nor a squashfs image: it begins with 50 4b 03 04",
-		"QFI\xfb\x00":  "it is a qcow2 disk image, not an archive of files",
-		"<html>\n<bod": "it is neither a tar archive nor a squashfs image: it begins with 3c 68 74 6d 6c 3e 0a 3c",
+		"":                   "it is " + neither,
+		"<html>\n<bod":       "it is " + neither + "3c 68 74 6d 6c 3e 0a 3c",
+		packed.String():      "what is compressed in it is " + neither + "74 65 78 74",
+		"\x1f\x8b\x08 short": "cannot read the beginning of what is compressed in it: unexpected EOF",
 	} {
-		if _, err := detect([]byte(head)); err == nil || err.Error() != want {
+		if _, err := detect([]byte(head), strings.NewReader(head)); err == nil || err.Error() != want {
 			t.Errorf("%q: %v", head, err)
 		}
 	}
-	if _, err := (Format{Name: "squashfs"}).Command("f", "d", 1); err == nil {
-		t.Error("stripping a squashfs image is no error")
+}
+
+func TestCheckQcow2(t *testing.T) {
+	image := func(version byte, at int, b byte) []byte {
+		head := make([]byte, 104)
+		copy(head, "QFI\xfb\x00\x00\x00")
+		head[7], head[at] = version, b
+		return head
 	}
+	for summary, test := range map[string]struct {
+		head []byte
+		want string
+	}{
+		"whole":                       {image(3, 100, 0), ""},
+		"with a backing file":         {image(2, 15, 0x68), "it is only the difference to another disk image"},
+		"with its data elsewhere":     {image(3, 79, 4), "its data are in another file"},
+		"old, with what only new has": {image(2, 79, 4), ""},
+	} {
+		err := CheckQcow2(bytes.NewReader(test.head))
+		if got := text(err); got != test.want {
+			t.Errorf("%s: %q", summary, got)
+		}
+	}
+}
+
+func text(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
 }
 
 func FuzzDetect(f *testing.F) {
 	f.Add([]byte("hsqs"))
 	f.Add(append(make([]byte, 257), "ustar"...))
+	f.Add([]byte("\xfd7zXZ\x00\x00\x04"))
 	f.Fuzz(func(t *testing.T, head []byte) {
-		format, err := detect(head)
-		if err == nil && len(format.Programs()) == 0 {
-			t.Errorf("%q has no program", format.Name)
+		format, err := detect(head, bytes.NewReader(head))
+		if err == nil && format.Archive() && len(format.Programs(Options{})) == 0 {
+			t.Errorf("%q has no program", format)
 		}
 	})
 }

@@ -1,0 +1,89 @@
+package sandbox
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// Images of file systems that only the kernel reads whole. The loop device is bound to its
+// mount: when that goes, with the child at the latest, the kernel lets go of the device.
+
+// mountImage returns a mount of what is in the image of a file system, which is not in the
+// tree, and is only read.
+func mountImage(name, fstype string) (int, error) {
+	device, err := loop(name)
+	if err != nil {
+		return -1, fmt.Errorf("cannot read the image of a file system without a loop device: %w", err)
+	}
+	defer device.Close()
+	fsfd, err := unix.Fsopen(fstype, unix.FSOPEN_CLOEXEC)
+	if err != nil {
+		return -1, fmt.Errorf("this kernel does not know the file system %s: %w", fstype, err)
+	}
+	defer unix.Close(fsfd)
+	settings := []func() error{
+		func() error { return unix.FsconfigSetString(fsfd, "source", device.Name()) },
+		func() error { return unix.FsconfigSetFlag(fsfd, "ro") },
+	}
+	// What was not written to its end is not made good: the image is not to be changed.
+	switch fstype {
+	case "ext4":
+		settings = append(settings, func() error { return unix.FsconfigSetFlag(fsfd, "noload") })
+	case "xfs":
+		settings = append(settings,
+			func() error { return unix.FsconfigSetFlag(fsfd, "norecovery") },
+			func() error { return unix.FsconfigSetFlag(fsfd, "nouuid") })
+	}
+	settings = append(settings, func() error { return unix.FsconfigCreate(fsfd) })
+	for _, set := range settings {
+		if err := set(); err != nil {
+			return -1, fmt.Errorf("cannot mount the %s image: %w", fstype, err)
+		}
+	}
+	fd, err := unix.Fsmount(fsfd, unix.FSMOUNT_CLOEXEC, unix.MOUNT_ATTR_RDONLY|unix.MOUNT_ATTR_NODEV|unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NOEXEC)
+	if err != nil {
+		return -1, fmt.Errorf("cannot mount the %s image: %w", fstype, err)
+	}
+	return fd, nil
+}
+
+// loop returns a loop device that shows the file, for as long as it is in use.
+func loop(name string) (*os.File, error) {
+	file, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	control, err := os.OpenFile("/dev/loop-control", os.O_RDWR, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer control.Close()
+	config := unix.LoopConfig{Fd: uint32(file.Fd())}
+	config.Info.Flags = unix.LO_FLAGS_READ_ONLY | unix.LO_FLAGS_AUTOCLEAR
+	for range loopTries {
+		n, err := unix.IoctlRetInt(int(control.Fd()), unix.LOOP_CTL_GET_FREE)
+		if err != nil {
+			return nil, err
+		}
+		device, err := os.Open(fmt.Sprintf("/dev/loop%d", n))
+		if err != nil {
+			return nil, err
+		}
+		if err = unix.IoctlLoopConfigure(int(device.Fd()), &config); err == nil {
+			return device, nil
+		}
+		device.Close()
+		if !errors.Is(err, unix.EBUSY) { // another process has taken it meanwhile
+			return nil, &fs.PathError{Op: "set up", Path: device.Name(), Err: err}
+		}
+	}
+	return nil, errors.New("others take each free one first")
+}
+
+// loopTries is how often a free device may be lost to another process.
+const loopTries = 64
