@@ -77,6 +77,9 @@ func (b *Words) unpack(thread *starlark.Thread, fn *starlark.Builtin, args starl
 	if partition != 0 {
 		s.Args = append(s.Args, arg("partition", partition))
 	}
+	if size != defaultMaxSize || entries != defaultMaxEntries {
+		s.Args = append(s.Args, arg("max_size", size), arg("max_entries", entries))
+	}
 	opening := *s
 	opening.Needs = build.OpenedNeeds(archive.File, len(inside) > 0)
 	content, err := b.make(thread, &opening, build.Opened(archive.File, inside, partition))

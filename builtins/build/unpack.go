@@ -51,10 +51,13 @@ func Unpack(file *File, into string, o unpack.Options, bounds Bounds) (Change, [
 		spec := sandbox.Spec{Mounts: mounts, AnyNode: true, NoSync: true, NoNet: true}
 		programs := sandbox.Programs{List: []sandbox.Program{{Script: script}}, Env: host.Environ(nil)}
 		err := sandbox.Run(ctx, spec, programs, out)
-		if errors.Is(err, sandbox.ErrTooMuch) {
+		switch {
+		case err == nil || context.Cause(ctx) != nil || errors.Is(err, sandbox.ErrOverlay):
+			return err
+		case errors.Is(err, sandbox.ErrTooMuch):
 			err = fmt.Errorf("%w; if that is right, give unpack a max_size or max_entries", err)
 		}
-		return err
+		return fmt.Errorf("cannot unpack %s: %w", file.Name, err)
 	}}, needs, err
 }
 

@@ -64,7 +64,7 @@ func newReply(result []byte, err error) reply {
 	if err == nil {
 		return r
 	}
-	r.Error, r.Overlay = err.Error(), errors.Is(err, ErrOverlay)
+	r.Error, r.Overlay, r.TooMuch = err.Error(), errors.Is(err, ErrOverlay), errors.Is(err, ErrTooMuch)
 	errors.As(err, &r.Errno)
 	var exit *host.ExitError
 	if errors.As(err, &exit) {

@@ -102,6 +102,7 @@ type reply struct {
 	Error   string
 	Errno   syscall.Errno // the cause, where it was one
 	Overlay bool          // the cause is ErrOverlay
+	TooMuch bool          // or ErrTooMuch
 	Failed  *failure
 	Result  []byte // of a task
 }
@@ -190,6 +191,8 @@ func (r reply) err(ended error, tail *host.Tail) error {
 		return &host.ExitError{Args: r.Failed.Args, Err: errors.New(r.Failed.Status), Output: tail.String()}
 	case r.Overlay:
 		return causedBy{r.Error, ErrOverlay}
+	case r.TooMuch:
+		return causedBy{r.Error, ErrTooMuch}
 	case r.Errno != 0:
 		return causedBy{r.Error, r.Errno}
 	case r.Error != "" && exit != nil:

@@ -22,7 +22,7 @@ func TestPartitions(t *testing.T) {
 		{"MBR", "sfdisk", "printf 'start=2048,size=2048\\nsize=4096\\n' | sfdisk -q archive", []Partition{{1, mib, mib, ""}, {2, 2 * mib, 2 * mib, "ext4"}}},
 		{"logical ones", "sfdisk", "printf 'start=2048,size=2048\\nstart=4096,size=12288,type=5\\nstart=6144,size=2048\\nstart=10240,size=4096\\n' | sfdisk -q archive",
 			[]Partition{{1, mib, mib, ""}, {5, 3 * mib, mib, ""}, {6, 5 * mib, 2 * mib, ""}}},
-		{"none", "sfdisk", "printf '' | sfdisk -q --label dos archive", nil},
+		{"none", "sfdisk", "echo 'label: dos' | sfdisk -q archive", nil},
 	} {
 		t.Run(test.summary, func(t *testing.T) {
 			need(t, test.tool)
