@@ -18,7 +18,7 @@ import (
 
 // newRoot makes a root next to a file "outside", which nothing must ever change, and
 // fills it from lines like "etc/x=text", "etc/link->target" and "dir/".
-func newRoot(t *testing.T, lines ...string) (*dirfd.Dir, string) {
+func newRoot(t testing.TB, lines ...string) (*dirfd.Dir, string) {
 	t.Helper()
 	dir := t.TempDir()
 	if err := os.WriteFile(dir+"/outside", []byte("safe"), 0o644); err != nil {
