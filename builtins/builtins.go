@@ -71,6 +71,7 @@ var vocabulary = map[string]builtin{
 	"misuse":         {do: (*Words).misuse, pure: true},
 	"newest":         {do: (*Words).newest, pure: true},
 	"notice":         {do: (*Words).notice},
+	"oci_image":      {do: (*Words).ociImage},
 	"pack_lxc":       {do: (*Words).packLXC},
 	"pack_lxd":       {do: (*Words).packLXD},
 	"parameters":     {do: (*Words).parameters, pure: true},
@@ -85,6 +86,7 @@ var vocabulary = map[string]builtin{
 	"stream_verify":  {do: (*Words).streamVerify},
 	"struct":         {do: (*Words).makeStruct, pure: true},
 	"trust":          {do: (*Words).makeTrust, pure: true},
+	"unpack_image":   {do: (*Words).unpackImage},
 	"unpack":         {do: (*Words).unpack},
 }
 

@@ -1,0 +1,259 @@
+// Package registry finds container images, in registries and in OCI layouts, and opens their
+// layers. What an image is put into, and where its blobs are kept, is no concern of this
+// package. See the image and distribution specifications of the Open Container Initiative.
+package registry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+
+	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+)
+
+// A Query says which image is meant.
+type Query struct {
+	Reference string // in a registry: [HOST[:PORT]/]PATH[:TAG][@DIGEST]
+	Name      string // in a layout: that of its annotation; "": the first for the platform
+	Platform  string // "linux/arm64", "linux/arm/v7"
+}
+
+// An Image is what a query has found.
+type Image struct {
+	Digest   string  `json:"digest"` // of the manifest
+	Platform string  `json:"platform"`
+	Pinned   bool    `json:"pinned,omitempty"` // the query names a digest
+	Layers   []Layer `json:"layers"`           // the lowest first
+}
+
+// A Layer is an archive, compressed or not.
+type Layer struct {
+	Digest string `json:"digest"` // of the blob
+	DiffID string `json:"diff_id"`
+	Size   int64  `json:"size"` // of the blob
+}
+
+// Check finds what is wrong with a query of a registry without asking anybody.
+func (q Query) Check() error {
+	if _, err := q.platform(); err != nil {
+		return err
+	}
+	_, err := q.reference()
+	return err
+}
+
+func (q Query) platform() (v1.Platform, error) {
+	p, err := v1.ParsePlatform(q.Platform)
+	if err != nil || p.OS == "" || p.Architecture == "" {
+		return v1.Platform{}, fmt.Errorf("not a platform such as linux/amd64: %q", q.Platform)
+	}
+	return *p, nil
+}
+
+// The variables of older tools that name another registry than that of Docker for
+// references without one, and who asks it.
+const (
+	baseVariable = "DOCKER_REGISTRY_BASE"
+	userVariable = "DOCKER_REGISTRY_BASE_USER"
+	passVariable = "DOCKER_REGISTRY_BASE_PASS"
+)
+
+// base is the registry for references that name none.
+func base() string {
+	host := os.Getenv(baseVariable)
+	host = strings.TrimPrefix(strings.TrimPrefix(host, "https://"), "http://")
+	host, _, _ = strings.Cut(host, "/")
+	if host == "" || host == "registry-1.docker.io" {
+		return name.DefaultRegistry
+	}
+	return host
+}
+
+func (q Query) reference() (name.Reference, error) {
+	ref, err := name.ParseReference(strings.TrimPrefix(q.Reference, "docker://"), name.WithDefaultRegistry(base()))
+	if err != nil {
+		return nil, fmt.Errorf("not the reference of an image: %q", q.Reference)
+	}
+	return ref, nil
+}
+
+// keychain gives the user's credentials, those of Docker's configuration and its helpers.
+type keychain struct{}
+
+func (keychain) Resolve(r authn.Resource) (authn.Authenticator, error) {
+	if user := os.Getenv(userVariable); user != "" && r.RegistryStr() == base() {
+		return &authn.Basic{Username: user, Password: os.Getenv(passVariable)}, nil
+	}
+	return authn.DefaultKeychain.Resolve(r)
+}
+
+// A Client asks registries. Its zero value is ready for use.
+type Client struct {
+	Transport http.RoundTripper // nil: the usual one
+}
+
+func (c Client) options(ctx context.Context) []remote.Option {
+	transport := c.Transport
+	if transport == nil {
+		transport = remote.DefaultTransport
+	}
+	return []remote.Option{
+		remote.WithContext(ctx), remote.WithAuthFromKeychain(keychain{}),
+		remote.WithTransport(safe{transport}), remote.WithUserAgent("imagebuilder"),
+	}
+}
+
+// safe refuses to speak http to anybody but this machine, which the library would with a
+// registry on a private network.
+type safe struct{ http.RoundTripper }
+
+func (s safe) RoundTrip(req *http.Request) (*http.Response, error) {
+	host := req.URL.Hostname()
+	ip := net.ParseIP(host)
+	if req.URL.Scheme != "https" && host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		return nil, fmt.Errorf("%s is asked by http, which anybody on the way can change", host)
+	}
+	return s.RoundTripper.RoundTrip(req)
+}
+
+// Find returns the image that is meant.
+func (c Client) Find(ctx context.Context, q Query) (Image, error) {
+	image, err := c.image(ctx, q)
+	if err != nil {
+		return Image{}, err
+	}
+	manifest, err := image.Manifest()
+	if err != nil {
+		return Image{}, err
+	}
+	digest, err := image.Digest()
+	if err != nil {
+		return Image{}, err
+	}
+	config, err := image.ConfigFile()
+	if err != nil {
+		return Image{}, fmt.Errorf("cannot read its configuration: %w", err)
+	}
+	found, err := q.describe(digest, manifest, config)
+	if ref, rerr := q.reference(); rerr == nil {
+		_, found.Pinned = ref.(name.Digest)
+	}
+	return found, err
+}
+
+// describe says what is known of an image, and that it is for the platform.
+func (q Query) describe(digest v1.Hash, manifest *v1.Manifest, config *v1.ConfigFile) (Image, error) {
+	want, err := q.platform()
+	if err != nil {
+		return Image{}, err
+	}
+	is := config.Platform()
+	if is == nil || !serves(*is, want) {
+		return Image{}, fmt.Errorf("it is for %v, not for %s", is, q.Platform)
+	}
+	if len(config.RootFS.DiffIDs) != len(manifest.Layers) {
+		return Image{}, errors.New("its manifest and its configuration have different layers")
+	}
+	found := Image{Digest: digest.String(), Platform: is.String()}
+	for i, l := range manifest.Layers {
+		found.Layers = append(found.Layers, Layer{l.Digest.String(), config.RootFS.DiffIDs[i].String(), l.Size})
+	}
+	return found, nil
+}
+
+func (c Client) image(ctx context.Context, q Query) (v1.Image, error) {
+	ref, err := q.reference()
+	if err != nil {
+		return nil, err
+	}
+	platform, err := q.platform()
+	if err != nil {
+		return nil, err
+	}
+	found, err := remote.Get(ref, append(c.options(ctx), remote.WithPlatform(platform))...)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case found.MediaType == types.DockerManifestSchema1 || found.MediaType == types.DockerManifestSchema1Signed:
+		return nil, errors.New("its manifest is of schema 1, which registries have given up; push the image anew")
+	case !found.MediaType.IsIndex():
+		return found.Image()
+	}
+	index, err := found.ImageIndex()
+	for range maxNesting {
+		if err != nil {
+			return nil, err
+		}
+		manifest, err := index.IndexManifest()
+		if err != nil {
+			return nil, fmt.Errorf("cannot read its index: %w", err)
+		}
+		d, err := choose(manifest.Manifests, platform, "")
+		if err != nil {
+			return nil, err
+		}
+		if !d.MediaType.IsIndex() {
+			return index.Image(d.Digest)
+		}
+		index, err = index.ImageIndex(d.Digest)
+	}
+	return nil, errNested
+}
+
+// maxNesting is how many indexes may lie in each other.
+const maxNesting = 4
+
+var errNested = errors.New("its indexes lie in each other without end")
+
+// choose returns the first image of an index that has the name, if one is given, and is for
+// the platform.
+func choose(list []v1.Descriptor, want v1.Platform, title string) (v1.Descriptor, error) {
+	var others []string
+	for _, d := range list {
+		has := d.Annotations["org.opencontainers.image.ref.name"]
+		switch {
+		case title != "" && has != title:
+			others = append(others, fmt.Sprintf("%q", has))
+		case d.Platform == nil || serves(*d.Platform, want):
+			return d, nil
+		case d.Platform.OS != "unknown": // such as an attestation
+			others = append(others, d.Platform.String())
+		}
+	}
+	if title == "" {
+		title = want.String()
+	}
+	return v1.Descriptor{}, fmt.Errorf("there is no image for %s; there are: %s", title, strings.Join(others, ", "))
+}
+
+// serves tells whether an image for one platform runs on another: a variant counts only for
+// ARM of 32 bits, where a machine runs programs for older ones.
+func serves(has, want v1.Platform) bool {
+	if has.OS != want.OS || has.Architecture != want.Architecture {
+		return false
+	}
+	return want.Architecture != "arm" || want.Variant == "" || has.Variant == "" || has.Variant <= want.Variant
+}
+
+// Open returns the blob of a layer. That it is what it should be, whoever reads it has to see.
+func (c Client) Open(ctx context.Context, q Query, l Layer) (io.ReadCloser, error) {
+	ref, err := q.reference()
+	if err != nil {
+		return nil, err
+	}
+	layer, err := remote.Layer(ref.Context().Digest(l.Digest), c.options(ctx)...)
+	if err != nil {
+		return nil, err
+	}
+	return layer.Compressed()
+}
