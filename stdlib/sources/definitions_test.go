@@ -165,6 +165,30 @@ var definitions = []definition{
 		},
 	},
 	{
+		file:     "fedora",
+		path:     "koji",
+		releases: []string{"42", "Rawhide"},
+		variants: []string{"default", "cloud"},
+		fill: func(t *testing.T, m *mirror) {
+			a := archive{id: "fedora", shell: true, files: with(standIns("dnf", "systemctl"), map[string]string{
+				"etc/yum.repos.d/fedora.repo": "[fedora]\nbaseurl=" + m.https + "/repo\ngpgkey=file:///etc/pki/rpm-gpg/x\n",
+				"etc/dnf/dnf.conf":            "[main]\n",
+				"etc/skel/.bashrc":            "",
+				"etc/resolv.conf":             "",
+				"root/.keep":                  "",
+				"var/lib/dbus/.keep":          "",
+			})}
+			for _, release := range []string{"42", "Rawhide"} {
+				dir := "koji/packages/Fedora-Container-Base-Generic/" + release + "/20261020.n.10/images/"
+				m.put(dir+"Fedora-Container-Base-Generic-"+release+"-20261020.n.10.x86_64.oci.tar.xz", ociArchive(t, imageOfLayers("amd64", layerOfTar(a.tar(t)))))
+			}
+		},
+		want: map[string][]string{
+			"":      {"dnf -y upgrade --nobest", "systemctl enable systemd-networkd"},
+			"cloud": {"systemctl enable cloud-init"},
+		},
+	},
+	{
 		file:     "gentoo",
 		path:     "gentoo/",
 		keys:     1,

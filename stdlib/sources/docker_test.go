@@ -83,22 +83,18 @@ func layerOf(t *testing.T, members ...member) v1.Layer {
 		must(err)
 	}
 	must(w.Close())
-	l, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(b.Bytes())), nil })
+	return layerOfTar(b.Bytes())
+}
+
+func layerOfTar(data []byte) v1.Layer {
+	l, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(data)), nil })
 	must(err)
 	return l
 }
 
-// containerImage is one for an architecture, of two layers of which the upper removes from the lower.
-func containerImage(t *testing.T, arch string) v1.Image {
-	t.Helper()
-	image, err := mutate.AppendLayers(empty.Image,
-		layerOf(t,
-			member{name: "etc/"}, member{name: "etc/a", content: "a"}, member{name: "etc/d/"}, member{name: "etc/d/x", content: "x"},
-			member{name: "usr/lib/"}, member{name: "lib", link: "usr/lib"}, member{name: "usr/lib/k", content: "k"},
-			member{name: "usr/bin/su", content: "su", mode: 0o4755}, member{name: "home/u", content: "u", uid: 1000}),
-		layerOf(t,
-			member{name: "etc/d/z", content: "z"}, member{name: "etc/d/.wh..wh..opq"}, member{name: "etc/.wh.a"},
-			member{name: "lib/"}, member{name: "lib/m", content: arch}))
+// imageOfLayers returns an image for an architecture.
+func imageOfLayers(arch string, layers ...v1.Layer) v1.Image {
+	image, err := mutate.AppendLayers(empty.Image, layers...)
 	must(err)
 	config, err := image.ConfigFile()
 	must(err)
@@ -107,6 +103,19 @@ func containerImage(t *testing.T, arch string) v1.Image {
 	image, err = mutate.ConfigFile(image, config)
 	must(err)
 	return image
+}
+
+// containerImage is one for an architecture, of two layers of which the upper removes from the lower.
+func containerImage(t *testing.T, arch string) v1.Image {
+	t.Helper()
+	return imageOfLayers(arch,
+		layerOf(t,
+			member{name: "etc/"}, member{name: "etc/a", content: "a"}, member{name: "etc/d/"}, member{name: "etc/d/x", content: "x"},
+			member{name: "usr/lib/"}, member{name: "lib", link: "usr/lib"}, member{name: "usr/lib/k", content: "k"},
+			member{name: "usr/bin/su", content: "su", mode: 0o4755}, member{name: "home/u", content: "u", uid: 1000}),
+		layerOf(t,
+			member{name: "etc/d/z", content: "z"}, member{name: "etc/d/.wh..wh..opq"}, member{name: "etc/.wh.a"},
+			member{name: "lib/"}, member{name: "lib/m", content: arch}))
 }
 
 func imageIndex(t *testing.T) v1.ImageIndex {

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/layout"
 )
@@ -16,18 +17,25 @@ func fromFedora(url, release, arch string) string {
 		"def made():\n    return fedora(image(\"fedora\", %q, architecture = %q), %q)\n", release, arch, url)
 }
 
-// The newest build counts, by its numbers.
-func TestFedora(t *testing.T) {
+// ociArchive returns the archive of a layout with an image.
+func ociArchive(t *testing.T, image v1.Image) []byte {
+	t.Helper()
 	dir := t.TempDir()
 	path, err := layout.Write(dir, empty.Index)
 	must(err)
-	must(path.AppendImage(containerImage(t, "amd64"), layout.WithAnnotations(map[string]string{"org.opencontainers.image.ref.name": "fedora:43"})))
-	archive := dir + ".oci.tar.xz"
-	if out, err := exec.Command("tar", "-C", dir, "-cJf", archive, ".").CombinedOutput(); err != nil {
+	must(path.AppendImage(image))
+	file := dir + ".oci.tar.xz"
+	if out, err := exec.Command("tar", "-C", dir, "-cJf", file, ".").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	data, err := os.ReadFile(archive)
+	data, err := os.ReadFile(file)
 	must(err)
+	return data
+}
+
+// The newest build counts, by its numbers.
+func TestFedora(t *testing.T) {
+	data := ociArchive(t, containerImage(t, "amd64"))
 	m := newMirror(t)
 	const product = "Fedora-Container-Base-Generic"
 	for _, build := range []string{"20261001.0", "20261020.n.0", "20261020.n.10"} {
