@@ -190,10 +190,10 @@ func (c Client) image(ctx context.Context, q Query) (v1.Image, error) {
 		return found.Image()
 	}
 	index, err := found.ImageIndex()
+	if err != nil {
+		return nil, err
+	}
 	for range maxNesting {
-		if err != nil {
-			return nil, err
-		}
 		manifest, err := index.IndexManifest()
 		if err != nil {
 			return nil, fmt.Errorf("cannot read its index: %w", err)
@@ -205,7 +205,9 @@ func (c Client) image(ctx context.Context, q Query) (v1.Image, error) {
 		if !d.MediaType.IsIndex() {
 			return index.Image(d.Digest)
 		}
-		index, err = index.ImageIndex(d.Digest)
+		if index, err = index.ImageIndex(d.Digest); err != nil {
+			return nil, err
+		}
 	}
 	return nil, errNested
 }
