@@ -71,24 +71,28 @@ func (b *Builder) registry() registry.Client {
 
 // layout opens the layout that an image is in.
 func (i OCIImage) layout(ctx context.Context, b *Builder, do func(*registry.Layout) error) error {
-	l, err := registry.OpenDir, error(nil)
-	name := i.Dir
+	open, name := registry.OpenDir, i.Dir
 	if i.File != nil {
-		f := i.File
-		format, ferr := unpack.Detect(f.path)
-		if ferr == nil && format.Packed != "" {
-			f, ferr = b.decompressed(ctx, f, format.Packed)
+		archive, err := b.archive(ctx, i.File)
+		if err != nil {
+			return err
 		}
-		if ferr != nil {
-			return ferr
-		}
-		l, name = registry.OpenArchive, f.path
+		open, name = registry.OpenArchive, archive.path
 	}
-	opened, err := l(name)
+	l, err := open(name)
 	if err != nil {
 		return err
 	}
-	return errors.Join(do(opened), opened.Close())
+	return errors.Join(do(l), l.Close())
+}
+
+// archive returns a tar archive as it is without its compression.
+func (b *Builder) archive(ctx context.Context, f *File) (*File, error) {
+	format, err := unpack.Detect(f.path)
+	if err != nil || format.Packed == "" {
+		return f, err
+	}
+	return b.decompressed(ctx, f, format.Packed)
 }
 
 // Blobs makes files of the layers of an image.

@@ -12,7 +12,6 @@ import (
 	"path/filepath"
 	"strings"
 
-	"imagebuilder/builtins/digest"
 	"imagebuilder/builtins/host"
 	"imagebuilder/builtins/layer"
 	"imagebuilder/builtins/magic"
@@ -92,9 +91,9 @@ func (b *Builder) settle(ctx context.Context, f *File, partition int) (*File, er
 // contentName is what a file is called that was found in another.
 const contentName = "content"
 
-// inner returns the file that make puts into a directory, by the name contentName. It is made
+// inner returns the file that fill puts into a directory, by the name contentName. It is made
 // of f as how says.
-func (b *Builder) inner(ctx context.Context, f *File, name string, how any, make func(dir string) error) (*File, error) {
+func (b *Builder) inner(ctx context.Context, f *File, name string, how any, fill func(dir string) error) (*File, error) {
 	text, err := json.Marshal(how)
 	if err != nil {
 		return nil, err
@@ -106,7 +105,7 @@ func (b *Builder) inner(ctx context.Context, f *File, name string, how any, make
 		Intact:  stillDescribed,
 	}
 	e, _, err := b.Store.Get(ctx, layer.Base{}, st, func(dir string) error {
-		err := make(dir)
+		err := fill(dir)
 		if err != nil {
 			return errors.Join(err, forget([]*File{f}))
 		}
@@ -230,7 +229,7 @@ func (b *Builder) partition(ctx context.Context, f *File, number int) (*File, er
 		return nil, fmt.Errorf("cannot open %s: its partition %d is a disk again", f.Name, p.Number)
 	}
 	name := fmt.Sprintf("%s, partition %d", f.Name, p.Number)
-	return b.inner(ctx, f, name, []string{"partition", digest.Sum(fmt.Append(nil, p.Start, p.Size)).String()}, func(dir string) error {
+	return b.inner(ctx, f, name, []any{"partition", p.Start, p.Size}, func(dir string) error {
 		return unpack.CopyRange(ctx, filepath.Join(dir, contentName), disk, p.Start, p.Size)
 	})
 }
