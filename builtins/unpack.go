@@ -35,7 +35,7 @@ const (
 // is that of the disk: 1 is the first, -1 the last, and 0 the only one with a file system.
 //
 // An archive that holds more bytes than max_size, or more files and directories than
-// max_entries, is an error.
+// max_entries, is an error; so is an image in it that is larger than max_size.
 func (b *Words) unpack(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	var root *rootfs
 	var archive *file
@@ -82,11 +82,12 @@ func (b *Words) unpack(thread *starlark.Thread, fn *starlark.Builtin, args starl
 	}
 	opening := *s
 	opening.Needs = build.OpenedNeeds(archive.File, len(inside) > 0)
-	content, err := b.make(thread, &opening, build.Opened(archive.File, inside, partition))
+	bounds := build.Bounds{Size: int64(bound), Entries: int64(entries)}
+	content, err := b.make(thread, &opening, build.Opened(archive.File, inside, partition, bounds))
 	if err != nil {
 		return nil, err
 	}
-	change, needs, err := build.Unpack(content, into, o, build.Bounds{Size: int64(bound), Entries: int64(entries)})
+	change, needs, err := build.Unpack(content, into, o, bounds)
 	if err != nil {
 		return nil, fmt.Errorf("cannot unpack %s: %w", archive.Name, err)
 	}

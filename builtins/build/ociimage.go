@@ -86,13 +86,16 @@ func (i OCIImage) layout(ctx context.Context, b *Builder, do func(*registry.Layo
 	return errors.Join(do(l), l.Close())
 }
 
+// maxArchive bounds the archive of a layout without its compression, in bytes.
+const maxArchive = 64 << 30
+
 // archive returns a tar archive as it is without its compression.
 func (b *Builder) archive(ctx context.Context, f *File) (*File, error) {
 	format, err := unpack.Detect(f.path)
 	if err != nil || format.Packed == "" {
 		return f, err
 	}
-	return b.decompressed(ctx, f, format.Packed)
+	return opener{b, maxArchive}.decompressed(ctx, f, format.Packed)
 }
 
 // Blobs makes files of the layers of an image.

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"imagebuilder/builtins/bytesize"
 	"imagebuilder/builtins/host"
 	"imagebuilder/builtins/layer"
 	"imagebuilder/builtins/magic"
@@ -25,8 +26,9 @@ import (
 
 // Opened makes the file to unpack. Of within each element are the paths, of which the first
 // that is there counts, of an image inside the one before; a path "" is that itself. A
-// partition is that of the first image with a table of them; see [unpack.Choose].
-func Opened(file *File, within [][]string, partition int) Product {
+// partition is that of the first image with a table of them; see [unpack.Choose]. No file on
+// the way may be larger than the bounds say.
+func Opened(file *File, within [][]string, partition int, bounds Bounds) Product {
 	name := file.Name
 	if len(within) > 0 {
 		name = path.Base(within[len(within)-1][0])
@@ -35,17 +37,17 @@ func Opened(file *File, within [][]string, partition int) Product {
 		Files:   []*File{{Name: name}},
 		Unshown: true,
 		Do: func(ctx context.Context, b *Builder) ([]*File, error) {
-			f := file
+			f, o := file, opener{b, bounds.Size}
 			for _, paths := range within {
 				var err error
-				if f, err = b.settle(ctx, f, partition); err != nil {
+				if f, err = o.settle(ctx, f, partition); err != nil {
 					return nil, err
 				}
-				if f, err = b.member(ctx, f, paths); err != nil {
+				if f, err = o.member(ctx, f, paths); err != nil {
 					return nil, err
 				}
 			}
-			f, err := b.settle(ctx, f, partition)
+			f, err := o.settle(ctx, f, partition)
 			return []*File{f}, err
 		},
 	}
@@ -63,9 +65,15 @@ func OpenedNeeds(file *File, within bool) []Need {
 	return needs
 }
 
+// An opener makes files of what is in others.
+type opener struct {
+	*Builder
+	max int64 // size of each, in bytes
+}
+
 // settle goes on from a disk image, compressed or not, to its partition, and from a package
 // of Debian to its archive, until there is something that can be unpacked.
-func (b *Builder) settle(ctx context.Context, f *File, partition int) (*File, error) {
+func (o opener) settle(ctx context.Context, f *File, partition int) (*File, error) {
 	for {
 		format, err := unpack.Detect(f.path)
 		switch {
@@ -74,13 +82,13 @@ func (b *Builder) settle(ctx context.Context, f *File, partition int) (*File, er
 		case format.Archive():
 			return f, nil
 		case format.Packed != "":
-			f, err = b.decompressed(ctx, f, format.Packed)
+			f, err = o.decompressed(ctx, f, format.Packed)
 		case format.Kind == magic.Qcow2:
-			f, err = b.raw(ctx, f)
+			f, err = o.raw(ctx, f)
 		case format.Kind == magic.Deb:
-			f, err = b.member(ctx, f, []string{"data.tar*"})
+			f, err = o.member(ctx, f, []string{"data.tar*"})
 		default:
-			f, err = b.partition(ctx, f, partition)
+			f, err = o.partition(ctx, f, partition)
 		}
 		if err != nil {
 			return nil, err
@@ -93,7 +101,7 @@ const contentName = "content"
 
 // inner returns the file that fill puts into a directory, by the name contentName. It is made
 // of f as how says.
-func (b *Builder) inner(ctx context.Context, f *File, name string, how any, fill func(dir string) error) (*File, error) {
+func (o opener) inner(ctx context.Context, f *File, name string, how any, fill func(dir string) error) (*File, error) {
 	text, err := json.Marshal(how)
 	if err != nil {
 		return nil, err
@@ -104,7 +112,7 @@ func (b *Builder) inner(ctx context.Context, f *File, name string, how any, fill
 		Summary: name,
 		Intact:  stillDescribed,
 	}
-	e, _, err := b.Store.Get(ctx, layer.Base{}, st, func(dir string) error {
+	e, _, err := o.Store.Get(ctx, layer.Base{}, st, func(dir string) error {
 		err := fill(dir)
 		if err != nil {
 			return errors.Join(err, forget([]*File{f}))
@@ -119,6 +127,9 @@ func (b *Builder) inner(ctx context.Context, f *File, name string, how any, fill
 		return nil, fmt.Errorf("cannot open %s: %w", f.Name, err)
 	}
 	inner, err := described(e.Data())
+	if err == nil && inner.Size > o.max { // it was made for somebody who allows more
+		err = fmt.Errorf("cannot open %s: %w", f.Name, o.tooLarge())
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -131,7 +142,7 @@ var places = unpack.Places{
 }
 
 // open runs a script that makes the content of a file of the host.
-func open(ctx context.Context, f *File, fstype, script, dir string) error {
+func (o opener) open(ctx context.Context, f *File, fstype, script, dir string) error {
 	out := filepath.Join(dir, "out")
 	if err := os.Mkdir(out, 0o700); err != nil {
 		return err
@@ -141,7 +152,12 @@ func open(ctx context.Context, f *File, fstype, script, dir string) error {
 		mounts = append(mounts, sandbox.Mount{At: places.Tree, Source: f.path, FileSystem: fstype})
 	}
 	spec := sandbox.Spec{Mounts: mounts, NoSync: true, NoNet: true}
-	if err := sandbox.Run(ctx, spec, sandbox.Programs{List: []sandbox.Program{{Script: script}}, Env: host.Environ(nil)}, io.Discard); err != nil {
+	err := sandbox.Run(ctx, spec, sandbox.Programs{List: []sandbox.Program{{Script: script}}, Env: host.Environ(nil)}, io.Discard)
+	var exit *host.ExitError
+	if errors.As(err, &exit) && exit.Err.Error() == unpack.TooLarge {
+		return o.tooLarge()
+	}
+	if err != nil {
 		return err
 	}
 	for _, name := range []string{contentName, unpack.Same} {
@@ -161,17 +177,21 @@ func open(ctx context.Context, f *File, fstype, script, dir string) error {
 	return os.RemoveAll(out)
 }
 
-func (b *Builder) decompressed(ctx context.Context, f *File, by magic.Kind) (*File, error) {
+func (o opener) tooLarge() error {
+	return tooMuch(fmt.Errorf("%w: %s", sandbox.ErrTooMuch, bytesize.Size(o.max)))
+}
+
+func (o opener) decompressed(ctx context.Context, f *File, by magic.Kind) (*File, error) {
 	programs := unpack.Decompressor(by)
 	if err := installed(programs); err != nil {
 		return nil, err
 	}
-	return b.inner(ctx, f, unpack.Stem(f.Name), "decompressed", func(dir string) error {
-		return open(ctx, f, "", unpack.Decompress(places, by), dir)
+	return o.inner(ctx, f, unpack.Stem(f.Name), "decompressed", func(dir string) error {
+		return o.open(ctx, f, "", unpack.Decompress(places, by, o.max), dir)
 	})
 }
 
-func (b *Builder) raw(ctx context.Context, f *File) (*File, error) {
+func (o opener) raw(ctx context.Context, f *File) (*File, error) {
 	if err := installed([]string{"qemu-img"}); err != nil {
 		return nil, err
 	}
@@ -182,13 +202,13 @@ func (b *Builder) raw(ctx context.Context, f *File) (*File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot open %s: %w", f.Name, err)
 	}
-	return b.inner(ctx, f, unpack.Stem(f.Name), "raw", func(dir string) error {
-		return open(ctx, f, "", unpack.Raw(places), dir)
+	return o.inner(ctx, f, unpack.Stem(f.Name), "raw", func(dir string) error {
+		return o.open(ctx, f, "", unpack.Raw(places, o.max), dir)
 	})
 }
 
 // member returns the first of the files in an archive or a file system that is there.
-func (b *Builder) member(ctx context.Context, f *File, paths []string) (*File, error) {
+func (o opener) member(ctx context.Context, f *File, paths []string) (*File, error) {
 	format, err := unpack.Detect(f.path)
 	if err != nil {
 		return nil, fmt.Errorf("cannot open %s: %w", f.Name, err)
@@ -196,8 +216,8 @@ func (b *Builder) member(ctx context.Context, f *File, paths []string) (*File, e
 	if err := installed(format.MemberPrograms()); err != nil {
 		return nil, err
 	}
-	inner, err := b.inner(ctx, f, path.Base(paths[0]), append([]string{"member"}, paths...), func(dir string) error {
-		err := open(ctx, f, format.MemberFileSystem(), format.Member(places, paths), dir)
+	inner, err := o.inner(ctx, f, path.Base(paths[0]), append([]string{"member"}, paths...), func(dir string) error {
+		err := o.open(ctx, f, format.MemberFileSystem(), format.Member(places, paths, o.max), dir)
 		var exit *host.ExitError
 		if errors.As(err, &exit) && exit.Err.Error() == unpack.NotThere {
 			err = fmt.Errorf("there is no %s in it", strings.Join(paths, " or "))
@@ -211,7 +231,7 @@ func (b *Builder) member(ctx context.Context, f *File, paths []string) (*File, e
 }
 
 // partition returns a partition of a disk image as a file.
-func (b *Builder) partition(ctx context.Context, f *File, number int) (*File, error) {
+func (o opener) partition(ctx context.Context, f *File, number int) (*File, error) {
 	disk, err := os.Open(f.path)
 	if err != nil {
 		return nil, err
@@ -229,7 +249,7 @@ func (b *Builder) partition(ctx context.Context, f *File, number int) (*File, er
 		return nil, fmt.Errorf("cannot open %s: its partition %d is a disk again", f.Name, p.Number)
 	}
 	name := fmt.Sprintf("%s, partition %d", f.Name, p.Number)
-	return b.inner(ctx, f, name, []any{"partition", p.Start, p.Size}, func(dir string) error {
+	return o.inner(ctx, f, name, []any{"partition", p.Start, p.Size}, func(dir string) error {
 		return unpack.CopyRange(ctx, filepath.Join(dir, contentName), disk, p.Start, p.Size)
 	})
 }

@@ -55,10 +55,15 @@ func Unpack(file *File, into string, o unpack.Options, bounds Bounds) (Change, [
 		case err == nil || context.Cause(ctx) != nil || errors.Is(err, sandbox.ErrOverlay):
 			return err
 		case errors.Is(err, sandbox.ErrTooMuch):
-			err = fmt.Errorf("%w; if that is right, give unpack a max_size or max_entries", err)
+			err = tooMuch(err)
 		}
 		return fmt.Errorf("cannot unpack %s: %w", file.Name, err)
 	}}, needs, err
+}
+
+// tooMuch says what to do if there is no attack.
+func tooMuch(err error) error {
+	return fmt.Errorf("%w; if that is right, give unpack a max_size or max_entries", err)
 }
 
 // installed finds out whether this machine has programs.

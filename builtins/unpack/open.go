@@ -19,32 +19,32 @@ import (
 // of an archive or of a file system, a part of a disk. Each script makes the file "content"
 // in the directory for results.
 
-// maxContent bounds such a file, in bytes.
-const maxContent = 256 << 30
-
-// limited is a script whose files cannot become larger than maxContent.
-func limited(lines ...string) string {
-	return script(append([]string{fmt.Sprintf("ulimit -f %d", maxContent>>10)}, lines...)...)
+// limited is a script whose files cannot become larger than max bytes.
+func limited(max int64, lines ...string) string {
+	return script(append([]string{fmt.Sprintf("ulimit -f %d", max>>10)}, lines...)...)
 }
+
+// TooLarge is how a script ends whose file would become larger.
+const TooLarge = "exit status 153"
 
 // Decompressor are the programs that Decompress needs.
 func Decompressor(by magic.Kind) []string { return []string{flags[by].program} }
 
 // Decompress makes the content of a compressed file. Some images end in bytes that belong to
 // nothing, such as a signature, which gzip tells by the status 2.
-func Decompress(p Places, by magic.Kind) string {
+func Decompress(p Places, by magic.Kind, max int64) string {
 	command := host.Quote([]string{flags[by].program, "-dc"}) + " <" + host.Quote([]string{p.File}) + " >" + content(p)
 	if by == magic.Gzip {
 		command += " || [ $? = 2 ]"
 	}
-	return limited(command)
+	return limited(max, command)
 }
 
 func content(p Places) string { return host.Quote([]string{path.Join(p.Out, "content")}) }
 
 // Raw makes the plain image of a disk.
-func Raw(p Places) string {
-	return limited(host.Quote([]string{"qemu-img", "convert", "-O", "raw", p.File, path.Join(p.Out, "content")}))
+func Raw(p Places, max int64) string {
+	return limited(max, host.Quote([]string{"qemu-img", "convert", "-O", "raw", p.File, path.Join(p.Out, "content")}))
 }
 
 // Stem is the name of a file without that of what it is packed by.
@@ -78,7 +78,7 @@ func (f Format) MemberPrograms() []string {
 
 // Member makes the content of the first file of those that is in an archive or a file
 // system; "" is the archive itself. No link leads to it: it could lead out of that.
-func (f Format) Member(p Places, names []string) string {
+func (f Format) Member(p Places, names []string, max int64) string {
 	lines := []string{"export LC_ALL=C MTOOLS_SKIP_CHECK=1"}
 	for _, name := range names {
 		if name == "" {
@@ -88,7 +88,7 @@ func (f Format) Member(p Places, names []string) string {
 		there, take := f.member(p, strings.TrimPrefix(path.Clean("/"+name), "/"))
 		lines = append(lines, "if "+there+"; then", "    "+take, "    exit 0", "fi")
 	}
-	return limited(append(lines, "exit "+strings.TrimPrefix(NotThere, "exit status "))...)
+	return limited(max, append(lines, "exit "+strings.TrimPrefix(NotThere, "exit status "))...)
 }
 
 // member returns the commands that tell whether a file is there, and that make it the content.
