@@ -108,8 +108,9 @@ func (f Format) member(p Places, name string) (there, take string) {
 			host.Quote([]string{"mcopy", "-n", "-Q", "-i", p.File, "::/" + name, path.Join(p.Out, "content")})
 	}
 	// bsdtar says so of what is not there, and fails; it also fails if it cannot read the rest.
-	there = fmt.Sprintf("%s >/dev/null 2>/tmp/errors || ! { grep -q ': Not found in archive$' /tmp/errors || { cat /tmp/errors >&2; exit 1; }; }",
-		host.Quote([]string{"bsdtar", "--list", "--file=" + p.File, "--include=^" + name}))
+	there = fmt.Sprintf("{ %s >/tmp/list 2>/tmp/errors || ! { grep -q ': Not found in archive$' /tmp/errors || { cat /tmp/errors >&2; exit 1; }; }; }",
+		host.Quote([]string{"bsdtar", "--list", "--verbose", "--file=" + p.File, "--include=^" + name})) +
+		" && [ $(wc -l </tmp/list) = 1 ] && grep -q '^-' /tmp/list"
 	take = host.Quote([]string{"bsdtar", "--extract", "--to-stdout", "--file=" + p.File, "--include=^" + name}) + " >" + content(p)
 	return there, take
 }
