@@ -177,7 +177,7 @@ func (b *Builder) pullBlob(ctx context.Context, i OCIImage, l registry.Layer, na
 			b.Log.Info("step", "step", "layer", "what", i.Source+" "+l.Digest, "took", time.Since(start))
 			return nil
 		}
-		if try == pulls || context.Cause(ctx) != nil {
+		if try == pulls || context.Cause(ctx) != nil || registry.Refused(err) {
 			return err
 		}
 		b.Log.Debug("asking for a layer again", "image", i.Source, "layer", l.Digest, "cause", err)

@@ -17,6 +17,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
@@ -102,13 +103,13 @@ type Client struct {
 }
 
 func (c Client) options(ctx context.Context) []remote.Option {
-	transport := c.Transport
-	if transport == nil {
-		transport = remote.DefaultTransport
+	usual := c.Transport
+	if usual == nil {
+		usual = remote.DefaultTransport
 	}
 	return []remote.Option{
 		remote.WithContext(ctx), remote.WithAuthFromKeychain(keychain{}),
-		remote.WithTransport(safe{transport}), remote.WithUserAgent("imagebuilder"),
+		remote.WithTransport(safe{usual}), remote.WithUserAgent("imagebuilder"),
 	}
 }
 
@@ -258,4 +259,10 @@ func (c Client) Open(ctx context.Context, q Query, l Layer) (io.ReadCloser, erro
 		return nil, err
 	}
 	return layer.Compressed()
+}
+
+// Refused tells whether a registry has said no, which it will say again.
+func Refused(err error) bool {
+	var said *transport.Error
+	return errors.As(err, &said) && said.StatusCode < http.StatusInternalServerError && said.StatusCode != http.StatusTooManyRequests
 }

@@ -74,7 +74,7 @@ func TestCredentials(t *testing.T) {
 	t.Setenv("DOCKER_CONFIG", dir)
 	q := Query{Reference: host + "/demo:1", Platform: "linux/amd64"}
 	ctx := context.Background()
-	if _, err := (Client{}).Find(ctx, q); err == nil || !strings.Contains(err.Error(), "401") {
+	if _, err := (Client{}).Find(ctx, q); err == nil || !strings.Contains(err.Error(), "401") || !Refused(err) {
 		t.Errorf("without credentials: %v", err)
 	}
 	config := fmt.Sprintf(`{"auths": {%q: {"auth": %q}}}`, host, base64.StdEncoding.EncodeToString([]byte("me:secret")))
