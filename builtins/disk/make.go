@@ -70,10 +70,10 @@ func (j Job) Raw(ctx context.Context, name string) error {
 	if err := sparse(filepath.Join(j.Dir, name), j.Disk.Size); err != nil {
 		return err
 	}
-	file := path.Join(outDir, name)
-	programs := []sandbox.Program{{Args: j.Disk.table(file)}, {Args: j.Disk.mkfsESP(file, j.Disk.espSpan().start)}}
-	programs = append(programs, j.Disk.fillESP(file, content)...)
-	if err := j.run(ctx, []sandbox.Mount{{At: wholeDir, Stack: &j.Stack}}, programs...); err != nil {
+	if err := j.run(ctx, nil, sandbox.Program{Args: j.Disk.table(path.Join(outDir, name))}); err != nil {
+		return fmt.Errorf("cannot make the partition table: %w", err)
+	}
+	if err := j.esp(ctx, name, content); err != nil {
 		return fmt.Errorf("cannot make the EFI partition: %w", err)
 	}
 	if j.Disk.FileSystem == "btrfs" {
@@ -135,27 +135,6 @@ func (d Disk) table(file string) []string {
 			fmt.Sprintf("--change-name=%d:%s", i+1, d.Names[i]))
 	}
 	return append(args, file)
-}
-
-// mkfsESP makes an empty EFI system partition in a file, from a byte on.
-func (d Disk) mkfsESP(file string, start int64) []string {
-	return []string{
-		"mkfs.vfat", "--invariant", "-F", "32", "-n", ESPLabel, "-i", strings.ReplaceAll(d.ESPUUID, "-", ""),
-		"--offset=" + strconv.FormatInt(start/sector, 10), file, strconv.FormatInt(d.ESPSize/1024, 10),
-	}
-}
-
-// fillESP fills the EFI system partition of a disk, in an order that is always the same.
-func (d Disk) fillESP(file string, c Content) []sandbox.Program {
-	image := fmt.Sprintf("%s@@%d", file, d.espSpan().start)
-	var programs []sandbox.Program
-	for _, dir := range c.Dirs {
-		programs = append(programs, sandbox.Program{Args: []string{"mmd", "-i", image, "::" + dir}})
-	}
-	for _, name := range c.Files {
-		programs = append(programs, sandbox.Program{Args: []string{"mcopy", "-m", "-Q", "-i", image, path.Join(wholeDir, ESP, name), "::" + name}})
-	}
-	return programs
 }
 
 // mkfs makes an empty root file system in a part of a file.

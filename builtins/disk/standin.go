@@ -40,7 +40,7 @@ func (d Disk) StandIns(ctx context.Context, dir string) error {
 	}
 	plain := d
 	plain.Options = nil // they may be for a larger one
-	for _, args := range [][]string{plain.mkfs(root, span{0, size}), d.mkfsESP(esp, 0)} {
+	for _, args := range [][]string{plain.mkfs(root, span{0, size}), d.mkfsESP(esp)} {
 		if err := (host.Command{Args: args, Env: environ()}).Run(ctx); err != nil {
 			return fmt.Errorf("cannot make an empty file system: %w", err)
 		}

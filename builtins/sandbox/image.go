@@ -62,7 +62,13 @@ func loop(name string, writable bool) (*os.File, error) {
 	if writable {
 		mode, flags = os.O_RDWR, 0
 	}
-	file, err := os.OpenFile(name, mode, 0)
+	// By a mount of its own: one of the tree could not become read-only any more.
+	own, err := detach(name, writable)
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Close(own)
+	file, err := os.OpenFile(fmt.Sprintf("/proc/self/fd/%d", own), mode, 0)
 	if err != nil {
 		return nil, err
 	}
