@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"path/filepath"
 	"strings"
 	"time"
@@ -38,7 +39,7 @@ type Guest struct {
 	Architecture string        // by a name that LXD has for it; "": the one in the metadata, or else that of this machine
 	SecureBoot   bool          // the firmware starts only what Microsoft's keys have signed
 	Memory       bytesize.Size // 0: DefaultMemory
-	Timeout      time.Duration // 0: DefaultTimeout
+	Timeout      time.Duration // until the text must be there; 0: there is no limit
 	Console      io.Writer     // gets the lines of the console as they come, without escapes; nil: nobody does
 }
 
@@ -104,10 +105,8 @@ func (g Guest) Wait(ctx context.Context, expect string) (booted Booted, err erro
 	defer func() { err = problems.Join(err, q.Close()) }()
 
 	start := time.Now()
-	command := q.command()
-	err = g.watch(ctx, command, expect)
-	var not *unbootable
-	if errors.As(err, &not) {
+	err = g.watch(ctx, q.command(), expect)
+	if errors.As(err, new(*host.ExitError)) {
 		return booted, fmt.Errorf("%s does not boot: %w", img.name, err)
 	}
 	return Booted{time.Since(start), q.by()}, err
@@ -115,9 +114,8 @@ func (g Guest) Wait(ctx context.Context, expect string) (booted Booted, err erro
 
 // watch runs QEMU until the console has decided what becomes of the guest.
 func (g Guest) watch(ctx context.Context, command host.Command, expect string) error {
-	timeout := cmp.Or(g.Timeout, DefaultTimeout)
-	late := fmt.Errorf("%q was not on its console within %v", expect, timeout)
-	limited, stop := context.WithTimeoutCause(ctx, timeout, late)
+	late := fmt.Errorf("%q was not on its console within %v", expect, g.Timeout)
+	limited, stop := context.WithTimeoutCause(ctx, cmp.Or(g.Timeout, math.MaxInt64), late)
 	defer stop()
 	running, end := context.WithCancelCause(limited)
 	defer end(nil)
@@ -126,7 +124,6 @@ func (g Guest) watch(ctx context.Context, command host.Command, expect string) e
 	command.Stdout, command.Stderr = c, c
 	err := command.Run(running)
 	c.flush()
-	why := err
 	var exit *host.ExitError
 	switch {
 	case errors.Is(err, errThere):
@@ -135,24 +132,14 @@ func (g Guest) watch(ctx context.Context, command host.Command, expect string) e
 		return context.Cause(ctx)
 	case errors.Is(err, late), errors.As(err, new(sign)):
 	case err == nil:
-		err = errors.New("it was shut down")
-		why = fmt.Errorf("it was shut down before %q was on its console", expect)
+		err = fmt.Errorf("it was shut down before %q was on its console", expect)
 	case errors.As(err, &exit):
-		why = fmt.Errorf("QEMU ended before %q was on its console: %w", expect, exit.Err)
+		err = fmt.Errorf("QEMU ended before %q was on its console: %w", expect, exit.Err)
 	default: // QEMU did not run
 		return err
 	}
-	return &unbootable{why, &host.ExitError{Args: command.Args, Err: err, Output: c.tail.String()}}
+	return &host.ExitError{Err: err, Output: c.tail.String()}
 }
-
-// unbootable is why an image does not boot, with what its console said last.
-type unbootable struct {
-	why  error
-	exit *host.ExitError
-}
-
-func (e *unbootable) Error() string   { return e.why.Error() }
-func (e *unbootable) Unwrap() []error { return []error{e.why, e.exit} }
 
 // names are the names of files without their directories.
 func names(files []string) string {

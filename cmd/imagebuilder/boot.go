@@ -49,8 +49,9 @@ architecture, the processor is emulated, which takes several times as long.`,
 	}
 	f := cmd.Flags()
 	f.StringVar(&expect, "expect", expect, "`text` to wait for, a part of a line of the console")
-	f.Var(&timeout, "timeout", "end the guest after this `duration`, such as 90s or 1h")
+	f.Var(&timeout, "timeout", "end the guest after this `duration`, such as 90s or 1h; 0: never")
 	f.Var(&guest.Memory, "memory", "memory of the guest, a `size` such as 2GiB")
+	f.Lookup("memory").DefValue = "1GiB" // as it is said, not rounded
 	f.BoolVar(&guest.SecureBoot, "secure-boot", false, "start only what is signed for Secure Boot, by the keys that machines come with")
 	f.StringVar(&guest.Architecture, "architecture", "", "architecture of the guest (default that of the metadata, or of this machine)")
 	return cmd
