@@ -27,7 +27,7 @@ func (s sign) Error() string { return s.means }
 var signs = []sign{
 	{"Kernel panic - not syncing", "its kernel has panicked"},
 	{"emergency mode", "it has ended in emergency mode"},
-	{"(initramfs)", "its initramfs has given up and started a shell"},
+	{"(initramfs) ", "its initramfs has given up and started a shell"},
 	{"grub rescue>", "GRUB has not found its files and started its rescue shell"},
 	{"grub> ", "GRUB has found no configuration and started its shell"},
 	{"No bootable option or device was found", "the firmware has found nothing that it can start"},
