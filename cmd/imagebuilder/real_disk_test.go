@@ -23,8 +23,9 @@ load("@stdlib//sources/debian.star", "debootstrap")
 
 mirror = option("mirror", "")
 
-# Of grub both what is signed and what it makes images of; dracut stands in for initramfs-tools.
-PACKAGES = "dracut linux-image-cloud-amd64 grub-efi-amd64-signed shim-signed grub-efi-amd64-bin grub2-common systemd-boot".split()
+# Of grub both what is signed and what it makes images of. The package dracut itself would
+# take the place of initramfs-tools.
+PACKAGES = "dracut-core initramfs-tools linux-image-cloud-amd64 grub-efi-amd64-signed shim-signed grub-efi-amd64-bin grub2-common systemd-boot".split()
 
 # What is done on a disk, after packages were installed where there was none.
 LOADERS = {
@@ -37,7 +38,6 @@ update-grub
 sed -i "s#root=[^ ]*#root=$LXD_IMAGEBUILDER_ROOT_UUID#g" /boot/grub/grub.cfg
 grep -q "root=UUID=$UUID " /boot/grub/grub.cfg
 grep -q "search.*--fs-uuid.* $UUID" /boot/grub/grub.cfg
-! grep -q /dev/ /boot/efi/EFI/*/grub.cfg
 for f in BOOT/BOOTX64.EFI BOOT/grubx64.efi debian/shimx64.efi debian/grubx64.efi; do test -s /boot/efi/EFI/$f; done
 grep -q "^search.fs_uuid $UUID root" /boot/efi/EFI/BOOT/grub.cfg
 grep -q "^search.fs_uuid $UUID root" /boot/efi/EFI/debian/grub.cfg
@@ -78,8 +78,11 @@ echo 'hostonly="yes"' >/etc/dracut.conf.d/host.conf
 dracut --kver "$KERNEL" -f
 lsinitrd -f etc/cmdline.d/95root-dev.conf "/boot/initrd.img-$KERNEL" >/root-dev
 grep -q "rootfstype=$FS" /root-dev
-! grep -q overlay /root-dev
-update-initramfs -u
+if grep overlay /root-dev; then exit 1; fi
+""",
+    "initramfs-tools": """
+update-initramfs -u -k all
+lsinitramfs "/boot/initrd.img-$KERNEL" | grep -q virtio_scsi
 """,
     "what asks": """
 test "$(findmnt -no SOURCE,UUID /)" = "/dev/sda2 $UUID"
