@@ -1,7 +1,6 @@
 package runtime
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -113,6 +112,30 @@ func TestCloudInitDocuments(t *testing.T) {
 	}
 }
 
+// busyboxRoot is a root file system of busybox with these of its programs.
+func busyboxRoot(t *testing.T, applets string) *sandbox.Stack {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("needs root: a sandbox")
+	}
+	busybox, err := os.ReadFile("/bin/busybox")
+	if err != nil {
+		t.Skip("needs /bin/busybox (Debian package busybox-static)")
+	}
+	dir := t.TempDir()
+	for _, d := range []string{"root/bin", "root/etc", "root/sbin", "root/lib", "root/usr/bin", "root/usr/sbin", "root/fake", "point"} {
+		err = errors.Join(err, os.MkdirAll(filepath.Join(dir, d), 0o755))
+	}
+	err = errors.Join(err, os.WriteFile(dir+"/root/bin/busybox", busybox, 0o755))
+	for _, applet := range strings.Fields(applets) {
+		err = errors.Join(err, os.Symlink("busybox", dir+"/root/bin/"+applet))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &sandbox.Stack{Dir: dir + "/root", Point: dir + "/point"}
+}
+
 // systemGenerator returns the script that the generator installs.
 func systemGenerator(t *testing.T) string {
 	t.Helper()
@@ -126,11 +149,17 @@ func systemGenerator(t *testing.T) string {
 }
 
 func TestSystemGeneratorIsSoundShell(t *testing.T) {
+	soundShell(t, systemGenerator(t), "--exclude=SC1091,SC2046")
+}
+
+// soundShell checks a script for any POSIX shell.
+func soundShell(t *testing.T, script string, options ...string) {
+	t.Helper()
 	if _, err := exec.LookPath("shellcheck"); err != nil {
 		t.Skip("needs shellcheck")
 	}
-	cmd := exec.Command("shellcheck", "--shell=sh", "--exclude=SC1091,SC2046", "-")
-	cmd.Stdin = strings.NewReader(systemGenerator(t))
+	cmd := exec.Command("shellcheck", append([]string{"--shell=sh", "-"}, options...)...)
+	cmd.Stdin = strings.NewReader(script)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("%v\n%s", err, out)
 	}
@@ -139,13 +168,6 @@ func TestSystemGeneratorIsSoundShell(t *testing.T) {
 // The script is run as systemd would, in a root file system of busybox where the files
 // it looks at are what each case says. What it has made in /run is listed.
 func TestSystemGenerator(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("needs root: a sandbox")
-	}
-	busybox, err := os.ReadFile("/bin/busybox")
-	if err != nil {
-		t.Skip("needs /bin/busybox (Debian package busybox-static)")
-	}
 	const masks = "dev-hugepages.mount run-ribchester-general.mount systemd-binfmt.service systemd-firstboot.service " +
 		"systemd-hwdb-update.service systemd-journald-audit.socket systemd-modules-load.service systemd-pstore.service ua-messaging.service"
 	systemd := func(version string) string {
@@ -250,31 +272,14 @@ func TestSystemGenerator(t *testing.T) {
 		Replace(systemGenerator(t))
 	for _, test := range tests {
 		t.Run(test.summary, func(t *testing.T) {
-			dir := t.TempDir()
-			for _, d := range []string{"root/bin", "root/etc", "root/sbin", "root/lib", "root/usr/bin", "root/usr/sbin", "root/fake", "point"} {
-				if err := os.MkdirAll(filepath.Join(dir, d), 0o755); err != nil {
-					t.Fatal(err)
-				}
-			}
-			applets := strings.Fields("sh cat chmod echo find grep head ln ls mkdir printf readlink rm touch [")
-			err := os.WriteFile(dir+"/root/bin/busybox", busybox, 0o755)
-			for _, applet := range applets {
-				err = errors.Join(err, os.Symlink("busybox", dir+"/root/bin/"+applet))
-			}
-			err = errors.Join(err, os.WriteFile(dir+"/root/generator", []byte(script), 0o755))
-			if err != nil {
+			root := busyboxRoot(t, "sh cat chmod echo find grep head ln ls mkdir printf readlink rm touch [")
+			if err := os.WriteFile(root.Dir+"/generator", []byte(script), 0o755); err != nil {
 				t.Fatal(err)
 			}
 			text := "#!/bin/sh\nset -e\nPATH=/bin\nprintf 'a=b\\0container=lxc\\0' >/fake/environ\necho '         0          0 4294967295' >/fake/uid_map\n" +
 				test.setup + "\n/generator\n" + test.show + "\n"
-			var out bytes.Buffer
-			spec := sandbox.Spec{Root: &sandbox.Stack{Dir: dir + "/root", Point: dir + "/point"}}
-			programs := sandbox.Programs{List: []sandbox.Program{{Script: text}}}
-			if err := sandbox.Run(context.Background(), spec, programs, &out); err != nil {
-				t.Fatalf("%v\n%s", err, &out)
-			}
-			if out.String() != test.want {
-				t.Errorf("got:\n%s\nwant:\n%s", &out, test.want)
+			if out := runIn(t, root, text); out != test.want {
+				t.Errorf("got:\n%s\nwant:\n%s", out, test.want)
 			}
 		})
 	}

@@ -120,7 +120,12 @@ func (d Disk) rootSpan() span {
 // by, under the names that this tool, its predecessor and its sister give them, and those that
 // let boot loaders be installed where no kernel file system is to be seen.
 func (d Disk) Environment() map[string]string {
-	env := map[string]string{"SYSTEMD_RELAX_ESP_CHECKS": "1"} // of bootctl
+	env := map[string]string{
+		"SYSTEMD_RELAX_ESP_CHECKS": "1", // of bootctl
+		// Of dracut, which would make an initial RAM disk for a root of layers where it
+		// makes one for this very machine: fstab says what the root will be.
+		"use_fstab": "yes", "add_drivers": " " + d.FileSystem + " ",
+	}
 	for _, tool := range []string{"LXD_IMAGEBUILDER", "DISTROBUILDER"} {
 		env[tool+"_ROOT_UUID"] = "UUID=" + d.UUID
 		env[tool+"_ROOT_PARTUUID"] = "PARTUUID=" + d.PartUUID
