@@ -142,7 +142,7 @@ func (l *Layout) image(q Query, digest v1.Hash, data []byte) (Image, error) {
 	if err := json.Unmarshal(data, &config); err != nil {
 		return Image{}, fmt.Errorf("cannot read its configuration: %w", err)
 	}
-	return q.describe(digest, manifest, &config)
+	return q.describe(digest, layersOf(manifest), &config)
 }
 
 // Open returns the blob of a layer. That it is what it should be, whoever reads it has to see.

@@ -5,19 +5,15 @@ package registry
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
-	"net"
-	"net/http"
-	"os"
 	"strings"
 
-	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
-	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
@@ -43,6 +39,15 @@ type Layer struct {
 	Size   int64  `json:"size"` // of the blob
 }
 
+// SHA256 is the digest of the blob in hexadecimal. Blobs are known by no other.
+func (l Layer) SHA256() (string, error) {
+	text, ok := strings.CutPrefix(l.Digest, "sha256:")
+	if sum, err := hex.DecodeString(text); !ok || err != nil || len(sum) != sha256.Size {
+		return "", fmt.Errorf("it has the digest %q, which is no SHA-256", l.Digest)
+	}
+	return text, nil
+}
+
 // Check finds what is wrong with a query of a registry without asking anybody.
 func (q Query) Check() error {
 	if _, err := q.platform(); err != nil {
@@ -60,70 +65,12 @@ func (q Query) platform() (v1.Platform, error) {
 	return *p, nil
 }
 
-// The variables of older tools that name another registry than that of Docker for
-// references without one, and who asks it.
-const (
-	baseVariable = "DOCKER_REGISTRY_BASE"
-	userVariable = "DOCKER_REGISTRY_BASE_USER"
-	passVariable = "DOCKER_REGISTRY_BASE_PASS"
-)
-
-// base is the registry for references that name none.
-func base() string {
-	host := os.Getenv(baseVariable)
-	host = strings.TrimPrefix(strings.TrimPrefix(host, "https://"), "http://")
-	host, _, _ = strings.Cut(host, "/")
-	if host == "" || host == "registry-1.docker.io" {
-		return name.DefaultRegistry
-	}
-	return host
-}
-
 func (q Query) reference() (name.Reference, error) {
 	ref, err := name.ParseReference(strings.TrimPrefix(q.Reference, "docker://"), name.WithDefaultRegistry(base()))
 	if err != nil {
 		return nil, fmt.Errorf("not the reference of an image: %q", q.Reference)
 	}
 	return ref, nil
-}
-
-// keychain gives the user's credentials, those of Docker's configuration and its helpers.
-type keychain struct{}
-
-func (keychain) Resolve(r authn.Resource) (authn.Authenticator, error) {
-	if user := os.Getenv(userVariable); user != "" && r.RegistryStr() == base() {
-		return &authn.Basic{Username: user, Password: os.Getenv(passVariable)}, nil
-	}
-	return authn.DefaultKeychain.Resolve(r)
-}
-
-// A Client asks registries. Its zero value is ready for use.
-type Client struct {
-	Transport http.RoundTripper // nil: the usual one
-}
-
-func (c Client) options(ctx context.Context) []remote.Option {
-	usual := c.Transport
-	if usual == nil {
-		usual = remote.DefaultTransport
-	}
-	return []remote.Option{
-		remote.WithContext(ctx), remote.WithAuthFromKeychain(keychain{}),
-		remote.WithTransport(safe{usual}), remote.WithUserAgent("imagebuilder"),
-	}
-}
-
-// safe refuses to speak http to anybody but this machine, which the library would with a
-// registry on a private network.
-type safe struct{ http.RoundTripper }
-
-func (s safe) RoundTrip(req *http.Request) (*http.Response, error) {
-	host := req.URL.Hostname()
-	ip := net.ParseIP(host)
-	if req.URL.Scheme != "https" && host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-		return nil, fmt.Errorf("%s is asked by http, which anybody on the way can change", host)
-	}
-	return s.RoundTripper.RoundTrip(req)
 }
 
 // Find returns the image that is meant.
@@ -144,15 +91,25 @@ func (c Client) Find(ctx context.Context, q Query) (Image, error) {
 	if err != nil {
 		return Image{}, fmt.Errorf("cannot read its configuration: %w", err)
 	}
-	found, err := q.describe(digest, manifest, config)
+	found, err := q.describe(digest, layersOf(manifest), config)
 	if ref, rerr := q.reference(); rerr == nil {
 		_, found.Pinned = ref.(name.Digest)
 	}
 	return found, err
 }
 
+// layersOf are the layers that a manifest lists.
+func layersOf(manifest *v1.Manifest) (layers []Layer) {
+	for _, l := range manifest.Layers {
+		layers = append(layers, Layer{Digest: l.Digest.String(), Size: l.Size})
+	}
+	return layers
+}
+
+var errLayers = errors.New("its manifest and its configuration have different layers")
+
 // describe says what is known of an image, and that it is for the platform.
-func (q Query) describe(digest v1.Hash, manifest *v1.Manifest, config *v1.ConfigFile) (Image, error) {
+func (q Query) describe(digest v1.Hash, layers []Layer, config *v1.ConfigFile) (Image, error) {
 	want, err := q.platform()
 	if err != nil {
 		return Image{}, err
@@ -161,14 +118,13 @@ func (q Query) describe(digest v1.Hash, manifest *v1.Manifest, config *v1.Config
 	if is == nil || !serves(*is, want) {
 		return Image{}, fmt.Errorf("it is for %v, not for %s", is, q.Platform)
 	}
-	if len(config.RootFS.DiffIDs) != len(manifest.Layers) {
-		return Image{}, errors.New("its manifest and its configuration have different layers")
+	if len(config.RootFS.DiffIDs) != len(layers) {
+		return Image{}, errLayers
 	}
-	found := Image{Digest: digest.String(), Platform: is.String()}
-	for i, l := range manifest.Layers {
-		found.Layers = append(found.Layers, Layer{l.Digest.String(), config.RootFS.DiffIDs[i].String(), l.Size})
+	for i, id := range config.RootFS.DiffIDs {
+		layers[i].DiffID = id.String()
 	}
-	return found, nil
+	return Image{Digest: digest.String(), Platform: is.String(), Layers: layers}, nil
 }
 
 func (c Client) image(ctx context.Context, q Query) (v1.Image, error) {
@@ -246,23 +202,4 @@ func serves(has, want v1.Platform) bool {
 		return false
 	}
 	return want.Architecture != "arm" || want.Variant == "" || has.Variant == "" || has.Variant <= want.Variant
-}
-
-// Open returns the blob of a layer. That it is what it should be, whoever reads it has to see.
-func (c Client) Open(ctx context.Context, q Query, l Layer) (io.ReadCloser, error) {
-	ref, err := q.reference()
-	if err != nil {
-		return nil, err
-	}
-	layer, err := remote.Layer(ref.Context().Digest(l.Digest), c.options(ctx)...)
-	if err != nil {
-		return nil, err
-	}
-	return layer.Compressed()
-}
-
-// Refused tells whether a registry has said no, which it will say again.
-func Refused(err error) bool {
-	var said *transport.Error
-	return errors.As(err, &said) && said.StatusCode < http.StatusInternalServerError && said.StatusCode != http.StatusTooManyRequests
 }
