@@ -4,6 +4,7 @@
 package registry
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -20,13 +21,13 @@ import (
 // A Query says which image is meant.
 type Query struct {
 	Reference string // in a registry: [HOST[:PORT]/]PATH[:TAG][@DIGEST]
-	Name      string // in a layout: that of its annotation; "": the first for the platform
+	Name      string // in a layout: that of its annotation, or a tag of docker save; "": the first for the platform
 	Platform  string // "linux/arm64", "linux/arm/v7"
 }
 
 // An Image is what a query has found.
 type Image struct {
-	Digest   string  `json:"digest"` // of the manifest
+	Digest   string  `json:"digest"` // of the manifest, or of the configuration where there is none
 	Platform string  `json:"platform"`
 	Pinned   bool    `json:"pinned,omitempty"` // the query names a digest
 	Layers   []Layer `json:"layers"`           // the lowest first
@@ -36,7 +37,8 @@ type Image struct {
 type Layer struct {
 	Digest string `json:"digest"` // of the blob
 	DiffID string `json:"diff_id"`
-	Size   int64  `json:"size"` // of the blob
+	Size   int64  `json:"size"`           // of the blob
+	File   string `json:"file,omitempty"` // that has the blob in what docker save writes
 }
 
 // SHA256 is the digest of the blob in hexadecimal. Blobs are known by no other.
@@ -181,7 +183,7 @@ func choose(list []v1.Descriptor, want v1.Platform, title string) (v1.Descriptor
 	for _, d := range list {
 		has := d.Annotations["org.opencontainers.image.ref.name"]
 		switch {
-		case title != "" && has != title:
+		case title != "" && has != title && !sameName(d.Annotations["io.containerd.image.name"], title): // docker save writes the latter
 			others = append(others, fmt.Sprintf("%q", has))
 		case d.Platform == nil || serves(*d.Platform, want):
 			return d, nil
@@ -189,10 +191,11 @@ func choose(list []v1.Descriptor, want v1.Platform, title string) (v1.Descriptor
 			others = append(others, d.Platform.String())
 		}
 	}
-	if title == "" {
-		title = want.String()
-	}
-	return v1.Descriptor{}, fmt.Errorf("there is no image for %s; there are: %s", title, strings.Join(others, ", "))
+	return v1.Descriptor{}, noneError(title, want, others)
+}
+
+func noneError(title string, want v1.Platform, others []string) error {
+	return fmt.Errorf("there is no image for %s; there are: %s", cmp.Or(title, want.String()), strings.Join(others, ", "))
 }
 
 // serves tells whether an image for one platform runs on another: a variant counts only for

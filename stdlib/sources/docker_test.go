@@ -3,6 +3,7 @@ package sources_test
 import (
 	"archive/tar"
 	"bytes"
+	"compress/gzip"
 	"crypto/rand"
 	"fmt"
 	"io"
@@ -333,6 +334,35 @@ func TestDockerLayout(t *testing.T) {
 	must(os.WriteFile(file, data, 0o644))
 	_, err = run(t, fromDocker("oci:"+dir, "x86_64"))
 	wantError(t, err, "want "+blob.Hex)
+}
+
+// So does what docker save writes, of which the layers may be compressed and the whole as well.
+func TestDockerSaved(t *testing.T) {
+	images := make(map[name.Tag]v1.Image)
+	for tag, arch := range map[string]string{"one:1": "amd64", "two:1": "arm64"} {
+		ref, err := name.NewTag(tag)
+		must(err)
+		images[ref] = containerImage(t, arch)
+	}
+	file := filepath.Join(t.TempDir(), "saved.tar.gz")
+	f, err := os.Create(file)
+	must(err)
+	w := gzip.NewWriter(f)
+	must(tarball.MultiWrite(images, w))
+	must(w.Close())
+	must(f.Close())
+	recipe := func(arch, tag string) string {
+		return strings.Replace(fromDocker("", arch), `""`, fmt.Sprintf("local(%q), name = %q", file, tag), 1)
+	}
+	for _, test := range []struct{ arch, tag, platform string }{{"x86_64", "", "amd64"}, {"aarch64", "", "arm64"}, {"aarch64", "two:1", "arm64"}} {
+		b, err := run(t, recipe(test.arch, test.tag))
+		if err != nil {
+			t.Fatal(err)
+		}
+		checkImage(t, b, test.platform)
+	}
+	_, err = run(t, recipe("x86_64", "two:1"))
+	wantError(t, err, "there is no image for two:1; there are: one:1, linux/arm64")
 }
 
 func TestDockerRefuses(t *testing.T) {
