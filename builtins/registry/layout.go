@@ -56,18 +56,30 @@ func OpenArchive(name string) (*Layout, error) {
 	if err != nil {
 		return nil, err
 	}
-	members, err := members(f)
+	l, err := inArchive(f)
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
-	open := func(name string) (*content, error) {
+	l.close = f.Close
+	return l, nil
+}
+
+// inArchive is the layout in what has the bytes of an archive.
+func inArchive(r interface {
+	io.ReadSeeker
+	io.ReaderAt
+}) (*Layout, error) {
+	members, err := members(r)
+	if err != nil {
+		return nil, err
+	}
+	return &Layout{open: func(name string) (*content, error) {
 		m, err := follow(members, name)
 		if err != nil {
 			return nil, err
 		}
-		return &content{io.NopCloser(io.NewSectionReader(f, m.at, m.size)), m.size}, nil
-	}
-	return &Layout{open, f.Close}, nil
+		return &content{io.NopCloser(io.NewSectionReader(r, m.at, m.size)), m.size}, nil
+	}}, nil
 }
 
 // A member is where the file of an archive lies in it, or what it is a link to.
@@ -84,7 +96,7 @@ const (
 )
 
 // members returns the files and links of an archive.
-func members(f *os.File) (map[string]member, error) {
+func members(f io.ReadSeeker) (map[string]member, error) {
 	all := make(map[string]member)
 	r := tar.NewReader(f)
 	for {
