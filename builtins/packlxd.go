@@ -1,6 +1,7 @@
 package builtins
 
 import (
+	"cmp"
 	"fmt"
 	"path/filepath"
 
@@ -13,15 +14,23 @@ import (
 // The word pack_lxd, with what all words that pack have in common. What is made is in
 // package build.
 
-// pack_lxd(root, image, type="split", compression="xz", properties={}, dir="") packs a
-// rootfs as an LXD container image in the target directory of the run, or in dir below
-// it: as lxd.tar.xz, the metadata, and rootfs.squashfs, or, with type="unified", as one
-// archive with the name of the image. compression is METHOD or METHOD-LEVEL; the methods
-// are bzip2, gzip, lz4 (of squashfs; archives stay as they are), lzip, lzma, lzo, xz,
-// zstd and none, without bzip2 and lzip in a split image. properties are added to those of the image. The rootfs is frozen.
+// pack_lxd(root, image, type="split", compression="xz", properties={}, dir="",
+// format="qcow2", disk_compression="") packs a rootfs as an image for LXD in the target
+// directory of the run, or in dir below it: as lxd.tar.xz, the metadata, and
+// rootfs.squashfs, or, with type="unified", as one archive with the name of the image.
+// compression is METHOD or METHOD-LEVEL; the methods are bzip2, gzip, lz4 (of squashfs;
+// archives stay as they are), lzip, lzma, lzo, xz, zstd and none, without bzip2 and lzip in
+// a split image of a container. properties are added to those of the image. The rootfs is
+// frozen.
 //
-// It returns a struct with the files metadata and rootfs, or the file unified, and the
-// image's fingerprint. An image that has not changed is handed out as it was packed
+// One on a disk, which disk gives, is packed for virtual machines: disk.qcow2 takes the
+// place of rootfs.squashfs. disk_compression is the one inside, "zlib", "zstd" or "none".
+// With format="raw" the disk is disk.img, for others than LXD, compressed as
+// disk_compression says: "xz" makes disk.img.xz. That it is too small for what is to be on it, and what FAT
+// cannot hold below /boot/efi, is an error.
+//
+// It returns a struct with the files metadata and rootfs or disk, or the file unified, and
+// the image's fingerprint. An image that has not changed is handed out as it was packed
 // before, with the name, the serial and the dates of then, until half of the time after
 // which it expires has passed since, or the image says another serial.
 func (b *Words) packLXD(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
@@ -29,12 +38,20 @@ func (b *Words) packLXD(thread *starlark.Thread, fn *starlark.Builtin, args star
 	var img *image
 	var properties stringMap
 	var dir string
+	var format build.DiskFormat
 	o := build.ForLXD(options.InRecipe)
-	pairs := argumentsOf([]any{"root", &root, "image", &img}, o, "properties?", &properties, "dir?", &dir)
+	pairs := argumentsOf([]any{"root", &root, "image", &img}, o, "properties?", &properties, "dir?", &dir,
+		"format?", &format.Format, "disk_compression?", &format.Compression)
 	if err := unpackArgs(fn, args, kwargs, pairs...); err != nil {
 		return nil, err
 	}
-	o.Disk = root.root.Target == "vm"
+	o.Disk = root.root.Disk != nil
+	if !o.Disk && format != (build.DiskFormat{}) {
+		return nil, Misuse{fmt.Errorf("%s: the rootfs is on no disk, which has a format; make one by disk", fn.Name())}
+	}
+	if root.root.Target == "vm" && !o.Disk {
+		return nil, Misuse{fmt.Errorf("%s: the rootfs is for virtual machines and on no disk; make one by disk", fn.Name())}
+	}
 	if err := checkOptions(fn, o, args, kwargs, namedArgs(kwargs)); err != nil {
 		return nil, err
 	}
@@ -45,8 +62,16 @@ func (b *Words) packLXD(thread *starlark.Thread, fn *starlark.Builtin, args star
 	if len(properties) > 0 {
 		s.Args = append(s.Args, arg("properties", map[string]string(properties)))
 	}
+	if o.Disk {
+		format.Format = cmp.Or(format.Format, build.QCow2)
+		s.Args = append(s.Args, arg("format", format.Format))
+		if format.Compression != "" {
+			s.Args = append(s.Args, arg("disk_compression", format.Compression))
+		}
+	}
 	product, err := build.LXDImage{
-		Image: img.Image, Unified: o.Form == build.Unified, Compression: o.Compression, Properties: properties, Templates: root.templates, Now: b.Now,
+		Image: img.Image, Unified: o.Form == build.Unified, Disk: root.root.Disk, DiskFormat: format,
+		Compression: o.Compression, Properties: properties, Templates: root.templates, Now: b.Now,
 	}.Pack(s, dir)
 	if err != nil { // about options and the name, which no answer of an image has led to
 		return nil, Misuse{fmt.Errorf("%s: %w", fn.Name(), err)}
@@ -59,7 +84,7 @@ func (b *Words) packLXD(thread *starlark.Thread, fn *starlark.Builtin, args star
 	if err != nil {
 		return nil, err
 	}
-	return packed(files), nil
+	return packed(files, o.Disk), nil
 }
 
 // checkDir finds what is wrong with a directory below the target directory.
@@ -71,11 +96,14 @@ func checkDir(dir string) error {
 }
 
 // packed is what a recipe gets of an LXD image.
-func packed(files []*build.File) starlark.Value {
+func packed(files []*build.File, disk bool) starlark.Value {
 	fields := make(starlark.StringDict)
-	if len(files) == 1 {
+	switch {
+	case len(files) == 1:
 		fields["unified"] = &file{files[0]}
-	} else {
+	case disk:
+		fields["metadata"], fields["disk"] = &file{files[0]}, &file{files[1]}
+	default:
 		fields["metadata"], fields["rootfs"] = &file{files[0]}, &file{files[1]}
 	}
 	fields["fingerprint"] = starlark.String(files[len(files)-1].Fingerprint)

@@ -71,6 +71,8 @@ func (r *rootfs) checkSettled(verb string) error {
 
 func (r *rootfs) Attr(name string) (starlark.Value, error) {
 	switch name {
+	case "disk":
+		return r.diskValue(), nil
 	case "env":
 		return r.env, nil
 	case "image":
@@ -92,7 +94,7 @@ func (r *rootfs) Attr(name string) (starlark.Value, error) {
 }
 
 func (r *rootfs) AttrNames() []string {
-	names := []string{"env", "image", "manager", "memo", "source", "target"}
+	names := []string{"disk", "env", "image", "manager", "memo", "source", "target"}
 	for name := range rootfsMethods {
 		names = append(names, name)
 	}
@@ -287,48 +289,39 @@ func (b *Words) fork(thread *starlark.Thread, fn *starlark.Builtin, args starlar
 	if err := unpackArgs(fn, args, kwargs, "root", &root, "target?", &target); err != nil {
 		return nil, err
 	}
-	if err := root.checkSettled("fork"); err != nil {
-		return nil, err
-	}
-	fork := *root
-	fork.frozen, fork.root = "", root.root.Fork()
+	kind := root.root.Target
 	if target != starlark.None {
-		text, ok := starlark.AsString(target)
-		if !ok || !knownTarget(text) {
+		var ok bool
+		if kind, ok = starlark.AsString(target); !ok || !knownTarget(kind) {
 			return nil, errTarget(target)
 		}
-		fork.root.Target = text
 	}
-	for _, dict := range []*starlark.Dict{root.env, root.memo} {
+	fork, err := root.fork(kind)
+	if err != nil {
+		return nil, fmt.Errorf("fork: %w", err)
+	}
+	return fork, nil
+}
+
+// fork returns a second rootfs with the same content.
+func (r *rootfs) fork(target string) (*rootfs, error) {
+	if err := r.checkSettled("fork"); err != nil {
+		return nil, err
+	}
+	fork := *r
+	fork.frozen, fork.root = "", r.root.Fork()
+	fork.root.Target = target
+	for _, dict := range []*starlark.Dict{r.env, r.memo} {
 		if err := CheckDepth(dict); err != nil {
-			return nil, fmt.Errorf("fork: cannot copy what is remembered: %w", err)
+			return nil, fmt.Errorf("cannot copy what is remembered: %w", err)
 		}
 	}
 	copies := make(map[starlark.Value]starlark.Value)
-	fork.env, fork.memo = copyDeep(root.env, copies).(*starlark.Dict), copyDeep(root.memo, copies).(*starlark.Dict)
+	fork.env, fork.memo = copyDeep(r.env, copies).(*starlark.Dict), copyDeep(r.memo, copies).(*starlark.Dict)
+	if target != "vm" {
+		fork.leaveDisk()
+	}
 	return &fork, nil
-}
-
-// export(root, dir="", replace=False) copies the whole content of the rootfs into a
-// directory below the target directory of the run, or into that itself. What is there
-// is kept, except where the rootfs has a file of the same name; with replace, a root
-// file system that is there is replaced, and anything else is an error. A rootfs that began
-// as what is there (see exported) replaces that. Bad places are found before a run starts.
-func (b *Words) export(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
-	var root *rootfs
-	var dir string
-	var replace bool
-	if err := unpackArgs(fn, args, kwargs, "root", &root, "dir?", &dir, "replace?", &replace); err != nil {
-		return nil, err
-	}
-	if err := checkDir(dir); err != nil {
-		return nil, fmt.Errorf("export: %w", err)
-	}
-	if err := root.checkSettled("export"); err != nil {
-		return nil, err
-	}
-	s := b.newStep(thread, fn, root, arg("path", dir), arg("replace", replace))
-	return starlark.None, b.Worker.Act(Context(thread), s, build.Export(s, dir, replace))
 }
 
 func errTarget(target starlark.Value) error {

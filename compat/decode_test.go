@@ -161,21 +161,6 @@ func matches(text, pattern string) bool {
 	return text == "" || strings.HasSuffix(pattern, "*")
 }
 
-func TestParseSize(t *testing.T) {
-	for text, want := range map[string]uint64{
-		"": 0, "1": 1, "8589934592": 8 << 30, "5GiB": 5 << 30, "5GB": 5e9, "1kB": 1000, "1KiB": 1024, "2 bytes": 2, "3B": 3, "1EiB": 1 << 60,
-	} {
-		if got, err := parseSize(text); got != want || err != nil {
-			t.Errorf("%q is %d, %v, want %d", text, got, err, want)
-		}
-	}
-	for _, text := range []string{"-1", "+1", "1.5GiB", "5 GiB", "5gib", "GiB", "9EiB", "99999999999999999999", "0x10", "5G"} {
-		if n, err := parseSize(text); err == nil {
-			t.Errorf("%q is %d, want an error", text, n)
-		}
-	}
-}
-
 // Errors know where they are, for those who show them otherwise.
 func TestErrorPlace(t *testing.T) {
 	_, err := load(minimal + "files: [{generator: x}]")

@@ -14,6 +14,8 @@ import (
 	"unicode/utf8"
 
 	"imagebuilder/builtins/build"
+	"imagebuilder/builtins/bytesize"
+	"imagebuilder/builtins/disk"
 	"imagebuilder/builtins/fetch"
 	"imagebuilder/builtins/problems"
 	"imagebuilder/runtime"
@@ -256,10 +258,10 @@ func (s *source) disk(t targetsSection) []flaw {
 		if vm.key == "targets.lxd.vm" && vm.vmTarget == t.Incus.VM { // of which it was said already
 			continue
 		}
-		if _, err := parseSize(vm.Size); err != nil {
+		if err := new(bytesize.Size).Set(vm.Size); vm.Size != "" && err != nil {
 			flaws = append(flaws, flaw{[]string{"vm"}, true, s.at(vm.key+".size", err)})
 		}
-		if known := []string{"ext4", "btrfs"}; vm.Filesystem != "" && !slices.Contains(known, vm.Filesystem) {
+		if known := disk.FileSystems; vm.Filesystem != "" && !slices.Contains(known, vm.Filesystem) {
 			flaws = append(flaws, flaw{[]string{"vm"}, true, s.among(vm.key+".filesystem", vm.Filesystem, known)})
 		}
 	}
@@ -344,32 +346,4 @@ func (d *definition) eachFilter(do func(key string, f filter)) {
 	for i, r := range d.Simplestream.Requirements {
 		do(fmt.Sprintf("simplestream.requirements.%d", i), r.filter)
 	}
-}
-
-var sizeUnits = []struct {
-	suffix string
-	factor uint64
-}{
-	{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}, {"TiB", 1 << 40}, {"PiB", 1 << 50}, {"EiB", 1 << 60},
-	{"kB", 1e3}, {"MB", 1e6}, {"GB", 1e9}, {"TB", 1e12}, {"PB", 1e15}, {"EB", 1e18},
-	{" bytes", 1}, {"B", 1}, {"", 1},
-}
-
-// parseSize reads the size of a disk: digits and a unit of 1000 or of 1024.
-func parseSize(text string) (uint64, error) {
-	if text == "" {
-		return 0, nil
-	}
-	for _, unit := range sizeUnits {
-		digits, ok := strings.CutSuffix(text, unit.suffix)
-		if !ok {
-			continue
-		}
-		n, err := strconv.ParseUint(digits, 10, 63)
-		if err != nil || n > 1<<63/unit.factor {
-			break
-		}
-		return n * unit.factor, nil
-	}
-	return 0, fmt.Errorf("not a size such as 8589934592 or 8GiB: %q", text)
 }

@@ -19,6 +19,7 @@ import (
 	"context"
 	"io"
 
+	"imagebuilder/builtins/disk"
 	"imagebuilder/builtins/fetch"
 	"imagebuilder/builtins/layer"
 	"imagebuilder/builtins/sandbox"
@@ -45,7 +46,7 @@ var (
 // A Change gives a root file system a further layer.
 type Change struct {
 	// Do makes the change. What its programs print goes to out.
-	Do func(ctx context.Context, stack sandbox.Stack, out io.Writer) error
+	Do func(ctx context.Context, b *Builder, stack sandbox.Stack, out io.Writer) error
 	// Reads are the files that programs read by their names: they must still be those of
 	// the step's key when it ends.
 	Reads []*File
@@ -79,5 +80,5 @@ type Act struct {
 // Tasks are the tasks of the sandbox that builds need: main functions hand them to
 // [sandbox.Main].
 func Tasks() []sandbox.Registered {
-	return append([]sandbox.Registered{treetask.Editing, treetask.Layering, treetask.Looking, treetask.CopyingFrom}, layer.Tasks...)
+	return append([]sandbox.Registered{treetask.Editing, treetask.Layering, treetask.Looking, treetask.CopyingFrom, disk.Looking}, layer.Tasks...)
 }

@@ -61,7 +61,7 @@ func (b *Builder) Change(ctx context.Context, s *Step, c Change) error {
 	out := b.output(s)
 	outcome, err := state.Change(ctx, st, func(ctx context.Context, stack sandbox.Stack) error {
 		b.Log.Debug("running", "step", s.Label, "at", s.At, "what", s.Summary(), "log", out.path)
-		return c.unchanged(ctx, c.Do(ctx, stack, out))
+		return c.unchanged(ctx, c.Do(ctx, b, stack, out))
 	})
 	if err = b.close(ctx, out, err); err != nil {
 		return err

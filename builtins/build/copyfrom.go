@@ -33,7 +33,7 @@ func CopyFrom(s *Step, content Content, from, to string) Change {
 		return Change{}
 	}
 	s.Also = append(s.Also, Arg{"content of the other", content.state.ID()})
-	return Change{Do: func(ctx context.Context, stack sandbox.Stack, _ io.Writer) error {
+	return Change{Do: func(ctx context.Context, _ *Builder, stack sandbox.Stack, _ io.Writer) error {
 		_, err := treetask.CopyingFrom.Run(ctx, []sandbox.Stack{stack, content.state.Stack()}, treetask.Place{From: from, To: to})
 		return err
 	}}

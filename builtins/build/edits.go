@@ -19,7 +19,7 @@ import (
 
 // Edit changes files of the root file system.
 func Edit(edits ...tree.Edit) Change {
-	return Change{Do: func(ctx context.Context, stack sandbox.Stack, _ io.Writer) error {
+	return Change{Do: func(ctx context.Context, _ *Builder, stack sandbox.Stack, _ io.Writer) error {
 		_, err := treetask.Editing.Run(ctx, []sandbox.Stack{stack}, edits)
 		return err
 	}}
@@ -31,8 +31,8 @@ func Edit(edits ...tree.Edit) Change {
 func CopyIn(f *File, like tree.Edit) Change {
 	like.Op, like.Source, like.SHA256 = "copy", f.path, f.SHA256
 	copying := Edit(like)
-	return Change{Do: func(ctx context.Context, stack sandbox.Stack, out io.Writer) error {
-		err := copying.Do(ctx, stack, out)
+	return Change{Do: func(ctx context.Context, b *Builder, stack sandbox.Stack, out io.Writer) error {
+		err := copying.Do(ctx, b, stack, out)
 		if err != nil && f.note != "" {
 			err = Change{Reads: []*File{f}}.unchanged(ctx, err)
 		}
@@ -169,15 +169,4 @@ func (e *expander) dir(source, to string) error {
 		e.skipped = append(e.skipped, name)
 		return nil
 	})
-}
-
-// Lacking is an action that this version cannot do: a plan shows it, a build says so
-// before it starts.
-func Lacking(s *Step, what string) Act {
-	err := fmt.Errorf("%s: this version does not know how to do that yet", what)
-	s.Ready = func(context.Context) error { return err }
-	if s.Root != nil {
-		s.Root.filled = true // as it would be
-	}
-	return Act{Do: func(context.Context, *Builder) error { return err }}
 }

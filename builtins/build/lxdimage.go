@@ -2,12 +2,14 @@ package build
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
 	"strings"
 	"time"
 
+	"imagebuilder/builtins/disk"
 	"imagebuilder/builtins/layer"
 	"imagebuilder/builtins/lxd"
 	"imagebuilder/builtins/pack"
@@ -16,7 +18,9 @@ import (
 // An LXDImage is what a root file system is packed as for LXD.
 type LXDImage struct {
 	Image       *Image
-	Unified     bool // one archive instead of metadata and squashfs
+	Unified     bool       // one archive instead of metadata and root file system
+	Disk        *disk.Disk // that the root file system lies on; nil: it is for a container
+	DiskFormat  DiskFormat
 	Compression pack.Compression
 	Properties  map[string]string // added to those of the image
 	Templates   []pack.Template
@@ -30,9 +34,13 @@ func (i LXDImage) Pack(s *Step, dir string) (Product, error) {
 	if err != nil {
 		return Product{}, err
 	}
-	s.Needs = []Need{{Name: "mksquashfs"}}
+	if i.Disk != nil {
+		s.Needs = append(s.Needs, i.DiskFormat.needs()...)
+	} else if !i.Unified {
+		s.Needs = append(s.Needs, Need{Name: "mksquashfs"})
+	}
 	if i.Unified {
-		s.Needs = []Need{{Name: "tar"}}
+		s.Needs = append(s.Needs, Need{Name: "tar"})
 	}
 	if program := i.Compression.Program(); program != "" {
 		s.Needs = append(s.Needs, Need{Name: program})
@@ -79,7 +87,18 @@ func (i LXDImage) parts() ([]part, error) {
 	if err := i.Compression.CheckTar(); err != nil {
 		return nil, err
 	}
-	if !i.Unified {
+	if i.Disk != nil {
+		if err := i.DiskFormat.Check(); err != nil {
+			return nil, err
+		}
+		if i.Unified && i.DiskFormat.Format != QCow2 {
+			return nil, errors.New("a unified image holds its disk as qcow2")
+		}
+	}
+	switch {
+	case !i.Unified && i.Disk != nil:
+		return []part{i.metadata(), i.DiskFormat.part(i.Disk, i.DiskFormat.fileName())}, nil
+	case !i.Unified:
 		_, err := i.Compression.Squashfs()
 		return []part{i.metadata(), squashfsPart(i.Compression)}, err
 	}
@@ -107,17 +126,28 @@ func (i LXDImage) metadata() part {
 }
 
 func (i LXDImage) unified(name string) part {
+	args := i.args()
+	if i.Disk != nil {
+		args = append(args, i.DiskFormat.args(i.Disk)...)
+	}
 	return part{
 		what:   "unified",
 		file:   name,
-		args:   i.args(),
+		args:   args,
 		maxAge: i.Image.Expiry.maxAge(),
 		make: func(ctx context.Context, job pack.Job) error {
 			m, err := i.describe()
 			if err != nil {
 				return err
 			}
-			return job.Unified(ctx, m, i.Compression)
+			if i.Disk == nil {
+				return job.Unified(ctx, m, i.Compression)
+			}
+			const file = "disk"
+			if err := i.DiskFormat.write(ctx, i.Disk, job, file); err != nil {
+				return err
+			}
+			return job.UnifiedDisk(ctx, m, i.Compression, file)
 		},
 	}
 }

@@ -213,7 +213,7 @@ func save(ctx context.Context, name string, r io.Reader, size int64) error {
 
 // UnpackImage puts all layers of an image onto the root file system.
 func UnpackImage(i OCIImage, blobs []*File, bounds Bounds) Change {
-	return Change{Reads: blobs, Do: func(ctx context.Context, stack sandbox.Stack, _ io.Writer) error {
+	return Change{Reads: blobs, Do: func(ctx context.Context, _ *Builder, stack sandbox.Stack, _ io.Writer) error {
 		args := treetask.Layers{Bytes: bounds.Size, Entries: bounds.Entries}
 		var files []*os.File
 		defer func() {

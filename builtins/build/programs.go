@@ -26,13 +26,21 @@ func RunInside(s *Step, programs []sandbox.Program, environ []string, guests []s
 	if session {
 		s.Also = append(s.Also, Arg{"session", true})
 	}
-	return Change{Do: func(ctx context.Context, stack sandbox.Stack, out io.Writer) error {
+	d := s.Root.Disk
+	if d != nil {
+		s.Also = append(s.Also, Arg{"disk", d.Seen()})
+	}
+	return Change{Do: func(ctx context.Context, b *Builder, stack sandbox.Stack, out io.Writer) error {
 		resolver, err := resolvConf()
 		if err != nil {
 			return err
 		}
+		partitions, err := b.partitions(ctx, d)
+		if err != nil {
+			return err
+		}
 		spec := sandbox.Spec{
-			Root: &stack, Guests: append(resolver, guests...), Session: session, NoSync: true, NoNet: !network,
+			Root: &stack, Disk: partitions, Guests: append(resolver, guests...), Session: session, NoSync: true, NoNet: !network,
 		}
 		return sandbox.Run(ctx, spec, sandbox.Programs{List: programs, Env: withProxies(environ, network)}, out)
 	}}
@@ -62,7 +70,7 @@ func RunBeside(programs []sandbox.Program, env map[string]string, files []NamedF
 	for _, f := range files {
 		reads = append(reads, f.File)
 	}
-	return Change{Reads: reads, Do: func(ctx context.Context, stack sandbox.Stack, out io.Writer) error {
+	return Change{Reads: reads, Do: func(ctx context.Context, _ *Builder, stack sandbox.Stack, out io.Writer) error {
 		spec := sandbox.Spec{Mounts: beside(stack, files), Hidden: hidden, NoSync: true, NoNet: !network}
 		return sandbox.Run(ctx, spec, sandbox.Programs{List: programs, Env: withProxies(host.Environ(env), network)}, out)
 	}}

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 
 	"imagebuilder/builtins/dirfd"
+	"imagebuilder/builtins/disk"
 	"imagebuilder/builtins/layer"
 	"imagebuilder/builtins/sandbox"
 	"imagebuilder/builtins/tree"
@@ -20,6 +21,8 @@ type Root struct {
 	Name   string
 	Target string // kind of image that it is to be
 	Source string // directory of the host that it began as; "": it began empty
+
+	Disk *disk.Disk // that it is to lie on; nil: on none
 
 	fingerprint string      // of Source
 	state       layer.State // nil: nothing was done to it

@@ -41,7 +41,7 @@ func Unpack(file *File, into string, o unpack.Options, bounds Bounds) (Change, [
 		File: path.Join(sandbox.FilesDir, "archive"), Tree: path.Join(sandbox.FilesDir, "tree"), Out: sandbox.RootfsDir,
 	}
 	script, err := format.Script(places, o)
-	return Change{Reads: []*File{file}, Do: func(ctx context.Context, stack sandbox.Stack, out io.Writer) error {
+	return Change{Reads: []*File{file}, Do: func(ctx context.Context, _ *Builder, stack sandbox.Stack, out io.Writer) error {
 		mounts := beside(stack, []NamedFile{{"archive", file}})
 		mounts[0].Into = path.Clean("/" + into)
 		mounts[0].MaxSize, mounts[0].MaxEntries = bounds.Size, bounds.Entries

@@ -4,6 +4,7 @@ package bytesize
 
 import (
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 )
@@ -16,8 +17,9 @@ var units = []struct {
 	suffix string
 	factor int64
 }{
-	{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}, {"TiB", 1 << 40},
-	{"kB", 1e3}, {"MB", 1e6}, {"GB", 1e9}, {"TB", 1e12}, {"B", 1}, {"", 1},
+	{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}, {"TiB", 1 << 40}, {"PiB", 1 << 50}, {"EiB", 1 << 60},
+	{"kB", 1e3}, {"MB", 1e6}, {"GB", 1e9}, {"TB", 1e12}, {"PB", 1e15}, {"EB", 1e18},
+	{" bytes", 1}, {"B", 1}, {"", 1},
 }
 
 // Set reads a size such as 500MB or 20GiB.
@@ -27,11 +29,11 @@ func (s *Size) Set(text string) error {
 		if !ok {
 			continue
 		}
-		n, err := strconv.ParseInt(digits, 10, 64)
-		if err != nil || n < 0 || n > 1<<62/u.factor {
+		n, err := strconv.ParseUint(digits, 10, 63)
+		if err != nil || int64(n) > math.MaxInt64/u.factor {
 			break
 		}
-		*s = Size(n * u.factor)
+		*s = Size(int64(n) * u.factor)
 		return nil
 	}
 	return fmt.Errorf("not a size such as 500MB or 20GiB: %q", text)

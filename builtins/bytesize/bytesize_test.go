@@ -22,6 +22,8 @@ func TestSize(t *testing.T) {
 		{"20GiB", 20 << 30, "20.0 GiB", "21.47 GB"},
 		{"500MB", 500e6, "476.8 MiB", "500.00 MB"},
 		{"3000TiB", 3000 << 40, "3000.0 TiB", "3.30 PB"},
+		{"2 bytes", 2, "2 B", "2 B"},
+		{"1EiB", 1 << 60, "1048576.0 TiB", "1152.92 PB"},
 	}
 	for _, test := range tests {
 		var s bytesize.Size
@@ -32,7 +34,7 @@ func TestSize(t *testing.T) {
 }
 
 func TestSizeRefuses(t *testing.T) {
-	for _, text := range []string{"", "GB", "-1", "1.5GB", "1 GB", "1gb", "0x10", "99999999TiB"} {
+	for _, text := range []string{"", "GB", "-1", "+1", "1.5GB", "1 GB", "1gb", "5G", "0x10", "99999999TiB", "9EiB"} {
 		s := bytesize.Size(7)
 		if err := s.Set(text); err == nil || s != 7 {
 			t.Errorf("%q is taken for %d", text, int64(s))

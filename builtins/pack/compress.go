@@ -4,11 +4,17 @@
 package pack
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"regexp"
 	"sort"
 	"strconv"
 	"strings"
+
+	"imagebuilder/builtins/host"
 )
 
 // A Compression is a method and a level, -1 for the method's own default.
@@ -136,6 +142,24 @@ func (c Compression) Suffix() string { return methods[c.Method].suffix }
 
 // Program is the program of the host that compresses, or nothing.
 func (c Compression) Program() string { return methods[c.Method].program }
+
+// CompressFile compresses a file in a directory of the host into another and removes it.
+func (c Compression) CompressFile(ctx context.Context, dir, from, to string) (err error) {
+	in, err := os.Open(filepath.Join(dir, from))
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	out, err := os.Create(filepath.Join(dir, to))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, out.Close()) }()
+	if err := (host.Command{Args: c.command(), Stdin: in, Stdout: out}).Run(ctx); err != nil {
+		return fmt.Errorf("cannot compress %s: %w", to, err)
+	}
+	return os.Remove(filepath.Join(dir, from))
+}
 
 // command is the command line that compresses standard input to standard output.
 func (c Compression) command() []string {

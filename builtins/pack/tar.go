@@ -35,6 +35,27 @@ const metaDir = "meta"
 // first, so that LXD has read them when the bulk comes. Only the names of members and
 // of hard links move below rootfs/: the texts of symbolic links are what they are.
 func (j Job) Unified(ctx context.Context, m Metadata, c Compression) error {
+	return j.unified(ctx, m, c, "--transform=flags=rhS;s,^\\.\\(/\\|$\\),rootfs\\1,", "--directory="+sandbox.RootfsDir, ".")
+}
+
+// UnifiedDisk packs metadata and a disk, a file in the directory of the job, which it removes,
+// as one archive for LXD.
+func (j Job) UnifiedDisk(ctx context.Context, m Metadata, c Compression, disk string) error {
+	const name = "rootfs.img" // what LXD knows a disk by
+	if err := os.Rename(filepath.Join(j.Dir, disk), filepath.Join(j.Dir, name)); err != nil {
+		return err
+	}
+	if err := os.Chtimes(filepath.Join(j.Dir, name), m.Created, m.Created); err != nil {
+		return err
+	}
+	if err := j.unified(ctx, m, c, "--directory="+path.Join(sandbox.FilesDir, outDir), name); err != nil {
+		return err
+	}
+	return os.Remove(filepath.Join(j.Dir, name))
+}
+
+// unified makes an archive of metadata and of what tar takes by further arguments.
+func (j Job) unified(ctx context.Context, m Metadata, c Compression, content ...string) error {
 	dir, err := os.MkdirTemp(j.Dir, metaDir)
 	if err != nil {
 		return err
@@ -65,8 +86,7 @@ func (j Job) Unified(ctx context.Context, m Metadata, c Compression) error {
 		}
 	}
 	args := append([]string{"--directory=" + path.Join(sandbox.FilesDir, metaDir)}, names...)
-	args = append(args, "--transform=flags=rhS;s,^\\.\\(/\\|$\\),rootfs\\1,", "--directory="+sandbox.RootfsDir, ".")
-	return j.tar(ctx, c, []sandbox.Mount{{At: path.Join(sandbox.FilesDir, metaDir), Source: dir}}, args...)
+	return j.tar(ctx, c, []sandbox.Mount{{At: path.Join(sandbox.FilesDir, metaDir), Source: dir}}, append(args, content...)...)
 }
 
 func (j Job) tar(ctx context.Context, c Compression, more []sandbox.Mount, args ...string) error {

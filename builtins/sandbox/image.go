@@ -13,11 +13,11 @@ import (
 // mount: when that goes, with the child at the latest, the kernel lets go of the device.
 
 // mountImage returns a mount of what is in the image of a file system, which is not in the
-// tree, and is only read.
-func mountImage(name, fstype string) (int, error) {
-	device, err := loop(name)
+// tree, and is only read unless it is to be written.
+func mountImage(name, fstype string, writable bool) (int, error) {
+	device, err := loop(name, writable)
 	if err != nil {
-		return -1, fmt.Errorf("cannot read the image of a file system without a loop device: %w", err)
+		return -1, fmt.Errorf("cannot mount the image of a file system without a loop device: %w", err)
 	}
 	defer device.Close()
 	fsfd, err := unix.Fsopen(fstype, unix.FSOPEN_CLOEXEC)
@@ -27,13 +27,18 @@ func mountImage(name, fstype string) (int, error) {
 	defer unix.Close(fsfd)
 	settings := []func() error{
 		func() error { return unix.FsconfigSetString(fsfd, "source", device.Name()) },
-		func() error { return unix.FsconfigSetFlag(fsfd, "ro") },
+	}
+	attrs := unix.MOUNT_ATTR_NODEV | unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NOEXEC
+	if !writable {
+		settings = append(settings, func() error { return unix.FsconfigSetFlag(fsfd, "ro") })
+		attrs |= unix.MOUNT_ATTR_RDONLY
 	}
 	// What was not written to its end is not made good: the image is not to be changed.
-	switch fstype {
-	case "ext4":
+	switch {
+	case writable:
+	case fstype == "ext4":
 		settings = append(settings, func() error { return unix.FsconfigSetFlag(fsfd, "noload") })
-	case "xfs":
+	case fstype == "xfs":
 		settings = append(settings,
 			func() error { return unix.FsconfigSetFlag(fsfd, "norecovery") },
 			func() error { return unix.FsconfigSetFlag(fsfd, "nouuid") })
@@ -44,7 +49,7 @@ func mountImage(name, fstype string) (int, error) {
 			return -1, fmt.Errorf("cannot mount the %s image: %w", fstype, err)
 		}
 	}
-	fd, err := unix.Fsmount(fsfd, unix.FSMOUNT_CLOEXEC, unix.MOUNT_ATTR_RDONLY|unix.MOUNT_ATTR_NODEV|unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NOEXEC)
+	fd, err := unix.Fsmount(fsfd, unix.FSMOUNT_CLOEXEC, attrs)
 	if err != nil {
 		return -1, fmt.Errorf("cannot mount the %s image: %w", fstype, err)
 	}
@@ -52,8 +57,18 @@ func mountImage(name, fstype string) (int, error) {
 }
 
 // loop returns a loop device that shows the file, for as long as it is in use.
-func loop(name string) (*os.File, error) {
-	file, err := os.Open(name)
+func loop(name string, writable bool) (*os.File, error) {
+	mode, flags := os.O_RDONLY, uint32(unix.LO_FLAGS_READ_ONLY)
+	if writable {
+		mode, flags = os.O_RDWR, 0
+	}
+	// By a mount of its own: one of the tree could not become read-only any more.
+	own, err := detach(name, writable)
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Close(own)
+	file, err := os.OpenFile(fmt.Sprintf("/proc/self/fd/%d", own), mode, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -64,13 +79,13 @@ func loop(name string) (*os.File, error) {
 	}
 	defer control.Close()
 	config := unix.LoopConfig{Fd: uint32(file.Fd())}
-	config.Info.Flags = unix.LO_FLAGS_READ_ONLY | unix.LO_FLAGS_AUTOCLEAR
+	config.Info.Flags = flags | unix.LO_FLAGS_AUTOCLEAR
 	for range loopTries {
 		n, err := unix.IoctlRetInt(int(control.Fd()), unix.LOOP_CTL_GET_FREE)
 		if err != nil {
 			return nil, err
 		}
-		device, err := os.Open(fmt.Sprintf("/dev/loop%d", n))
+		device, err := os.OpenFile(fmt.Sprintf("/dev/loop%d", n), mode, 0)
 		if err != nil {
 			return nil, err
 		}

@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -23,6 +24,11 @@ func (spec *Spec) run(programs Programs) error {
 	// Mounts are made, and taken off the tree again, before anything becomes read-only
 	// and before a new /tmp hides what may lie below the old one.
 	mounts, err := spec.detached()
+	if err == nil {
+		var devices detachedMounts
+		devices, err = spec.devices()
+		mounts = append(mounts, devices...)
+	}
 	defer mounts.close()
 	if err != nil {
 		return err
@@ -38,13 +44,17 @@ type detachedMount struct {
 	fd   int
 	at   string
 	into *unpacking // nil: it is a whole
+
+	hidden string // directory of it that is empty; "": none
 }
 
 type detachedMounts []detachedMount
 
 func (l detachedMounts) close() {
 	for _, m := range l {
-		unix.Close(m.fd)
+		if m.fd >= 0 {
+			unix.Close(m.fd)
+		}
 		m.into.close()
 	}
 }
@@ -55,10 +65,10 @@ func (spec *Spec) detached() (list detachedMounts, err error) {
 		if !strings.HasPrefix(filepath.Clean(m.At), "/tmp/") {
 			return list, fmt.Errorf("internal error: a mount at %s, which is not below /tmp", m.At)
 		}
-		one := detachedMount{at: m.At}
+		one := detachedMount{fd: -1, at: m.At, hidden: m.Hidden}
 		switch {
 		case m.FileSystem != "":
-			one.fd, err = mountImage(m.Source, m.FileSystem)
+			one.fd, err = mountImage(m.Source, m.FileSystem, m.Writable)
 		case m.Stack == nil:
 			one.fd, err = detach(m.Source, m.Writable)
 		case m.Into != "":
@@ -123,9 +133,26 @@ func (m detachedMount) attach(root *dirfd.Dir) error {
 	if err != nil {
 		return err
 	}
-	return onto(root, m.at, func(target string) error {
+	err = onto(root, m.at, func(target string) error {
 		return unix.MoveMount(m.fd, "", unix.AT_FDCWD, target, unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_SYMLINKS)
 	})
+	if err == nil {
+		err = hideIn(root, m.at, m.hidden)
+	}
+	return err
+}
+
+// finish unmounts what is to be in its file when that is done, not some time after the end of
+// this process.
+func (m *detachedMount) finish() error {
+	if err := unix.Close(m.fd); err != nil { // which keeps it mounted
+		return err
+	}
+	m.fd = -1
+	if err := unix.Unmount(m.at, 0); err != nil {
+		return fmt.Errorf("cannot unmount %s: %w", m.at, err)
+	}
+	return nil
 }
 
 // inside runs the programs inside a root file system. This process itself goes to an
@@ -147,7 +174,7 @@ func (spec *Spec) inside(programs Programs, mounts detachedMounts) (err error) {
 	if err := limitProcesses(proc); err != nil {
 		return err
 	}
-	if err := spec.Root.mount(dir); err != nil {
+	if err := spec.Root.mountFrom(cmp.Or(spec.rootDevice(), "overlay"), dir); err != nil {
 		return err
 	}
 	// A device node of the image leads to a device of the host; those of /dev are made anew.
@@ -159,6 +186,11 @@ func (spec *Spec) inside(programs Programs, mounts detachedMounts) (err error) {
 		return err
 	}
 	visits, s, err := spec.settle(root, mounts)
+	var shown volumes
+	if err == nil {
+		shown, err = spec.mountDisk(root)
+	}
+	defer shown.close()
 	if err == nil {
 		err = pivot(point)
 	}
@@ -172,7 +204,7 @@ func (spec *Spec) inside(programs Programs, mounts detachedMounts) (err error) {
 	if err == nil {
 		err = s.record(root)
 	}
-	return errors.Join(err, s.close(), tidy(root, visits, s != nil))
+	return errors.Join(err, s.close(), tidy(root, visits, shown, s != nil))
 }
 
 // chrootDir is where this process has the root file system that programs run in.
@@ -204,8 +236,8 @@ func (spec *Spec) settle(root *dirfd.Dir, mounts detachedMounts) (visits []*visi
 }
 
 // tidy takes the guests away, and all mounts, which may hide some of the guests, or have
-// been the places of others.
-func tidy(root *dirfd.Dir, visits []*visit, inSession bool) error {
+// been the places of others. What is on other partitions goes into the root file system.
+func tidy(root *dirfd.Dir, visits []*visit, shown volumes, inSession bool) error {
 	var errs []error
 	for _, v := range visits {
 		if v.stash == "" {
@@ -227,6 +259,7 @@ func tidy(root *dirfd.Dir, visits []*visit, inSession bool) error {
 	for _, v := range visits {
 		errs = append(errs, v.leave(root))
 	}
+	errs = append(errs, shown.settle(root))
 	if inSession {
 		errs = append(errs, own(root, visits))
 	}
@@ -298,6 +331,9 @@ func (spec *Spec) onHost(programs Programs, mounts detachedMounts) error {
 		}
 		if spec.Mounts[i].Stack != nil {
 			err = errors.Join(err, unmount(m.at))
+		}
+		if spec.Mounts[i].FileSystem != "" && spec.Mounts[i].Writable {
+			err = errors.Join(err, mounts[i].finish())
 		}
 	}
 	return err

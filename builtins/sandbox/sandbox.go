@@ -23,13 +23,14 @@ import (
 
 // A Spec says what the programs of one child see and may do.
 type Spec struct {
-	Root    *Stack   // their "/", with /proc, /dev and so on; nil: the host, read-only
-	Mounts  []Mount  // what they see besides
-	Guests  []Guest  // files that are laid over Root while they run
-	Hidden  []string // files and directories of the host that are empty to them
-	Session bool     // Root: /tmp, /run, /dev/shm and mounts are as the step before has left them
-	NoSync  bool     // answer fsync and its kin with success, without doing anything
-	NoNet   bool     // give them an empty network namespace
+	Root    *Stack      // their "/", with /proc, /dev and so on; nil: the host, read-only
+	Mounts  []Mount     // what they see besides
+	Guests  []Guest     // files that are laid over Root while they run
+	Hidden  []string    // files and directories of the host that are empty to them
+	Disk    []Partition // of a disk, on which Root seems to lie; empty: it is said to lie on none
+	Session bool        // Root: /tmp, /run, /dev/shm and mounts are as the step before has left them
+	NoSync  bool        // answer fsync and its kin with success, without doing anything
+	NoNet   bool        // give them an empty network namespace
 
 	// AnyNode lets them make device nodes of any kind, none of which can be opened. Else
 	// they can make the usual ones, such as /dev/null.
@@ -43,12 +44,13 @@ type Spec struct {
 type Mount struct {
 	At         string
 	Stack      *Stack // either
+	Hidden     string // of Stack: this directory is empty to them
 	Into       string // of Stack: they see an empty directory, and what they put there is moved into this one
 	MaxSize    int64  // of Into: how many bytes they may put there; 0: any number
 	MaxEntries int64  // of Into: how many files, directories and so on
 	Source     string // or
 	Writable   bool   // Source: may be changed
-	FileSystem string // Source: it is the image of such a file system, of which they see the content
+	FileSystem string // Source: it is the image of such a file system, of which they see the content, which they may change if it is writable
 }
 
 // A Guest is a file that is in a root file system while programs run there and not

@@ -23,7 +23,11 @@ type Stack struct {
 }
 
 // mount puts the root file system together at point.
-func (s *Stack) mount(point string) error {
+func (s *Stack) mount(point string) error { return s.mountFrom("overlay", point) }
+
+// mountFrom is mount where the table of mounts is to name a device. It names that of the
+// host where there are no layers.
+func (s *Stack) mountFrom(device, point string) error {
 	switch {
 	case s.Dir != "":
 		return bind(s.Dir, point, s.ReadOnly)
@@ -32,12 +36,12 @@ func (s *Stack) mount(point string) error {
 	case len(s.Lower) == 1 && s.Upper == "": // overlayfs wants two
 		return bind(s.Lower[0], point, true)
 	}
-	return s.overlay(point)
+	return s.overlay(device, point)
 }
 
 // overlay mounts the layers. The kernel takes at most a page of mount options, so
 // layers are named by the numbers of open descriptors, from within /proc/self/fd.
-func (s *Stack) overlay(point string) error {
+func (s *Stack) overlay(device, point string) error {
 	names := ""
 	for i := len(s.Lower) - 1; i >= 0; i-- {
 		fd, err := openPath(s.Lower[i])
@@ -67,17 +71,17 @@ func (s *Stack) overlay(point string) error {
 		// other two are switched off since layers outlive the mount.
 		options += fmt.Sprintf(",upperdir=%d,workdir=%d,volatile,redirect_dir=on,index=off,metacopy=off", upper, work)
 	}
-	return mountFrom("/proc/self/fd", point, options)
+	return mountOverlay("/proc/self/fd", device, point, options)
 }
 
-func mountFrom(dir, point, options string) error {
+func mountOverlay(dir, device, point, options string) error {
 	if len(options) >= os.Getpagesize() {
 		return fmt.Errorf("internal error: overlay of %d bytes of options", len(options))
 	}
 	if err := unix.Chdir(dir); err != nil {
 		return err
 	}
-	err := unix.Mount("overlay", point, "overlay", 0, options)
+	err := unix.Mount(device, point, "overlay", 0, options)
 	if cerr := unix.Chdir("/"); err == nil {
 		err = cerr
 	}

@@ -23,7 +23,7 @@ var layers = [][]string{
 	{"builtins/sandbox", "streams/imagetree"},
 	{"builtins/treetask"},
 	{"builtins/layer"},
-	{"builtins/fetch", "builtins/lxd", "builtins/pack", "builtins/registry", "builtins/template", "builtins/unpack", "streams/inventory"},
+	{"builtins/disk", "builtins/fetch", "builtins/lxd", "builtins/pack", "builtins/registry", "builtins/template", "builtins/unpack", "streams/inventory"},
 	{"builtins/build", "streams"},
 	{"streams/serve", "streams/words"},
 	{"builtins"},
