@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -102,6 +103,17 @@ func (v *visitor) RoundTrip(req *http.Request) (*http.Response, error) {
 	return v.Client.RoundTrip(req)
 }
 
+// starts is a Progress that notes what begins.
+type starts []string
+
+func (s *starts) Start(name string, _ int64) io.WriteCloser {
+	*s = append(*s, name)
+	return s
+}
+
+func (s *starts) Write(p []byte) (int, error) { return len(p), nil }
+func (s *starts) Close() error                { return nil }
+
 // A file can be asked for in the name of somebody, and is then the same for all.
 func TestVia(t *testing.T) {
 	s := newServer(t)
@@ -120,9 +132,14 @@ func TestVia(t *testing.T) {
 		t.Error(err)
 	}
 	s.cut = 1
-	r.Via = v
+	r.Via, r.Label = v, "the file"
+	var labels starts
+	c.Progress = &labels
 	if _, err := c.Fetch(ctx, r); err != nil || v.requests != 2 || s.requests() != "GET, GET Range If-Range" {
 		t.Errorf("%d requests, %v", v.requests, err)
+	}
+	if want := []string{"the file", "the file"}; !slices.Equal(labels, want) {
+		t.Errorf("shown as %q, want %q", labels, want)
 	}
 	r.Via = nil
 	if _, err := c.Fetch(ctx, r); err != nil || s.requests() != "" {

@@ -74,7 +74,7 @@ func TestPull(t *testing.T) {
 		err:      "it has the SHA-256 ",
 	}, {
 		summary:  "a registry that says nothing for a while",
-		patience: 300 * time.Millisecond,
+		patience: time.Second,
 		serve: func(n int, w http.ResponseWriter, r *http.Request, blob []byte) {
 			if n == 1 {
 				<-r.Context().Done()
@@ -332,9 +332,22 @@ func TestUnreachable(t *testing.T) {
 	if _, err := (Client{engine(t, t.TempDir())}).Find(context.Background(), h.query); !fetch.Unreachable(err) || tries != 5 {
 		t.Errorf("trouble, %d tries: %v", tries, err)
 	}
-	h.allow = func(_ http.ResponseWriter, r *http.Request) bool { <-r.Context().Done(); return false }
 	c := engine(t, t.TempDir())
+	c.Patience = 300 * time.Millisecond
+	h.allow = func(w http.ResponseWriter, r *http.Request) bool {
+		if strings.Contains(r.URL.Path, "/manifests/") {
+			io.WriteString(w, "{")
+			w.(http.Flusher).Flush()
+			<-r.Context().Done()
+		}
+		return true
+	}
+	if _, err := (Client{c}).Find(context.Background(), h.query); err == nil || !strings.Contains(err.Error(), "the server is too slow: less than 65536 bytes in 300ms") {
+		t.Errorf("one that stops within a manifest: %v", err)
+	}
+	c = engine(t, t.TempDir())
 	c.Patience = 50 * time.Millisecond
+	h.allow = func(_ http.ResponseWriter, r *http.Request) bool { <-r.Context().Done(); return false }
 	if _, err := (Client{c}).Find(context.Background(), h.query); !fetch.Unreachable(err) || !strings.Contains(err.Error(), "no answer within 50ms") {
 		t.Errorf("one that says nothing: %v", err)
 	}
