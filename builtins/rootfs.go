@@ -296,15 +296,16 @@ func (b *Words) fork(thread *starlark.Thread, fn *starlark.Builtin, args starlar
 			return nil, errTarget(target)
 		}
 	}
-	fork, err := root.fork(kind)
+	fork, err := root.branch(kind)
 	if err != nil {
 		return nil, fmt.Errorf("fork: %w", err)
 	}
 	return fork, nil
 }
 
-// fork returns a second rootfs with the same content.
-func (r *rootfs) fork(target string) (*rootfs, error) {
+// branch returns a second rootfs with the same content, which is on a disk only if it is for a
+// virtual machine.
+func (r *rootfs) branch(target string) (*rootfs, error) {
 	if err := r.checkSettled("fork"); err != nil {
 		return nil, err
 	}
@@ -319,7 +320,7 @@ func (r *rootfs) fork(target string) (*rootfs, error) {
 	copies := make(map[starlark.Value]starlark.Value)
 	fork.env, fork.memo = copyDeep(r.env, copies).(*starlark.Dict), copyDeep(r.memo, copies).(*starlark.Dict)
 	if target != "vm" {
-		fork.leaveDisk()
+		fork.root.Disk = nil
 	}
 	return &fork, nil
 }

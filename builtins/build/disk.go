@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -19,9 +20,10 @@ import (
 // the disk that is made in the end.
 
 // MakeDisk lays the root file system of a step on a disk from now on. That is no change of it:
-// what the disk is like is seen by the programs of later steps.
-func MakeDisk(s *Step, d disk.Disk) Act {
-	s.Root.Disk = &d
+// what the disk is like is seen by the programs of later steps, which find further scripts by
+// their names.
+func MakeDisk(s *Step, d disk.Disk, programs map[string]string) Act {
+	s.Root.Disk, s.Root.diskPrograms = &d, programs
 	s.Ready = d.Ready
 	s.Needs = needs(d.Needs())
 	return Act{}
@@ -33,6 +35,34 @@ func needs(programs []string) []Need {
 		list = append(list, Need{Name: name})
 	}
 	return list
+}
+
+// programsDir is where the scripts of a disk are, in no image.
+const programsDir = "/run/imagebuilder"
+
+// onDisk adds what programs find on a disk to their surroundings.
+func (r *Root) onDisk(s *Step, environ []string, guests []sandbox.Guest) ([]string, []sandbox.Guest) {
+	if r.Disk == nil {
+		return environ, guests
+	}
+	s.Also = append(s.Also, Arg{"disk", r.Disk.Seen()}, Arg{"programs", r.diskPrograms})
+	guests = slices.Clone(guests)
+	for _, name := range slices.Sorted(maps.Keys(r.diskPrograms)) {
+		guests = append(guests, sandbox.Guest{Path: path.Join(programsDir, name), Content: []byte(r.diskPrograms[name]), Mode: 0o755, Over: true})
+	}
+	environ = slices.Clone(environ)
+	for i, v := range environ {
+		if dirs, ok := strings.CutPrefix(v, "PATH="); ok {
+			environ[i] = "PATH=" + programsDir + ":" + dirs
+		}
+	}
+	for name, value := range r.Disk.Environment() {
+		said := func(v string) bool { return strings.HasPrefix(v, name+"=") }
+		if !slices.ContainsFunc(environ, said) {
+			environ = append(environ, name+"="+value)
+		}
+	}
+	return environ, guests
 }
 
 // partitions are what programs see of a disk; nil: there is none.

@@ -27,9 +27,7 @@ func RunInside(s *Step, programs []sandbox.Program, environ []string, guests []s
 		s.Also = append(s.Also, Arg{"session", true})
 	}
 	d := s.Root.Disk
-	if d != nil {
-		s.Also = append(s.Also, Arg{"disk", d.Seen()})
-	}
+	environ, guests = s.Root.onDisk(s, environ, guests)
 	return Change{Do: func(ctx context.Context, b *Builder, stack sandbox.Stack, out io.Writer) error {
 		resolver, err := resolvConf()
 		if err != nil {
