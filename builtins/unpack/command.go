@@ -88,8 +88,10 @@ func (f Format) Script(p Places, o Options) (string, error) {
 	return script(o.tolerant(host.Quote(append(extract, "--file="+p.File)))), nil
 }
 
+// script has xz use all processors, where a file has several blocks; what is called so and
+// cannot do that does not look at the variable.
 func script(lines ...string) string {
-	return "#!/bin/bash\nset -e -o pipefail\n" + strings.Join(lines, "\n") + "\n"
+	return "#!/bin/bash\nset -e -o pipefail\nexport XZ_DEFAULTS=-T0\n" + strings.Join(lines, "\n") + "\n"
 }
 
 func (f Format) tar(p Places) []string {
