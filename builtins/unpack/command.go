@@ -31,7 +31,7 @@ type Places struct {
 // flags are GNU tar's for each compression, by the program that reads it.
 var flags = map[magic.Kind]struct{ program, flag string }{
 	magic.Bzip2: {"bzip2", "--bzip2"},
-	magic.Gzip:  {"gzip", "--gzip"},
+	magic.Gzip:  {"gzip", ""}, // see gunzip
 	magic.XZ:    {"xz", "--xz"},
 	magic.LZMA:  {"lzma", "--lzma"},
 	magic.Zstd:  {"zstd", "--zstd"},
@@ -70,8 +70,14 @@ func (f Format) Programs(o Options) []string {
 func (f Format) Script(p Places, o Options) (string, error) {
 	extract := bsdtar(p, o)
 	switch {
+	case f.byTar(o) && f.Packed == magic.Gzip:
+		return script(gunzip(p.File) + " | " + host.Quote(tar("-", p.Out))), nil
 	case f.byTar(o):
-		return script(host.Quote(f.tar(p))), nil
+		command := tar(p.File, p.Out)
+		if flag := flags[f.Packed].flag; flag != "" {
+			command = append(command, flag)
+		}
+		return script(host.Quote(command)), nil
 	case f.Kind == magic.FAT:
 		if o.filtered() {
 			return "", errors.New("nothing can be left out of a FAT file system")
@@ -94,13 +100,17 @@ func script(lines ...string) string {
 	return "#!/bin/bash\nset -e -o pipefail\nexport XZ_DEFAULTS=-T0\n" + strings.Join(lines, "\n") + "\n"
 }
 
-func (f Format) tar(p Places) []string {
-	command := []string{"tar", "--extract", "--file=" + p.File, "--directory=" + p.Out,
-		"--numeric-owner", "--preserve-permissions", "--same-owner", "--xattrs", "--xattrs-include=*", "--acls"}
-	if flag := flags[f.Packed].flag; flag != "" {
-		command = append(command, flag)
-	}
-	return command
+// gunzip is a command that writes the content of a file. Some images end in bytes that belong
+// to nothing, such as a signature, which gzip tells by the status 2.
+func gunzip(file string) string {
+	return "{ gzip -dc <" + host.Quote([]string{file}) + " || [ $? = 2 ]; }"
+}
+
+// tar leaves out what overlayfs has noted of layers on the machine that made the archive:
+// on this one it would mean something else.
+func tar(file, out string) []string {
+	return []string{"tar", "--extract", "--file=" + file, "--directory=" + out, "--numeric-owner", "--preserve-permissions",
+		"--same-owner", "--xattrs", "--xattrs-include=*", "--xattrs-exclude=trusted.overlay.*", "--acls"}
 }
 
 func bsdtar(p Places, o Options) []string {

@@ -30,14 +30,13 @@ const TooLarge = "exit status 153"
 // Decompressor are the programs that Decompress needs.
 func Decompressor(by magic.Kind) []string { return []string{flags[by].program} }
 
-// Decompress makes the content of a compressed file. Some images end in bytes that belong to
-// nothing, such as a signature, which gzip tells by the status 2.
+// Decompress makes the content of a compressed file.
 func Decompress(p Places, by magic.Kind, max int64) string {
-	command := host.Quote([]string{flags[by].program, "-dc"}) + " <" + host.Quote([]string{p.File}) + " >" + content(p)
+	command := host.Quote([]string{flags[by].program, "-dc"}) + " <" + host.Quote([]string{p.File})
 	if by == magic.Gzip {
-		command += " || [ $? = 2 ]"
+		command = gunzip(p.File)
 	}
-	return limited(max, command)
+	return limited(max, command+" >"+content(p))
 }
 
 func content(p Places) string { return host.Quote([]string{path.Join(p.Out, "content")}) }

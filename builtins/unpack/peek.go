@@ -60,8 +60,11 @@ func peek(kind magic.Kind, r io.Reader) ([]byte, error) {
 	}
 	head := make([]byte, magic.DeepLength)
 	n, err := io.ReadFull(plain, head)
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+	switch {
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		err = nil // it is short
+	case n > 0 && errors.Is(err, gzip.ErrHeader):
+		err = nil // it is short and something follows: see gunzip
 	}
 	return head[:n], err
 }

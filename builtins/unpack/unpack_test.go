@@ -17,6 +17,7 @@ var makers = []struct {
 }{
 	{"tar", "tar -C tree -cf archive .", nil},
 	{"tar.gz", "tar -C tree -czf archive .", []string{"gzip"}},
+	{"tar.gz", "tar -C tree -czf archive . && echo signature >>archive", []string{"gzip"}},
 	{"tar.bz2", "tar -C tree -cjf archive .", []string{"bzip2"}},
 	{"tar.xz", "tar -C tree -cJf archive .", []string{"xz"}},
 	{"tar.lzma", "tar -C tree -cf - . | lzma >archive", []string{"lzma"}},
