@@ -8,6 +8,10 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"imagebuilder/builtins/magic"
 )
 
 // makers are how each format is made of the directory tree, and the programs of that.
@@ -182,4 +186,26 @@ func text(err error) string {
 		return ""
 	}
 	return err.Error()
+}
+
+// What overlayfs has noted of a layer is of the machine it was made on; other attributes are kept.
+func TestAttributes(t *testing.T) {
+	dir := newTree(t)
+	for _, name := range []string{"trusted.kept", "trusted.overlay.opaque"} {
+		if err := unix.Lsetxattr(dir+"/tree/top", name, []byte("y"), 0); err != nil {
+			t.Skipf("needs to set %s: %v", name, err)
+		}
+	}
+	run(t, dir, "tar", "-C", "tree", "--xattrs", "--xattrs-include=*", "-cf", "archive", ".")
+	out := t.TempDir()
+	script, err := Format{Kind: magic.Tar}.Script(Places{File: dir + "/archive", Out: out}, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	run(t, dir, "bash", "-c", script)
+	names := make([]byte, 1000)
+	n, err := unix.Llistxattr(out+"/top", names)
+	if got := string(names[:max(n, 0)]); err != nil || got != "trusted.kept\x00" {
+		t.Errorf("%q, %v", got, err)
+	}
 }
