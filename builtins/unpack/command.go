@@ -94,7 +94,7 @@ func (f Format) Script(p Places, o Options) (string, error) {
 	return script(o.tolerant(host.Quote(append(extract, "--file="+p.File)))), nil
 }
 
-// script has xz use all processors, where a file has several blocks; what is called so and
+// script has xz use all processors where a file has several blocks; what is called so and
 // cannot do that does not look at the variable.
 func script(lines ...string) string {
 	return "#!/bin/bash\nset -e -o pipefail\nexport XZ_DEFAULTS=-T0\n" + strings.Join(lines, "\n") + "\n"
@@ -132,17 +132,16 @@ func bsdtar(p Places, o Options) []string {
 func clean(pattern string) string { return "^" + strings.TrimPrefix(path.Clean("/"+pattern), "/") }
 
 // tolerant lets a pattern match nothing as long as another matches something: archives of
-// several shapes are unpacked by one list. bsdtar says that for each pattern, in a language
-// that is known, and fails.
+// several shapes are unpacked by one list. bsdtar says that for each pattern, in the language
+// of [host.Environ], and fails.
 func (o Options) tolerant(command string) string {
 	if len(o.Only) == 0 {
 		return command
 	}
-	return fmt.Sprintf(`export LC_ALL=C
-status=0
+	return fmt.Sprintf(`status=0
 { %s; } 2>/tmp/errors || status=$?
-missed=$(grep -c ': Not found in archive$' /tmp/errors) || :
-if grep -v -e ': Not found in archive$' -e ': Error exit delayed from previous errors' /tmp/errors >&2; then exit $status; fi
+missed=$(grep -a -c ': Not found in archive$' /tmp/errors) || :
+if grep -a -v -e ': Not found in archive$' -e ': Error exit delayed from previous errors' /tmp/errors >&2; then exit $status; fi
 if [ "$missed" -ge %d ]; then
     echo "nothing in it matches" %s >&2
     exit 1

@@ -78,7 +78,7 @@ func (f Format) MemberPrograms() []string {
 // Member makes the content of the first file of those that is in an archive or a file
 // system; "" is the archive itself. No link leads to it: it could lead out of that.
 func (f Format) Member(p Places, names []string, max int64) string {
-	lines := []string{"export LC_ALL=C MTOOLS_SKIP_CHECK=1"}
+	lines := []string{"export MTOOLS_SKIP_CHECK=1"}
 	for _, name := range names {
 		if name == "" {
 			lines = append(lines, ": >"+host.Quote([]string{path.Join(p.Out, Same)}), "exit 0")

@@ -209,3 +209,47 @@ func TestAttributes(t *testing.T) {
 		t.Errorf("%q, %v", got, err)
 	}
 }
+
+// Names are of any language, also those that are asked for.
+func TestNames(t *testing.T) {
+	t.Setenv("LC_ALL", "C.UTF-8") // of host.Environ
+	dir := newTree(t)
+	const name = "top/Főtanúsítvány, größer.crt"
+	if err := os.WriteFile(filepath.Join(dir, "tree", name), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		want, make string
+		tools      []string
+	}{
+		{"tar", "bsdtar -C tree --format=pax -cf archive .", []string{"bsdtar"}},
+		{"zip", "bsdtar -C tree --format=zip -cf archive .", []string{"bsdtar"}},
+		{"squashfs", "mksquashfs tree archive -noappend -quiet", []string{"mksquashfs", "unsquashfs"}},
+		{"iso9660", "genisoimage -quiet -R -o archive tree", []string{"genisoimage", "bsdtar"}},
+		{"iso9660", "genisoimage -quiet -J -o archive tree", []string{"genisoimage", "bsdtar"}}, // Joliet
+		{"fat", "truncate -s 4M archive && mkfs.vfat archive >/dev/null && mcopy -s -i archive tree/top ::/", []string{"mkfs.vfat", "mcopy"}},
+	} {
+		t.Run(test.want, func(t *testing.T) {
+			need(t, test.tools...)
+			run(t, dir, "sh", "-c", "rm -f archive; export LC_ALL=C.UTF-8; "+test.make)
+			format, err := Detect(dir + "/archive")
+			if err != nil || format.String() != test.want {
+				t.Fatalf("detected %q, %v", format, err)
+			}
+			for _, o := range []Options{{}, {Only: []string{name}}, {Exclude: []string{"top/file"}}} {
+				if o.filtered() && (format.FileSystem(o) != "" || test.want == "fat") {
+					continue
+				}
+				out := t.TempDir()
+				script, err := format.Script(Places{File: dir + "/archive", Out: out}, o)
+				if err != nil {
+					t.Fatal(err)
+				}
+				run(t, dir, "bash", "-c", script)
+				if _, err := os.Lstat(filepath.Join(out, name)); err != nil {
+					t.Errorf("%+v: %v", o, err)
+				}
+			}
+		})
+	}
+}
