@@ -14,20 +14,21 @@ import (
 // The word make_disk. How a disk is laid out and made is in package disk.
 
 // make_disk(root, size="", filesystem="", options=[], esp_size="", partition_names=["", ""],
-// uuid="", partuuid="", esp_uuid="", esp_partuuid="", disk_uuid="", programs={}) returns a
-// rootfs with the content of root on the disk of a virtual machine. It is what disk of the
-// standard library is made of, which says what that means. programs are scripts by their
-// names: later steps find them before those of the image.
+// uuid="", partuuid="", esp_uuid="", esp_partuuid="", disk_uuid="", programs={},
+// environment={}) returns a rootfs with the content of root on the disk of a virtual
+// machine. It is what disk of the standard library is made of, which says what that means.
+// programs are scripts by their names: later steps find them before those of the image.
+// environment are variables of theirs.
 func (b *Words) makeDisk(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	var root *rootfs
 	var size, espSize, fs string
 	var given disk.Disk
 	var fsOptions, names stringList
-	var programs stringMap
+	var programs, environment stringMap
 	if err := unpackArgs(fn, args, kwargs, "root", &root, "size?", &size, "filesystem?", &fs, "options?", &fsOptions, "esp_size?", &espSize,
 		"partition_names?", &names, "uuid?", &given.UUID, "partuuid?", &given.PartUUID, "esp_uuid?", &given.ESPUUID,
 		"esp_partuuid?", &given.ESPPart, "disk_uuid?", &given.TableUUID,
-		"programs?", &programs); err != nil {
+		"programs?", &programs, "environment?", &environment); err != nil {
 		return nil, err
 	}
 	d := disk.New(root.identity()...)
@@ -69,7 +70,7 @@ func (b *Words) makeDisk(thread *starlark.Thread, fn *starlark.Builtin, args sta
 	if espSize != "" {
 		s.Args = append(s.Args, arg("esp_size", espSize))
 	}
-	return on, b.Worker.Act(Context(thread), s, build.MakeDisk(s, d, programs))
+	return on, b.Worker.Act(Context(thread), s, build.MakeDisk(s, d, build.Surroundings{Programs: programs, Environment: environment}))
 }
 
 // identity is what the UUIDs of a disk are made of.

@@ -19,11 +19,16 @@ import (
 // Root file systems that lie on a disk: what programs see of that while they change them, and
 // the disk that is made in the end.
 
+// Surroundings are what programs find on a disk that they would not find elsewhere.
+type Surroundings struct {
+	Programs    map[string]string // scripts by their names, which come before those of the image
+	Environment map[string]string // variables, unless a step says them
+}
+
 // MakeDisk lays the root file system of a step on a disk from now on. That is no change of it:
-// what the disk is like is seen by the programs of later steps, which find further scripts by
-// their names.
-func MakeDisk(s *Step, d disk.Disk, programs map[string]string) Act {
-	s.Root.Disk, s.Root.diskPrograms = &d, programs
+// what the disk is like is seen by the programs of later steps.
+func MakeDisk(s *Step, d disk.Disk, with Surroundings) Act {
+	s.Root.Disk, s.Root.surroundings = &d, with
 	s.Ready = d.Ready
 	s.Needs = needs(d.Needs())
 	return Act{}
@@ -45,10 +50,11 @@ func (r *Root) onDisk(s *Step, environ []string, guests []sandbox.Guest) ([]stri
 	if r.Disk == nil {
 		return environ, guests
 	}
-	s.Also = append(s.Also, Arg{"disk", r.Disk.Seen()}, Arg{"programs", r.diskPrograms})
+	with := r.surroundings
+	s.Also = append(s.Also, Arg{"disk", r.Disk.Seen()}, Arg{"programs", with.Programs}, Arg{"environment", with.Environment})
 	guests = slices.Clone(guests)
-	for _, name := range slices.Sorted(maps.Keys(r.diskPrograms)) {
-		guests = append(guests, sandbox.Guest{Path: path.Join(programsDir, name), Content: []byte(r.diskPrograms[name]), Mode: 0o755, Over: true})
+	for _, name := range slices.Sorted(maps.Keys(with.Programs)) {
+		guests = append(guests, sandbox.Guest{Path: path.Join(programsDir, name), Content: []byte(with.Programs[name]), Mode: 0o755, Over: true})
 	}
 	environ = slices.Clone(environ)
 	for i, v := range environ {
@@ -56,10 +62,12 @@ func (r *Root) onDisk(s *Step, environ []string, guests []sandbox.Guest) ([]stri
 			environ[i] = "PATH=" + programsDir + ":" + dirs
 		}
 	}
-	for name, value := range r.Disk.Environment() {
+	env := r.Disk.Environment()
+	maps.Copy(env, with.Environment)
+	for _, name := range slices.Sorted(maps.Keys(env)) {
 		said := func(v string) bool { return strings.HasPrefix(v, name+"=") }
 		if !slices.ContainsFunc(environ, said) {
-			environ = append(environ, name+"="+value)
+			environ = append(environ, name+"="+env[name])
 		}
 	}
 	return environ, guests

@@ -22,8 +22,8 @@ type Root struct {
 	Target string // kind of image that it is to be
 	Source string // directory of the host that it began as; "": it began empty
 
-	Disk         *disk.Disk        // that it is to lie on; nil: on none
-	diskPrograms map[string]string // scripts, by their names, that programs find there before others
+	Disk         *disk.Disk // that it is to lie on; nil: on none
+	surroundings Surroundings
 
 	fingerprint string      // of Source
 	state       layer.State // nil: nothing was done to it

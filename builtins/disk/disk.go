@@ -10,6 +10,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -89,6 +90,14 @@ func (d Disk) Check() error {
 	case len(d.Names) != 2:
 		return fmt.Errorf("got %d names of partitions, want 2: of the EFI and of the root partition", len(d.Names))
 	}
+	for _, id := range []string{d.UUID, d.PartUUID, d.ESPPart, d.TableUUID} {
+		if !uuid.MatchString(id) {
+			return fmt.Errorf("not a UUID such as 12345678-9abc-def0-1234-56789abcdef0: %q", id)
+		}
+	}
+	if !volumeID.MatchString(d.ESPUUID) {
+		return fmt.Errorf("not a volume ID such as 12AB-34CD: %q", d.ESPUUID)
+	}
 	for _, name := range d.Names {
 		if len(name) > 36 || strings.ContainsAny(name, "\x00\n") {
 			return fmt.Errorf("not a name of a partition, which has 36 characters at most: %q", name)
@@ -96,6 +105,11 @@ func (d Disk) Check() error {
 	}
 	return nil
 }
+
+var (
+	uuid     = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
+	volumeID = regexp.MustCompile(`^[0-9A-F]{4}-[0-9A-F]{4}$`)
+)
 
 // minSize is what an empty root takes.
 func (d Disk) minSize() int64 {
@@ -117,15 +131,9 @@ func (d Disk) rootSpan() span {
 }
 
 // Environment are the variables by which programs learn what the root file system is known
-// by, under the names that this tool, its predecessor and its sister give them, and those that
-// let boot loaders be installed where no kernel file system is to be seen.
+// by, under the names that this tool, its predecessor and its sister give them.
 func (d Disk) Environment() map[string]string {
-	env := map[string]string{
-		"SYSTEMD_RELAX_ESP_CHECKS": "1", // of bootctl
-		// Of dracut, which would make an initial RAM disk for a root of layers where it
-		// makes one for this very machine: fstab says what the root will be.
-		"use_fstab": "yes", "add_drivers": " " + d.FileSystem + " ",
-	}
+	env := make(map[string]string)
 	for _, tool := range []string{"LXD_IMAGEBUILDER", "DISTROBUILDER"} {
 		env[tool+"_ROOT_UUID"] = "UUID=" + d.UUID
 		env[tool+"_ROOT_PARTUUID"] = "PARTUUID=" + d.PartUUID

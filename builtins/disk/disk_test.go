@@ -21,6 +21,8 @@ func TestCheck(t *testing.T) {
 		{"btrfs takes more", func(d *disk.Disk) { d.FileSystem, d.Size = "btrfs", 118<<20 }, "takes 230.0 MiB at least"},
 		{"an EFI partition for FAT16", func(d *disk.Disk) { d.ESPSize = 10 << 20 }, "the EFI partition is too small: 10.0 MiB, FAT32 takes 34.0 MiB at least"},
 		{"one of an odd size", func(d *disk.Disk) { d.ESPSize = 100e6 }, "no whole number of MiB"},
+		{"no UUID", func(d *disk.Disk) { d.PartUUID = "rootfs" }, `not a UUID such as 12345678-9abc-def0-1234-56789abcdef0: "rootfs"`},
+		{"no volume ID", func(d *disk.Disk) { d.ESPUUID = "12ab34cd" }, `not a volume ID such as 12AB-34CD: "12ab34cd"`},
 		{"one name of two", func(d *disk.Disk) { d.Names = []string{"a"} }, "got 1 names of partitions, want 2"},
 		{"a name that is too long", func(d *disk.Disk) { d.Names = []string{"", strings.Repeat("x", 37)} }, "not a name of a partition"},
 	}
