@@ -152,6 +152,50 @@ func readBack(t *testing.T, job disk.Job, part, fs string) string {
 	return to
 }
 
+// looped tells whether a loop device shows a file in a directory. By its number: the device
+// was given the file by a mount in which it has no path.
+func looped(dir string) bool {
+	files := make(map[uint64]bool)
+	entries, _ := os.ReadDir(dir)
+	for _, e := range entries {
+		var st unix.Stat_t
+		if unix.Stat(filepath.Join(dir, e.Name()), &st) == nil {
+			files[st.Ino] = true
+		}
+	}
+	used, _ := filepath.Glob("/sys/block/loop*/loop")
+	for _, name := range used {
+		device, err := os.Open("/dev/" + filepath.Base(filepath.Dir(name)))
+		if err != nil {
+			continue
+		}
+		info, err := unix.IoctlLoopGetStatus64(int(device.Fd()))
+		device.Close()
+		if err == nil && files[info.Inode] {
+			return true
+		}
+	}
+	return false
+}
+
+// watchLoops finds out whether a loop device shows a file in a directory, until stop is closed.
+func watchLoops(dir string) (stop chan struct{}, used chan bool) {
+	stop, used = make(chan struct{}), make(chan bool, 1)
+	go func() {
+		seen := false
+		for {
+			seen = seen || looped(dir)
+			select {
+			case <-stop:
+				used <- seen
+				return
+			case <-time.After(time.Millisecond):
+			}
+		}
+	}()
+	return stop, used
+}
+
 func TestDiskIsWhatItWasMadeOf(t *testing.T) {
 	for _, fs := range disk.FileSystems {
 		t.Run(fs, func(t *testing.T) {
@@ -159,8 +203,16 @@ func TestDiskIsWhatItWasMadeOf(t *testing.T) {
 			d.FileSystem, d.Size, d.Names = fs, 512<<20, []string{"UEFI", "rootfs"}
 			job, root := newJob(t, d)
 			everything(t, root)
-			if err := job.Raw(t.Context(), "disk.img"); err != nil {
+			stop, used := watchLoops(job.Dir)
+			err := job.Raw(t.Context(), "disk.img")
+			close(stop)
+			if err != nil {
 				t.Fatal(err)
+			}
+			if loops := <-used; fs == "ext4" && loops {
+				t.Error("a loop device was used")
+			} else if fs == "btrfs" && !loops {
+				t.Log("no loop device was used: this machine's mkfs.btrfs makes subvolumes")
 			}
 			img := filepath.Join(job.Dir, "disk.img")
 			if st, err := os.Stat(img); err != nil || st.Size() != d.Size {

@@ -10,6 +10,10 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
+
+	"imagebuilder/builtins/host"
 )
 
 // TestCrash ends builds at random moments by each of the signals. Nothing may be left:
@@ -24,39 +28,45 @@ func TestCrash(t *testing.T) {
 			t.Skipf("needs %s (Debian packages busybox-static, squashfs-tools)", tool)
 		}
 	}
-	dir := t.TempDir()
 	library, err := os.ReadFile("../../testdata/recipes/busybox.star")
 	if err != nil {
 		t.Fatal(err)
 	}
-	recipe := `load("busybox.star", "busybox")
+	disk := func(filesystem string) string {
+		return `pack_lxd(disk(root, size = "256MiB", filesystem = "` + filesystem + `"), root.image, compression = "gzip-1")`
+	}
+	tests := []struct {
+		summary string
+		pack    string
+		crashes int
+		needs   []string
+	}{
+		{"a container", `pack_lxd(fork(root, "lxd"), root.image, compression = "gzip-1")`, 60, nil},
+		{"a disk", disk("ext4"), 30, []string{"sgdisk", "mkfs.vfat", "mcopy", "qemu-img"}},
+		{"a disk of btrfs", disk("btrfs"), 15, []string{"sgdisk", "mkfs.vfat", "mcopy", "qemu-img", "mkfs.btrfs"}},
+	}
+	for _, test := range tests {
+		t.Run(test.summary, func(t *testing.T) {
+			for _, program := range test.needs {
+				if !host.Installed(program) {
+					t.Skip(host.Missing(program, ""))
+				}
+			}
+			dir := t.TempDir()
+			recipe := `load("busybox.star", "busybox")
 def main():
     root = busybox()
     for i in range(8):
         chroot_run(root, "#!/bin/sh\necho %d >/etc/%d\nsleep 60 &\nsleep 0.02\n" % (i, i), network = False)
-    lxd = fork(root, "lxd")
-    pack_lxd(lxd, lxd.image, compression = "gzip-1")
-`
-	for name, text := range map[string]string{"busybox.star": string(library), "recipe.star": recipe} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	crash := crasher{t: t, dir: dir}
-	whole := crash.build()
-	signals := []syscall.Signal{syscall.SIGKILL, syscall.SIGTERM, syscall.SIGINT}
-	for i := range 60 {
-		if i%6 == 0 { // from the beginning now and then
-			os.RemoveAll(filepath.Join(dir, "cache"))
-		}
-		os.RemoveAll(filepath.Join(dir, "out"))
-		crash.kill(signals[i%3], rand.N(whole))
-		crash.check()
-	}
-	os.RemoveAll(filepath.Join(dir, "out"))
-	crash.build()
-	if out := crash.last; !strings.Contains(out, "cached") {
-		t.Errorf("the last build reuses nothing:\n%s", out)
+    ` + test.pack + "\n"
+			for name, text := range map[string]string{"busybox.star": string(library), "recipe.star": recipe} {
+				if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			crash := crasher{t: t, dir: dir}
+			crash.crashes(test.crashes)
+		})
 	}
 }
 
@@ -64,6 +74,25 @@ type crasher struct {
 	t    *testing.T
 	dir  string
 	last string // output of the last build
+}
+
+// crashes ends builds at random moments, and sees what is left.
+func (c *crasher) crashes(n int) {
+	whole := c.build()
+	signals := []syscall.Signal{syscall.SIGKILL, syscall.SIGTERM, syscall.SIGINT}
+	for i := range n {
+		if i%6 == 0 { // from the beginning now and then
+			os.RemoveAll(filepath.Join(c.dir, "cache"))
+		}
+		os.RemoveAll(filepath.Join(c.dir, "out"))
+		c.kill(signals[i%3], rand.N(whole))
+		c.check()
+	}
+	os.RemoveAll(filepath.Join(c.dir, "out"))
+	c.build()
+	if out := c.last; !strings.Contains(out, "cached") {
+		c.t.Errorf("the last build reuses nothing:\n%s", out)
+	}
 }
 
 func (c *crasher) command() (*exec.Cmd, *bytes.Buffer) {
@@ -114,13 +143,34 @@ func (c *crasher) check() {
 	if mounts, _ := os.ReadFile("/proc/self/mountinfo"); bytes.Contains(mounts, []byte(c.dir)) {
 		c.t.Fatalf("a mount is left:\n%s", c.last)
 	}
-	loops, _ := filepath.Glob("/sys/block/loop*/loop/backing_file")
-	for _, loop := range loops {
-		if file, _ := os.ReadFile(loop); bytes.Contains(file, []byte(c.dir)) {
-			c.t.Fatalf("a loop device is left: %s", file)
+	c.checkLoops()
+	c.checkResults()
+}
+
+// checkLoops finds a loop device that shows a file of the build, by the number of that: the
+// device was given it by a mount in which it has no path.
+func (c *crasher) checkLoops() {
+	c.t.Helper()
+	files := make(map[uint64]string)
+	filepath.WalkDir(c.dir, func(name string, _ os.DirEntry, _ error) error {
+		var st unix.Stat_t
+		if unix.Lstat(name, &st) == nil {
+			files[st.Ino] = name
+		}
+		return nil
+	})
+	used, _ := filepath.Glob("/sys/block/loop*/loop")
+	for _, name := range used {
+		device, err := os.Open("/dev/" + filepath.Base(filepath.Dir(name)))
+		if err != nil {
+			continue
+		}
+		info, err := unix.IoctlLoopGetStatus64(int(device.Fd()))
+		device.Close()
+		if err == nil && files[info.Inode] != "" {
+			c.t.Fatalf("a loop device is left, of %s", files[info.Inode])
 		}
 	}
-	c.checkResults()
 }
 
 // leftProcess finds a process that has a mount of the build's cache in its namespace.
@@ -143,8 +193,11 @@ func (c *crasher) checkResults() {
 	for _, n := range names {
 		file := filepath.Join(out, n.Name())
 		check := []string{"unsquashfs", "-q", "-l", file}
-		if strings.HasSuffix(file, ".tar.gz") {
+		switch filepath.Ext(file) {
+		case ".gz":
 			check = []string{"tar", "-tzf", file}
+		case ".qcow2":
+			check = []string{"qemu-img", "check", "-q", file}
 		}
 		if output, err := exec.Command(check[0], check[1:]...).CombinedOutput(); err != nil || strings.HasPrefix(n.Name(), ".") {
 			c.t.Fatalf("%s is partial: %v\n%s", n.Name(), err, output)
