@@ -56,7 +56,7 @@ func makesSubvolumes(ctx context.Context) (bool, error) {
 
 func (j Job) btrfs(ctx context.Context, name string, content Content) error {
 	// What the file system itself takes is known to nobody before: a tenth, and its chunks.
-	if missing := content.Blocks*blockSize/10*11 + 192<<20 - j.Disk.rootSpan().size; missing > 0 {
+	if missing := content.Blocks*blockSize/10*11 + btrfsOverhead - j.Disk.rootSpan().size; missing > 0 {
 		return j.Disk.tooSmall(missing)
 	}
 	part := name + ".root"

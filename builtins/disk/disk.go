@@ -111,10 +111,13 @@ var (
 	volumeID = regexp.MustCompile(`^[0-9A-F]{4}-[0-9A-F]{4}$`)
 )
 
+// btrfsOverhead is what its own chunks take of a small file system.
+const btrfsOverhead = 192 << 20
+
 // minSize is what an empty root takes.
 func (d Disk) minSize() int64 {
 	if d.FileSystem == "btrfs" {
-		return d.ESPSize + 2*alignment + 128<<20
+		return d.ESPSize + 2*alignment + btrfsOverhead
 	}
 	return d.ESPSize + 2*alignment + 16<<20
 }

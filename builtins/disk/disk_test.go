@@ -18,7 +18,7 @@ func TestCheck(t *testing.T) {
 		{"btrfs is", func(d *disk.Disk) { d.FileSystem = "btrfs" }, ""},
 		{"another file system is not", func(d *disk.Disk) { d.FileSystem = "xfs" }, `unknown file system "xfs"; known are ext4, btrfs`},
 		{"a disk that holds little but the EFI partition", func(d *disk.Disk) { d.Size = 101 << 20 }, "the disk is too small: 101.0 MiB, with its EFI partition it takes 118.0 MiB at least"},
-		{"btrfs takes more", func(d *disk.Disk) { d.FileSystem, d.Size = "btrfs", 118<<20 }, "takes 230.0 MiB at least"},
+		{"btrfs takes more", func(d *disk.Disk) { d.FileSystem, d.Size = "btrfs", 118<<20 }, "takes 294.0 MiB at least"},
 		{"an EFI partition for FAT16", func(d *disk.Disk) { d.ESPSize = 10 << 20 }, "the EFI partition is too small: 10.0 MiB, FAT32 takes 34.0 MiB at least"},
 		{"one of an odd size", func(d *disk.Disk) { d.ESPSize = 100e6 }, "no whole number of MiB"},
 		{"no UUID", func(d *disk.Disk) { d.PartUUID = "rootfs" }, `not a UUID such as 12345678-9abc-def0-1234-56789abcdef0: "rootfs"`},

@@ -33,7 +33,7 @@ func TestCrash(t *testing.T) {
 		t.Fatal(err)
 	}
 	disk := func(filesystem string) string {
-		return `pack_lxd(disk(root, size = "256MiB", filesystem = "` + filesystem + `"), root.image, compression = "gzip-1")`
+		return `pack_lxd(disk(root, size = "320MiB", filesystem = "` + filesystem + `"), root.image, compression = "gzip-1")`
 	}
 	tests := []struct {
 		summary string
