@@ -112,11 +112,10 @@ func (c container) wait(ctx context.Context) (failed []string, err error) {
 		if state.Status == "Stopped" {
 			return nil, errors.New("it has stopped")
 		}
-		text, err := c.run(ctx, probe)
+		text, _ := c.run(ctx, probe) // that nothing can be run yet passes
 		if context.Cause(ctx) != nil {
 			return nil, context.Cause(ctx)
 		}
-		// That nothing can be run yet is an error as well, which passes.
 		switch text {
 		case "running":
 			return nil, nil
@@ -125,7 +124,7 @@ func (c container) wait(ctx context.Context) (failed []string, err error) {
 				return nil, nil
 			}
 		case "degraded":
-			text, err = c.run(ctx, "systemctl list-units --failed --plain --no-legend --no-pager | cut -d ' ' -f 1")
+			text, err := c.run(ctx, "systemctl list-units --failed --plain --no-legend --no-pager | cut -d ' ' -f 1")
 			return strings.Fields(text), err
 		case "maintenance":
 			return nil, errors.New("it has ended in emergency mode")
