@@ -1,6 +1,7 @@
 # make build   bin/imagebuilder
 # make demo    a Debian image for LXD in out/, with all that is needed for it
 # make test    every test this machine can run; those it cannot say why
+# make test-all  those too that take an hour: virtual machines of every kind
 # make lint    gofmt, go vet, staticcheck
 # make bench   figures beside those of the same work done by hand
 # make fuzz    every fuzz test for a while
@@ -11,7 +12,7 @@ DESTDIR ?=
 PREFIX ?= /usr/local
 FUZZTIME ?= 30s
 
-.PHONY: build demo test lint bench fuzz install
+.PHONY: build demo test test-all lint bench fuzz install
 
 build:
 	$(GO) build -trimpath -o bin/imagebuilder ./cmd/imagebuilder
@@ -25,6 +26,9 @@ demo: build
 
 test: lint
 	$(GO) run ./.ci/gotest ./...
+
+test-all: lint
+	IMAGEBUILDER_TEST_ALL=1 $(GO) run ./.ci/gotest ./...
 
 lint:
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "not formatted: run gofmt -w"; exit 1; }

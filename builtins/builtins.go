@@ -48,6 +48,7 @@ type builtin struct {
 }
 
 var vocabulary = map[string]builtin{
+	"boot_test":      {do: (*Words).bootTest},
 	"check_machine":  {do: (*Words).checkMachine},
 	"checksums":      {do: (*Words).makeChecksums, pure: true},
 	"chroot_run":     {do: (*Words).chrootRun},

@@ -40,10 +40,15 @@ const layoutPrefix = "oci:"
 
 // oci_image(source, platform, name="") returns the container image that source means at the
 // moment: a reference of a registry, [HOST[:PORT]/]PATH[:TAG][@sha256:DIGEST]; "oci:" and the
-// directory of an OCI layout; or a file, the archive of one, compressed or not.
+// directory of an OCI layout; or a file, the archive of one, compressed or not. A layout may
+// also be what docker save writes.
 //
 // platform is the one it must be for, such as "linux/arm64". In a layout with several images,
-// name is that of the annotation org.opencontainers.image.ref.name.
+// name is that of the annotation org.opencontainers.image.ref.name, or one of the tags that
+// docker save was given, such as "demo:1".
+//
+// The digest is that of the manifest for the platform; where docker save has written none, that
+// of the configuration.
 //
 // Registries are asked with the credentials of Docker's configuration and its helpers, by
 // https unless they are on this machine. For references without a host DOCKER_REGISTRY_BASE in

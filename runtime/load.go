@@ -10,6 +10,7 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+	"sync"
 
 	"go.starlark.net/starlark"
 	"go.starlark.net/syntax"
@@ -104,7 +105,11 @@ func (l *loader) exec(m module, text string) (starlark.StringDict, error) {
 	}
 	thread, done := l.thread(m.String())
 	defer done()
-	globals, err := starlark.ExecFileOptions(dialect, thread, m.String(), text, words)
+	program, err := compile(m, text, words)
+	if err != nil {
+		return nil, err
+	}
+	globals, err := program.Init(thread, words)
 	if err != nil {
 		return nil, ended(l.ctx, err)
 	}
@@ -115,6 +120,23 @@ func (l *loader) exec(m module, text string) (starlark.StringDict, error) {
 	}
 	globals.Freeze()
 	return globals, nil
+}
+
+// compiled holds the files of the standard library as they were compiled: they are the same in
+// each run, and so are the names of the words.
+var compiled sync.Map // by name and text: *starlark.Program
+
+// compile compiles a file, or returns what that has come to before.
+func compile(m module, text string, words starlark.StringDict) (*starlark.Program, error) {
+	key := [2]string{m.String(), text}
+	if program, ok := compiled.Load(key); ok {
+		return program.(*starlark.Program), nil
+	}
+	_, program, err := starlark.SourceProgramOptions(dialect, m.String(), text, words.Has)
+	if err == nil && m.lib.name == "@stdlib" {
+		compiled.Store(key, program)
+	}
+	return program, err
 }
 
 // thread returns a thread that ends with the context, and what releases it.

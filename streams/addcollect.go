@@ -16,6 +16,7 @@ import (
 	"imagebuilder/builtins/digest"
 	"imagebuilder/builtins/dirfd"
 	"imagebuilder/builtins/magic"
+	"imagebuilder/builtins/unpack"
 	"imagebuilder/streams/catalog"
 	"imagebuilder/streams/inventory"
 	"imagebuilder/streams/whole"
@@ -180,7 +181,7 @@ func (s *addedFile) checkWhole(ctx context.Context) error {
 	case s.meta == nil && s.as != inventory.RootTarXZName:
 		return whole.Disk(s.file)
 	}
-	r, err := unpack(ctx, io.NewSectionReader(s.file, 0, math.MaxInt64))
+	r, err := unpack.Stream(ctx, io.NewSectionReader(s.file, 0, math.MaxInt64))
 	if err != nil {
 		return err
 	}

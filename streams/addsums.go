@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"imagebuilder/builtins/digest"
+	"imagebuilder/builtins/unpack"
 	"imagebuilder/streams/inventory"
 )
 
@@ -59,7 +60,7 @@ func (a *adder) checkSums(ctx context.Context, v *inventory.FoundVersion) error 
 			sum = v.Files[i].Sum
 		} else {
 			var err error
-			if sum, _, err = digest.Reader(&untilDone{ctx, io.NewSectionReader(s.file, 0, math.MaxInt64)}); err != nil {
+			if sum, _, err = digest.Reader(unpack.UntilDone(ctx, io.NewSectionReader(s.file, 0, math.MaxInt64))); err != nil {
 				return err
 			}
 		}

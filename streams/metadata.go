@@ -15,6 +15,7 @@ import (
 
 	"gopkg.in/yaml.v3"
 
+	"imagebuilder/builtins/unpack"
 	"imagebuilder/stdlib"
 	"imagebuilder/streams/catalog"
 )
@@ -54,7 +55,7 @@ type content struct {
 // inspect looks into a tarball, no further than is needed to know what it is. One
 // without metadata is the root file system itself.
 func inspect(ctx context.Context, f *os.File) (c content, err error) {
-	r, err := unpack(ctx, f)
+	r, err := unpack.Stream(ctx, f)
 	if err != nil {
 		return c, err
 	}

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"imagebuilder/builtins/magic"
+	"imagebuilder/builtins/unpack"
 	"imagebuilder/streams/catalog"
 	"imagebuilder/streams/inventory"
 	"imagebuilder/streams/site"
@@ -25,7 +26,7 @@ func split(ctx context.Context, files *site.Files, place catalog.Location, f *os
 	if _, err := f.Seek(0, io.SeekStart); err != nil {
 		return err
 	}
-	r, err := unpack(ctx, f)
+	r, err := unpack.Stream(ctx, f)
 	if err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"imagebuilder/builtins/magic"
+	"imagebuilder/builtins/unpack"
 )
 
 // The reverse of split: some clients take an image as one archive only, which is made of its
@@ -56,7 +57,7 @@ func eachEntry(ctx context.Context, f *os.File, fn func(*tar.Header, io.Reader) 
 	if err != nil {
 		return err
 	}
-	r, err := unpack(ctx, in)
+	r, err := unpack.Stream(ctx, in)
 	if err != nil {
 		return err
 	}

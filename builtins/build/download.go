@@ -43,10 +43,7 @@ func Download(s *Step, r fetch.Request, sums *fetch.Checksums) Product {
 		Wish:  &fetch.Wish{Request: r, Checksums: sums},
 		Do: func(ctx context.Context, b *Builder) ([]*File, error) {
 			start := time.Now()
-			file, err := b.Sources.find(ctx, b.Fetch, r, name)
-			if err == nil && file == nil {
-				file, err = b.download(ctx, r)
-			}
+			file, err := b.obtain(ctx, r)
 			if err != nil {
 				return nil, err
 			}
@@ -61,9 +58,7 @@ func Ahead(wishes []fetch.Wish) Product {
 	return Product{
 		Unshown: true,
 		Do: func(ctx context.Context, b *Builder) ([]*File, error) {
-			if b.Sources == nil { // else they may be there already
-				b.ahead = append(b.ahead, b.Fetch.Prefetch(ctx, wishes))
-			}
+			b.ahead = append(b.ahead, b.prefetch(ctx, wishes))
 			return nil, nil
 		},
 	}
@@ -75,12 +70,26 @@ func URLName(url string) string {
 	return path.Base(url)
 }
 
-func (b *Builder) download(ctx context.Context, r fetch.Request) (*File, error) {
+// prefetch begins downloads that are going to be obtained. stop ends them.
+func (b *Builder) prefetch(ctx context.Context, wishes []fetch.Wish) (stop func()) {
+	if b.Sources != nil { // they may be there already
+		return func() {}
+	}
+	return b.Fetch.Prefetch(ctx, wishes)
+}
+
+// obtain returns the file of a request from the directory of downloads, or downloads it.
+func (b *Builder) obtain(ctx context.Context, r fetch.Request) (*File, error) {
+	name := URLName(r.URL)
+	file, err := b.Sources.find(ctx, b.Fetch, r, name)
+	if err != nil || file != nil {
+		return file, err
+	}
 	f, err := b.Fetch.Fetch(ctx, r)
 	if err != nil {
 		return nil, err
 	}
-	file := fileOf(f, URLName(r.URL))
+	file = fileOf(f, name)
 	return file, b.Sources.add(ctx, file, r.URL)
 }
 

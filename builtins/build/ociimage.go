@@ -2,11 +2,9 @@ package build
 
 import (
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -39,13 +37,13 @@ func FindImage(i OCIImage) Question[registry.Image] {
 		What:  "oci_image",
 		Shown: func(found registry.Image) []string { return []string{found.Digest} },
 		Find: func(ctx context.Context, b *Builder) (found registry.Image, err error) {
-			if i.Query.Reference != "" {
-				if b.Fetch.Offline {
-					return found, fetch.ErrOffline
-				}
-				found, err = b.registry().Find(ctx, i.Query)
-			} else {
+			switch {
+			case i.Query.Reference == "":
 				err = i.layout(ctx, b, func(l *registry.Layout) (err error) { found, err = l.Find(i.Query); return err })
+			case b.Fetch.Offline:
+				err = fetch.ErrOffline
+			default:
+				found, err = b.registry().Find(ctx, i.Query)
 			}
 			if err != nil {
 				return found, fmt.Errorf("cannot find the image %s: %w", i.Source, err)
@@ -61,13 +59,7 @@ func FindImage(i OCIImage) Question[registry.Image] {
 	}
 }
 
-func (b *Builder) registry() registry.Client {
-	transport := b.Fetch.Transport
-	if transport == nil {
-		transport = http.DefaultTransport
-	}
-	return registry.Client{Transport: transport}
-}
+func (b *Builder) registry() registry.Client { return registry.Client{Transport: b.Fetch} }
 
 // layout opens the layout that an image is in.
 func (i OCIImage) layout(ctx context.Context, b *Builder, do func(*registry.Layout) error) error {
@@ -100,16 +92,16 @@ func (b *Builder) archive(ctx context.Context, f *File) (*File, error) {
 
 // Blobs makes files of the layers of an image.
 func Blobs(i OCIImage) Product {
-	p := Product{Unshown: true, Do: func(ctx context.Context, b *Builder) ([]*File, error) {
-		var files []*File
-		for _, l := range i.Found.Layers {
-			f, err := b.blob(ctx, i, l)
-			if err != nil {
-				return nil, fmt.Errorf("cannot get a layer of %s: %w", i.Source, err)
-			}
-			files = append(files, f)
+	p := Product{Unshown: true, Do: func(ctx context.Context, b *Builder) (files []*File, err error) {
+		if i.Query.Reference != "" {
+			files, err = b.pull(ctx, i)
+		} else {
+			files, err = b.copyBlobs(ctx, i)
 		}
-		return files, nil
+		if err != nil {
+			err = fmt.Errorf("cannot get a layer of %s: %w", i.Source, err)
+		}
+		return files, err
 	}}
 	for range i.Found.Layers {
 		p.Files = append(p.Files, &File{Name: "layer"})
@@ -117,27 +109,78 @@ func Blobs(i OCIImage) Product {
 	return p
 }
 
-// blob returns the blob of a layer, which is known by its digest, wherever it comes from.
-func (b *Builder) blob(ctx context.Context, i OCIImage, l registry.Layer) (*File, error) {
-	want, ok := strings.CutPrefix(l.Digest, "sha256:")
-	if sum, err := hex.DecodeString(want); !ok || err != nil || len(sum) != 32 {
-		return nil, fmt.Errorf("it has the digest %q, which is no SHA-256", l.Digest)
+// pull downloads the layers of an image, side by side.
+func (b *Builder) pull(ctx context.Context, i OCIImage) ([]*File, error) {
+	start := time.Now()
+	wishes, err := b.pulls(i)
+	if err != nil {
+		return nil, err
+	}
+	defer b.prefetch(ctx, wishes)()
+	var files []*File
+	for n, w := range wishes {
+		l := i.Found.Layers[n]
+		f, err := b.obtain(ctx, w.Request)
+		if err == nil && f.Size != l.Size {
+			err = fmt.Errorf("the blob %s is of %d bytes, its image says %d", l.Digest, f.Size, l.Size)
+		}
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, f.Renamed("layer "+l.Digest))
+	}
+	b.Log.Info("step", "step", "layers", "what", i.Source, "took", time.Since(start))
+	return files, nil
+}
+
+// pulls are the requests for the layers of an image, which introduce themselves once.
+func (b *Builder) pulls(i OCIImage) ([]fetch.Wish, error) {
+	via, err := b.registry().Blobs(i.Query)
+	if err != nil {
+		return nil, err
+	}
+	var wishes []fetch.Wish
+	for n, l := range i.Found.Layers {
+		r := fetch.Request{Size: l.Size, Via: via, Label: fmt.Sprintf("%s, layer %d", i.Source, n+1)}
+		if r.SHA256, err = l.SHA256(); err != nil {
+			return nil, err
+		}
+		if r.URL, err = i.Query.Blob(l); err != nil {
+			return nil, err
+		}
+		wishes = append(wishes, fetch.Wish{Request: r})
+	}
+	return wishes, nil
+}
+
+// copyBlobs takes the layers of an image from its layout.
+func (b *Builder) copyBlobs(ctx context.Context, i OCIImage) (files []*File, err error) {
+	for _, l := range i.Found.Layers {
+		f, err := b.copyBlob(ctx, i, l)
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, f.Renamed("layer "+l.Digest))
+	}
+	return files, nil
+}
+
+func (b *Builder) copyBlob(ctx context.Context, i OCIImage, l registry.Layer) (*File, error) {
+	want, err := l.SHA256()
+	if err != nil {
+		return nil, err
 	}
 	st := layer.Origin{Name: "blob", Inputs: []layer.Input{{Name: "sha256", Value: want}}, Summary: i.Source, Intact: stillDescribed}
 	e, _, err := b.Store.Get(ctx, layer.Base{}, st, func(dir string) error {
 		name := filepath.Join(dir, contentName)
-		if i.Query.Reference == "" {
-			err := i.layout(ctx, b, func(o *registry.Layout) error {
-				r, err := o.Open(l)
-				if err != nil {
-					return err
-				}
-				return errors.Join(save(ctx, name, r, l.Size), r.Close())
-			})
+		err := i.layout(ctx, b, func(o *registry.Layout) error {
+			r, err := o.Open(l)
 			if err != nil {
 				return err
 			}
-		} else if err := b.pullBlob(ctx, i, l, name); err != nil {
+			return errors.Join(save(ctx, name, r, l.Size), r.Close())
+		})
+		if err != nil {
 			return err
 		}
 		f, err := openFile(name, "the blob")
@@ -152,36 +195,7 @@ func (b *Builder) blob(ctx context.Context, i OCIImage, l registry.Layer) (*File
 	if err != nil {
 		return nil, err
 	}
-	f, err := described(e.Data())
-	if err != nil {
-		return nil, err
-	}
-	return f.Renamed("layer " + l.Digest), nil
-}
-
-// pulls is how often a layer is asked for.
-const pulls = 4
-
-// pullBlob downloads a blob. One that is cut off is asked for again, as a whole.
-func (b *Builder) pullBlob(ctx context.Context, i OCIImage, l registry.Layer, name string) error {
-	if b.Fetch.Offline {
-		return fetch.ErrOffline
-	}
-	start := time.Now()
-	for try := 1; ; try++ {
-		r, err := b.registry().Open(ctx, i.Query, l)
-		if err == nil {
-			err = errors.Join(save(ctx, name, r, l.Size), r.Close())
-		}
-		if err == nil {
-			b.Log.Info("step", "step", "layer", "what", i.Source+" "+l.Digest, "took", time.Since(start))
-			return nil
-		}
-		if try == pulls || context.Cause(ctx) != nil || registry.Refused(err) {
-			return err
-		}
-		b.Log.Debug("asking for a layer again", "image", i.Source, "layer", l.Digest, "cause", err)
-	}
+	return described(e.Data())
 }
 
 // save writes what must have a size to a file of the host.

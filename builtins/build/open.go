@@ -86,7 +86,10 @@ func (o opener) settle(ctx context.Context, f *File, partition int) (*File, erro
 		case format.Kind == magic.Qcow2:
 			f, err = o.raw(ctx, f)
 		case format.Kind == magic.Deb:
-			f, err = o.member(ctx, f, []string{"data.tar*"})
+			name := f.Name
+			if f, err = o.member(ctx, f, []string{"data.tar*"}); err == nil {
+				f = f.Renamed(name) // by which people know it
+			}
 		default:
 			f, err = o.partition(ctx, f, partition)
 		}

@@ -99,6 +99,10 @@ func (s *Step) Summary() string {
 			return summarize(arg.Value)
 		case "path", "url", "tree", "compression", "ends":
 			return fmt.Sprint(arg.Value)
+		case "files":
+			if files, ok := arg.Value.([]*File); ok {
+				return fileNames(files)
+			}
 		case "urls": // the first stands for all
 			if urls, ok := arg.Value.([]string); ok && len(urls) > 0 {
 				return urls[0]
@@ -106,6 +110,14 @@ func (s *Step) Summary() string {
 		}
 	}
 	return ""
+}
+
+func fileNames(files []*File) string {
+	names := make([]string, len(files))
+	for i, f := range files {
+		names[i] = f.Name
+	}
+	return strings.Join(names, ", ")
 }
 
 func summarize(v any) string {

@@ -40,3 +40,26 @@ func TestParse(t *testing.T) {
 		}
 	}
 }
+
+// A stream has the digest of the whole, however it was cut into pieces.
+func TestStream(t *testing.T) {
+	data := make([]byte, 3<<20+1)
+	for i := range data {
+		data[i] = byte(i * i >> 8)
+	}
+	for _, piece := range []int{1000, 256 << 10, 256<<10 + 1, len(data)} {
+		for _, length := range []int{0, 1, 256 << 10, len(data)} {
+			s := digest.NewStream()
+			for rest := data[:length]; len(rest) > 0; {
+				n, err := s.Write(rest[:min(piece, len(rest))])
+				if err != nil {
+					t.Fatal(err)
+				}
+				rest = rest[n:]
+			}
+			if got, want := s.Sum(), digest.Sum(data[:length]); got != want {
+				t.Errorf("%d bytes in pieces of %d: %s, not %s", length, piece, got, want)
+			}
+		}
+	}
+}

@@ -16,26 +16,86 @@ import (
 
 // How servers are asked: how often, how many at a time, over which connections.
 
-// client returns the retrying http client: transport errors and answers that a later
-// try may not get are tried again, with growing pauses or as Retry-After says.
-func (c *Client) client() *retryablehttp.Client {
+// An asker makes requests again and again: transport errors and answers that a later try may
+// not get are tried again, with growing pauses or as Retry-After says.
+type asker struct {
+	whole *retryablehttp.Client // follows redirections, and begins anew where they do
+	hop   *retryablehttp.Client // leaves them to who asks
+}
+
+func (c *Client) ask() *asker {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.retry == nil {
-		c.retry = retryablehttp.NewClient()
-		c.retry.Logger = nil
-		c.retry.RetryMax = retries
-		c.retry.RetryWaitMin = c.wait()
-		c.retry.CheckRetry = c.worthRetrying
-		c.retry.Backoff = c.backoff
-		c.retry.ErrorHandler = retryablehttp.PassthroughErrorHandler
+	if c.asker == nil {
 		transport := c.Transport
 		if transport == nil {
-			transport = connections(c.retry.HTTPClient.Transport, c.Roots)
+			transport = connections(retryablehttp.NewClient().HTTPClient.Transport, c.Roots)
 		}
-		c.retry.HTTPClient.Transport = patient{transport, cmp.Or(c.Patience, defaultPatience)}
+		transport = patient{transport, cmp.Or(c.Patience, defaultPatience)}
+		c.asker = &asker{c.retrying(&http.Client{Transport: transport}), c.retrying(&http.Client{
+			Transport:     transport,
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		})}
 	}
-	return c.retry
+	return c.asker
+}
+
+func (c *Client) retrying(once *http.Client) *retryablehttp.Client {
+	retry := retryablehttp.NewClient()
+	retry.HTTPClient = once
+	retry.Logger = nil
+	retry.RetryMax = retries
+	retry.RetryWaitMin = c.wait()
+	retry.CheckRetry = c.worthRetrying
+	retry.Backoff = c.backoff
+	retry.ErrorHandler = retryablehttp.PassthroughErrorHandler
+	return retry
+}
+
+// answer returns what a server says to a request in the end, redirections followed. via makes
+// the request if it is not nil.
+func (c *Client) answer(req *retryablehttp.Request, via http.RoundTripper) (*http.Response, error) {
+	if via == nil {
+		resp, err := c.ask().whole.Do(req)
+		if err != nil {
+			err = c.unreachable(req.Request, err)
+		}
+		return resp, err
+	}
+	resp, err := (&http.Client{Transport: via}).Do(req.Request)
+	if err != nil {
+		if cause := context.Cause(req.Context()); cause != nil {
+			return nil, cause
+		}
+		err = withoutURL(err)
+	}
+	return resp, err
+}
+
+// RoundTrip makes a request as those of downloads are made: with patience, retries and pauses.
+// It is for protocols of which something else does the rest, such as redirections. An answer
+// that a later try may not get is an error, which [Unreachable] tells.
+func (c *Client) RoundTrip(req *http.Request) (*http.Response, error) {
+	if c.Offline {
+		return nil, ErrOffline
+	}
+	if req.Body != nil {
+		defer req.Body.Close()
+	}
+	again, err := retryablehttp.FromRequest(req.WithContext(req.Context())) // a copy: it gets a body for each try
+	if err != nil {
+		return nil, err
+	}
+	resp, err := c.ask().hop.Do(again)
+	if err != nil {
+		return nil, c.unreachable(req, err)
+	}
+	resp.Request = req
+	if resp.StatusCode == http.StatusTooManyRequests || resp.StatusCode >= http.StatusInternalServerError {
+		resp.Body.Close()
+		return nil, statusError{resp.Status, resp.StatusCode}
+	}
+	return resp, nil
 }
 
 // connections gives each download a connection of its own: with HTTP/2 all those from one
@@ -91,6 +151,9 @@ func (c *Client) worthRetrying(ctx context.Context, resp *http.Response, err err
 	var dns *net.DNSError
 	if errors.As(err, &dns) && dns.IsNotFound {
 		return false, nil // a name that does not exist will not exist in a second
+	}
+	if errors.Is(err, http.ErrSchemeMismatch) {
+		return false, nil // nor will it speak https
 	}
 	var request *url.Error
 	if errors.As(err, &request) {

@@ -2,6 +2,7 @@ package fetch
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -106,9 +107,9 @@ func (c *Client) receive(ctx context.Context, r Request, known response, p *frag
 	case known.LastModified != "":
 		req.Header.Set("If-Modified-Since", known.LastModified)
 	}
-	resp, err := c.client().Do(req)
+	resp, err := c.answer(req, r.Via)
 	if err != nil {
-		return c.unreachable(req.Request, err)
+		return err
 	}
 	defer resp.Body.Close()
 	plain := downgraded(resp)
@@ -164,12 +165,18 @@ func (c *Client) unreachable(req *http.Request, err error) error {
 	if cause := context.Cause(req.Context()); cause != nil {
 		return cause
 	}
-	c.down.Store(req.URL.Host, true)
+	if !errors.Is(err, http.ErrSchemeMismatch) { // which is an answer
+		c.down.Store(req.URL.Host, true)
+	}
+	return unreachableError{withoutURL(err)}
+}
+
+func withoutURL(err error) error {
 	var ue *url.Error
 	if errors.As(err, &ue) {
-		err = ue.Err
+		return ue.Err
 	}
-	return unreachableError{err}
+	return err
 }
 
 // unreachableError is a request that has got no answer.
@@ -196,7 +203,7 @@ func (c *Client) store(ctx context.Context, r Request, p *fragment, resp *http.R
 	}
 	writers := []io.Writer{p.file, p.hashes()}
 	if c.Progress != nil {
-		bar := c.Progress.Start(path.Base(resp.Request.URL.Path), resp.ContentLength)
+		bar := c.Progress.Start(cmp.Or(r.Label, path.Base(resp.Request.URL.Path)), resp.ContentLength)
 		defer bar.Close()
 		writers = append(writers, bar)
 	}
@@ -209,6 +216,9 @@ func (c *Client) store(ctx context.Context, r Request, p *fragment, resp *http.R
 		if p.page = isPage(resp, head[:n]); p.page && r.NoPage && !r.Pinned() && !isPageName(r.URL) {
 			return errPage
 		}
+	}
+	if r.Size > 0 && !p.page { // a page is all that comes
+		total = max(total, r.Size)
 	}
 	n, err := io.CopyBuffer(io.MultiWriter(writers...), io.LimitReader(content, r.MaxSize-p.size+1), make([]byte, bufferSize))
 	p.size += n

@@ -21,8 +21,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/hashicorp/go-retryablehttp"
-
 	"imagebuilder/builtins/layer"
 )
 
@@ -54,7 +52,7 @@ type Client struct {
 	sets  map[string]*keySet // by the id of a trust and its key server
 	said  map[string]bool    // what the user was told
 	calls map[string]*call   // by request
-	retry *retryablehttp.Client
+	asker *asker
 	down  sync.Map // hosts that could not be reached, which are not waited for again
 }
 

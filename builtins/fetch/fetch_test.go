@@ -134,6 +134,17 @@ func TestFetch(t *testing.T) {
 		requests: "GET",
 		err:      "cannot download URL: it has the SHA-256 " + digest(content) + ", not " + digest(nil),
 	}, {
+		summary:  "a file that is shorter than it has to be",
+		server:   func(s *server) { s.plain = true },
+		request:  fetch.Request{Size: int64(len(content)) + 1},
+		requests: "GET, GET, GET, GET, GET",
+		err:      "cannot download URL: the connection broke: 65536 bytes of 65537 have come: unexpected EOF",
+	}, {
+		summary:  "a file that is longer than it has to be",
+		request:  fetch.Request{Size: int64(len(content)) - 1},
+		requests: "GET",
+		err:      "cannot download URL: it is larger than 65535 bytes",
+	}, {
 		summary:  "an error of the server that goes away",
 		server:   func(s *server) { s.fails = 2 },
 		requests: "GET, GET, GET",

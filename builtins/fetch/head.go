@@ -52,9 +52,9 @@ func (c *Client) head(ctx context.Context, method, rawURL string) (Head, error) 
 	if method == http.MethodGet {
 		req.Header.Set("Range", "bytes=0-0")
 	}
-	resp, err := c.client().Do(req)
+	resp, err := c.answer(req, nil)
 	if err != nil {
-		return Head{}, c.unreachable(req.Request, err)
+		return Head{}, err
 	}
 	defer resp.Body.Close()
 	head := Head{URL: resp.Request.URL.String(), Size: resp.ContentLength}

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"crypto/sha512"
 	"fmt"
+	"net/http"
 	"net/url"
 	"strings"
 )
@@ -18,9 +19,16 @@ type Request struct {
 	SHA512    string // 128 hex digits, in the same way
 	Signature string // URL of a detached signature, which counts if Trust has keys
 	Trust     *Trust // nil: nothing is asked of where the file comes from
-	MaxSize   int64  // in bytes; 0: DefaultMaxSize
+	Size      int64  // in bytes, of which less is a download that was cut off; 0: it is not known
+	MaxSize   int64  // in bytes, if the size is not known; 0: DefaultMaxSize
 	Unvouched bool   // the digests are not what Trust asks for: they tell a whole file from a damaged one
 	NoPage    bool   // an HTML page is not the file, unless its name or digest says so
+	Label     string // what its progress is called; "": the last element of where it comes from
+
+	// Via is what makes its requests, nil: the client as it is. One that adds credentials is put
+	// over [Client.RoundTrip], and is for files that are known by a digest: any other would be
+	// kept by its URL for whoever asks.
+	Via http.RoundTripper
 }
 
 // Check finds what is wrong with a request without making it.
@@ -81,7 +89,7 @@ func CheckDigest(digest string) error { return decodeHex(digest, 2*sha256.Size, 
 // normal is the request in one of the forms that mean the same.
 func (r Request) normal() Request {
 	r.SHA256, r.SHA512 = strings.ToLower(r.SHA256), strings.ToLower(r.SHA512)
-	r.MaxSize = cmp.Or(r.MaxSize, DefaultMaxSize)
+	r.MaxSize = cmp.Or(r.Size, r.MaxSize, DefaultMaxSize)
 	return r
 }
 

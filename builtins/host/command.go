@@ -42,13 +42,18 @@ type Command struct {
 
 // An ExitError says how a program failed and what it said last.
 type ExitError struct {
-	Args   []string
-	Err    error  // "exit status 1", "signal: killed"
-	Output string // the last lines of both streams
-	Log    string // file with the whole output, if one was kept
+	Args   []string // nil: Err says what has failed
+	Err    error    // "exit status 1", "signal: killed"
+	Output string   // the last lines of both streams
+	Log    string   // file with the whole output, if one was kept
 }
 
-func (e *ExitError) Error() string { return Quote(e.Args) + ": " + e.Err.Error() }
+func (e *ExitError) Error() string {
+	if len(e.Args) == 0 {
+		return e.Err.Error()
+	}
+	return Quote(e.Args) + ": " + e.Err.Error()
+}
 
 func (e *ExitError) Unwrap() error { return e.Err }
 

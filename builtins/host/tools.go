@@ -14,15 +14,17 @@ import (
 // brings it, before work starts.
 
 // A Tool is a program of the host that some part of the work is left to, since it is
-// the reference for it and the fastest.
+// the reference for it and the fastest, or a file that belongs to one.
 type Tool struct {
-	Name    string
+	Name    string   // of a file: its absolute path
 	Package string   // Debian package that brings it
 	For     string   // what needs it
-	Version []string // arguments that make it print its version
+	Version []string // arguments that make it print its version; nil: it is no program
 }
 
 var tools = []Tool{
+	{"/usr/share/AAVMF/AAVMF_CODE.fd", "qemu-efi-aarch64", "boot: the firmware of aarch64", nil},
+	{"/usr/share/OVMF/OVMF_CODE_4M.fd", "ovmf", "boot: the firmware of x86_64", nil},
 	{"bsdtar", "libarchive-tools", "unpack: media, packages, and what is left out of archives", []string{"--version"}},
 	{"btrfs", "btrfs-progs", "btrfs disks of virtual machines", []string{"--version"}},
 	{"bzip2", "bzip2", "--compression bzip2", []string{"--version"}},
@@ -37,7 +39,9 @@ var tools = []Tool{
 	{"mkfs.vfat", "dosfstools", "disks of virtual machines", []string{"--help"}},
 	{"mksquashfs", "squashfs-tools", "LXD container images", []string{"-version"}},
 	{"mmdebstrap", "mmdebstrap", "Debian and Ubuntu images, faster than debootstrap", []string{"--version"}},
-	{"qemu-img", "qemu-utils", "disks of virtual machines; unpack: qcow2 images", []string{"--version"}},
+	{"qemu-img", "qemu-utils", "disks of virtual machines, boot; unpack: qcow2 images", []string{"--version"}},
+	{"qemu-system-aarch64", "qemu-system-arm", "boot: images for aarch64", []string{"--version"}},
+	{"qemu-system-x86_64", "qemu-system-x86", "boot: images for x86_64", []string{"--version"}},
 	{"sgdisk", "gdisk", "disks of virtual machines", []string{"--version"}},
 	{"tar", "tar", "LXC and unified images, metadata of all images", []string{"--version"}},
 	{"unsquashfs", "squashfs-tools", "unpack: squashfs images", []string{"-version"}},
@@ -80,8 +84,12 @@ func Missing(name, pkg string) error {
 	return fmt.Errorf("%s is not installed; the Debian package %s brings it: apt-get install %s", name, pkg, pkg)
 }
 
-// VersionLine asks an installed tool for the first line of its version.
+// VersionLine asks an installed tool for the first line of its version. That of a file is
+// empty.
 func (t Tool) VersionLine(ctx context.Context) string {
+	if t.Version == nil {
+		return ""
+	}
 	var out bytes.Buffer
 	err := Command{Args: append([]string{t.Name}, t.Version...), Stdout: &out, Stderr: &out}.Run(ctx)
 	line, _, _ := strings.Cut(out.String(), "\n")

@@ -90,9 +90,9 @@ var errOther = errors.New("its files have other content or attributes than when 
 
 // identify returns what a layer is known by, for which it is read.
 func identify(data *dirfd.Dir) (string, error) {
-	h := sha256.New()
+	h := digest.NewStream()
 	err := tree.WriteArchive(h, data)
-	return digest.Of(h).String(), err
+	return h.Sum().String(), err
 }
 
 // sameLayer finds out whether a layer still is what was stored, once in a run. One that was

@@ -2,6 +2,7 @@ package layer
 
 import (
 	"context"
+	"errors"
 
 	"golang.org/x/sys/unix"
 
@@ -51,9 +52,19 @@ var sealing = sandbox.NewTask("seal", func(_ context.Context, in *sandbox.Inside
 		return s, err
 	}
 	s.Shape = m.Shape
+	synced := make(chan error, 1)
+	if m.disk >= large {
+		go func() { synced <- unix.Syncfs(int(in.Files[0].Fd())) }()
+	} else {
+		synced <- nil
+	}
 	s.ID, err = identify(data)
-	return s, err
+	return s, errors.Join(err, <-synced)
 })
+
+// large is what is on its way to the disk while it is read, in bytes. A sync more costs
+// small steps more than it is worth.
+const large = 16 << 20
 
 type seal struct {
 	Size  int64

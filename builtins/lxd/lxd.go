@@ -1,9 +1,8 @@
-// Package lxd talks to the LXD daemon of this machine, as far as handing it an image
-// needs: see https://documentation.ubuntu.com/lxd/latest/rest-api/.
+// Package lxd talks to the LXD daemon of this machine, as far as handing it an image, and
+// trying one, needs: see https://documentation.ubuntu.com/lxd/latest/rest-api/.
 package lxd
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -92,17 +91,38 @@ func (d *Daemon) upload(ctx context.Context, img Upload) error {
 	if err := d.call(ctx, http.MethodPost, "/1.0/images", contentType, body, &operation); err != nil {
 		return err
 	}
+	return d.settle(ctx, operation.ID)
+}
+
+// wait waits until an operation has ended, and returns what it has to say.
+func (d *Daemon) wait(ctx context.Context, operation string, result any) error {
 	var done struct {
 		StatusCode int `json:"status_code"`
 		Err        string
+		Metadata   json.RawMessage
 	}
-	if err := d.call(ctx, http.MethodGet, "/1.0/operations/"+operation.ID+"/wait", "", nil, &done); err != nil {
+	if err := d.call(ctx, http.MethodGet, "/1.0/operations/"+operation+"/wait", "", nil, &done); err != nil {
 		return err
 	}
 	if done.StatusCode != http.StatusOK {
 		return errors.New(done.Err)
 	}
-	return nil
+	if result == nil || done.Metadata == nil {
+		return nil
+	}
+	return json.Unmarshal(done.Metadata, result)
+}
+
+// settle is wait for an operation that makes something: if the context ends first it waits
+// on for a while, so that what is made can be removed.
+func (d *Daemon) settle(ctx context.Context, operation string) error {
+	err := d.wait(ctx, operation, nil)
+	if context.Cause(ctx) != nil {
+		after, stop := afterwards(ctx)
+		defer stop()
+		d.wait(after, operation, nil)
+	}
+	return err
 }
 
 func writeForm(form *multipart.Writer, files []string) error {
@@ -155,11 +175,8 @@ func (d *Daemon) setAlias(ctx context.Context, alias, description, fingerprint s
 	case !isNotFound(err):
 		return err
 	}
-	body, err := json.Marshal(map[string]string{"name": alias, "description": description, "target": fingerprint})
-	if err != nil {
-		return err
-	}
-	return d.call(ctx, http.MethodPost, "/1.0/images/aliases", "application/json", bytes.NewReader(body), nil)
+	body := map[string]string{"name": alias, "description": description, "target": fingerprint}
+	return d.send(ctx, http.MethodPost, "/1.0/images/aliases", body, nil)
 }
 
 // apiError is an answer of the daemon that says what is wrong.
@@ -177,18 +194,8 @@ func isNotFound(err error) bool {
 
 // call makes a request and decodes the metadata of the answer.
 func (d *Daemon) call(ctx context.Context, method, path, contentType string, body io.Reader, metadata any) error {
-	req, err := http.NewRequestWithContext(ctx, method, "http://lxd"+path, body)
+	resp, err := d.do(ctx, method, path, contentType, body)
 	if err != nil {
-		return err
-	}
-	if contentType != "" {
-		req.Header.Set("Content-Type", contentType)
-	}
-	resp, err := d.http.Do(req)
-	if err != nil {
-		if cause := context.Cause(ctx); cause != nil {
-			return cause
-		}
 		return err
 	}
 	defer resp.Body.Close()
@@ -207,4 +214,37 @@ func (d *Daemon) call(ctx context.Context, method, path, contentType string, bod
 		return nil
 	}
 	return json.Unmarshal(answer.Metadata, metadata)
+}
+
+// maxText bounds the logs that are read, in bytes.
+const maxText = 1 << 20
+
+// text returns a log, which is no JSON.
+func (d *Daemon) text(ctx context.Context, path string) (string, error) {
+	resp, err := d.do(ctx, http.MethodGet, path, "", nil)
+	if err != nil {
+		return "", err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return "", apiError{resp.StatusCode, resp.Status}
+	}
+	data, err := io.ReadAll(io.LimitReader(resp.Body, maxText))
+	return string(data), err
+}
+
+// do makes a request.
+func (d *Daemon) do(ctx context.Context, method, path, contentType string, body io.Reader) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, "http://lxd"+path, body)
+	if err != nil {
+		return nil, err
+	}
+	if contentType != "" {
+		req.Header.Set("Content-Type", contentType)
+	}
+	resp, err := d.http.Do(req)
+	if cause := context.Cause(ctx); err != nil && cause != nil {
+		return nil, cause
+	}
+	return resp, err
 }

@@ -15,10 +15,16 @@ import (
 )
 
 // A Layout is images in the files of a directory or of an archive; see image-layout.md of the
-// image specification.
+// image specification. What docker save writes is laid out otherwise, and serves as well.
 type Layout struct {
-	open  func(name string) (io.ReadCloser, error)
+	open  func(name string) (*content, error)
 	close func() error
+}
+
+// content is that of a file, and its size in bytes.
+type content struct {
+	io.ReadCloser
+	size int64
 }
 
 // Close lets go of it.
@@ -30,7 +36,18 @@ func OpenDir(dir string) (*Layout, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Layout{func(name string) (io.ReadCloser, error) { return root.Open(name) }, root.Close}, nil
+	open := func(name string) (*content, error) {
+		f, err := root.Open(name)
+		if err != nil {
+			return nil, err
+		}
+		st, err := f.Stat()
+		if err != nil {
+			return nil, errors.Join(err, f.Close())
+		}
+		return &content{f, st.Size()}, nil
+	}
+	return &Layout{open, root.Close}, nil
 }
 
 // OpenArchive opens the layout in a tar archive that is not compressed.
@@ -39,26 +56,48 @@ func OpenArchive(name string) (*Layout, error) {
 	if err != nil {
 		return nil, err
 	}
-	members, err := members(f)
+	l, err := inArchive(f)
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
-	open := func(name string) (io.ReadCloser, error) {
-		m, ok := members[name]
-		if !ok {
-			return nil, fmt.Errorf("%s: %w in the archive", name, fs.ErrNotExist)
-		}
-		return io.NopCloser(m), nil
-	}
-	return &Layout{open, f.Close}, nil
+	l.close = f.Close
+	return l, nil
 }
 
-// maxMembers bounds how many files an archive may have.
-const maxMembers = 100_000
+// inArchive is the layout in what has the bytes of an archive.
+func inArchive(r interface {
+	io.ReadSeeker
+	io.ReaderAt
+}) (*Layout, error) {
+	members, err := members(r)
+	if err != nil {
+		return nil, err
+	}
+	return &Layout{open: func(name string) (*content, error) {
+		m, err := follow(members, name)
+		if err != nil {
+			return nil, err
+		}
+		return &content{io.NopCloser(io.NewSectionReader(r, m.at, m.size)), m.size}, nil
+	}}, nil
+}
 
-// members returns where the files of an archive lie in it.
-func members(f io.ReadSeeker) (map[string]*section, error) {
-	all := make(map[string]*section)
+// A member is where the file of an archive lies in it, or what it is a link to.
+type member struct {
+	at, size int64
+	link     string // from the root of the archive; "": it is none
+}
+
+// maxMembers bounds how many files an archive may have, and maxLinks how many links lead on
+// to each other.
+const (
+	maxMembers = 100_000
+	maxLinks   = 8
+)
+
+// members returns the files and links of an archive.
+func members(f io.ReadSeeker) (map[string]member, error) {
+	all := make(map[string]member)
 	r := tar.NewReader(f)
 	for {
 		h, err := r.Next()
@@ -75,28 +114,32 @@ func members(f io.ReadSeeker) (map[string]*section, error) {
 		if len(all) == maxMembers {
 			return nil, errors.New("the archive holds too many files")
 		}
-		if h.Typeflag == tar.TypeReg {
-			all[path.Clean(h.Name)] = &section{f, at, h.Size}
+		name := path.Clean(h.Name)
+		switch h.Typeflag {
+		case tar.TypeReg:
+			all[name] = member{at: at, size: h.Size}
+		case tar.TypeLink:
+			all[name] = member{link: path.Clean(h.Linkname)}
+		case tar.TypeSymlink:
+			all[name] = member{link: path.Join(path.Dir(name), h.Linkname)}
 		}
 	}
 }
 
-// A section is a part of a file that is read by one reader at a time.
-type section struct {
-	f        io.ReadSeeker
-	at, left int64
-}
-
-func (s *section) Read(p []byte) (int, error) {
-	if s.left == 0 {
-		return 0, io.EOF
+// follow returns the file that a name leads to.
+func follow(members map[string]member, name string) (member, error) {
+	at := path.Clean(name)
+	for range maxLinks {
+		m, ok := members[at]
+		if !ok {
+			return member{}, fmt.Errorf("%s: %w in the archive", name, fs.ErrNotExist)
+		}
+		if m.link == "" {
+			return m, nil
+		}
+		at = m.link
 	}
-	if _, err := s.f.Seek(s.at, io.SeekStart); err != nil {
-		return 0, err
-	}
-	n, err := s.f.Read(p[:min(int64(len(p)), s.left)])
-	s.at, s.left = s.at+int64(n), s.left-int64(n)
-	return n, err
+	return member{}, fmt.Errorf("%s leads from link to link in the archive", name)
 }
 
 // Find returns the image that is meant.
@@ -106,6 +149,9 @@ func (l *Layout) Find(q Query) (Image, error) {
 		return Image{}, err
 	}
 	data, err := l.read("index.json")
+	if errors.Is(err, fs.ErrNotExist) {
+		return l.findSaved(q)
+	}
 	if err != nil {
 		return Image{}, err
 	}
@@ -138,15 +184,26 @@ func (l *Layout) image(q Query, digest v1.Hash, data []byte) (Image, error) {
 	if data, err = l.blob(manifest.Config.Digest); err != nil {
 		return Image{}, err
 	}
-	var config v1.ConfigFile
-	if err := json.Unmarshal(data, &config); err != nil {
-		return Image{}, fmt.Errorf("cannot read its configuration: %w", err)
+	config, err := readConfig(data)
+	if err != nil {
+		return Image{}, err
 	}
-	return q.describe(digest, manifest, &config)
+	return q.describe(digest, layersOf(manifest), config)
+}
+
+func readConfig(data []byte) (*v1.ConfigFile, error) {
+	config := new(v1.ConfigFile)
+	if err := json.Unmarshal(data, config); err != nil {
+		return nil, fmt.Errorf("cannot read its configuration: %w", err)
+	}
+	return config, nil
 }
 
 // Open returns the blob of a layer. That it is what it should be, whoever reads it has to see.
 func (l *Layout) Open(layer Layer) (io.ReadCloser, error) {
+	if layer.File != "" {
+		return l.open(layer.File)
+	}
 	digest, err := v1.NewHash(layer.Digest)
 	if err != nil {
 		return nil, err

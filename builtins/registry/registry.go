@@ -4,33 +4,30 @@
 package registry
 
 import (
+	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
-	"net"
-	"net/http"
-	"os"
 	"strings"
 
-	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
-	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
 // A Query says which image is meant.
 type Query struct {
 	Reference string // in a registry: [HOST[:PORT]/]PATH[:TAG][@DIGEST]
-	Name      string // in a layout: that of its annotation; "": the first for the platform
+	Name      string // in a layout: that of its annotation, or a tag of docker save; "": the first for the platform
 	Platform  string // "linux/arm64", "linux/arm/v7"
 }
 
 // An Image is what a query has found.
 type Image struct {
-	Digest   string  `json:"digest"` // of the manifest
+	Digest   string  `json:"digest"` // of the manifest, or of the configuration where there is none
 	Platform string  `json:"platform"`
 	Pinned   bool    `json:"pinned,omitempty"` // the query names a digest
 	Layers   []Layer `json:"layers"`           // the lowest first
@@ -40,7 +37,17 @@ type Image struct {
 type Layer struct {
 	Digest string `json:"digest"` // of the blob
 	DiffID string `json:"diff_id"`
-	Size   int64  `json:"size"` // of the blob
+	Size   int64  `json:"size"`           // of the blob
+	File   string `json:"file,omitempty"` // that has the blob in what docker save writes
+}
+
+// SHA256 is the digest of the blob in hexadecimal. Blobs are known by no other.
+func (l Layer) SHA256() (string, error) {
+	text, ok := strings.CutPrefix(l.Digest, "sha256:")
+	if sum, err := hex.DecodeString(text); !ok || err != nil || len(sum) != sha256.Size {
+		return "", fmt.Errorf("it has the digest %q, which is no SHA-256", l.Digest)
+	}
+	return text, nil
 }
 
 // Check finds what is wrong with a query of a registry without asking anybody.
@@ -60,70 +67,12 @@ func (q Query) platform() (v1.Platform, error) {
 	return *p, nil
 }
 
-// The variables of older tools that name another registry than that of Docker for
-// references without one, and who asks it.
-const (
-	baseVariable = "DOCKER_REGISTRY_BASE"
-	userVariable = "DOCKER_REGISTRY_BASE_USER"
-	passVariable = "DOCKER_REGISTRY_BASE_PASS"
-)
-
-// base is the registry for references that name none.
-func base() string {
-	host := os.Getenv(baseVariable)
-	host = strings.TrimPrefix(strings.TrimPrefix(host, "https://"), "http://")
-	host, _, _ = strings.Cut(host, "/")
-	if host == "" || host == "registry-1.docker.io" {
-		return name.DefaultRegistry
-	}
-	return host
-}
-
 func (q Query) reference() (name.Reference, error) {
 	ref, err := name.ParseReference(strings.TrimPrefix(q.Reference, "docker://"), name.WithDefaultRegistry(base()))
 	if err != nil {
 		return nil, fmt.Errorf("not the reference of an image: %q", q.Reference)
 	}
 	return ref, nil
-}
-
-// keychain gives the user's credentials, those of Docker's configuration and its helpers.
-type keychain struct{}
-
-func (keychain) Resolve(r authn.Resource) (authn.Authenticator, error) {
-	if user := os.Getenv(userVariable); user != "" && r.RegistryStr() == base() {
-		return &authn.Basic{Username: user, Password: os.Getenv(passVariable)}, nil
-	}
-	return authn.DefaultKeychain.Resolve(r)
-}
-
-// A Client asks registries. Its zero value is ready for use.
-type Client struct {
-	Transport http.RoundTripper // nil: the usual one
-}
-
-func (c Client) options(ctx context.Context) []remote.Option {
-	usual := c.Transport
-	if usual == nil {
-		usual = remote.DefaultTransport
-	}
-	return []remote.Option{
-		remote.WithContext(ctx), remote.WithAuthFromKeychain(keychain{}),
-		remote.WithTransport(safe{usual}), remote.WithUserAgent("imagebuilder"),
-	}
-}
-
-// safe refuses to speak http to anybody but this machine, which the library would with a
-// registry on a private network.
-type safe struct{ http.RoundTripper }
-
-func (s safe) RoundTrip(req *http.Request) (*http.Response, error) {
-	host := req.URL.Hostname()
-	ip := net.ParseIP(host)
-	if req.URL.Scheme != "https" && host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-		return nil, fmt.Errorf("%s is asked by http, which anybody on the way can change", host)
-	}
-	return s.RoundTripper.RoundTrip(req)
 }
 
 // Find returns the image that is meant.
@@ -144,15 +93,25 @@ func (c Client) Find(ctx context.Context, q Query) (Image, error) {
 	if err != nil {
 		return Image{}, fmt.Errorf("cannot read its configuration: %w", err)
 	}
-	found, err := q.describe(digest, manifest, config)
+	found, err := q.describe(digest, layersOf(manifest), config)
 	if ref, rerr := q.reference(); rerr == nil {
 		_, found.Pinned = ref.(name.Digest)
 	}
 	return found, err
 }
 
+// layersOf are the layers that a manifest lists.
+func layersOf(manifest *v1.Manifest) (layers []Layer) {
+	for _, l := range manifest.Layers {
+		layers = append(layers, Layer{Digest: l.Digest.String(), Size: l.Size})
+	}
+	return layers
+}
+
+var errLayers = errors.New("its manifest and its configuration have different layers")
+
 // describe says what is known of an image, and that it is for the platform.
-func (q Query) describe(digest v1.Hash, manifest *v1.Manifest, config *v1.ConfigFile) (Image, error) {
+func (q Query) describe(digest v1.Hash, layers []Layer, config *v1.ConfigFile) (Image, error) {
 	want, err := q.platform()
 	if err != nil {
 		return Image{}, err
@@ -161,14 +120,13 @@ func (q Query) describe(digest v1.Hash, manifest *v1.Manifest, config *v1.Config
 	if is == nil || !serves(*is, want) {
 		return Image{}, fmt.Errorf("it is for %v, not for %s", is, q.Platform)
 	}
-	if len(config.RootFS.DiffIDs) != len(manifest.Layers) {
-		return Image{}, errors.New("its manifest and its configuration have different layers")
+	if len(config.RootFS.DiffIDs) != len(layers) {
+		return Image{}, errLayers
 	}
-	found := Image{Digest: digest.String(), Platform: is.String()}
-	for i, l := range manifest.Layers {
-		found.Layers = append(found.Layers, Layer{l.Digest.String(), config.RootFS.DiffIDs[i].String(), l.Size})
+	for i, id := range config.RootFS.DiffIDs {
+		layers[i].DiffID = id.String()
 	}
-	return found, nil
+	return Image{Digest: digest.String(), Platform: is.String(), Layers: layers}, nil
 }
 
 func (c Client) image(ctx context.Context, q Query) (v1.Image, error) {
@@ -225,7 +183,7 @@ func choose(list []v1.Descriptor, want v1.Platform, title string) (v1.Descriptor
 	for _, d := range list {
 		has := d.Annotations["org.opencontainers.image.ref.name"]
 		switch {
-		case title != "" && has != title:
+		case title != "" && has != title && !sameName(d.Annotations["io.containerd.image.name"], title): // docker save writes the latter
 			others = append(others, fmt.Sprintf("%q", has))
 		case d.Platform == nil || serves(*d.Platform, want):
 			return d, nil
@@ -233,10 +191,11 @@ func choose(list []v1.Descriptor, want v1.Platform, title string) (v1.Descriptor
 			others = append(others, d.Platform.String())
 		}
 	}
-	if title == "" {
-		title = want.String()
-	}
-	return v1.Descriptor{}, fmt.Errorf("there is no image for %s; there are: %s", title, strings.Join(others, ", "))
+	return v1.Descriptor{}, noneError(title, want, others)
+}
+
+func noneError(title string, want v1.Platform, others []string) error {
+	return fmt.Errorf("there is no image for %s; there are: %s", cmp.Or(title, want.String()), strings.Join(others, ", "))
 }
 
 // serves tells whether an image for one platform runs on another: a variant counts only for
@@ -246,23 +205,4 @@ func serves(has, want v1.Platform) bool {
 		return false
 	}
 	return want.Architecture != "arm" || want.Variant == "" || has.Variant == "" || has.Variant <= want.Variant
-}
-
-// Open returns the blob of a layer. That it is what it should be, whoever reads it has to see.
-func (c Client) Open(ctx context.Context, q Query, l Layer) (io.ReadCloser, error) {
-	ref, err := q.reference()
-	if err != nil {
-		return nil, err
-	}
-	layer, err := remote.Layer(ref.Context().Digest(l.Digest), c.options(ctx)...)
-	if err != nil {
-		return nil, err
-	}
-	return layer.Compressed()
-}
-
-// Refused tells whether a registry has said no, which it will say again.
-func Refused(err error) bool {
-	var said *transport.Error
-	return errors.As(err, &said) && said.StatusCode < http.StatusInternalServerError && said.StatusCode != http.StatusTooManyRequests
 }

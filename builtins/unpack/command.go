@@ -31,7 +31,7 @@ type Places struct {
 // flags are GNU tar's for each compression, by the program that reads it.
 var flags = map[magic.Kind]struct{ program, flag string }{
 	magic.Bzip2: {"bzip2", "--bzip2"},
-	magic.Gzip:  {"gzip", "--gzip"},
+	magic.Gzip:  {"gzip", ""}, // see gunzip
 	magic.XZ:    {"xz", "--xz"},
 	magic.LZMA:  {"lzma", "--lzma"},
 	magic.Zstd:  {"zstd", "--zstd"},
@@ -70,8 +70,14 @@ func (f Format) Programs(o Options) []string {
 func (f Format) Script(p Places, o Options) (string, error) {
 	extract := bsdtar(p, o)
 	switch {
+	case f.byTar(o) && f.Packed == magic.Gzip:
+		return script(gunzip(p.File) + " | " + host.Quote(tar("-", p.Out))), nil
 	case f.byTar(o):
-		return script(host.Quote(f.tar(p))), nil
+		command := tar(p.File, p.Out)
+		if flag := flags[f.Packed].flag; flag != "" {
+			command = append(command, flag)
+		}
+		return script(host.Quote(command)), nil
 	case f.Kind == magic.FAT:
 		if o.filtered() {
 			return "", errors.New("nothing can be left out of a FAT file system")
@@ -88,17 +94,23 @@ func (f Format) Script(p Places, o Options) (string, error) {
 	return script(o.tolerant(host.Quote(append(extract, "--file="+p.File)))), nil
 }
 
+// script has xz use all processors where a file has several blocks; what is called so and
+// cannot do that does not look at the variable.
 func script(lines ...string) string {
-	return "#!/bin/bash\nset -e -o pipefail\n" + strings.Join(lines, "\n") + "\n"
+	return "#!/bin/bash\nset -e -o pipefail\nexport XZ_DEFAULTS=-T0\n" + strings.Join(lines, "\n") + "\n"
 }
 
-func (f Format) tar(p Places) []string {
-	command := []string{"tar", "--extract", "--file=" + p.File, "--directory=" + p.Out,
-		"--numeric-owner", "--preserve-permissions", "--same-owner", "--xattrs", "--xattrs-include=*", "--acls"}
-	if flag := flags[f.Packed].flag; flag != "" {
-		command = append(command, flag)
-	}
-	return command
+// gunzip is a command that writes the content of a file. Some images end in bytes that belong
+// to nothing, such as a signature, which gzip tells by the status 2.
+func gunzip(file string) string {
+	return "{ gzip -dc <" + host.Quote([]string{file}) + " || [ $? = 2 ]; }"
+}
+
+// tar leaves out what overlayfs has noted of layers on the machine that made the archive:
+// on this one it would mean something else.
+func tar(file, out string) []string {
+	return []string{"tar", "--extract", "--file=" + file, "--directory=" + out, "--numeric-owner", "--preserve-permissions",
+		"--same-owner", "--xattrs", "--xattrs-include=*", "--xattrs-exclude=trusted.overlay.*", "--acls"}
 }
 
 func bsdtar(p Places, o Options) []string {
@@ -120,17 +132,16 @@ func bsdtar(p Places, o Options) []string {
 func clean(pattern string) string { return "^" + strings.TrimPrefix(path.Clean("/"+pattern), "/") }
 
 // tolerant lets a pattern match nothing as long as another matches something: archives of
-// several shapes are unpacked by one list. bsdtar says that for each pattern, in a language
-// that is known, and fails.
+// several shapes are unpacked by one list. bsdtar says that for each pattern, in the language
+// of [host.Environ], and fails.
 func (o Options) tolerant(command string) string {
 	if len(o.Only) == 0 {
 		return command
 	}
-	return fmt.Sprintf(`export LC_ALL=C
-status=0
+	return fmt.Sprintf(`status=0
 { %s; } 2>/tmp/errors || status=$?
-missed=$(grep -c ': Not found in archive$' /tmp/errors) || :
-if grep -v -e ': Not found in archive$' -e ': Error exit delayed from previous errors' /tmp/errors >&2; then exit $status; fi
+missed=$(grep -a -c ': Not found in archive$' /tmp/errors) || :
+if grep -a -v -e ': Not found in archive$' -e ': Error exit delayed from previous errors' /tmp/errors >&2; then exit $status; fi
 if [ "$missed" -ge %d ]; then
     echo "nothing in it matches" %s >&2
     exit 1

@@ -30,14 +30,13 @@ const TooLarge = "exit status 153"
 // Decompressor are the programs that Decompress needs.
 func Decompressor(by magic.Kind) []string { return []string{flags[by].program} }
 
-// Decompress makes the content of a compressed file. Some images end in bytes that belong to
-// nothing, such as a signature, which gzip tells by the status 2.
+// Decompress makes the content of a compressed file.
 func Decompress(p Places, by magic.Kind, max int64) string {
-	command := host.Quote([]string{flags[by].program, "-dc"}) + " <" + host.Quote([]string{p.File}) + " >" + content(p)
+	command := host.Quote([]string{flags[by].program, "-dc"}) + " <" + host.Quote([]string{p.File})
 	if by == magic.Gzip {
-		command += " || [ $? = 2 ]"
+		command = gunzip(p.File)
 	}
-	return limited(max, command)
+	return limited(max, command+" >"+content(p))
 }
 
 func content(p Places) string { return host.Quote([]string{path.Join(p.Out, "content")}) }
@@ -79,7 +78,7 @@ func (f Format) MemberPrograms() []string {
 // Member makes the content of the first file of those that is in an archive or a file
 // system; "" is the archive itself. No link leads to it: it could lead out of that.
 func (f Format) Member(p Places, names []string, max int64) string {
-	lines := []string{"export LC_ALL=C MTOOLS_SKIP_CHECK=1"}
+	lines := []string{"export MTOOLS_SKIP_CHECK=1"}
 	for _, name := range names {
 		if name == "" {
 			lines = append(lines, ": >"+host.Quote([]string{path.Join(p.Out, Same)}), "exit 0")

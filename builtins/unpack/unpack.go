@@ -6,16 +6,10 @@ package unpack
 
 import (
 	"bytes"
-	"compress/bzip2"
-	"compress/gzip"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-
-	"github.com/klauspost/compress/zstd"
-	"github.com/ulikunitz/xz"
-	"github.com/ulikunitz/xz/lzma"
 
 	"imagebuilder/builtins/magic"
 )
@@ -73,43 +67,6 @@ func detect(head []byte, whole io.ReaderAt) (Format, error) {
 	}
 	return f, nil
 }
-
-// peek returns the beginning of what is compressed. The two compressions that nothing here
-// reads are only ever met around tar archives.
-func peek(kind magic.Kind, r io.Reader) ([]byte, error) {
-	var plain io.Reader
-	var err error
-	switch kind {
-	case magic.Gzip:
-		plain, err = gzip.NewReader(r)
-	case magic.Bzip2:
-		plain = bzip2.NewReader(r)
-	case magic.XZ:
-		plain, err = xz.ReaderConfig{DictCap: maxWindow}.NewReader(r)
-	case magic.LZMA:
-		plain, err = lzma.ReaderConfig{DictCap: maxWindow}.NewReader(r)
-	case magic.Zstd:
-		var d *zstd.Decoder
-		if d, err = zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(1<<31)); err == nil {
-			defer d.Close()
-			plain = d
-		}
-	default:
-		return append(make([]byte, 257), "ustar"...), nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	head := make([]byte, magic.DeepLength)
-	n, err := io.ReadFull(plain, head)
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		err = nil // it is short
-	}
-	return head[:n], err
-}
-
-// maxWindow bounds the memory that a look at a compressed file takes.
-const maxWindow = 64 << 20
 
 // Archive tells whether the file is unpacked as it is. Others are images of disks, or hold
 // one: see Raw.

@@ -8,6 +8,10 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"imagebuilder/builtins/magic"
 )
 
 // makers are how each format is made of the directory tree, and the programs of that.
@@ -17,6 +21,7 @@ var makers = []struct {
 }{
 	{"tar", "tar -C tree -cf archive .", nil},
 	{"tar.gz", "tar -C tree -czf archive .", []string{"gzip"}},
+	{"tar.gz", "tar -C tree -czf archive . && echo signature >>archive", []string{"gzip"}},
 	{"tar.bz2", "tar -C tree -cjf archive .", []string{"bzip2"}},
 	{"tar.xz", "tar -C tree -cJf archive .", []string{"xz"}},
 	{"tar.lzma", "tar -C tree -cf - . | lzma >archive", []string{"lzma"}},
@@ -24,9 +29,13 @@ var makers = []struct {
 	{"tar.lz", "tar -C tree --lzip -cf archive .", []string{"lzip"}},
 	{"tar.lzo", "tar -C tree --lzop -cf archive .", []string{"lzop"}},
 	{"tar.lz4", "tar -C tree -I lz4 -cf archive .", []string{"lz4"}},
+	{"cpio.lz", "cd tree && find . | cpio --quiet -o -H newc | lzip >../archive", []string{"cpio", "lzip", "bsdtar"}},
+	{"cpio.lzo", "cd tree && find . | cpio --quiet -o -H newc | lzop >../archive", []string{"cpio", "lzop", "bsdtar"}},
+	{"cpio.lz4", "cd tree && find . | cpio --quiet -o -H newc | lz4 >../archive", []string{"cpio", "lz4", "bsdtar"}},
 	{"squashfs", "mksquashfs tree archive -noappend -quiet", []string{"mksquashfs", "unsquashfs"}},
 	{"zip", "cd tree && zip -q -r -y ../archive.zip . && mv ../archive.zip ../archive", []string{"zip", "bsdtar"}},
 	{"cpio", "cd tree && find . | cpio --quiet -o -H newc >../archive", []string{"cpio", "bsdtar"}},
+	{"cpio", "cd tree && find . | cpio --quiet -o -H crc >../archive", []string{"cpio", "bsdtar"}},
 	{"cpio", "cd tree && find . | cpio --quiet -o -H odc >../archive", []string{"cpio", "bsdtar"}},
 	{"cpio", "cd tree && find . | cpio --quiet -o -H bin >../archive", []string{"cpio", "bsdtar"}},
 	{"cpio.gz", "cd tree && find . | cpio --quiet -o -H newc | gzip >../archive", []string{"cpio", "gzip", "bsdtar"}},
@@ -179,14 +188,68 @@ func text(err error) string {
 	return err.Error()
 }
 
-func FuzzDetect(f *testing.F) {
-	f.Add([]byte("hsqs"))
-	f.Add(append(make([]byte, 257), "ustar"...))
-	f.Add([]byte("\xfd7zXZ\x00\x00\x04"))
-	f.Fuzz(func(t *testing.T, head []byte) {
-		format, err := detect(head, bytes.NewReader(head))
-		if err == nil && format.Archive() && len(format.Programs(Options{})) == 0 {
-			t.Errorf("%q has no program", format)
+// What overlayfs has noted of a layer is of the machine it was made on; other attributes are kept.
+func TestAttributes(t *testing.T) {
+	dir := newTree(t)
+	for _, name := range []string{"trusted.kept", "trusted.overlay.opaque"} {
+		if err := unix.Lsetxattr(dir+"/tree/top", name, []byte("y"), 0); err != nil {
+			t.Skipf("needs to set %s: %v", name, err)
 		}
-	})
+	}
+	run(t, dir, "tar", "-C", "tree", "--xattrs", "--xattrs-include=*", "-cf", "archive", ".")
+	out := t.TempDir()
+	script, err := Format{Kind: magic.Tar}.Script(Places{File: dir + "/archive", Out: out}, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	run(t, dir, "bash", "-c", script)
+	names := make([]byte, 1000)
+	n, err := unix.Llistxattr(out+"/top", names)
+	if got := string(names[:max(n, 0)]); err != nil || got != "trusted.kept\x00" {
+		t.Errorf("%q, %v", got, err)
+	}
+}
+
+// Names are of any language, also those that are asked for.
+func TestNames(t *testing.T) {
+	t.Setenv("LC_ALL", "C.UTF-8") // of host.Environ
+	dir := newTree(t)
+	const name = "top/Főtanúsítvány, größer.crt"
+	if err := os.WriteFile(filepath.Join(dir, "tree", name), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		want, make string
+		tools      []string
+	}{
+		{"tar", "bsdtar -C tree --format=pax -cf archive .", []string{"bsdtar"}},
+		{"zip", "bsdtar -C tree --format=zip -cf archive .", []string{"bsdtar"}},
+		{"squashfs", "mksquashfs tree archive -noappend -quiet", []string{"mksquashfs", "unsquashfs"}},
+		{"iso9660", "genisoimage -quiet -R -o archive tree", []string{"genisoimage", "bsdtar"}},
+		{"iso9660", "genisoimage -quiet -J -o archive tree", []string{"genisoimage", "bsdtar"}}, // Joliet
+		{"fat", "truncate -s 4M archive && mkfs.vfat archive >/dev/null && mcopy -s -i archive tree/top ::/", []string{"mkfs.vfat", "mcopy"}},
+	} {
+		t.Run(test.want, func(t *testing.T) {
+			need(t, test.tools...)
+			run(t, dir, "sh", "-c", "rm -f archive; export LC_ALL=C.UTF-8; "+test.make)
+			format, err := Detect(dir + "/archive")
+			if err != nil || format.String() != test.want {
+				t.Fatalf("detected %q, %v", format, err)
+			}
+			for _, o := range []Options{{}, {Only: []string{name}}, {Exclude: []string{"top/file"}}} {
+				if o.filtered() && (format.FileSystem(o) != "" || test.want == "fat") {
+					continue
+				}
+				out := t.TempDir()
+				script, err := format.Script(Places{File: dir + "/archive", Out: out}, o)
+				if err != nil {
+					t.Fatal(err)
+				}
+				run(t, dir, "bash", "-c", script)
+				if _, err := os.Lstat(filepath.Join(out, name)); err != nil {
+					t.Errorf("%+v: %v", o, err)
+				}
+			}
+		})
+	}
 }

@@ -24,6 +24,7 @@ var layers = [][]string{
 	{"builtins/treetask"},
 	{"builtins/layer"},
 	{"builtins/disk", "builtins/fetch", "builtins/lxd", "builtins/pack", "builtins/registry", "builtins/template", "builtins/unpack", "streams/inventory"},
+	{"builtins/boot"},
 	{"builtins/build", "streams"},
 	{"streams/serve", "streams/words"},
 	{"builtins"},

@@ -121,6 +121,7 @@ An image server is a tree of images and what is made of it:
 	asGroup(root)
 	root.AddCommand(definitionCommands()...)
 	root.AddCommand(
+		newBootCommand(),
 		newConvertCommand(),
 		newCacheCommand(),
 		newCheckCommand(),

@@ -52,6 +52,7 @@ func TestScript(t *testing.T) {
 			return false, fmt.Errorf("unknown condition %q", cond)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"efidisk":   efiDisk,
 			"image":     makeImage,
 			"interrupt": interrupt,
 			"lines":     lines,

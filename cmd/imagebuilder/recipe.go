@@ -2,7 +2,6 @@ package main
 
 import (
 	"github.com/spf13/cobra"
-	"golang.org/x/sys/unix"
 
 	"imagebuilder/builtins/host"
 	"imagebuilder/compat"
@@ -40,17 +39,8 @@ func runtimeConfig(cmd *cobra.Command, log logOptions) (runtime.Config, error) {
 	}
 	return runtime.Config{
 		Now:     clock(),
-		Machine: machine(),
+		Machine: host.Machine(),
 		Stdin:   cmd.InOrStdin(),
 		Log:     log.logger(cmd.ErrOrStderr()),
 	}, nil
-}
-
-// machine is the machine name of uname(2).
-func machine() string {
-	var name unix.Utsname
-	if err := unix.Uname(&name); err != nil {
-		return ""
-	}
-	return unix.ByteSliceToString(name.Machine[:])
 }

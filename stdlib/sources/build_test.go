@@ -34,6 +34,12 @@ func run(t *testing.T, recipe string) (built, error) {
 // rootfs, with a sandbox. It returns the tree of that, or the error as a user sees it.
 func runIn(t *testing.T, store, recipe string) (built, error) {
 	t.Helper()
+	return runWith(t, runtime.BuildOptions{Cache: store}, recipe)
+}
+
+// runWith is runIn with other options.
+func runWith(t *testing.T, o runtime.BuildOptions, recipe string) (built, error) {
+	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("needs root: mounts and owners")
 	}
@@ -43,11 +49,8 @@ func runIn(t *testing.T, store, recipe string) (built, error) {
 	}
 	var log bytes.Buffer
 	out := t.TempDir()
-	_, err = r.Build(runtime.BuildOptions{
-		Target: out,
-		Cache:  store,
-		Log:    slog.New(slog.NewTextHandler(&log, nil)),
-	})
+	o.Target, o.Log = out, slog.New(slog.NewTextHandler(&log, nil))
+	_, err = r.Build(o)
 	if err != nil {
 		return built{log: log.String()}, errors.New(runtime.Explain(err))
 	}

@@ -3,14 +3,22 @@ package sources_test
 import (
 	"archive/tar"
 	"bytes"
+	"compress/gzip"
+	"crypto/rand"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -21,6 +29,9 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
+
+	"imagebuilder/builtins/build"
+	"imagebuilder/runtime"
 )
 
 func fromDocker(url, arch string) string {
@@ -57,6 +68,58 @@ func registryServer(t *testing.T) string {
 			t.Fatalf("the registry does not answer: %v\n%s", err, out.String())
 		}
 	}
+}
+
+// A gate stands before a registry, and knows which blobs are asked for.
+type gate struct {
+	addr string
+
+	mu    sync.Mutex
+	blobs []string // of each request for one: the digest, and which bytes
+	cut   string   // the digest of one of which the next answer is cut off
+}
+
+func newGate(t *testing.T, registry string) *gate {
+	t.Helper()
+	g := new(gate)
+	through := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: registry})
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		if r.Method == http.MethodGet && path.Base(path.Dir(r.URL.Path)) == "blobs" {
+			g.blobs = append(g.blobs, strings.TrimSpace(path.Base(r.URL.Path)+" "+r.Header.Get("Range")))
+			if path.Base(r.URL.Path) == g.cut {
+				g.cut = ""
+				w = &cutting{w}
+			}
+		}
+		through.ServeHTTP(w, r)
+	}))
+	t.Cleanup(s.Close)
+	g.addr = strings.TrimPrefix(s.URL, "http://")
+	return g
+}
+
+// cutting ends an answer after a few bytes.
+type cutting struct{ http.ResponseWriter }
+
+const cutAfter = 100
+
+func (c *cutting) Write(p []byte) (int, error) {
+	if len(p) > cutAfter {
+		c.ResponseWriter.Write(p[:cutAfter])
+		c.ResponseWriter.(http.Flusher).Flush()
+		panic(http.ErrAbortHandler)
+	}
+	return c.ResponseWriter.Write(p)
+}
+
+// asked returns the requests since it was called last.
+func (g *gate) asked() []string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	defer func() { g.blobs = nil }()
+	return g.blobs
 }
 
 // A member of a layer: with content a file, ending in a slash a directory, or a link.
@@ -152,26 +215,32 @@ func checkImage(t *testing.T, b built, arch string) {
 // An image is taken from a real registry, for the platform that is asked for; an unchanged one
 // is not taken again, and a tag that means another image is.
 func TestDocker(t *testing.T) {
-	addr := registryServer(t)
-	ref, err := name.ParseReference(addr + "/demo/base:1.0")
+	g := newGate(t, registryServer(t))
+	ref, err := name.ParseReference(g.addr + "/demo/base:1.0")
 	must(err)
 	index := imageIndex(t)
 	must(remote.WriteIndex(ref, index))
 	store := t.TempDir()
-	for arch, platform := range map[string]string{"x86_64": "amd64", "aarch64": "arm64"} {
-		b, err := runIn(t, store, fromDocker(ref.Name(), arch))
+	for _, test := range []struct {
+		arch, platform string
+		blobs          int // that are asked for: both have the lower layer
+	}{{"x86_64", "amd64", 3}, {"aarch64", "arm64", 2}} {
+		b, err := runIn(t, store, fromDocker(ref.Name(), test.arch))
 		if err != nil {
 			t.Fatal(err)
 		}
-		checkImage(t, b, platform)
-		if b, err = runIn(t, store, fromDocker(ref.Name(), arch)); err != nil || strings.Contains(b.log, "step=layer") || !strings.Contains(b.log, "cached=true") {
+		checkImage(t, b, test.platform)
+		if asked := g.asked(); len(asked) != test.blobs {
+			t.Errorf("asked for %q, want %d of the configuration and two layers", asked, test.blobs)
+		}
+		if b, err = runIn(t, store, fromDocker(ref.Name(), test.arch)); err != nil || len(g.asked()) != 1 || !strings.Contains(b.log, "cached=true") {
 			t.Errorf("%v: something was done again:\n%s", err, b.log)
 		}
 	}
 	_, err = run(t, fromDocker(ref.Name(), "riscv64"))
 	wantError(t, err, "there is no image for linux/riscv64; there are: linux/amd64, linux/arm64")
-	_, err = run(t, fromDocker(addr+"/demo/none:1.0", "x86_64"))
-	wantError(t, err, "cannot find the image "+addr+"/demo/none:1.0: ")
+	_, err = run(t, fromDocker(g.addr+"/demo/none:1.0", "x86_64"))
+	wantError(t, err, "cannot find the image "+g.addr+"/demo/none:1.0: ")
 
 	digest, err := index.Digest()
 	must(err)
@@ -184,6 +253,54 @@ func TestDocker(t *testing.T) {
 		t.Fatal(err)
 	}
 	checkImage(t, b, "riscv64")
+}
+
+// The layers of an image are downloads like any other: what is cut off is taken up, without the
+// network there is what the cache has, and a directory of downloads has them as well.
+func TestDockerDownloads(t *testing.T) {
+	g := newGate(t, registryServer(t))
+	ref, err := name.ParseReference(g.addr + "/demo/base:1.0")
+	must(err)
+	image := imageOfLayers("amd64",
+		layerOf(t, member{name: "etc/a", content: rand.Text() + rand.Text() + rand.Text() + rand.Text()}),
+		layerOf(t, member{name: "etc/b", content: "b"}))
+	must(remote.Write(ref, image))
+	layers, err := image.Layers()
+	must(err)
+	lower, err := layers[0].Digest()
+	must(err)
+	recipe := fromDocker(ref.Name(), "x86_64")
+	here, elsewhere := runtime.BuildOptions{Cache: t.TempDir()}, runtime.BuildOptions{Cache: t.TempDir()}
+
+	here.Offline = true
+	_, err = runWith(t, here, recipe)
+	wantError(t, err, "cannot find the image "+ref.Name()+": it is not in the cache, and nothing is downloaded with --offline")
+	here.Offline = false
+	g.cut = lower.String()
+	if b, err := runWith(t, here, recipe); err != nil || read(t, b.dir, "etc/b") != "b" {
+		t.Fatal(err)
+	}
+	if asked := g.asked(); len(asked) != 4 || !slices.Contains(asked, fmt.Sprintf("%s bytes=%d-", lower, cutAfter)) {
+		t.Errorf("asked for %q, not for a configuration, two layers and the rest of one", asked)
+	}
+	here.Offline = true
+	if b, err := runWith(t, here, recipe); err != nil || read(t, b.dir, "etc/b") != "b" || len(g.asked()) != 0 {
+		t.Errorf("without the network: %v", err)
+	}
+
+	elsewhere.Sources = &build.Sources{Dir: t.TempDir(), Keep: true}
+	for _, want := range []int{3, 1} {
+		if _, err := runWith(t, elsewhere, recipe); err != nil {
+			t.Fatal(err)
+		}
+		if asked := g.asked(); len(asked) != want {
+			t.Errorf("asked for %q with a directory of downloads, want %d", asked, want)
+		}
+		elsewhere.Cache = t.TempDir()
+	}
+	if _, err := os.Stat(filepath.Join(elsewhere.Sources.Dir, lower.String())); err != nil {
+		t.Error(err)
+	}
 }
 
 func wantError(t *testing.T, err error, want string) {
@@ -217,6 +334,35 @@ func TestDockerLayout(t *testing.T) {
 	must(os.WriteFile(file, data, 0o644))
 	_, err = run(t, fromDocker("oci:"+dir, "x86_64"))
 	wantError(t, err, "want "+blob.Hex)
+}
+
+// So does what docker save writes, of which the layers may be compressed and the whole as well.
+func TestDockerSaved(t *testing.T) {
+	images := make(map[name.Tag]v1.Image)
+	for tag, arch := range map[string]string{"one:1": "amd64", "two:1": "arm64"} {
+		ref, err := name.NewTag(tag)
+		must(err)
+		images[ref] = containerImage(t, arch)
+	}
+	file := filepath.Join(t.TempDir(), "saved.tar.gz")
+	f, err := os.Create(file)
+	must(err)
+	w := gzip.NewWriter(f)
+	must(tarball.MultiWrite(images, w))
+	must(w.Close())
+	must(f.Close())
+	recipe := func(arch, tag string) string {
+		return strings.Replace(fromDocker("", arch), `""`, fmt.Sprintf("local(%q), name = %q", file, tag), 1)
+	}
+	for _, test := range []struct{ arch, tag, platform string }{{"x86_64", "", "amd64"}, {"aarch64", "", "arm64"}, {"aarch64", "two:1", "arm64"}} {
+		b, err := run(t, recipe(test.arch, test.tag))
+		if err != nil {
+			t.Fatal(err)
+		}
+		checkImage(t, b, test.platform)
+	}
+	_, err = run(t, recipe("x86_64", "two:1"))
+	wantError(t, err, "there is no image for two:1; there are: one:1, linux/arm64")
 }
 
 func TestDockerRefuses(t *testing.T) {
