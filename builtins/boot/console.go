@@ -18,20 +18,23 @@ import (
 var errThere = errors.New("the text is there")
 
 // A sign is what a guest says that boots no further, and how people call that.
-type sign struct{ text, means string }
+type sign struct {
+	text, means string
+	line        bool // it counts when its line is complete, which says why
+}
 
 func (s sign) Error() string { return s.means }
 
 // signs are those of kernels, systemd, dracut, initramfs-tools, GRUB and EDK II, in the order
 // in which they count.
 var signs = []sign{
-	{"Kernel panic - not syncing", "its kernel has panicked"},
-	{"emergency mode", "it has ended in emergency mode"},
-	{"(initramfs) ", "its initramfs has given up and started a shell"},
-	{"grub rescue>", "GRUB has not found its files and started its rescue shell"},
-	{"grub> ", "GRUB has found no configuration and started its shell"},
-	{"No bootable option or device was found", "the firmware has found nothing that it can start"},
-	{"Shell> ", "the firmware has found nothing that it can start but its shell"},
+	{"Kernel panic - not syncing", "its kernel has panicked", true},
+	{"emergency mode", "it has ended in emergency mode", false},
+	{"(initramfs) ", "its initramfs has given up and started a shell", false},
+	{"grub rescue>", "GRUB has not found its files and started its rescue shell", false},
+	{"grub> ", "GRUB has found no configuration and started its shell", false},
+	{"No bootable option or device was found", "the firmware has found nothing that it can start", false},
+	{"Shell> ", "the firmware has found nothing that it can start but its shell", false},
 }
 
 // maxLine bounds a line in bytes: what is longer becomes several.
@@ -63,7 +66,7 @@ func (c *console) Write(p []byte) (int, error) {
 			c.end()
 		}
 	}
-	c.look()
+	c.look(false)
 	return len(p), nil
 }
 
@@ -75,7 +78,7 @@ func (c *console) put(b byte) {
 	case b == '\r':
 		c.back = true
 	case b == '\t' || b >= ' ' && b != 0x7f:
-		if c.back && c.look() {
+		if c.back && c.look(true) {
 			return
 		}
 		if c.back {
@@ -90,7 +93,7 @@ func (c *console) put(b byte) {
 
 // end ends the line. Empty ones are left out.
 func (c *console) end() {
-	if c.look() {
+	if c.look(true) {
 		return
 	}
 	if len(c.line) > 0 {
@@ -108,16 +111,16 @@ func (c *console) show() {
 	c.line = c.line[:0]
 }
 
-// look decides by what is in the line so far, and tells whether that has happened. The line
-// then remains for flush.
-func (c *console) look() (decided bool) {
+// look decides by what is in the line, which may be complete, and tells whether that has
+// happened. The line then remains for flush.
+func (c *console) look(complete bool) (decided bool) {
 	if c.decided {
 		return true
 	}
 	line := string(c.line)
 	end := errThere
 	if !strings.Contains(line, c.expect) {
-		i := slices.IndexFunc(signs, func(s sign) bool { return strings.Contains(line, s.text) })
+		i := slices.IndexFunc(signs, func(s sign) bool { return (complete || !s.line) && strings.Contains(line, s.text) })
 		if i < 0 {
 			return false
 		}

@@ -40,6 +40,7 @@ func TestConsole(t *testing.T) {
 		{"a line without an end", []string{strings.Repeat("x", 2*maxLine+1)}, strings.Repeat(strings.Repeat("x", maxLine)+"\n", 2) + "x\n", ""},
 		{"a panic", []string{"[1.0] Kernel panic - not syncing: VFS: Unable to mount root fs\n[2.0]"},
 			"[1.0] Kernel panic - not syncing: VFS: Unable to mount root fs\n", "its kernel has panicked"},
+		{"a panic in pieces", []string{"Kernel panic - not syncing", ": no in", "it\r\nx"}, "Kernel panic - not syncing: no init\n", "its kernel has panicked"},
 		{"systemd gives up", []string{"You are in emergency mode. After logging in,"}, "You are in emergency mode. After logging in,\n", "it has ended in emergency mode"},
 		{"dracut gives up", []string{"Entering emergency mode. Exit the shell to continue.\n"}, "Entering emergency mode. Exit the shell to continue.\n", "it has ended in emergency mode"},
 		{"emergency mode by name alone", []string{"emergency.target - Emergency Mode\n"}, "emergency.target - Emergency Mode\n", ""},

@@ -5,21 +5,26 @@ import (
 	"encoding/binary"
 	"os"
 	"os/exec"
+	"strings"
 	"unicode/utf16"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
 // efidisk FILE TEXT makes the disk of a virtual machine, for x86_64, whose boot loader is all
-// that is on it: it prints TEXT and stays.
+// that is on it: it prints TEXT, as a line unless that ends in a space, and stays.
 func efiDisk(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 {
 		ts.Fatalf("usage: efidisk FILE TEXT")
 	}
+	text := args[1]
+	if !strings.HasSuffix(text, " ") {
+		text += "\r\n"
+	}
 	disk, loader := ts.MkAbs(args[0]), ts.MkAbs("BOOTX64.EFI")
 	ts.Check(os.WriteFile(disk, nil, 0o644))
 	ts.Check(os.Truncate(disk, 48<<20))
-	ts.Check(os.WriteFile(loader, efiProgram(args[1]), 0o644))
+	ts.Check(os.WriteFile(loader, efiProgram(text), 0o644))
 	defer os.Remove(loader)
 	for _, command := range [][]string{
 		{"sgdisk", "--new=1:2048:+40M", "--typecode=1:EF00", disk},
