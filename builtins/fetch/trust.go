@@ -53,7 +53,7 @@ func (t Trust) Notice(url string) string {
 	case private(url):
 		return "no keys are given: " + url + " is trusted since it is https"
 	default:
-		return "anybody on the way can change what comes from " + url + ": there are no signatures, and it is not https"
+		return "anybody on the way can change what comes from " + url + ": no signature is verified, and it is not https"
 	}
 	return ""
 }
