@@ -114,6 +114,9 @@ func TestDefinitionVMsBoot(t *testing.T) {
 	needDisks(t)
 	for _, d := range definitions {
 		t.Run(d.name, func(t *testing.T) {
+			if d.name == "own" {
+				t.Skip("it installs no boot loader")
+			}
 			out := t.TempDir()
 			d.build(t, "build-lxd", out, "--vm", "--compression", "zstd-1")
 			imagebuilder(t, "boot", out+"/disk.qcow2", "--timeout", bootLimit)
