@@ -330,5 +330,5 @@ func (d WindowsDrivers) plain() any {
 	if d.Medium != nil {
 		return d.Medium
 	}
-	return d.Path
+	return filepath.Base(d.Path) // each file has its digest
 }

@@ -1,7 +1,7 @@
 package windows
 
 import (
-	"bufio"
+	"bytes"
 	"context"
 	"fmt"
 	"os"
@@ -54,6 +54,7 @@ type imageEdit struct {
 	Edit
 	dir      string            // in the scratch directory
 	spelling map[string]string // how paths of the image are spelt there, by lower case
+	said     string            // by programs, besides
 	hives    []Hive            // that the image has
 }
 
@@ -82,68 +83,38 @@ func (e *imageEdit) prepare(ctx context.Context, scratch *dirfd.Dir) error {
 	return e.merge(ctx)
 }
 
-// Names in the directory of an edit, besides those of hives.
-const (
-	listName     = "list"     // of what is in the image
-	selectName   = "select"   // the key Select of the registry
-	commandsName = "commands" // for wimlib
-)
-
-// look takes the hives out of the image, with a list of what is in it, and which control set
-// counts. A hive that is not there is none of its business.
+// look takes the hives out of the image, and finds out how the paths that are of interest are
+// spelt there and what the registry says of its control sets.
 func (e *imageEdit) look(ctx context.Context) error {
-	image := []string{e.wim(), fmt.Sprint(e.Index)}
-	extract := append([]string{"wimlib-imagex", "extract"}, image...)
-	for _, h := range e.Injection.Hives {
-		extract = append(extract, "/"+h.Path)
-	}
-	extract = append(extract, "--nullglob", "--no-acls", "--no-attributes", "--dest-dir="+at(e.dir))
-	script := scriptOf(
-		host.Quote(append([]string{"wimlib-imagex", "dir"}, image...))+" >"+listName,
-		host.Quote(extract),
-		// A name in the image may be spelt otherwise.
-		`for hive in [Ss][Yy][Ss][Tt][Ee][Mm]; do [ ! -e "$hive" ] || hivexregedit --export "$hive" '\Select' >`+selectName+`; done`,
-	)
-	if err := e.inDir(ctx, script); err != nil {
-		return err
-	}
-	return e.readList()
-}
-
-// scriptOf is a script that ends where one of its lines fails.
-func scriptOf(lines ...string) string {
-	return "#!/bin/sh\nset -e\n" + strings.Join(lines, "\n") + "\n"
-}
-
-// inDir runs a script in the directory of the edit.
-func (e *imageEdit) inDir(ctx context.Context, script string) error {
-	script = strings.Replace(script, "set -e\n", "set -e\ncd "+host.Quote([]string{at(e.dir)})+"\n", 1)
-	return e.run(ctx, e.Output, sandbox.Program{Script: script})
-}
-
-// readList finds out how the paths that are of interest are spelt in the image.
-func (e *imageEdit) readList() error {
 	wanted := make(map[string]bool)
 	for _, name := range e.paths() {
 		for ; name != "."; name = path.Dir(name) {
 			wanted[strings.ToLower(name)] = true
 		}
 	}
-	f, err := os.Open(e.hostPath(e.dir, listName))
-	if err != nil {
-		return err
-	}
-	defer f.Close()
 	e.spelling = make(map[string]string)
-	lines := bufio.NewScanner(f)
-	lines.Buffer(nil, 1<<20)
-	for lines.Scan() {
-		name := strings.TrimPrefix(lines.Text(), "/")
+	lines := &lineWriter{do: func(line string) {
+		name, ok := strings.CutPrefix(line, "/")
 		if lower := strings.ToLower(name); wanted[lower] {
 			e.spelling[lower] = name
+		} else if !ok && len(e.said) < 1<<16 {
+			e.said += line + "\n"
 		}
+	}}
+	image := []string{e.wim(), fmt.Sprint(e.Index)}
+	extract := append([]string{"wimlib-imagex", "extract", "--quiet"}, image...)
+	for _, h := range e.Injection.Hives {
+		extract = append(extract, "/"+h.Path)
 	}
-	return lines.Err()
+	err := e.run(ctx, lines,
+		sandbox.Program{Args: append([]string{"wimlib-imagex", "dir"}, image...)},
+		// A hive that is not there is none of its business.
+		sandbox.Program{Args: append(extract, "--nullglob", "--no-acls", "--no-attributes", "--dest-dir="+at(e.dir))},
+		// Its name may be spelt otherwise in the image; what is wrong with it, merge tells.
+		sandbox.Program{Script: "#!/bin/sh\nhivexregedit --export " + at(e.dir) + "/[Ss][Yy][Ss][Tt][Ee][Mm] '\\Select' || true\n"},
+	)
+	fmt.Fprint(e.Output, e.said)
+	return err
 }
 
 // paths are those of the image that are of interest.
@@ -194,22 +165,31 @@ func (e *imageEdit) findHives() error {
 
 // merge gives the hives their keys.
 func (e *imageEdit) merge(ctx context.Context) error {
-	set := 0
-	if export, err := os.ReadFile(e.hostPath(e.dir, selectName)); err == nil {
-		if set, err = currentControlSet(string(export)); err != nil {
-			return err
-		}
-	}
-	var lines []string
+	var programs []sandbox.Program
 	for _, h := range e.hives {
+		set, err := e.controlSet(h)
+		if err != nil {
+			return fmt.Errorf("cannot read %s: %w", h.Path, err)
+		}
 		name := path.Base(h.Path)
 		text := name + ".reg"
 		if err := os.WriteFile(e.hostPath(e.dir, text), []byte(regText(h.Keys, set)), 0o600); err != nil {
 			return err
 		}
-		lines = append(lines, host.Quote([]string{"hivexregedit", "--merge", name, text}))
+		programs = append(programs, sandbox.Program{Args: []string{"hivexregedit", "--merge", at(e.dir, name), at(e.dir, text)}})
 	}
-	return e.inDir(ctx, scriptOf(lines...))
+	return e.run(ctx, e.Output, programs...)
+}
+
+// controlSet is the number of the control set that Windows starts with, for a hive that is to
+// have keys in it.
+func (e *imageEdit) controlSet(h Hive) (int, error) {
+	for _, k := range h.Keys {
+		if strings.HasPrefix(k.Path, CurrentControlSet) {
+			return currentControlSet(e.said)
+		}
+	}
+	return 0, nil
 }
 
 // update puts everything into the image.
@@ -231,8 +211,30 @@ func (e *imageEdit) update(ctx context.Context) error {
 	for _, h := range e.hives {
 		fmt.Fprintf(&commands, "add \"%s\" \"/%s\"\n", at(e.dir, path.Base(h.Path)), h.Path)
 	}
-	if err := os.WriteFile(e.hostPath(e.dir, commandsName), []byte(commands.String()), 0o600); err != nil {
+	const name = "commands"
+	if err := os.WriteFile(e.hostPath(e.dir, name), []byte(commands.String()), 0o600); err != nil {
 		return err
 	}
-	return e.inDir(ctx, scriptOf(host.Quote([]string{"wimlib-imagex", "update", e.wim(), fmt.Sprint(e.Index)})+" <"+commandsName))
+	command := []string{"wimlib-imagex", "update", "--quiet", e.wim(), fmt.Sprint(e.Index)}
+	script := "#!/bin/sh\nexec " + host.Quote(command) + " <" + host.Quote([]string{at(e.dir, name)}) + "\n"
+	if err := e.run(ctx, e.Output, sandbox.Program{Script: script}); err != nil {
+		return fmt.Errorf("%s: %w", host.Quote(command), err)
+	}
+	return nil
+}
+
+// A lineWriter hands on what is written to it line by line.
+type lineWriter struct {
+	do   func(line string)
+	rest []byte
+}
+
+func (l *lineWriter) Write(p []byte) (int, error) {
+	l.rest = append(l.rest, p...)
+	end := bytes.LastIndexByte(l.rest, '\n') + 1
+	for line := range strings.Lines(string(l.rest[:end])) {
+		l.do(strings.TrimSuffix(line, "\n"))
+	}
+	l.rest = append(l.rest[:0], l.rest[end:]...)
+	return len(p), nil
 }

@@ -144,7 +144,7 @@ func currentControlSet(export string) (int, error) {
 			return n, nil
 		}
 	}
-	return 0, errors.New(`its key Select does not say which control set is current`)
+	return 0, errors.New("its key Select does not say which control set is current: it is damaged, or no such part of a registry")
 }
 
 // UnmarshalJSON reads a value as recipes say it: its name, its type, by its name or its number,

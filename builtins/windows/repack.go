@@ -167,16 +167,16 @@ func takeDriver(scratch *dirfd.Dir, drivers fs.FS, p Placement) error {
 	return errors.Join(err, setTime(w, modified), w.Close())
 }
 
-// run runs a program of the host, which sees the scratch directory at workDir and writes
-// there and nowhere else.
-func (j *Job) run(ctx context.Context, out io.Writer, p sandbox.Program) error {
+// run runs programs of the host one after the other, which see the scratch directory at workDir
+// and write there and nowhere else.
+func (j *Job) run(ctx context.Context, out io.Writer, list ...sandbox.Program) error {
 	spec := sandbox.Spec{
 		Mounts: []sandbox.Mount{{At: workDir, Source: j.Scratch, Writable: true}},
 		NoSync: true, // it is scratch
 		NoNet:  true,
 	}
 	env := host.Environ(map[string]string{"WIMLIB_IMAGEX_IGNORE_CASE": "1"})
-	return sandbox.Run(ctx, spec, sandbox.Programs{List: []sandbox.Program{p}, Env: env}, out)
+	return sandbox.Run(ctx, spec, sandbox.Programs{List: list, Env: env}, out)
 }
 
 // at is where programs find what is in the scratch directory.

@@ -1,6 +1,7 @@
 package windows
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -29,7 +30,8 @@ const (
 type Volume struct {
 	Label string
 
-	file *os.File
+	file *os.File // nil: it is not one
+	r    io.ReaderAt
 	size int64
 	root *node
 	left int // how many further entries are taken
@@ -75,17 +77,24 @@ func OpenVolume(name string) (v *Volume, err error) {
 	if !st.Mode().IsRegular() {
 		return nil, ErrNoMedium
 	}
-	v = &Volume{file: f, size: st.Size(), left: maxEntries}
+	v, err = newVolume(f, st.Size())
+	if err == nil {
+		v.file = f
+	}
+	return v, err
+}
+
+// newVolume reads what is on a medium.
+func newVolume(r io.ReaderAt, size int64) (*Volume, error) {
+	v := &Volume{r: r, size: size, left: maxEntries}
 	iso, udf := v.recognize()
 	switch {
 	case udf:
-		err = v.readUDF()
+		return v, v.readUDF()
 	case iso:
-		err = v.readISO()
-	default:
-		err = ErrNoMedium
+		return v, v.readISO()
 	}
-	return v, err
+	return v, ErrNoMedium
 }
 
 // recognize reads the volume recognition sequence (ECMA-167 2/8), in which descriptors of
@@ -117,7 +126,7 @@ func (v *Volume) read(b []byte, at int64) error {
 	if at < 0 || at > v.size-int64(len(b)) {
 		return damaged("it ends before byte %d", at+int64(len(b)))
 	}
-	_, err := v.file.ReadAt(b, at)
+	_, err := v.r.ReadAt(b, at)
 	return err
 }
 
@@ -332,22 +341,40 @@ func (v *Volume) Sizes() (files int, bytes int64) {
 // Find returns the path of a file or directory as it is spelt in a file system, whose names
 // Windows does not tell apart by case. What is spelt as asked for comes first.
 func Find(fsys fs.FS, name string) (string, error) {
-	at := "."
-	for _, part := range strings.Split(name, "/") {
-		entries, err := fs.ReadDir(fsys, at)
-		if err != nil {
-			return "", fmt.Errorf("cannot read %s: %w", at, err)
-		}
-		found := ""
-		for _, e := range entries {
-			if e.Name() == part || found == "" && strings.EqualFold(e.Name(), part) {
-				found = e.Name()
-			}
-		}
-		if found == "" {
-			return "", &fs.PathError{Op: "find", Path: name, Err: fs.ErrNotExist}
-		}
-		at = path.Join(at, found)
+	found, err := findIn(fsys, ".", strings.Split(name, "/"))
+	if err == nil && found == "" {
+		err = &fs.PathError{Op: "find", Path: name, Err: fs.ErrNotExist}
 	}
-	return at, nil
+	return found, err
+}
+
+// findIn finds a path in a directory; "": there is none.
+func findIn(fsys fs.FS, dir string, parts []string) (string, error) {
+	if len(parts) == 0 {
+		return dir, nil
+	}
+	entries, err := fs.ReadDir(fsys, dir)
+	if err != nil {
+		return "", fmt.Errorf("cannot read %s: %w", dir, err)
+	}
+	var names []string
+	for _, e := range entries {
+		if strings.EqualFold(e.Name(), parts[0]) && (len(parts) == 1 || e.IsDir()) {
+			names = append(names, e.Name())
+		}
+	}
+	slices.SortStableFunc(names, func(a, b string) int { return cmp.Compare(rank(a, parts[0]), rank(b, parts[0])) })
+	for _, name := range names {
+		if found, err := findIn(fsys, path.Join(dir, name), parts[1:]); found != "" || err != nil {
+			return found, err
+		}
+	}
+	return "", nil
+}
+
+func rank(name, asked string) int {
+	if name == asked {
+		return 0
+	}
+	return 1
 }

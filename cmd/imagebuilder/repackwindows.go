@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"imagebuilder/builtins/printable"
+	"imagebuilder/builtins/problems"
 	"imagebuilder/runtime"
 )
 
@@ -127,6 +128,9 @@ func (c *repackCommand) findDrivers() error {
 // printDetails prints the steps of a recipe with everything that is to be known of them.
 func printDetails(w io.Writer, recipe *runtime.Recipe) error {
 	planner, err := recipe.Plan()
+	if err == nil {
+		err = problems.Join(planner.MissingFiles()...)
+	}
 	if err != nil {
 		return err
 	}
