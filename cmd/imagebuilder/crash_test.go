@@ -52,6 +52,7 @@ def main():
 		os.RemoveAll(filepath.Join(dir, "out"))
 		crash.kill(signals[i%3], rand.N(whole))
 		crash.check()
+		crash.checkResults()
 	}
 	os.RemoveAll(filepath.Join(dir, "out"))
 	crash.build()
@@ -101,6 +102,7 @@ func (c *crasher) kill(sig syscall.Signal, after time.Duration) {
 	c.last = out.String()
 }
 
+// check finds what is left of a build besides its results.
 func (c *crasher) check() {
 	c.t.Helper()
 	// The kernel ends what is left of a killed build, which takes a moment.
@@ -120,7 +122,6 @@ func (c *crasher) check() {
 			c.t.Fatalf("a loop device is left: %s", file)
 		}
 	}
-	c.checkResults()
 }
 
 // leftProcess finds a process that has a mount of the build's cache in its namespace.
