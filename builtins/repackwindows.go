@@ -50,9 +50,7 @@ func (b *Words) windowsMedium(thread *starlark.Thread, fn *starlark.Builtin, arg
 // dicts with name and sha256; and infs, by their names, what its INF files tell: class,
 // class_guid, provider, catalog, date and version of DriverVer, file_time, the date as the
 // registry has it in hexadecimal, and rank, the 48 bytes that the database of drivers calls
-// Version. drivers is the file of a medium, or the path of one or of a directory (see local).
-//
-// An INF file without one of these is an error.
+// Version; problem is why nothing else is known of one, "" if all is. drivers is the file of a medium, or the path of one or of a directory (see local).
 func (b *Words) windowsDrivers(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	var source starlark.Value
 	var directories stringList

@@ -2,7 +2,6 @@ package build
 
 import (
 	"context"
-	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -21,6 +20,7 @@ import (
 	"imagebuilder/builtins/digest"
 	"imagebuilder/builtins/dirfd"
 	"imagebuilder/builtins/layer"
+	"imagebuilder/builtins/pack"
 	"imagebuilder/builtins/windows"
 )
 
@@ -172,62 +172,85 @@ func (b *Builder) makeMedium(ctx context.Context, s *Step, r WindowsRepack, work
 		return made, err
 	}
 	defer func() { err = errors.Join(err, end()) }()
-	if err := os.Mkdir(work, 0o700); err != nil {
+	if err := errors.Join(os.Mkdir(work, 0o700), os.MkdirAll(filepath.Dir(to), 0o755)); err != nil {
 		return made, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(work)) }()
-	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
-		return made, err
-	}
 	if err := checkRoom(medium, r, work, filepath.Dir(to)); err != nil {
 		return made, err
 	}
+	out := b.output(s)
+	job := &windows.Job{
+		Medium: medium, Drivers: drivers, Edits: r.Edits, Boot: r.Boot, Scratch: work, Output: &together{w: out}, Log: b.Log,
+		Meanwhile: func(context.Context) error { return r.unchanged() },
+	}
+	if err := b.close(ctx, out, job.Repack(ctx)); err != nil {
+		return made, err
+	}
+	return appear(ctx, work, to)
+}
+
+// appear puts a finished medium in its place and removes all else of the scratch directory.
+func appear(ctx context.Context, work, to string) (made madeMedium, err error) {
 	dir, err := dirfd.Open(filepath.Dir(to), dirfd.Refuse)
 	if err != nil {
 		return made, err
 	}
 	defer dir.Close()
-	name := filepath.Base(to)
-	if err := dir.RemoveAll(dirfd.TempName(name)); err != nil { // of a process that was killed
-		return made, err
-	}
-	staged, err := dir.Stage(name, 0o644)
+	f, err := os.Open(filepath.Join(work, windows.ResultName))
 	if err != nil {
 		return made, err
 	}
-	defer func() { err = errors.Join(err, staged.Discard()) }()
-	sum, size := sha256.New(), new(counted)
-	out := b.output(s)
-	job := &windows.Job{
-		Medium: medium, Drivers: drivers, Edits: r.Edits, Boot: r.Boot, Scratch: work, Log: b.Log,
-		Target: io.MultiWriter(staged, sum, size), Output: &together{w: out},
-		Meanwhile: func(ctx context.Context) error { return r.unchanged(ctx) },
-	}
-	if err := b.close(ctx, out, job.Repack(ctx)); err != nil {
+	defer f.Close()
+	// What is not synced goes at no cost; the digest takes no disk, and the sync nothing else.
+	if err := errors.Join(unpublished(work), unix.Fchmod(int(f.Fd()), 0o644)); err != nil {
 		return made, err
 	}
-	// What is not synced goes with the scratch, at no cost.
-	if err := errors.Join(os.RemoveAll(work), staged.Sync(), context.Cause(ctx)); err != nil {
+	synced := make(chan error, 1)
+	go func() { synced <- f.Sync() }()
+	sum, size, err := digest.File(f.Name())
+	if err = errors.Join(err, <-synced, context.Cause(ctx)); err != nil {
 		return made, err
 	}
-	if err := errors.Join(staged.Appear(name), dir.Sync(".")); err != nil {
+	made = madeMedium{Size: size, SHA256: sum.String()}
+	if err := move(ctx, f.Name(), dir, to, made); err != nil {
 		return made, err
 	}
-	made = madeMedium{Size: int64(*size), SHA256: digest.Of(sum).String()}
 	made.Look, err = lookOf(to)
-	return made, err
+	return made, errors.Join(err, dir.Sync("."))
+}
+
+// unpublished removes all but the new medium of a scratch directory.
+func unpublished(work string) error {
+	entries, err := os.ReadDir(work)
+	for _, e := range entries {
+		if e.Name() != windows.ResultName {
+			err = errors.Join(err, os.RemoveAll(filepath.Join(work, e.Name())))
+		}
+	}
+	return err
+}
+
+// move gives a file its name in a directory, of another file system if need be.
+func move(ctx context.Context, from string, dir *dirfd.Dir, to string, made madeMedium) error {
+	name := filepath.Base(to)
+	err := dir.Change("rename", name, func(fd int, base string) error { return unix.Renameat(unix.AT_FDCWD, from, fd, base) })
+	if !errors.Is(err, unix.EXDEV) {
+		return err
+	}
+	return pack.Publish(ctx, filepath.Dir(to), []pack.Result{{Path: from, Name: name, Size: made.Size, SHA256: made.SHA256, Fresh: true}})
 }
 
 // unchanged finds out whether what was read is what the step depends on.
-func (r WindowsRepack) unchanged(context.Context) error {
+func (r WindowsRepack) unchanged() error {
 	if err := r.Medium.intact(); err != nil {
 		return errors.Join(err, r.Medium.forget())
 	}
 	return nil // of the drivers each file has its digest
 }
 
-// checkRoom finds out whether there is room for the medium in the scratch directory, with what
-// the images get, and for the new one.
+// checkRoom finds out whether there is room in the scratch directory for the medium, with what the
+// images get, and for the new one, and for that in its place.
 func checkRoom(medium *windows.Volume, r WindowsRepack, work, target string) error {
 	_, size := medium.Sizes()
 	const margin = 64 << 20 // hives, and what programs need besides
@@ -242,7 +265,7 @@ func checkRoom(medium *windows.Volume, r WindowsRepack, work, target string) err
 	if scratch.Fsid == result.Fsid {
 		return enough(scratch, 2*size, "of the cache and of the result")
 	}
-	return errors.Join(enough(scratch, size, "of the cache"), enough(result, size, "of the result"))
+	return errors.Join(enough(scratch, 2*size, "of the cache"), enough(result, size, "of the result"))
 }
 
 func enough(st unix.Statfs_t, size int64, of string) error {
@@ -252,14 +275,6 @@ func enough(st unix.Statfs_t, size int64, of string) error {
 	}
 	return fmt.Errorf("the file system %s has not enough room: %s are needed, %s are free; make room, or choose another one by --cache or the place of the result",
 		of, bytesize.Size(size), bytesize.Size(free))
-}
-
-// counted counts bytes.
-type counted int64
-
-func (c *counted) Write(p []byte) (int, error) {
-	*c += counted(len(p))
-	return len(p), nil
 }
 
 // together writes what several programs print at a time.

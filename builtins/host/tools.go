@@ -19,7 +19,7 @@ type Tool struct {
 	Name    string
 	Package string   // Debian package that brings it
 	For     string   // what needs it
-	Version []string // arguments that make it print its version
+	Version []string // arguments that make it print its version; nil: it tells none
 }
 
 var tools = []Tool{
@@ -80,6 +80,9 @@ func Missing(name, pkg string) error {
 
 // VersionLine asks an installed tool for the first line of its version.
 func (t Tool) VersionLine(ctx context.Context) string {
+	if t.Version == nil {
+		return ""
+	}
 	var out bytes.Buffer
 	err := Command{Args: append([]string{t.Name}, t.Version...), Stdout: &out, Stderr: &out}.Run(ctx)
 	line, _, _ := strings.Cut(out.String(), "\n")

@@ -59,9 +59,11 @@ func FindDriver(drivers fs.FS, name string) (*DriverDir, error) {
 		if !strings.EqualFold(path.Ext(e.Name()), ".inf") {
 			continue
 		}
-		if d.INFs[e.Name()], err = ParseINF(data); err != nil {
-			return nil, fmt.Errorf("cannot read %s: %w", file, err)
+		inf, err := ParseINF(data)
+		if err != nil { // it need not be the one that counts
+			inf = &INF{Problem: err.Error()}
 		}
+		d.INFs[e.Name()] = inf
 	}
 	slices.SortFunc(d.Files, func(a, b DriverFile) int { return strings.Compare(a.Name, b.Name) })
 	return d, nil

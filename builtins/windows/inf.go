@@ -28,6 +28,8 @@ type INF struct {
 	// Rank what the database of drivers calls Version.
 	FileTime string `json:"file_time"`
 	Rank     string `json:"rank"`
+
+	Problem string `json:"problem"` // why nothing else is known of it; "": all is
 }
 
 // maxINF is how long a file may be, in bytes; those of drivers have some kilobytes.

@@ -3,27 +3,22 @@ package windows
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io"
 	"io/fs"
-	"os"
 	"strconv"
 
 	"golang.org/x/sync/errgroup"
-	"golang.org/x/sys/unix"
 
 	"imagebuilder/builtins/sandbox"
 )
 
-// The new medium: UDF and, for what reads no UDF, ISO 9660:1999. It goes through a pipe, so
-// that whoever gets it can put it where it belongs, and take its digest, on its way.
+// The new medium: UDF and, for what reads no UDF, ISO 9660:1999.
 
 // bootCatalog is what genisoimage calls the file that names the boot images. It is hidden, and
 // one that an earlier run has left on a medium is of no use.
 const bootCatalog = "boot.catalog"
 
-// pipeName is that of the pipe in the scratch directory.
-const pipeName = "pipe"
+// ResultName is what the new medium is called in the scratch directory.
+const ResultName = "new.iso"
 
 // maxLabel is how long the name of a volume can be in ISO 9660.
 const maxLabel = 32
@@ -35,42 +30,15 @@ func (j *Job) write(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	pipe := j.hostPath(pipeName)
-	if err := unix.Mkfifo(pipe, 0o600); err != nil {
-		return fmt.Errorf("cannot make a pipe: %w", err)
-	}
-	r, err := os.OpenFile(pipe, os.O_RDONLY|unix.O_NONBLOCK, 0)
-	if err != nil {
-		return err
-	}
-	defer r.Close()
-	// While it is open, the pipe has not ended, although genisoimage has not begun.
-	w, err := os.OpenFile(pipe, os.O_WRONLY|unix.O_NONBLOCK, 0)
-	if err != nil {
-		return err
-	}
-	unix.FcntlInt(r.Fd(), unix.F_SETPIPE_SZ, 1<<20) // what is smaller works as well
 	work, workCtx := errgroup.WithContext(ctx)
-	work.Go(func() error {
-		err := j.run(workCtx, j.Output, sandbox.Program{Args: args})
-		return errors.Join(err, w.Close())
-	})
-	work.Go(func() error {
-		_, err := io.CopyBuffer(struct{ io.Writer }{j.Target}, struct{ io.Reader }{r}, make([]byte, 1<<20))
-		if err != nil {
-			err = fmt.Errorf("%w: %w", errTarget, err)
-		}
-		return err // which ends genisoimage
-	})
+	work.Go(func() error { return j.run(workCtx, j.Output, sandbox.Program{Args: args}) })
 	if j.Meanwhile != nil {
 		work.Go(func() error { return j.Meanwhile(workCtx) })
 	}
 	return errors.Join(work.Wait(), context.Cause(ctx))
 }
 
-var errTarget = errors.New("cannot write the new medium")
-
-// isoArgs is the command that writes the medium to the pipe. A boot image that the medium does
+// isoArgs is the command that writes the medium. A boot image that the medium does
 // not have is left out: some only boot in one way.
 func (j *Job) isoArgs() ([]string, error) {
 	args := []string{"genisoimage", "-quiet", "-l", "-allow-limited-size", "-udf"}
@@ -105,5 +73,5 @@ func (j *Job) isoArgs() ([]string, error) {
 		return nil, errors.New("the medium has no boot image: it is no installation medium of Windows")
 	}
 	args = append(args, "-c", bootCatalog, "-hide", bootCatalog, "-hide-joliet", bootCatalog)
-	return append(args, "-o", at(pipeName), at(mediumDir)), nil
+	return append(args, "-o", at(ResultName), at(mediumDir)), nil
 }

@@ -72,7 +72,7 @@ type Job struct {
 	Drivers   fs.FS
 	Edits     []Edit
 	Boot      []BootEntry
-	Scratch   string    // directory of the host, empty, on which all of the medium has room
+	Scratch   string    // directory of the host, empty, on which all of the medium has room twice; see ResultName
 	Target    io.Writer // gets the new medium
 	Output    io.Writer // gets what programs print
 	Log       *slog.Logger
