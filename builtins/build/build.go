@@ -61,6 +61,10 @@ type Product struct {
 
 	Wish *fetch.Wish // the download that it is; nil: it is none
 
+	// Ready tells what stands in its way, given the target directory of the run; it is found
+	// before a build starts. nil: nothing can.
+	Ready func(target string) error
+
 	// Do makes or finds the files.
 	Do func(ctx context.Context, b *Builder) ([]*File, error)
 }

@@ -99,7 +99,7 @@ func Local(s *Step, path string, r fetch.Request) Product {
 	s.Needs = append(s.Needs, Need{Name: path, At: s.At})
 	name := filepath.Base(path)
 	return Product{
-		Files:   []*File{{Name: name}},
+		Files:   []*File{{Name: name, local: path}},
 		Unshown: true,
 		Do: func(ctx context.Context, b *Builder) ([]*File, error) {
 			f, err := b.Fetch.Verify(ctx, r, path)

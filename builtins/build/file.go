@@ -27,8 +27,9 @@ type File struct {
 	SignedBy    string // the key by which a download was verified; "": it was not, or is planned
 	Fingerprint string // of an image for LXD, whose last file this is; "" in a plan
 
-	path string // "" in a plan
-	note string // of one in the store, what is kept there of it; without that it is made anew
+	path  string // "" in a plan
+	local string // of a file that was on this machine before, its path, also in a plan
+	note  string // of one in the store, what is kept there of it; without that it is made anew
 }
 
 // MarshalJSON shows a file in plans and keys by what is the same everywhere. Names that a plan

@@ -45,8 +45,9 @@ type PlannedStep struct {
 	Rootfs  string `json:"rootfs,omitempty"`
 	Target  string `json:"target,omitempty"`
 	Args    Args   `json:"args"`
-	Label   string `json:"in,omitempty"` // the function of the standard library that asks for it
-	At      string `json:"at"`           // file:line:column in the recipe
+	Details Args   `json:"details,omitempty"` // what only those are shown who ask
+	Label   string `json:"in,omitempty"`      // the function of the standard library that asks for it
+	At      string `json:"at"`                // file:line:column in the recipe
 }
 
 // A Record is of an answer that a plan went on with.
@@ -142,21 +143,28 @@ func (p *Planner) Make(ctx context.Context, s *Step, product Product) ([]*File, 
 	} else {
 		p.record(ctx, s, known...)
 	}
+	p.ready(s, product.Ready)
 	return product.Files, p.claims.check(s, product)
 }
 
 // Act implements Worker.
 func (p *Planner) Act(ctx context.Context, s *Step, a Act) error {
 	p.record(ctx, s)
-	if a.Ready != nil && p.Target != "" {
-		if err := a.Ready(p.Target); err != nil {
-			p.Problems = append(p.Problems, at(s.At, err))
-		}
-	}
+	p.ready(s, a.Ready)
 	if a.Assumed {
 		p.Answers = append(p.Answers, Record{Question: s.Builtin, At: s.At})
 	}
 	return nil
+}
+
+// ready takes note of what stands in the way of a step at the target directory.
+func (p *Planner) ready(s *Step, ready func(target string) error) {
+	if ready == nil || p.Target == "" {
+		return
+	}
+	if err := ready(p.Target); err != nil {
+		p.Problems = append(p.Problems, at(s.At, err))
+	}
 }
 
 // record takes note of a step, with more than its arguments.
@@ -170,7 +178,7 @@ func (p *Planner) record(ctx context.Context, s *Step, more ...Arg) {
 
 // show puts a step into the plan.
 func (p *Planner) show(s *Step, more ...Arg) {
-	planned := PlannedStep{Builtin: s.Builtin, Args: append(s.Args[:len(s.Args):len(s.Args)], more...), At: s.At}
+	planned := PlannedStep{Builtin: s.Builtin, Args: append(s.Args[:len(s.Args):len(s.Args)], more...), Details: s.Details, At: s.At}
 	if s.Label != s.Builtin {
 		planned.Label = s.Label
 	}

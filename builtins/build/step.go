@@ -26,6 +26,7 @@ type Step struct {
 	Root    *Root     // nil: it concerns none
 	Args    Args      // what its result depends on, as a plan shows it
 	Also    Args      // what it depends on besides, that every plan would show alike
+	Details Args      // what Args and Also mean in full, for readers
 	Fresh   Freshness // what else it depends on, outside the recipe
 	Needs   []Need    // what the host must have
 

@@ -19,7 +19,7 @@ type Tool struct {
 	Name    string   // of a file: its absolute path
 	Package string   // Debian package that brings it
 	For     string   // what needs it
-	Version []string // arguments that make it print its version; nil: it is no program
+	Version []string // arguments that make it print its version; nil: it tells none
 }
 
 var tools = []Tool{
@@ -29,7 +29,9 @@ var tools = []Tool{
 	{"btrfs", "btrfs-progs", "btrfs disks of virtual machines", []string{"--version"}},
 	{"bzip2", "bzip2", "--compression bzip2", []string{"--version"}},
 	{"debootstrap", "debootstrap", "Debian and Ubuntu images, where mmdebstrap cannot serve", []string{"--version"}},
+	{"genisoimage", "genisoimage", "repack_windows: media", []string{"--version"}},
 	{"gzip", "gzip", "--compression gzip", []string{"--version"}},
+	{"hivexregedit", "libwin-hivex-perl", "repack_windows: the registry", nil},
 	{"lzip", "lzip", "--compression lzip", []string{"--version"}},
 	{"lzma", "xz-utils", "--compression lzma", []string{"--version"}},
 	{"lzop", "lzop", "--compression lzo", []string{"--version"}},
@@ -45,6 +47,7 @@ var tools = []Tool{
 	{"sgdisk", "gdisk", "disks of virtual machines", []string{"--version"}},
 	{"tar", "tar", "LXC and unified images, metadata of all images", []string{"--version"}},
 	{"unsquashfs", "squashfs-tools", "unpack: squashfs images", []string{"-version"}},
+	{"wimlib-imagex", "wimtools", "repack_windows: images", []string{"--version"}},
 	{"xdelta3", "xdelta3", "deltas between the versions of an image server", []string{"-V"}},
 	{"xz", "xz-utils", "compression of all images unless said otherwise", []string{"--version"}},
 	{"zstd", "zstd", "--compression zstd", []string{"--version"}},

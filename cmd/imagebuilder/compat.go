@@ -121,6 +121,11 @@ as build-dir has done the rest.`,
 // nothing here are taken all the same, so that its command lines go on working.
 func (c *imageCommand) addFlags(cmd *cobra.Command) {
 	c.definition.addFlags(cmd)
+	c.addRunFlags(cmd)
+}
+
+// addRunFlags adds those of them that are about how a build is run.
+func (c *imageCommand) addRunFlags(cmd *cobra.Command) {
 	c.build.addFlags(cmd)
 	cmd.Flags().StringVar(&c.scratch, "cache-dir", "", "`directory` that is removed at the end if it is empty; what is in it is left alone")
 	cmd.Flags().BoolVar(&c.cleanup, "cleanup", true, "remove the directory of --cache-dir")
@@ -165,8 +170,8 @@ func (c *imageCommand) run(cmd *cobra.Command, name, target string, mode compat.
 	if err := c.setOptions(cmd, options); err != nil {
 		return err
 	}
-	if st, err := os.Lstat(c.scratch); err == nil && !st.IsDir() {
-		return usageError{fmt.Errorf("--cache-dir %s: not a directory", c.scratch)}
+	if err := c.checkScratch(); err != nil {
+		return err
 	}
 	config, err := runtimeConfig(cmd, c.build.log)
 	if err != nil {
@@ -184,11 +189,24 @@ func (c *imageCommand) run(cmd *cobra.Command, name, target string, mode compat.
 	if err := c.setSources(cmd, doc); err != nil {
 		return err
 	}
-	if c.scratch != "" && c.cleanup {
-		// Nothing was put into it, and build jobs that make it count on it being gone.
-		defer unix.Rmdir(c.scratch)
-	}
+	defer c.removeScratch()
 	return c.build.run(cmd, recipe, target)
+}
+
+// checkScratch finds what is wrong with --cache-dir.
+func (c *imageCommand) checkScratch() error {
+	if st, err := os.Lstat(c.scratch); err == nil && !st.IsDir() {
+		return usageError{fmt.Errorf("--cache-dir %s: not a directory", c.scratch)}
+	}
+	return nil
+}
+
+// removeScratch removes the directory of --cache-dir: nothing was put into it, and build jobs
+// that make it count on it being gone.
+func (c *imageCommand) removeScratch() {
+	if c.scratch != "" && c.cleanup {
+		unix.Rmdir(c.scratch)
+	}
 }
 
 // setOptions sets the options of the recipe that the flags mean.
@@ -243,6 +261,7 @@ func newOldBuilderCommand() *cobra.Command {
 	root.CompletionOptions.DisableDefaultCmd = true
 	globalFlags(root.PersistentFlags())
 	root.AddCommand(definitionCommands()...)
+	root.AddCommand(newRepackWindowsCommand())
 	return root
 }
 

@@ -87,6 +87,7 @@ func (c *crasher) crashes(n int) {
 		os.RemoveAll(filepath.Join(c.dir, "out"))
 		c.kill(signals[i%3], rand.N(whole))
 		c.check()
+		c.checkResults()
 	}
 	os.RemoveAll(filepath.Join(c.dir, "out"))
 	c.build()
@@ -130,6 +131,7 @@ func (c *crasher) kill(sig syscall.Signal, after time.Duration) {
 	c.last = out.String()
 }
 
+// check finds what is left of a build besides its results.
 func (c *crasher) check() {
 	c.t.Helper()
 	// The kernel ends what is left of a killed build, which takes a moment.
@@ -144,7 +146,6 @@ func (c *crasher) check() {
 		c.t.Fatalf("a mount is left:\n%s", c.last)
 	}
 	c.checkLoops()
-	c.checkResults()
 }
 
 // checkLoops finds a loop device that shows a file of the build, by the number of that: the

@@ -130,6 +130,7 @@ An image server is a tree of images and what is made of it:
 		newOptionsCommand(),
 		newPlanCommand(),
 		newRecipesCommand(),
+		newRepackWindowsCommand(),
 		newRunCommand(),
 		newStreamCommand(),
 		newVersionCommand(),

@@ -68,6 +68,11 @@ type serversKey struct{}
 // setup gives a scenario a cache of its own and the shared recipes.
 func setup(env *testscript.Env) error {
 	env.Values[serversKey{}] = make(map[string]*httptest.Server)
+	testdata, err := filepath.Abs("../../testdata")
+	if err != nil {
+		return err
+	}
+	env.Setenv("TESTDATA", testdata)
 	env.Setenv("HOME", env.WorkDir)
 	env.Setenv("XDG_CACHE_HOME", filepath.Join(env.WorkDir, ".cache"))
 	env.Setenv("IMAGEBUILDER_CACHE", filepath.Join(env.WorkDir, "cache"))
