@@ -41,7 +41,7 @@ func (b *Words) makeDisk(thread *starlark.Thread, fn *starlark.Builtin, args sta
 			continue
 		}
 		if err := n.Set(one.text); err != nil {
-			return nil, Misuse{fmt.Errorf("%s: %s: %w", fn.Name(), one.name, err)}
+			return nil, Misuse{fmt.Errorf("disk: %s: %w", one.name, err)}
 		}
 		if n > 0 { // which the older tool takes for the default
 			*one.to = int64(n)
@@ -60,11 +60,11 @@ func (b *Words) makeDisk(thread *starlark.Thread, fn *starlark.Builtin, args sta
 		d.Names = names
 	}
 	if err := d.Check(); err != nil {
-		return nil, Misuse{fmt.Errorf("%s: %w", fn.Name(), err)}
+		return nil, Misuse{fmt.Errorf("disk: %w", err)}
 	}
 	on, err := root.branch("vm")
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", fn.Name(), err)
+		return nil, fmt.Errorf("disk: %w", err)
 	}
 	s := b.newStep(thread, fn, on, arg("size", cmp.Or(size, bytesize.Size(d.Size).String())), arg("filesystem", d.FileSystem))
 	if espSize != "" {

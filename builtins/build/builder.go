@@ -36,9 +36,11 @@ type Builder struct {
 
 	steps   int
 	answers map[string]any // by question; see answers.go
-	unread  sync.Map       // URL that cannot be read to what counts instead
-	claims  claims
-	ahead   []func() // each ends downloads that were begun before they are asked for
+
+	saidUnseen bool     // that programs do not see the disk
+	unread     sync.Map // URL that cannot be read to what counts instead
+	claims     claims
+	ahead      []func() // each ends downloads that were begun before they are asked for
 }
 
 // Stop ends what goes on besides the steps. No step may follow.

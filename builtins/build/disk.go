@@ -74,9 +74,13 @@ func (r *Root) onDisk(s *Step, environ []string, guests []sandbox.Guest) ([]stri
 }
 
 // partitions are what programs see of a disk; nil: there is none.
-func (b *Builder) partitions(ctx context.Context, d *disk.Disk) ([]sandbox.Partition, error) {
+func (b *Builder) partitions(ctx context.Context, d *disk.Disk, stack sandbox.Stack) ([]sandbox.Partition, error) {
 	if d == nil {
 		return nil, nil
+	}
+	if stack.Dir != "" && !b.saidUnseen {
+		b.saidUnseen = true
+		b.Log.Warn("without overlayfs programs do not see that / is on a disk: those that install a boot loader may refuse")
 	}
 	inputs, err := Args{{"disk", d.Seen()}}.inputs()
 	if err != nil {

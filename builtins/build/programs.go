@@ -33,7 +33,7 @@ func RunInside(s *Step, programs []sandbox.Program, environ []string, guests []s
 		if err != nil {
 			return err
 		}
-		partitions, err := b.partitions(ctx, d)
+		partitions, err := b.partitions(ctx, d, stack)
 		if err != nil {
 			return err
 		}
