@@ -175,7 +175,16 @@ func (c container) end(ctx context.Context, err error) error {
 	after, stop := afterwards(ctx)
 	defer stop()
 	c.act(after, "stop", true) // it may have stopped
-	return c.remove(ctx, err, c.path(""))
+	err = c.remove(ctx, err, c.path(""))
+	// One that has stopped by itself may be on its way out, and is there until that is over.
+	for c.call(after, http.MethodGet, c.path("/state"), "", nil, nil) == nil {
+		select {
+		case <-after.Done():
+			return errors.Join(err, fmt.Errorf("the container %s does not go", c.name))
+		case <-time.After(askAgain):
+		}
+	}
+	return err
 }
 
 // remove removes something, whatever has come of the trial; that it is not there is well.
