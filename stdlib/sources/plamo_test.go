@@ -49,7 +49,7 @@ func TestPlamo(t *testing.T) {
 				t.Errorf("there is %s", name)
 			}
 		}
-		if !strings.Contains(b.log, "there are no signatures") {
+		if !strings.Contains(b.log, "no signature is verified") {
 			t.Errorf("nothing is said: %s", b.log)
 		}
 	}
