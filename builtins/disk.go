@@ -21,17 +21,16 @@ import (
 // environment are variables of theirs.
 func (b *Words) makeDisk(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	var root *rootfs
-	var size, espSize, fs string
-	var given disk.Disk
+	var size, espSize string
+	var d disk.Disk
 	var fsOptions, names stringList
 	var programs, environment stringMap
-	if err := unpackArgs(fn, args, kwargs, "root", &root, "size?", &size, "filesystem?", &fs, "options?", &fsOptions, "esp_size?", &espSize,
-		"partition_names?", &names, "uuid?", &given.UUID, "partuuid?", &given.PartUUID, "esp_uuid?", &given.ESPUUID,
-		"esp_partuuid?", &given.ESPPart, "disk_uuid?", &given.TableUUID,
+	if err := unpackArgs(fn, args, kwargs, "root", &root, "size?", &size, "filesystem?", &d.FileSystem, "options?", &fsOptions, "esp_size?", &espSize,
+		"partition_names?", &names, "uuid?", &d.UUID, "partuuid?", &d.PartUUID, "esp_uuid?", &d.ESPUUID,
+		"esp_partuuid?", &d.ESPPart, "disk_uuid?", &d.TableUUID,
 		"programs?", &programs, "environment?", &environment); err != nil {
 		return nil, err
 	}
-	d := disk.New(root.identity()...)
 	for _, one := range []struct {
 		name, text string
 		to         *int64
@@ -43,22 +42,10 @@ func (b *Words) makeDisk(thread *starlark.Thread, fn *starlark.Builtin, args sta
 		if err := n.Set(one.text); err != nil {
 			return nil, Misuse{fmt.Errorf("disk: %s: %w", one.name, err)}
 		}
-		if n > 0 { // which the older tool takes for the default
-			*one.to = int64(n)
-		}
+		*one.to = int64(n) // 0 is the default, as the older tool has it
 	}
-	for _, one := range []struct {
-		text string
-		to   *string
-	}{{fs, &d.FileSystem}, {given.UUID, &d.UUID}, {given.PartUUID, &d.PartUUID}, {given.ESPUUID, &d.ESPUUID}, {given.ESPPart, &d.ESPPart}, {given.TableUUID, &d.TableUUID}} {
-		if one.text != "" {
-			*one.to = one.text
-		}
-	}
-	d.Options = fsOptions
-	if names != nil {
-		d.Names = names
-	}
+	d.Options, d.Names = fsOptions, names
+	d = d.Complete(root.identity()...)
 	if err := d.Check(); err != nil {
 		return nil, Misuse{fmt.Errorf("disk: %w", err)}
 	}

@@ -7,6 +7,7 @@
 package disk
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -52,15 +53,22 @@ const (
 	tableEnd  = 33       // sectors of the second table, at the end
 )
 
-// New returns a disk with the defaults, whose UUIDs are derived from what it is for: the same
-// texts give the same.
-func New(identity ...string) Disk {
+// New returns a disk with the defaults.
+func New(identity ...string) Disk { return Disk{}.Complete(identity...) }
+
+// Complete gives what is empty its default. UUIDs are derived from what the disk is for: the
+// same texts give the same.
+func (d Disk) Complete(identity ...string) Disk {
 	id := func(what string) string { return newUUID(append([]string{what}, identity...)) }
-	return Disk{
-		Size: DefaultSize, FileSystem: FileSystems[0], ESPSize: DefaultESPSize, Names: []string{"", ""},
-		UUID: id("root"), PartUUID: id("root partition"), ESPPart: id("efi partition"), TableUUID: id("disk"),
-		ESPUUID: strings.ToUpper(id("efi")[:4] + "-" + id("efi")[4:8]),
+	d.Size, d.ESPSize = cmp.Or(d.Size, DefaultSize), cmp.Or(d.ESPSize, DefaultESPSize)
+	d.FileSystem = cmp.Or(d.FileSystem, FileSystems[0])
+	d.UUID, d.PartUUID = cmp.Or(d.UUID, id("root")), cmp.Or(d.PartUUID, id("root partition"))
+	d.ESPUUID = cmp.Or(d.ESPUUID, strings.ToUpper(id("efi")[:4]+"-"+id("efi")[4:8]))
+	d.ESPPart, d.TableUUID = cmp.Or(d.ESPPart, id("efi partition")), cmp.Or(d.TableUUID, id("disk"))
+	if d.Names == nil {
+		d.Names = []string{"", ""}
 	}
+	return d
 }
 
 // newUUID derives a UUID from texts, as one of version 8 of RFC 9562.
