@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"sort"
 	"strings"
 )
@@ -68,6 +69,16 @@ func Installed(name string) bool {
 	}
 	_, err := exec.LookPath(name)
 	return err == nil
+}
+
+// Find returns the file of a program, for those whose environment does not say where
+// programs are.
+func Find(name string) (string, error) {
+	file, err := exec.LookPath(name)
+	if err != nil {
+		return "", Missing(name, "")
+	}
+	return filepath.Abs(file)
 }
 
 // Missing is the error of a program or a file that the host does not have. pkg is the
