@@ -103,7 +103,8 @@ func (k packer) part(ctx context.Context, p part) (*File, layer.Outcome, string,
 	out := k.output(k.step)
 	dir, outcome, err := state.Result(ctx, st, func(ctx context.Context, stack sandbox.Stack, dir string) error {
 		k.Log.Debug("running", "step", k.step.Label, "at", k.step.At, "what", p.file, "log", out.path)
-		if err := p.make(ctx, pack.Job{Stack: stack, Dir: dir, Name: p.file, Out: out, Log: k.Log}); err != nil {
+		job := pack.Job{Stack: stack, Dir: dir, Name: p.file, Out: out, Log: k.Log, Made: k.made, Explain: k.Explain}
+		if err := p.make(ctx, job); err != nil {
 			return err
 		}
 		return describe(dir, p.file)
@@ -125,12 +126,32 @@ func tarPart(c pack.Compression) part {
 	}
 }
 
-// squashfsPart is the root file system as a squashfs image.
-func squashfsPart(c pack.Compression) part {
+// squashfsPart is the root file system as a squashfs image, made by a packer.
+func squashfsPart(c pack.Compression, packer string) part {
 	return part{
 		what: "squashfs",
 		file: "rootfs.squashfs",
-		args: Args{{"compression", c.String()}, epoch()},
-		make: func(ctx context.Context, job pack.Job) error { return job.Squashfs(ctx, c) },
+		args: Args{{"compression", c.String()}, {"packer", packer}, epoch()},
+		make: func(ctx context.Context, job pack.Job) error { return job.Squashfs(ctx, c, packer) },
 	}
+}
+
+// maxMade is how many results of before are looked into.
+const maxMade = 64
+
+// made returns the results that hold a file.
+func (k packer) made(file string) []pack.Made {
+	entries, err := k.Store.Latest(file, maxMade)
+	if err != nil {
+		k.Log.Warn("cannot look for what was made before", "cause", err)
+	}
+	var made []pack.Made
+	for _, e := range entries {
+		made = append(made, pack.Made{Dir: e.Data(), Use: func() {
+			if err := e.Touch(); err != nil {
+				k.Log.Warn("cannot count a result as used", "cause", err)
+			}
+		}})
+	}
+	return made
 }
