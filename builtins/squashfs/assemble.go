@@ -227,10 +227,7 @@ func (a *assembler) tellPlaces() {
 
 // result says what the image was made of.
 func (a *assembler) result() *Result {
-	r := &Result{Blocks: len(a.blocks), New: len(a.made), NewSize: a.size, Lost: a.lost, LostCount: a.lostCount}
-	for i := range a.blocks {
-		r.Size += int64(a.blocks[i].length)
-	}
+	r := &Result{New: len(a.made), NewSize: a.size, Lost: a.lost, LostCount: a.lostCount}
 	for _, i := range a.made {
 		name := a.latestOf(&a.blocks[i])
 		if len(r.From) == maxNamed {
@@ -244,6 +241,8 @@ func (a *assembler) result() *Result {
 	for i := range a.blocks {
 		if s := a.sources[i]; s.kind != repeated {
 			r.index.records = append(r.index.records, record{key: a.blocks[i].key, place: a.at[i]})
+			r.Blocks++
+			r.Size += int64(a.blocks[i].length)
 		}
 	}
 	return r

@@ -58,9 +58,9 @@ type Progress struct {
 
 // A Result says what an image was made of.
 type Result struct {
-	Blocks    int      // of content
+	Blocks    int      // of content, equal ones once
 	New       int      // of these, compressed for this image
-	Size      int64    // bytes of content in blocks
+	Size      int64    // bytes in blocks
 	NewSize   int64    // of these, in new ones
 	From      []string // files in the first new blocks, the latest of each
 	Lost      []string // the first files that had attributes which the format cannot hold
@@ -81,7 +81,7 @@ func Write(ctx context.Context, out *os.File, root *dirfd.Dir, o Options) (*Resu
 	}
 	params, err := o.Compressor.params(ctx)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("cannot ask the compressor for its version: %w", err)
 	}
 	t, err := readTree(ctx, root, o)
 	if err != nil {
