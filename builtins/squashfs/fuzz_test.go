@@ -39,7 +39,7 @@ func FuzzCut(f *testing.F) {
 	for _, lengths := range [][]int{{1000}, {500, 500}} {
 		var out bytes.Buffer
 		x := xz{level: 1}
-		if err := x.command(x.args(1000, lengths), bytes.NewReader(block), &out).Run(f.Context()); err != nil {
+		if err := x.command(x.args(minBlock, lengths), bytes.NewReader(block), &out).Run(f.Context()); err != nil {
 			f.Skipf("no seeds: %v", err)
 		}
 		f.Add(out.Bytes(), lengths[0], len(lengths))
