@@ -67,7 +67,7 @@ func (e *imageEdit) in(err error) error {
 }
 
 // wim is the file of images as programs see it.
-func (e *imageEdit) wim() string { return at(mediumDir, e.File) }
+func (e *imageEdit) wim() string { return at(wimsDir, e.File) }
 
 // prepare makes the hives as they are to be.
 func (e *imageEdit) prepare(ctx context.Context, scratch *dirfd.Dir) error {

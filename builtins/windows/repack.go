@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"math"
 	"path"
 	"path/filepath"
 	"strings"
@@ -19,8 +20,9 @@ import (
 	"imagebuilder/builtins/sandbox"
 )
 
-// How a medium with other images is made: it is unpacked into a scratch directory, its files
-// of images are edited there side by side, and all of it is packed again.
+// How a medium with other images is made: it is unpacked into a scratch directory and packed
+// again without its files of images, while these are edited side by side; then they are put
+// behind all else.
 
 // An Injection is what an image is to get.
 type Injection struct {
@@ -73,10 +75,13 @@ type Job struct {
 	Edits     []Edit
 	Boot      []BootEntry
 	Scratch   string    // directory of the host, empty, on which all of the medium has room twice; see ResultName
-	Target    io.Writer // gets the new medium
 	Output    io.Writer // gets what programs print
 	Log       *slog.Logger
 	Meanwhile func(context.Context) error // is done while the new medium is written
+
+	// Progress begins to show how far a part of the work is, which has so many bytes; add is told
+	// of those that are done, by several goroutines.
+	Progress func(name string, total int64) (add func(bytes int64), end func())
 }
 
 // workDir is where the programs find the scratch directory.
@@ -85,18 +90,19 @@ const workDir = sandbox.FilesDir + "/work"
 // Names in the scratch directory.
 const (
 	mediumDir  = "medium"
+	wimsDir    = "wims"
 	driversDir = "drivers"
 	imagesDir  = "images"
 )
 
-// Repack makes the medium.
+// Repack makes the medium, as ResultName in the scratch directory.
 func (j *Job) Repack(ctx context.Context) error {
 	scratch, err := dirfd.Open(j.Scratch, dirfd.Refuse)
 	if err != nil {
 		return err
 	}
 	defer scratch.Close()
-	for _, name := range []string{mediumDir, driversDir, imagesDir} {
+	for _, name := range []string{mediumDir, wimsDir, driversDir, imagesDir} {
 		if err := scratch.Mkdir(name, 0o755); err != nil {
 			return err
 		}
@@ -104,21 +110,34 @@ func (j *Job) Repack(ctx context.Context) error {
 	if err := j.takeDrivers(ctx, scratch); err != nil {
 		return err
 	}
-	work, workCtx := errgroup.WithContext(ctx)
 	files := j.files()
+	if err := j.prepare(ctx, scratch, files); err != nil {
+		return err
+	}
+	return j.complete(ctx, scratch, files)
+}
+
+// prepare edits the files of images, and makes the new medium with all but them.
+func (j *Job) prepare(ctx context.Context, scratch *dirfd.Dir, files []string) error {
+	_, size := j.Medium.Sizes()
+	copied, end := j.Progress("unpack", size)
+	defer end()
+	work, workCtx := errgroup.WithContext(ctx)
 	for _, name := range files {
 		work.Go(func() error {
-			if err := j.unpack(workCtx, scratch, name); err != nil {
+			if err := j.unpack(workCtx, scratch, wimsDir, name, math.MaxInt64, copied); err != nil {
 				return err
 			}
 			return j.edit(workCtx, scratch, name)
 		})
 	}
-	work.Go(func() error { return j.unpackOthers(workCtx, scratch, files) })
-	if err := errors.Join(work.Wait(), context.Cause(ctx)); err != nil {
-		return err
-	}
-	return j.write(ctx)
+	work.Go(func() error {
+		if err := j.unpackOthers(workCtx, scratch, files, copied); err != nil {
+			return err
+		}
+		return j.pack(workCtx)
+	})
+	return errors.Join(work.Wait(), context.Cause(ctx))
 }
 
 // files are the files of images that are edited, each once.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -118,7 +119,7 @@ func TestUnpack(t *testing.T) {
 	defer scratch.Close()
 	j := &Job{Medium: v}
 	for name, content := range files {
-		if err := j.unpack(context.Background(), scratch, name); err != nil {
+		if err := j.unpack(context.Background(), scratch, mediumDir, name, math.MaxInt64, func(int64) {}); err != nil {
 			t.Fatal(err)
 		}
 		got, err := os.ReadFile(filepath.Join(dir, mediumDir, name))
