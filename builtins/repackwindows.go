@@ -21,7 +21,8 @@ import (
 // files, which are lists of paths of which the first counts that is there in any spelling, None or
 // a dict: path, as it is spelt; parts, of how many files it is one; and images, dicts with index,
 // name, architecture ("amd64", "ARM64", "x86", or "" if it is not told), major, minor, build,
-// product, installation and edition, as the XML of the WIM file has them.
+// product, installation and edition, as the XML of the WIM file has them, and has, by which
+// windows_repack tells what it has got.
 //
 // What is no medium, and a damaged file of images, is an error.
 func (b *Words) windowsMedium(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
@@ -104,12 +105,13 @@ func (b *Words) windowsSource(thread *starlark.Thread, s *build.Step, name strin
 // of the results. iso and drivers are those of windows_medium and windows_drivers; of a path that
 // is as it was when the new medium was made nothing is read again.
 //
-// edits are dicts: file and index of an image, image, its name, and injection, a dict: name, what
-// it is for; files, dicts with source, a path in the drivers, sha256, and to, a list of paths in
-// the image; moves, dicts with from and to; and hives, dicts with path, required, and keys, dicts
-// with key, a path from the root of the hive, and values, lists of a name, a type and data. Keys
-// that begin with CurrentControlSet are those of the control set that Windows starts with. All
-// paths have slashes, but that of a key, and are found in any spelling.
+// edits are dicts: file and index of an image, image, its name, has, what windows_medium says of
+// that, by which an image that has got the same before stays as it is, and injection, a dict:
+// name, what it is for; files, dicts with source, a path in the drivers, sha256, and to, a list of
+// paths in the image; moves, dicts with from and to; and hives, dicts with path, required, and
+// keys, dicts with key, a path from the root of the hive, and values, lists of a name, a type and
+// data. Keys that begin with CurrentControlSet are those of the control set that Windows starts
+// with. All paths have slashes, but that of a key, and are found in any spelling.
 //
 // boot are dicts with path, platform ("bios" or "efi") and sectors; one whose file is not on the
 // medium is left out.

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -180,9 +181,14 @@ func (b *Builder) makeMedium(ctx context.Context, s *Step, r WindowsRepack, work
 	if err := checkRoom(medium, r, work, filepath.Dir(to)); err != nil {
 		return made, err
 	}
+	for _, e := range r.Edits {
+		if !e.Needed() {
+			b.Log.Info("an image has got the same before: it stays as it is", "file", e.File, "image", e.Index)
+		}
+	}
 	out := b.output(s)
 	job := &windows.Job{
-		Medium: medium, Drivers: drivers, Edits: r.Edits, Boot: r.Boot, Scratch: work, Output: &together{w: out}, Log: b.Log,
+		Medium: medium, Drivers: drivers, Edits: r.needed(), Boot: r.Boot, Scratch: work, Output: &together{w: out}, Log: b.Log,
 		Meanwhile: func(context.Context) error { return r.unchanged() }, Progress: b.progress,
 	}
 	if err := b.close(ctx, out, job.Repack(ctx)); err != nil {
@@ -316,7 +322,11 @@ func (r WindowsRepack) PlanArgs() Args {
 	if len(r.Edits) > 0 {
 		var images []any
 		for _, e := range r.Edits {
-			images = append(images, fmt.Sprintf("%s %d, %s: %s", e.File, e.Index, e.Image, e.Injection.Name))
+			has := ""
+			if !e.Needed() {
+				has = ", which it has"
+			}
+			images = append(images, fmt.Sprintf("%s %d, %s: %s%s", e.File, e.Index, e.Image, e.Injection.Name, has))
 		}
 		args = append(args, Arg{"images", images})
 	}
@@ -346,6 +356,11 @@ func (r WindowsRepack) details() Args {
 		args = append(args, Arg{"registry for " + kind.Name, text.String()})
 	}
 	return args
+}
+
+// needed are the edits of images that have not got the same before.
+func (r WindowsRepack) needed() []windows.Edit {
+	return slices.DeleteFunc(slices.Clone(r.Edits), func(e windows.Edit) bool { return !e.Needed() })
 }
 
 // kinds are the injections, each once.

@@ -216,7 +216,8 @@ func (e *imageEdit) update(ctx context.Context) error {
 		return err
 	}
 	command := []string{"wimlib-imagex", "update", "--quiet", e.wim(), fmt.Sprint(e.Index)}
-	script := "#!/bin/sh\nexec " + host.Quote(command) + " <" + host.Quote([]string{at(e.dir, name)}) + "\n"
+	tell := []string{"wimlib-imagex", "info", "--image-property", hasProperty + "=" + e.Injection.digest(), e.wim(), fmt.Sprint(e.Index)}
+	script := "#!/bin/sh\nset -e\n" + host.Quote(command) + " <" + host.Quote([]string{at(e.dir, name)}) + "\n" + host.Quote(tell) + "\n"
 	if err := e.run(ctx, e.Output, sandbox.Program{Script: script}); err != nil {
 		return fmt.Errorf("%s: %w", host.Quote(command), err)
 	}

@@ -2,6 +2,7 @@ package windows
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -15,6 +16,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"imagebuilder/builtins/digest"
 	"imagebuilder/builtins/dirfd"
 	"imagebuilder/builtins/host"
 	"imagebuilder/builtins/sandbox"
@@ -59,6 +61,19 @@ type Edit struct {
 	Index     int        `json:"index"`
 	Image     string     `json:"image"` // its name
 	Injection *Injection `json:"injection"`
+	Has       string     `json:"has"` // what it has got before; see WIMImage
+}
+
+// Needed tells whether the image has not got all of this before.
+func (e Edit) Needed() bool { return e.Has != e.Injection.digest() }
+
+// digest is what an injection is known by.
+func (i *Injection) digest() string {
+	text, err := json.Marshal(i)
+	if err != nil {
+		panic(fmt.Sprintf("internal error: an injection: %v", err)) // texts and numbers
+	}
+	return digest.Sum(text).String()
 }
 
 // A BootEntry is one of the ways in which a medium boots.
