@@ -108,7 +108,7 @@ func (b *Words) windowsSource(thread *starlark.Thread, s *build.Step, name strin
 // edits are dicts: file and index of an image, image, its name, has, what windows_medium says of
 // that, by which an image that has got the same before stays as it is, and injection, a dict:
 // name, what it is for; files, dicts with source, a path in the drivers, sha256, and to, a list of
-// paths in the image; moves, dicts with from and to; and hives, dicts with path, required, and
+// paths in the image; missing, texts for readers of a plan; moves, dicts with from and to; and hives, dicts with path, required, and
 // keys, dicts with key, a path from the root of the hive, and values, lists of a name, a type and
 // data. Keys that begin with CurrentControlSet are those of the control set that Windows starts
 // with. All paths have slashes, but that of a key, and are found in any spelling.

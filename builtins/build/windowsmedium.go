@@ -336,6 +336,9 @@ func (r WindowsRepack) PlanArgs() Args {
 			files = append(files, p.Source+" to "+strings.Join(p.To, ", "))
 		}
 		args = append(args, Arg{"files for " + kind.Name, files})
+		if len(kind.Missing) > 0 {
+			args = append(args, Arg{"missing for " + kind.Name, strings.Join(kind.Missing, "\n")})
+		}
 	}
 	return append(args, Arg{"path", path.Join(r.Dir, r.Name)})
 }

@@ -28,10 +28,11 @@ import (
 
 // An Injection is what an image is to get.
 type Injection struct {
-	Name  string      `json:"name"` // what it is for
-	Files []Placement `json:"files"`
-	Moves []Move      `json:"moves,omitempty"`
-	Hives []Hive      `json:"hives"`
+	Name    string      `json:"name"` // what it is for
+	Files   []Placement `json:"files"`
+	Missing []string    `json:"missing,omitempty"` // what it could be besides, for readers
+	Moves   []Move      `json:"moves,omitempty"`
+	Hives   []Hive      `json:"hives"`
 }
 
 // A Placement puts a file of the drivers into an image. Paths in the image have slashes and
