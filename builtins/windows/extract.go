@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"io/fs"
-	"math"
 	"os"
 	"path"
 	"slices"
@@ -31,14 +30,27 @@ func (j *Job) unpackOthers(ctx context.Context, scratch *dirfd.Dir, but []string
 		case name == bootCatalog:
 			return nil
 		case slices.Contains(but, name):
-			return j.unpack(ctx, scratch, mediumDir, name, sector, copied)
+			return j.standIn(scratch, name)
 		}
-		return j.unpack(ctx, scratch, mediumDir, name, math.MaxInt64, copied)
+		return j.unpack(ctx, scratch, mediumDir, name, copied)
 	})
 }
 
-// unpack copies a file of the medium into a directory, or no more of it than is said.
-func (j *Job) unpack(ctx context.Context, scratch *dirfd.Dir, dir, name string, most int64, copied func(int64)) error {
+// standIn makes the file of one block in place of which another one is put.
+func (j *Job) standIn(scratch *dirfd.Dir, name string) error {
+	n, err := j.Medium.find("unpack", name)
+	if err != nil {
+		return err
+	}
+	w, err := scratch.Create(path.Join(mediumDir, name), 0o644)
+	if err != nil {
+		return err
+	}
+	return errors.Join(w.File().Truncate(sector), setTime(w, n.modified), w.Close())
+}
+
+// unpack copies a file of the medium into a directory.
+func (j *Job) unpack(ctx context.Context, scratch *dirfd.Dir, dir, name string, copied func(int64)) error {
 	n, err := j.Medium.find("unpack", name)
 	if err != nil {
 		return err
@@ -50,14 +62,14 @@ func (j *Job) unpack(ctx context.Context, scratch *dirfd.Dir, dir, name string, 
 	if err != nil {
 		return err
 	}
-	return errors.Join(j.Medium.copy(ctx, w.File(), n, most, copied), setTime(w, n.modified), w.Close())
+	return errors.Join(j.Medium.copy(ctx, w.File(), n, copied), setTime(w, n.modified), w.Close())
 }
 
-// copy copies a file, or the beginning of it. What is all zeros is a hole.
-func (v *Volume) copy(ctx context.Context, w *os.File, n *node, most int64, copied func(int64)) error {
-	size, done := min(n.size, most), int64(0)
+// copy copies a file. What is all zeros is a hole.
+func (v *Volume) copy(ctx context.Context, w *os.File, n *node, copied func(int64)) error {
+	done := int64(0)
 	for _, e := range n.extents {
-		part := min(e.length, size-done)
+		part := min(e.length, n.size-done)
 		if e.start >= 0 {
 			if err := copyRange(ctx, w, done, v.file, e.start, part, copied); err != nil {
 				return err
@@ -65,7 +77,7 @@ func (v *Volume) copy(ctx context.Context, w *os.File, n *node, most int64, copi
 		}
 		done += part
 	}
-	return w.Truncate(size)
+	return w.Truncate(n.size)
 }
 
 // copyChunk is how much is copied before it is seen whether the work is still wanted.

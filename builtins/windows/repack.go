@@ -8,7 +8,6 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
-	"math"
 	"path"
 	"path/filepath"
 	"strings"
@@ -141,7 +140,7 @@ func (j *Job) prepare(ctx context.Context, scratch *dirfd.Dir, files []string) e
 	work, workCtx := errgroup.WithContext(ctx)
 	for _, name := range files {
 		work.Go(func() error {
-			if err := j.unpack(workCtx, scratch, wimsDir, name, math.MaxInt64, copied); err != nil {
+			if err := j.unpack(workCtx, scratch, wimsDir, name, copied); err != nil {
 				return err
 			}
 			return j.edit(workCtx, scratch, name)
