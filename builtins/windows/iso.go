@@ -58,7 +58,7 @@ func (j *Job) complete(ctx context.Context, scratch *dirfd.Dir, names []string) 
 		scions = append(scions, scion{name, f, st.Size()})
 		total += st.Size()
 	}
-	copied, end := j.Progress("write", total)
+	copied, end := j.Progress("write the new medium", total)
 	defer end()
 	work, workCtx := errgroup.WithContext(ctx)
 	work.Go(func() error { return graft(workCtx, medium, scions, copied) })

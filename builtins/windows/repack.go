@@ -135,7 +135,7 @@ func (j *Job) Repack(ctx context.Context) error {
 // prepare edits the files of images, and makes the new medium with all but them.
 func (j *Job) prepare(ctx context.Context, scratch *dirfd.Dir, files []string) error {
 	_, size := j.Medium.Sizes()
-	copied, end := j.Progress("unpack", size)
+	copied, end := j.Progress("unpack the medium", size)
 	defer end()
 	work, workCtx := errgroup.WithContext(ctx)
 	for _, name := range files {
