@@ -9,18 +9,20 @@ import (
 
 	"imagebuilder/builtins/build"
 	"imagebuilder/builtins/options"
+	"imagebuilder/builtins/pack"
 )
 
 // The word pack_lxd, with what all words that pack have in common. What is made is in
 // package build.
 
-// pack_lxd(root, image, type="split", compression="xz", properties={}, dir="",
-// format="qcow2", disk_compression="") packs a rootfs as an image for LXD in the target
+// pack_lxd(root, image, type="split", compression="xz", packer="imagebuilder",
+// properties={}, dir="", format="qcow2", disk_compression="") packs a rootfs as an image for LXD in the target
 // directory of the run, or in dir below it: as lxd.tar.xz, the metadata, and
 // rootfs.squashfs, or, with type="unified", as one archive with the name of the image.
 // compression is METHOD or METHOD-LEVEL; the methods are bzip2, gzip, lz4 (of squashfs;
 // archives stay as they are), lzip, lzma, lzo, xz, zstd and none, without bzip2 and lzip in
-// a split image of a container. properties are added to those of the image. The rootfs is
+// a split image of a container. packer="mksquashfs" has rootfs.squashfs made by that program,
+// which takes no level of xz. properties are added to those of the image. The rootfs is
 // frozen.
 //
 // One on a disk, which disk gives, is packed for virtual machines: disk.qcow2 takes the
@@ -59,6 +61,9 @@ func (b *Words) packLXD(thread *starlark.Thread, fn *starlark.Builtin, args star
 		return nil, Misuse{fmt.Errorf("%s: %w", fn.Name(), err)}
 	}
 	s := b.newStep(thread, fn, root, arg("image", img.Image), arg("type", o.Form), arg("compression", o.Compression.String()))
+	if o.Packer != pack.Own {
+		s.Args = append(s.Args, arg("packer", o.Packer))
+	}
 	if len(properties) > 0 {
 		s.Args = append(s.Args, arg("properties", map[string]string(properties)))
 	}
@@ -71,7 +76,7 @@ func (b *Words) packLXD(thread *starlark.Thread, fn *starlark.Builtin, args star
 	}
 	product, err := build.LXDImage{
 		Image: img.Image, Unified: o.Form == build.Unified, Disk: root.root.Disk, DiskFormat: format,
-		Compression: o.Compression, Properties: properties, Templates: root.templates, Now: b.Now,
+		Compression: o.Compression, Packer: o.Packer, Properties: properties, Templates: root.templates, Now: b.Now,
 	}.Pack(s, dir)
 	if err != nil { // about options and the name, which no answer of an image has led to
 		return nil, Misuse{fmt.Errorf("%s: %w", fn.Name(), err)}

@@ -22,6 +22,7 @@ import (
 	"imagebuilder/builtins/disk"
 	"imagebuilder/builtins/fetch"
 	"imagebuilder/builtins/layer"
+	"imagebuilder/builtins/pack"
 	"imagebuilder/builtins/sandbox"
 	"imagebuilder/builtins/treetask"
 )
@@ -84,5 +85,5 @@ type Act struct {
 // Tasks are the tasks of the sandbox that builds need: main functions hand them to
 // [sandbox.Main].
 func Tasks() []sandbox.Registered {
-	return append([]sandbox.Registered{treetask.Editing, treetask.Layering, treetask.Looking, treetask.CopyingFrom, disk.Looking}, layer.Tasks...)
+	return append([]sandbox.Registered{treetask.Editing, treetask.Layering, treetask.Looking, treetask.CopyingFrom, disk.Looking, pack.Squashing}, layer.Tasks...)
 }

@@ -22,6 +22,7 @@ type LXDImage struct {
 	Disk        *disk.Disk // that the root file system lies on; nil: it is for a container
 	DiskFormat  DiskFormat
 	Compression pack.Compression
+	Packer      string            // of squashfs: one of those of package pack
 	Properties  map[string]string // added to those of the image
 	Templates   []pack.Template
 	Now         time.Time // of packing
@@ -37,7 +38,9 @@ func (i LXDImage) Pack(s *Step, dir string) (Product, error) {
 	if i.Disk != nil {
 		s.Needs = append(s.Needs, i.DiskFormat.needs()...)
 	} else if !i.Unified {
-		s.Needs = append(s.Needs, Need{Name: "mksquashfs"})
+		if program := i.Compression.SquashfsProgram(i.Packer); program != "" {
+			s.Needs = append(s.Needs, Need{Name: program})
+		}
 	}
 	if i.Unified {
 		s.Needs = append(s.Needs, Need{Name: "tar"})
@@ -100,7 +103,7 @@ func (i LXDImage) parts() ([]part, error) {
 		return []part{i.metadata(), i.DiskFormat.part(i.Disk, i.DiskFormat.fileName())}, nil
 	case !i.Unified:
 		_, err := i.Compression.Squashfs()
-		return []part{i.metadata(), squashfsPart(i.Compression)}, err
+		return []part{i.metadata(), squashfsPart(i.Compression, i.Packer)}, err
 	}
 	now, err := i.Image.At(i.Now)
 	if err == nil {

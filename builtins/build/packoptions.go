@@ -19,12 +19,13 @@ type LXDOptions struct {
 	options.Table
 	Form        string
 	Compression pack.Compression
+	Packer      string
 	Disk        bool // the root file system is on a disk, which is compressed in its own way
 }
 
 // ForLXD returns the options of packing for LXD, all at their defaults.
 func ForLXD(spell options.Spelling) *LXDOptions {
-	o := &LXDOptions{Table: options.New(spell), Form: Split, Compression: pack.Default}
+	o := &LXDOptions{Table: options.New(spell), Form: Split, Compression: pack.Default, Packer: pack.Own}
 	o.Add(
 		&options.Setting{
 			Name: "type", To: &o.Form, Values: []string{Split, Unified},
@@ -37,6 +38,10 @@ func ForLXD(spell options.Spelling) *LXDOptions {
 			}
 			return err
 		}),
+		&options.Setting{
+			Name: "packer", To: &o.Packer, Values: []string{pack.Own, pack.Mksquashfs},
+			Help: "`program` that makes the squashfs image: our own, which compresses nothing twice, or that of squashfs-tools",
+		},
 	)
 	return o
 }

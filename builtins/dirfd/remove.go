@@ -85,14 +85,7 @@ func (d *Dir) removed(name string, err error) error {
 
 // subdirectory opens a directory, unless it is a link or something is mounted on it.
 func subdirectory(dirfd int, base, name string) (*os.File, error) {
-	fd, err := openat2(dirfd, base, &unix.OpenHow{
-		Flags:   unix.O_RDONLY | unix.O_DIRECTORY | unix.O_NOFOLLOW | unix.O_CLOEXEC,
-		Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_XDEV,
-	})
-	if err != nil {
-		return nil, err
-	}
-	return os.NewFile(uintptr(fd), name), nil
+	return openAt(dirfd, base, name, unix.O_RDONLY|unix.O_DIRECTORY)
 }
 
 // empty removes everything in an open directory.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"sort"
 	"strings"
 )
@@ -39,7 +40,7 @@ var tools = []Tool{
 	{"mke2fs", "e2fsprogs", "disks of virtual machines", []string{"-V"}},
 	{"mkfs.btrfs", "btrfs-progs", "btrfs disks of virtual machines", []string{"--version"}},
 	{"mkfs.vfat", "dosfstools", "disks of virtual machines", []string{"--help"}},
-	{"mksquashfs", "squashfs-tools", "LXD container images", []string{"-version"}},
+	{"mksquashfs", "squashfs-tools", "--packer mksquashfs; --compression lzma and lzo of LXD container images", []string{"-version"}},
 	{"mmdebstrap", "mmdebstrap", "Debian and Ubuntu images, faster than debootstrap", []string{"--version"}},
 	{"qemu-img", "qemu-utils", "disks of virtual machines, boot; unpack: qcow2 images", []string{"--version"}},
 	{"qemu-system-aarch64", "qemu-system-arm", "boot: images for aarch64", []string{"--version"}},
@@ -68,6 +69,16 @@ func Installed(name string) bool {
 	}
 	_, err := exec.LookPath(name)
 	return err == nil
+}
+
+// Find returns the file of a program, for those whose environment does not say where
+// programs are.
+func Find(name string) (string, error) {
+	file, err := exec.LookPath(name)
+	if err != nil {
+		return "", Missing(name, "")
+	}
+	return filepath.Abs(file)
 }
 
 // Missing is the error of a program or a file that the host does not have. pkg is the

@@ -5,9 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path"
-	"path/filepath"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -78,8 +76,7 @@ func (s *Store) hold(e *Entry, key, place, baseID string, step Origin) error {
 		return errMiss(damaged + err.Error())
 	}
 	e.Meta = meta
-	now := time.Now() // not the build's clock: this orders uses on this machine
-	return os.Chtimes(filepath.Join(e.path, "meta.json"), now, now)
+	return e.Touch()
 }
 
 // maxMeta bounds the size of a description.

@@ -46,7 +46,7 @@ var methods = map[string]method{
 	"lzma":  {tar: levels{true, 0, 9}, squashfs: levels{ok: true}, program: "lzma", suffix: ".lzma", args: threads},
 	"lzo":   {tar: levels{true, 1, 9}, squashfs: levels{true, 1, 9}, program: "lzop", suffix: ".lzo"},
 	"none":  {tar: levels{ok: true}, squashfs: levels{ok: true}},
-	"xz":    {tar: levels{true, 0, 9}, squashfs: levels{ok: true}, program: "xz", suffix: ".xz", args: threads},
+	"xz":    {tar: levels{true, 0, 9}, squashfs: levels{true, 0, 9}, program: "xz", suffix: ".xz", args: threads},
 	"zstd":  {tar: levels{true, 1, 22}, squashfs: levels{true, 1, 22}, program: "zstd", suffix: ".zst", args: zstdArgs},
 }
 
@@ -128,10 +128,10 @@ func (c Compression) check(what string, l levels) error {
 	return nil
 }
 
-// Squashfs returns the compression to use inside a squashfs image. There xz and lzma
-// take no level: one that is given is left out.
+// Squashfs returns the compression to use inside a squashfs image. There lzma takes no
+// level: one that is given is left out.
 func (c Compression) Squashfs() (Compression, error) {
-	if c.Method == "xz" || c.Method == "lzma" {
+	if c.Method == "lzma" {
 		c.Level = -1
 	}
 	return c, c.check("a squashfs image", methods[c.Method].squashfs)

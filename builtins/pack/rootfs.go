@@ -15,7 +15,7 @@ import (
 	"imagebuilder/builtins/treetask"
 )
 
-// A root file system as squashfs, and how the programs that pack are run.
+// How programs that pack are run, and the one for squashfs.
 
 // A Job is one file to be made of a root file system.
 type Job struct {
@@ -24,6 +24,19 @@ type Job struct {
 	Name  string    // of the file
 	Out   io.Writer // output of the programs
 	Log   *slog.Logger
+
+	Made    func(file string) []Made // results that hold a file of a name, the best first; nil: there are none
+	Explain bool                     // say what had to be compressed
+
+	// Progress begins to show how far something of so many bytes is; nil: that is not shown.
+	// The writer gets as many bytes as are done.
+	Progress func(name string, total int64) io.WriteCloser
+}
+
+// Made is a result of before.
+type Made struct {
+	Dir string // has the file
+	Use func() // is called if something was taken from it
 }
 
 // outDir is where the programs find Job.Dir.
@@ -45,13 +58,9 @@ func (j Job) run(ctx context.Context, out io.Writer, more []sandbox.Mount, args 
 // target is what the programs call the file to be made.
 func (j Job) target() string { return path.Join(sandbox.FilesDir, outDir, j.Name) }
 
-// Squashfs packs the root file system as a squashfs image. Access control lists,
-// which squashfs cannot hold, are lost; that is said.
-func (j Job) Squashfs(ctx context.Context, c Compression) error {
-	c, err := c.Squashfs()
-	if err != nil {
-		return err
-	}
+// mksquashfs packs the root file system as a squashfs image by the program. It is for the
+// methods that only that has, and says on the way which files lose access control lists.
+func (j Job) mksquashfs(ctx context.Context, c Compression) error {
 	args := []string{"mksquashfs", sandbox.RootfsDir, j.target(),
 		"-noappend", "-b", "1M", "-no-exports", "-no-progress", "-no-recovery"}
 	if c.Method == "none" {
@@ -59,7 +68,7 @@ func (j Job) Squashfs(ctx context.Context, c Compression) error {
 	} else {
 		args = append(args, "-comp", c.Method)
 	}
-	if c.Level >= 0 {
+	if c.Level >= 0 && c.Method != "xz" && c.Method != "lzma" { // which take none there
 		args = append(args, "-Xcompression-level", strconv.Itoa(c.Level))
 	}
 	lost := &counter{text: "Unrecognised xattr prefix system.posix_acl_"}
@@ -69,25 +78,28 @@ func (j Job) Squashfs(ctx context.Context, c Compression) error {
 	if lost.n == 0 {
 		return nil
 	}
-	return j.tellLost(ctx)
+	answer, err := treetask.Looking.Run(ctx, []sandbox.Stack{j.Stack}, tree.Look{Op: "acls", Path: "/"})
+	if err != nil {
+		return err
+	}
+	j.tellLost(answer.Names, len(answer.Names))
+	return nil
 }
 
 // maxNamed is how many files are named at most where there may be any number.
 const maxNamed = 5
 
 // tellLost says whose access control lists are not in the image.
-func (j Job) tellLost(ctx context.Context) error {
-	answer, err := treetask.Looking.Run(ctx, []sandbox.Stack{j.Stack}, tree.Look{Op: "acls", Path: "/"})
-	if err != nil {
-		return err
-	}
-	files, more := answer.Names, ""
+func (j Job) tellLost(files []string, count int) {
+	more := ""
 	if len(files) > maxNamed {
-		files, more = files[:maxNamed], fmt.Sprintf(" and %d more", len(files)-maxNamed)
+		files = files[:maxNamed]
+	}
+	if count > len(files) {
+		more = fmt.Sprintf(" and %d more", count-len(files))
 	}
 	j.Log.Warn(fmt.Sprintf("squashfs holds no access control lists: those of %s%s are lost; let the image set them when it starts, "+
 		"as systemd-tmpfiles does, or remove them: setfacl -b", strings.Join(files, ", "), more), "file", j.Name)
-	return nil
 }
 
 // counter counts how often a text is written, on lines that come whole.

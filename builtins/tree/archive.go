@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"imagebuilder/builtins/dirfd"
+	"imagebuilder/builtins/xattr"
 )
 
 // The one place that knows how overlayfs says what a layer removes or hides, and how an
@@ -19,9 +20,8 @@ import (
 // Names by which an archive says what overlayfs says in its own way, as the OCI image
 // format has it: https://github.com/opencontainers/image-spec/blob/main/layer.md.
 const (
-	whiteoutPrefix = ".wh."             // before the name of what a layer removes
-	opaqueName     = ".wh..wh..opq"     // in a directory that hides the one below it
-	overlayPrefix  = "trusted.overlay." // of overlayfs' own attributes
+	whiteoutPrefix = ".wh."         // before the name of what a layer removes
+	opaqueName     = ".wh..wh..opq" // in a directory that hides the one below it
 )
 
 // attributeRecord comes before the name of an extended attribute in a PAX header.
@@ -159,19 +159,19 @@ func (a *archiver) content(name string, size int64) error {
 // overlayfs, which names a directory of a layer below, stays as it is.
 func (a *archiver) attributes(name string, h *tar.Header) (opaque bool, err error) {
 	err = a.layer.ProcPath("read attributes", name, func(file string) error {
-		names, err := allXattrs(file)
+		names, err := xattr.All(file)
 		if err != nil {
 			return err
 		}
 		for _, attr := range names {
-			if own, ok := strings.CutPrefix(attr, overlayPrefix); ok && own != "redirect" && own != "opaque" {
+			if own, ok := strings.CutPrefix(attr, xattr.Overlay); ok && own != "redirect" && own != "opaque" {
 				continue
 			}
-			value, err := xattr(file, attr)
+			value, err := xattr.Get(file, attr)
 			if err != nil {
 				return err
 			}
-			if attr == overlayPrefix+"opaque" {
+			if attr == xattr.Overlay+"opaque" {
 				opaque = string(value) == "y"
 				continue
 			}

@@ -7,12 +7,11 @@ import (
 	"io"
 	"os"
 	"path"
-	"slices"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
 	"imagebuilder/builtins/dirfd"
+	"imagebuilder/builtins/xattr"
 )
 
 // Copies of whole trees, which must lose nothing that makes up an image.
@@ -213,12 +212,12 @@ func setAttributes(to, from string, st *unix.Stat_t) error {
 }
 
 func copyXattrs(to, from string) error {
-	names, err := xattrs(from)
+	names, err := xattr.List(from)
 	if err != nil {
 		return err
 	}
 	for _, name := range names {
-		value, err := xattr(from, name)
+		value, err := xattr.Get(from, name)
 		if err != nil {
 			return fmt.Errorf("read attribute %s: %w", name, err)
 		}
@@ -227,46 +226,4 @@ func copyXattrs(to, from string) error {
 		}
 	}
 	return nil
-}
-
-// xattrs returns the sorted names of the extended attributes of a file, but not
-// those by which overlayfs keeps its own books.
-func xattrs(file string) ([]string, error) {
-	names, err := allXattrs(file)
-	return slices.DeleteFunc(names, func(name string) bool { return strings.HasPrefix(name, overlayPrefix) }), err
-}
-
-func allXattrs(file string) ([]string, error) {
-	size, err := unix.Llistxattr(file, nil)
-	if err == unix.ENOTSUP || size == 0 {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	buf := make([]byte, size)
-	if size, err = unix.Llistxattr(file, buf); err != nil {
-		return nil, err
-	}
-	var names []string
-	for _, name := range strings.Split(strings.TrimRight(string(buf[:size]), "\x00"), "\x00") {
-		if name != "" {
-			names = append(names, name)
-		}
-	}
-	slices.Sort(names)
-	return names, nil
-}
-
-func xattr(file, name string) ([]byte, error) {
-	size, err := unix.Lgetxattr(file, name, nil)
-	if err != nil || size == 0 {
-		return nil, err
-	}
-	buf := make([]byte, size)
-	size, err = unix.Lgetxattr(file, name, buf)
-	if err != nil {
-		return nil, err
-	}
-	return buf[:size], nil
 }

@@ -9,6 +9,7 @@ import (
 
 	"imagebuilder/builtins/digest"
 	"imagebuilder/builtins/dirfd"
+	"imagebuilder/builtins/xattr"
 )
 
 // Dump writes one line for each file of a root, sorted by path, so that two trees
@@ -108,12 +109,12 @@ func (d *dumper) digest(name string) (string, error) {
 
 func (d *dumper) attributes(name string) (text string, err error) {
 	err = d.root.ProcPath("read attributes", name, func(file string) error {
-		names, err := xattrs(file)
+		names, err := xattr.List(file)
 		if err != nil {
 			return err
 		}
 		for _, attr := range names {
-			value, err := xattr(file, attr)
+			value, err := xattr.Get(file, attr)
 			if err != nil {
 				return err
 			}

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"imagebuilder/builtins/dirfd"
+	"imagebuilder/builtins/xattr"
 )
 
 // Look asks a question about the files of a root file system.
@@ -111,7 +112,7 @@ func hasACL(root *dirfd.Dir, name string, st unix.Stat_t) (has bool, err error) 
 		return false, nil
 	}
 	err = root.ProcPath("listxattr", name, func(file string) error {
-		names, err := xattrs(file)
+		names, err := xattr.List(file)
 		has = slices.ContainsFunc(names, func(name string) bool { return strings.HasPrefix(name, "system.posix_acl_") })
 		return err
 	})

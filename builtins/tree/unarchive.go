@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"imagebuilder/builtins/dirfd"
+	"imagebuilder/builtins/xattr"
 )
 
 // ReadLayer adds what the archive of a layer holds to a tree, with all that makes up an
@@ -177,7 +178,7 @@ func (u *unarchiver) attributes(dir *dirfd.Dir, name string, h *tar.Header) erro
 // setXattr sets an extended attribute. Not all that there are in the world can be set: of
 // user's, links and devices have none, and a file system may know none of a kind.
 func setXattr(file, attr, value string, kind byte) error {
-	if strings.HasPrefix(attr, overlayPrefix) || strings.HasPrefix(attr, "user.overlay.") {
+	if strings.HasPrefix(attr, xattr.Overlay) || strings.HasPrefix(attr, "user.overlay.") {
 		return nil // they are of the layers on the machine it was made on
 	}
 	err := unix.Lsetxattr(file, attr, []byte(value), 0)

@@ -17,9 +17,9 @@ var layers = [][]string{
 	{
 		"builtins/bytesize", "builtins/digest", "builtins/dirfd", "builtins/host", "builtins/listing", "builtins/magic",
 		"builtins/printable", "builtins/problems", "builtins/timespan", "builtins/version", "builtins/yamlmap", "recipes",
-		"stdlib", "streams/catalog", "streams/whole",
+		"stdlib", "streams/catalog", "streams/whole", "builtins/xattr",
 	},
-	{"builtins/options", "builtins/tree", "streams/page", "streams/site"},
+	{"builtins/options", "builtins/squashfs", "builtins/tree", "streams/page", "streams/site"},
 	{"builtins/sandbox", "streams/imagetree"},
 	{"builtins/treetask"},
 	{"builtins/layer"},

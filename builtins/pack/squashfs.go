@@ -1,0 +1,268 @@
+package pack
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"imagebuilder/builtins/bytesize"
+	"imagebuilder/builtins/host"
+	"imagebuilder/builtins/sandbox"
+	"imagebuilder/builtins/squashfs"
+)
+
+// A root file system as a squashfs image, whose blocks are taken from images made before as
+// far as they are the same.
+
+// Packers of squashfs.
+const (
+	Own        = "imagebuilder" // compresses nothing twice
+	Mksquashfs = "mksquashfs"   // of squashfs-tools
+)
+
+// packerOf returns the packer for a compression: not all have one of our own.
+func (c Compression) packerOf(packer string) string {
+	if packer != Mksquashfs && slices.Contains(squashfs.Methods, c.Method) {
+		return Own
+	}
+	return Mksquashfs
+}
+
+// SquashfsProgram is the program of the host that a packer needs for this, and the package
+// that has it; or nothing.
+func (c Compression) SquashfsProgram(packer string) string {
+	if c.packerOf(packer) == Mksquashfs {
+		return "mksquashfs"
+	}
+	return squashfs.ProgramOf(c.Method, c.Level)
+}
+
+// RootSquashfs is the file of a root file system as squashfs.
+const RootSquashfs = "rootfs.squashfs"
+
+// BlocksOf is the file with the index of an image, which is beside it in the store.
+func BlocksOf(name string) string { return name + ".blocks" }
+
+// Squashfs packs the root file system as a squashfs image by a packer, [Own] unless another
+// is named. Access control lists, which squashfs cannot hold, are lost; that is said.
+func (j Job) Squashfs(ctx context.Context, c Compression, packer string) error {
+	c, err := c.Squashfs()
+	if err != nil {
+		return err
+	}
+	if c.packerOf(packer) == Mksquashfs {
+		return j.mksquashfs(ctx, c)
+	}
+	s := squashing{Compression: c, Name: j.Name}
+	if epoch := host.Epoch(); epoch != "" {
+		seconds, err := strconv.ParseInt(epoch, 10, 64)
+		if err != nil {
+			return err
+		}
+		s.Epoch = &seconds
+	}
+	if name := squashfs.ProgramOf(c.Method, c.Level); name != "" {
+		if s.Program.Path, err = host.Find(name); err != nil {
+			return err
+		}
+		s.Program.Env = host.Environ(nil)
+	}
+	made, files, err := j.open()
+	defer func() {
+		for _, f := range files {
+			f.Close()
+		}
+	}()
+	if err != nil {
+		return err
+	}
+	for _, m := range made {
+		s.Made = append(s.Made, m.Dir)
+	}
+	var done squashed
+	err = j.show(func(told *os.File) (err error) {
+		if s.Told = told != nil; s.Told {
+			files = append(files, told)
+		}
+		done, err = Squashing.Run(ctx, []sandbox.Stack{j.Stack}, s, files...)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("cannot make %s: %w", j.Name, err)
+	}
+	j.tell(done, made)
+	return nil
+}
+
+// open makes the files of an image, and opens those of images made before: image and index
+// in turn.
+func (j Job) open() (made []Made, files []*os.File, err error) {
+	name := filepath.Join(j.Dir, j.Name)
+	for _, name := range []string{name, BlocksOf(name)} {
+		f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o644)
+		if err != nil {
+			return nil, files, err
+		}
+		files = append(files, f)
+	}
+	if j.Made == nil {
+		return nil, files, nil
+	}
+	for _, m := range j.Made(BlocksOf(j.Name)) {
+		image, err := os.Open(filepath.Join(m.Dir, j.Name))
+		if err != nil {
+			continue
+		}
+		index, err := os.Open(filepath.Join(m.Dir, BlocksOf(j.Name)))
+		if err != nil {
+			image.Close()
+			continue
+		}
+		made, files = append(made, m), append(files, image, index)
+	}
+	return made, files, nil
+}
+
+// show shows how far packing is, as it tells by a pipe, nil if it is not to be shown.
+func (j Job) show(pack func(told *os.File) error) error {
+	if j.Progress == nil {
+		return pack(nil)
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	shown := make(chan struct{})
+	go func() {
+		defer close(shown)
+		j.showTold(r)
+	}()
+	err = errors.Join(pack(w), ignoreClosed(w.Close()))
+	<-shown
+	return errors.Join(err, r.Close())
+}
+
+// ignoreClosed: whoever has packed closes the pipe with the other files.
+func ignoreClosed(err error) error {
+	if errors.Is(err, os.ErrClosed) {
+		return nil
+	}
+	return err
+}
+
+// showTold shows what is told, a number on each line: first how much there is to compress,
+// then each time how much more of it is.
+func (j Job) showTold(r io.Reader) {
+	lines := bufio.NewScanner(r)
+	var bar io.WriteCloser
+	blank := make([]byte, squashfs.DefaultBlock)
+	for lines.Scan() {
+		n, err := strconv.ParseInt(lines.Text(), 10, 64)
+		switch {
+		case err != nil:
+		case bar == nil:
+			bar = j.Progress(j.Name, n)
+			defer bar.Close()
+		default:
+			bar.Write(blank[:min(n, int64(len(blank)))])
+		}
+	}
+}
+
+// tell says what the image was made of.
+func (j Job) tell(done squashed, made []Made) {
+	for _, text := range done.Damaged {
+		j.Log.Warn("a damaged image of the cache: its blocks are compressed again", "cause", text)
+	}
+	for _, i := range done.Used {
+		made[i].Use()
+	}
+	if done.LostCount > 0 {
+		j.tellLost(done.Lost, done.LostCount)
+	}
+	if done.NoIndex != "" {
+		j.Log.Warn("the blocks of the image cannot be used for later ones", "file", j.Name, "cause", done.NoIndex)
+	}
+	log := j.Log.Debug
+	if j.Explain {
+		log = j.Log.Info
+	}
+	text := fmt.Sprintf("%s: %d of %d blocks were new, %s of %s", j.Name, done.New, done.Blocks, bytesize.Size(done.NewSize), bytesize.Size(done.Size))
+	if len(done.From) > 0 {
+		text += ", with the latest files " + strings.Join(done.From, ", ")
+	}
+	log(text)
+}
+
+// squashing is what the task is told.
+type squashing struct {
+	Compression Compression
+	Program     squashfs.Program
+	Name        string
+	Epoch       *int64
+	Made        []string // images made before, for messages
+	Told        bool     // the last file is told how far it is
+}
+
+// squashed is what it found.
+type squashed struct {
+	squashfs.Result
+	Used    []int // of the images made before
+	Damaged []string
+	NoIndex string // why there is none
+}
+
+// Squashing packs a root file system as a squashfs image. The files are the new image and its
+// index, then both of each image made before.
+var Squashing = sandbox.NewTask("squashfs", func(ctx context.Context, in *sandbox.Inside, s squashing) (done squashed, err error) {
+	c, err := squashfs.NewCompressor(s.Compression.Method, s.Compression.Level, s.Program)
+	if err != nil {
+		return done, err
+	}
+	o := squashfs.Options{Compressor: c, Epoch: s.Epoch, Damaged: func(err error) { done.Damaged = append(done.Damaged, err.Error()) }}
+	for i, dir := range s.Made {
+		o.Known = append(o.Known, &squashfs.Made{Name: filepath.Join(dir, s.Name), Image: in.Files[2+2*i], Index: in.Files[3+2*i]})
+	}
+	if s.Told {
+		o.Progress = tellTo(in.Files[len(in.Files)-1])
+	}
+	result, err := squashfs.Write(ctx, in.Files[0], in.Roots[0], o)
+	if err != nil {
+		return done, err
+	}
+	done.Result = *result
+	for i, m := range o.Known {
+		if m.Used() {
+			done.Used = append(done.Used, i)
+		}
+	}
+	// The image is worth having without.
+	if err := result.WriteIndex(in.Files[1]); err != nil {
+		done.NoIndex = errors.Join(err, in.Files[1].Truncate(0)).Error()
+	}
+	return done, nil
+})
+
+// tellTo writes what showTold reads.
+func tellTo(w io.Writer) func(squashfs.Progress) {
+	var begun bool
+	var done int64
+	return func(p squashfs.Progress) {
+		if p.Compressed == 0 {
+			return
+		}
+		if !begun {
+			begun = true
+			fmt.Fprintln(w, p.ToCompress)
+		}
+		fmt.Fprintln(w, p.Compressed-done)
+		done = p.Compressed
+	}
+}
