@@ -3,7 +3,9 @@ package runtime
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"regexp"
+	"slices"
 	"strings"
 
 	"go.starlark.net/resolve"
@@ -128,7 +130,7 @@ func (l *loader) joinResolve(list resolve.ErrorList) string {
 	for i, one := range list {
 		texts[i] = one.Msg
 		if name, ok := strings.CutPrefix(one.Msg, "undefined: "); ok {
-			if near := builtins.Nearest(name, l.words.Keys()); near != "" {
+			if near := builtins.Nearest(name, slices.AppendSeq(l.words.Keys(), maps.Keys(l.later))); near != "" {
 				texts[i] += " (did you mean " + near + "?)"
 			}
 		}

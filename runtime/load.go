@@ -4,7 +4,9 @@
 package runtime
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"path"
@@ -59,6 +61,7 @@ type loader struct {
 	places    map[string]Place  // of files that were made from something else, by the same name
 	core      starlark.StringDict
 	words     starlark.StringDict // core and the prelude
+	later     map[string]module   // files of words that are loaded where a file says the word
 	print     func(pos, text string)
 }
 
@@ -99,14 +102,20 @@ func (l *loader) load(m module) (starlark.StringDict, error) {
 // exec evaluates the text of a file.
 func (l *loader) exec(m module, text string) (starlark.StringDict, error) {
 	l.sources[m.String()], l.texts[m.String()] = m, text
-	words := l.words
+	words, has, late := l.words, l.words.Has, error(nil)
 	if m.lib.name == "@stdlib" {
-		words = l.core
+		words, has = l.core, l.core.Has
+	} else if len(l.later) > 0 {
+		has = func(name string) bool {
+			ok, err := l.has(name)
+			late = errors.Join(late, err)
+			return ok
+		}
 	}
 	thread, done := l.thread(m.String())
 	defer done()
-	program, err := compile(m, text, words)
-	if err != nil {
+	program, err := compile(m, text, has)
+	if err = cmp.Or(late, err); err != nil {
 		return nil, err
 	}
 	globals, err := program.Init(thread, words)
@@ -126,13 +135,27 @@ func (l *loader) exec(m module, text string) (starlark.StringDict, error) {
 // each run, and so are the names of the words.
 var compiled sync.Map // by name and text: *starlark.Program
 
+// has tells whether recipes have a word. One that is to be loaded later is loaded now: names
+// are looked for only where a file uses them.
+func (l *loader) has(name string) (bool, error) {
+	file, later := l.later[name]
+	if !later || l.words.Has(name) {
+		return l.words.Has(name), nil
+	}
+	globals, err := l.load(file)
+	if err == nil {
+		l.words[name] = globals[name]
+	}
+	return true, err
+}
+
 // compile compiles a file, or returns what that has come to before.
-func compile(m module, text string, words starlark.StringDict) (*starlark.Program, error) {
+func compile(m module, text string, has func(name string) bool) (*starlark.Program, error) {
 	key := [2]string{m.String(), text}
 	if program, ok := compiled.Load(key); ok {
 		return program.(*starlark.Program), nil
 	}
-	_, program, err := starlark.SourceProgramOptions(dialect, m.String(), text, words.Has)
+	_, program, err := starlark.SourceProgramOptions(dialect, m.String(), text, has)
 	if err == nil && m.lib.name == "@stdlib" {
 		compiled.Store(key, program)
 	}

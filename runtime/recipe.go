@@ -127,7 +127,21 @@ func (r *Recipe) loadPrelude() error {
 			}
 		}
 	}
+	l.later = l.lateWords(words)
 	return nil
+}
+
+// lateWords are the files of the words that the prelude only names.
+func (l *loader) lateWords(prelude starlark.StringDict) map[string]module {
+	later := make(map[string]module)
+	if table, ok := prelude["_LATER"].(*starlark.Dict); ok {
+		for _, item := range table.Items() {
+			name, _ := starlark.AsString(item[0])
+			file, _ := starlark.AsString(item[1])
+			later[name] = module{l.libraries["@stdlib"], file}
+		}
+	}
+	return later
 }
 
 // finish checks what can only be checked once all files are loaded.

@@ -103,6 +103,9 @@ func (r *reference) words() ([]Section, error) {
 			words = append(words, r.entry(name, f, ""))
 		}
 	}
+	for name, file := range r.loader.later {
+		words = append(words, r.entry(name, r.files[file.path][name], ""))
+	}
 	byName(words)
 	byName(methods)
 	return []Section{{"Words", words}, {"Methods of a rootfs", methods}}, nil

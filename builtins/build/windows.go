@@ -7,12 +7,50 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 
 	"imagebuilder/builtins/windows"
 )
 
 // Installation media of Windows: what is on one, and which drivers there are for it. How a new
 // one is made is in windowsmedium.go.
+
+// A WindowsSource is where a medium or drivers are: a file of the recipe, or a path of this
+// machine, where drivers may be a directory. Of what is at a path no digest is taken.
+type WindowsSource struct {
+	File *File
+	Path string // absolute
+}
+
+// Name is what a reader would call it.
+func (w WindowsSource) Name() string {
+	if w.File != nil {
+		return w.File.Name
+	}
+	return w.Path
+}
+
+// hostPath is where it is on this machine, "" if it is nowhere yet.
+func (w WindowsSource) hostPath() string {
+	if w.File != nil {
+		return cmp.Or(w.File.path, w.File.local)
+	}
+	return w.Path
+}
+
+// here tells whether it is on this machine already, also if a plan asks.
+func (w WindowsSource) here() bool {
+	_, err := os.Stat(w.hostPath())
+	return err == nil
+}
+
+// plain is what a plan shows of it, and what steps depend on besides what they ask of it.
+func (w WindowsSource) plain() any {
+	if w.File != nil {
+		return w.File
+	}
+	return filepath.Base(w.Path)
+}
 
 // A WindowsMedium is what was found on an installation medium.
 type WindowsMedium struct {
@@ -31,11 +69,11 @@ type WindowsWIM struct {
 
 // FindWindows asks what is on a medium. Each of the files is asked for by several paths, of
 // which the first that is there counts. A plan looks at a medium of this machine as well.
-func FindWindows(medium *File, paths [][]string) Question[WindowsMedium] {
+func FindWindows(medium WindowsSource, paths [][]string) Question[WindowsMedium] {
 	find := func() (WindowsMedium, error) {
 		found, err := findWindows(medium, paths)
 		if err != nil {
-			err = fmt.Errorf("cannot use %s as an installation medium of Windows: %w", medium.Name, err)
+			err = fmt.Errorf("cannot use %s as an installation medium of Windows: %w", medium.Name(), err)
 		}
 		return found, err
 	}
@@ -53,16 +91,7 @@ func FindWindows(medium *File, paths [][]string) Question[WindowsMedium] {
 	}
 }
 
-// here tells whether a file is on this machine already, also if a plan asks.
-func (f *File) here() bool {
-	_, err := os.Stat(f.hostPath())
-	return err == nil
-}
-
-// hostPath is where a file is on this machine, "" if it is nowhere yet.
-func (f *File) hostPath() string { return cmp.Or(f.path, f.local) }
-
-func findWindows(medium *File, paths [][]string) (found WindowsMedium, err error) {
+func findWindows(medium WindowsSource, paths [][]string) (found WindowsMedium, err error) {
 	v, err := windows.OpenVolume(medium.hostPath())
 	if err != nil {
 		return found, err
@@ -113,49 +142,20 @@ func readWIM(v *windows.Volume, name string) (*windows.WIM, error) {
 	return windows.ReadWIM(r)
 }
 
-// WindowsDrivers are where drivers are: on a medium, or at a path of this machine, where there
-// is a medium or a directory.
-type WindowsDrivers struct {
-	Medium *File
-	Path   string // absolute
-}
-
-// Name is what a reader would call them.
-func (d WindowsDrivers) Name() string {
-	if d.Medium != nil {
-		return d.Medium.Name
-	}
-	return d.Path
-}
-
-// hostPath is where they are on this machine, "" if they are nowhere yet.
-func (d WindowsDrivers) hostPath() string {
-	if d.Medium != nil {
-		return d.Medium.hostPath()
-	}
-	return d.Path
-}
-
-// here tells whether they are on this machine already, also if a plan asks.
-func (d WindowsDrivers) here() bool {
-	_, err := os.Stat(d.hostPath())
-	return err == nil
-}
-
-// open opens them as a tree of files.
-func (d WindowsDrivers) open() (fs.FS, func() error, error) {
-	st, err := os.Stat(d.hostPath())
+// open opens drivers as a tree of files.
+func (w WindowsSource) open() (fs.FS, func() error, error) {
+	st, err := os.Stat(w.hostPath())
 	if err != nil {
 		return nil, nil, err
 	}
 	if !st.IsDir() {
-		v, err := windows.OpenVolume(d.hostPath())
+		v, err := windows.OpenVolume(w.hostPath())
 		if err != nil {
 			return nil, nil, err
 		}
 		return v, v.Close, nil
 	}
-	root, err := os.OpenRoot(d.hostPath())
+	root, err := os.OpenRoot(w.hostPath())
 	if err != nil {
 		return nil, nil, err
 	}
@@ -171,7 +171,7 @@ type FoundDrivers struct {
 
 // FindDrivers asks what is in some directories of drivers. A plan looks as well at what this
 // machine has.
-func FindDrivers(drivers WindowsDrivers, paths []string) Question[FoundDrivers] {
+func FindDrivers(drivers WindowsSource, paths []string) Question[FoundDrivers] {
 	find := func() (FoundDrivers, error) {
 		found, err := findDrivers(drivers, paths)
 		if err != nil {
@@ -193,7 +193,7 @@ func FindDrivers(drivers WindowsDrivers, paths []string) Question[FoundDrivers] 
 	}
 }
 
-func findDrivers(drivers WindowsDrivers, paths []string) (found FoundDrivers, err error) {
+func findDrivers(drivers WindowsSource, paths []string) (found FoundDrivers, err error) {
 	tree, end, err := drivers.open()
 	if err != nil {
 		return found, err

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -17,7 +18,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"imagebuilder/builtins/bytesize"
-	"imagebuilder/builtins/digest"
 	"imagebuilder/builtins/dirfd"
 	"imagebuilder/builtins/layer"
 	"imagebuilder/builtins/pack"
@@ -29,12 +29,14 @@ import (
 
 // A WindowsRepack is a medium to be made of another.
 type WindowsRepack struct {
-	Medium  *File
-	Drivers WindowsDrivers
+	Medium  WindowsSource
+	Drivers WindowsSource
 	Edits   []windows.Edit
 	Boot    []windows.BootEntry
 	Name    string // of the new medium
 	Dir     string // below the target directory
+
+	look string // of a medium that has no digest
 }
 
 // RepackWindows makes the medium. It gives the step its needs and what it depends on.
@@ -43,14 +45,16 @@ func RepackWindows(s *Step, r WindowsRepack) Product {
 		s.Needs = append(s.Needs, Need{Name: need[0], Package: need[1]})
 	}
 	s.Also = Args{{"edits", r.Edits}, {"boot", r.Boot}}
+	if r.Medium.File == nil {
+		r.look, _ = lookOf(unix.Stat, r.Medium.Path) // one that is not there has none
+		s.Also = append(s.Also, Arg{"look of the medium", r.look})
+	}
 	s.Details = r.details()
 	return Product{
-		Files: []*File{{Name: r.Name}},
 		Claim: path.Join(r.Dir, r.Name),
 		Ready: r.ready,
 		Do: func(ctx context.Context, b *Builder) ([]*File, error) {
-			file, err := b.repackWindows(ctx, s, r)
-			return []*File{file}, err
+			return nil, b.repackWindows(ctx, s, r)
 		},
 	}
 }
@@ -85,25 +89,23 @@ func (r WindowsRepack) ready(dir string) error {
 
 // A made medium is what is remembered of one.
 type madeMedium struct {
-	Size   int64  `json:"size"`
-	SHA256 string `json:"sha256"`
-	Look   string `json:"look"` // of the file
+	Look string `json:"look"` // of the file
 }
 
 const madeName = "medium.json"
 
-func (b *Builder) repackWindows(ctx context.Context, s *Step, r WindowsRepack) (*File, error) {
+func (b *Builder) repackWindows(ctx context.Context, s *Step, r WindowsRepack) error {
 	start := time.Now()
 	to, err := r.target(b.Target)
 	if err == nil {
 		err = r.ready(b.Target)
 	}
 	if err != nil {
-		return nil, err
+		return err
 	}
 	inputs, err := b.inputs(ctx, s)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	st := layer.Origin{Name: s.Builtin, Inputs: append(inputs, layer.Input{Name: "result", Value: to}), Summary: s.Summary(), Intact: stillDescribed}
 	why, made, kept := b.History.Explain("", st), madeMedium{}, false
@@ -112,7 +114,7 @@ func (b *Builder) repackWindows(ctx context.Context, s *Step, r WindowsRepack) (
 			if made, err = readMade(old.Data()); err != nil {
 				return false, err
 			}
-			if look, err := lookOf(to); err == nil && look == made.Look {
+			if look, err := lookOf(unix.Lstat, to); err == nil && look == made.Look {
 				kept = true
 				return true, nil
 			}
@@ -127,11 +129,11 @@ func (b *Builder) repackWindows(ctx context.Context, s *Step, r WindowsRepack) (
 		return false, writeMade(dir, made)
 	})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	b.done(s, layer.Outcome{Hit: kept}, why, start)
 	b.Results = append(b.Results, filepath.Join(b.Target, r.Dir, r.Name))
-	return &File{Name: r.Name, Size: made.Size, SHA256: made.SHA256, path: to}, nil
+	return nil
 }
 
 func readMade(dir string) (made madeMedium, err error) {
@@ -154,15 +156,15 @@ func writeMade(dir string, made madeMedium) error {
 }
 
 // lookOf tells a file from what it is once somebody has changed it.
-func lookOf(name string) (string, error) {
+func lookOf(stat func(string, *unix.Stat_t) error, name string) (string, error) {
 	var st unix.Stat_t
-	err := unix.Lstat(name, &st)
+	err := stat(name, &st)
 	return fmt.Sprint(st.Dev, st.Ino, st.Mode, st.Size, st.Mtim, st.Ctim), err
 }
 
 // makeMedium makes the medium, in a scratch directory that it makes and removes.
 func (b *Builder) makeMedium(ctx context.Context, s *Step, r WindowsRepack, work, to string) (made madeMedium, err error) {
-	medium, err := windows.OpenVolume(r.Medium.path)
+	medium, err := windows.OpenVolume(r.Medium.hostPath())
 	if err != nil {
 		return made, err
 	}
@@ -179,10 +181,15 @@ func (b *Builder) makeMedium(ctx context.Context, s *Step, r WindowsRepack, work
 	if err := checkRoom(medium, r, work, filepath.Dir(to)); err != nil {
 		return made, err
 	}
+	for _, e := range r.Edits {
+		if !e.Needed() {
+			b.Log.Info("an image has got the same before: it stays as it is", "file", e.File, "image", e.Index)
+		}
+	}
 	out := b.output(s)
 	job := &windows.Job{
-		Medium: medium, Drivers: drivers, Edits: r.Edits, Boot: r.Boot, Scratch: work, Output: &together{w: out}, Log: b.Log,
-		Meanwhile: func(context.Context) error { return r.unchanged() },
+		Medium: medium, Drivers: drivers, Edits: r.needed(), Boot: r.Boot, Scratch: work, Output: &together{w: out}, Log: b.Log,
+		Meanwhile: func(context.Context) error { return r.unchanged() }, Progress: b.progress,
 	}
 	if err := b.close(ctx, out, job.Repack(ctx)); err != nil {
 		return made, err
@@ -202,21 +209,14 @@ func appear(ctx context.Context, work, to string) (made madeMedium, err error) {
 		return made, err
 	}
 	defer f.Close()
-	// What is not synced goes at no cost; the digest takes no disk, and the sync nothing else.
-	if err := errors.Join(unpublished(work), unix.Fchmod(int(f.Fd()), 0o644)); err != nil {
+	// What is not synced goes at no cost.
+	if err := errors.Join(unpublished(work), unix.Fchmod(int(f.Fd()), 0o644), f.Sync(), context.Cause(ctx)); err != nil {
 		return made, err
 	}
-	synced := make(chan error, 1)
-	go func() { synced <- f.Sync() }()
-	sum, size, err := digest.File(f.Name())
-	if err = errors.Join(err, <-synced, context.Cause(ctx)); err != nil {
+	if err := move(ctx, f.Name(), dir, to); err != nil {
 		return made, err
 	}
-	made = madeMedium{Size: size, SHA256: sum.String()}
-	if err := move(ctx, f.Name(), dir, to, made); err != nil {
-		return made, err
-	}
-	made.Look, err = lookOf(to)
+	made.Look, err = lookOf(unix.Lstat, to)
 	return made, errors.Join(err, dir.Sync("."))
 }
 
@@ -232,10 +232,14 @@ func unpublished(work string) error {
 }
 
 // move gives a file its name in a directory, of another file system if need be.
-func move(ctx context.Context, from string, dir *dirfd.Dir, to string, made madeMedium) error {
+func move(ctx context.Context, from string, dir *dirfd.Dir, to string) error {
 	name := filepath.Base(to)
 	err := dir.Change("rename", name, func(fd int, base string) error { return unix.Renameat(unix.AT_FDCWD, from, fd, base) })
 	if !errors.Is(err, unix.EXDEV) {
+		return err
+	}
+	made, err := openFile(from, name)
+	if err != nil {
 		return err
 	}
 	return pack.Publish(ctx, filepath.Dir(to), []pack.Result{{Path: from, Name: name, Size: made.Size, SHA256: made.SHA256, Fresh: true}})
@@ -243,8 +247,16 @@ func move(ctx context.Context, from string, dir *dirfd.Dir, to string, made made
 
 // unchanged finds out whether what was read is what the step depends on.
 func (r WindowsRepack) unchanged() error {
-	if err := r.Medium.intact(); err != nil {
-		return errors.Join(err, r.Medium.forget())
+	f := r.Medium.File
+	if f == nil {
+		look, err := lookOf(unix.Stat, r.Medium.Path)
+		if err == nil && look != r.look {
+			err = fmt.Errorf("%s was changed while it was read; run again", r.Medium.Name())
+		}
+		return err
+	}
+	if err := f.intact(); err != nil {
+		return errors.Join(err, f.forget())
 	}
 	return nil // of the drivers each file has its digest
 }
@@ -277,6 +289,20 @@ func enough(st unix.Statfs_t, size int64, of string) error {
 		of, bytesize.Size(size), bytesize.Size(free))
 }
 
+// progress shows how far a step is, where downloads show that.
+func (b *Builder) progress(name string, total int64) (add func(int64), end func()) {
+	if b.Fetch.Progress == nil {
+		return func(int64) {}, func() {}
+	}
+	bar, some := b.Fetch.Progress.Start(name, total), make([]byte, 1<<20)
+	add = func(n int64) {
+		for ; n > 0; n -= min(n, int64(len(some))) {
+			bar.Write(some[:min(n, int64(len(some)))])
+		}
+	}
+	return add, func() { bar.Close() }
+}
+
 // together writes what several programs print at a time.
 type together struct {
 	mu sync.Mutex
@@ -292,11 +318,15 @@ func (t *together) Write(p []byte) (int, error) {
 // PlanArgs are what a plan shows of the work: which images there are, and which files each kind
 // of them gets.
 func (r WindowsRepack) PlanArgs() Args {
-	args := Args{{"iso", r.Medium}, {"drivers", r.Drivers.plain()}}
+	args := Args{{"iso", r.Medium.plain()}, {"drivers", r.Drivers.plain()}}
 	if len(r.Edits) > 0 {
 		var images []any
 		for _, e := range r.Edits {
-			images = append(images, fmt.Sprintf("%s %d, %s: %s", e.File, e.Index, e.Image, e.Injection.Name))
+			has := ""
+			if !e.Needed() {
+				has = ", which it has"
+			}
+			images = append(images, fmt.Sprintf("%s %d, %s: %s%s", e.File, e.Index, e.Image, e.Injection.Name, has))
 		}
 		args = append(args, Arg{"images", images})
 	}
@@ -306,6 +336,9 @@ func (r WindowsRepack) PlanArgs() Args {
 			files = append(files, p.Source+" to "+strings.Join(p.To, ", "))
 		}
 		args = append(args, Arg{"files for " + kind.Name, files})
+		if len(kind.Missing) > 0 {
+			args = append(args, Arg{"missing for " + kind.Name, strings.Join(kind.Missing, "\n")})
+		}
 	}
 	return append(args, Arg{"path", path.Join(r.Dir, r.Name)})
 }
@@ -328,6 +361,11 @@ func (r WindowsRepack) details() Args {
 	return args
 }
 
+// needed are the edits of images that have not got the same before.
+func (r WindowsRepack) needed() []windows.Edit {
+	return slices.DeleteFunc(slices.Clone(r.Edits), func(e windows.Edit) bool { return !e.Needed() })
+}
+
 // kinds are the injections, each once.
 func (r WindowsRepack) kinds() []*windows.Injection {
 	var kinds []*windows.Injection
@@ -339,11 +377,4 @@ func (r WindowsRepack) kinds() []*windows.Injection {
 		}
 	}
 	return kinds
-}
-
-func (d WindowsDrivers) plain() any {
-	if d.Medium != nil {
-		return d.Medium
-	}
-	return filepath.Base(d.Path) // each file has its digest
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 
 	"imagebuilder/builtins/dirfd"
 	"imagebuilder/builtins/host"
@@ -54,7 +55,6 @@ type imageEdit struct {
 	Edit
 	dir      string            // in the scratch directory
 	spelling map[string]string // how paths of the image are spelt there, by lower case
-	said     string            // by programs, besides
 	hives    []Hive            // that the image has
 }
 
@@ -67,7 +67,7 @@ func (e *imageEdit) in(err error) error {
 }
 
 // wim is the file of images as programs see it.
-func (e *imageEdit) wim() string { return at(mediumDir, e.File) }
+func (e *imageEdit) wim() string { return at(wimsDir, e.File) }
 
 // prepare makes the hives as they are to be.
 func (e *imageEdit) prepare(ctx context.Context, scratch *dirfd.Dir) error {
@@ -80,11 +80,11 @@ func (e *imageEdit) prepare(ctx context.Context, scratch *dirfd.Dir) error {
 	if err := e.findHives(); err != nil {
 		return err
 	}
-	return e.merge(ctx)
+	return e.merge(ctx, scratch)
 }
 
 // look takes the hives out of the image, and finds out how the paths that are of interest are
-// spelt there and what the registry says of its control sets.
+// spelt there.
 func (e *imageEdit) look(ctx context.Context) error {
 	wanted := make(map[string]bool)
 	for _, name := range e.paths() {
@@ -97,8 +97,8 @@ func (e *imageEdit) look(ctx context.Context) error {
 		name, ok := strings.CutPrefix(line, "/")
 		if lower := strings.ToLower(name); wanted[lower] {
 			e.spelling[lower] = name
-		} else if !ok && len(e.said) < 1<<16 {
-			e.said += line + "\n"
+		} else if !ok { // it is no path
+			fmt.Fprintln(e.Output, line)
 		}
 	}}
 	image := []string{e.wim(), fmt.Sprint(e.Index)}
@@ -106,15 +106,11 @@ func (e *imageEdit) look(ctx context.Context) error {
 	for _, h := range e.Injection.Hives {
 		extract = append(extract, "/"+h.Path)
 	}
-	err := e.run(ctx, lines,
+	return e.run(ctx, lines,
 		sandbox.Program{Args: append([]string{"wimlib-imagex", "dir"}, image...)},
 		// A hive that is not there is none of its business.
 		sandbox.Program{Args: append(extract, "--nullglob", "--no-acls", "--no-attributes", "--dest-dir="+at(e.dir))},
-		// Its name may be spelt otherwise in the image; what is wrong with it, merge tells.
-		sandbox.Program{Script: "#!/bin/sh\nhivexregedit --export " + at(e.dir) + "/[Ss][Yy][Ss][Tt][Ee][Mm] '\\Select' || true\n"},
 	)
-	fmt.Fprint(e.Output, e.said)
-	return err
 }
 
 // paths are those of the image that are of interest.
@@ -164,10 +160,10 @@ func (e *imageEdit) findHives() error {
 }
 
 // merge gives the hives their keys.
-func (e *imageEdit) merge(ctx context.Context) error {
+func (e *imageEdit) merge(ctx context.Context, scratch *dirfd.Dir) error {
 	var programs []sandbox.Program
 	for _, h := range e.hives {
-		set, err := e.controlSet(h)
+		set, err := e.controlSet(scratch, h)
 		if err != nil {
 			return fmt.Errorf("cannot read %s: %w", h.Path, err)
 		}
@@ -183,10 +179,15 @@ func (e *imageEdit) merge(ctx context.Context) error {
 
 // controlSet is the number of the control set that Windows starts with, for a hive that is to
 // have keys in it.
-func (e *imageEdit) controlSet(h Hive) (int, error) {
+func (e *imageEdit) controlSet(scratch *dirfd.Dir, h Hive) (int, error) {
 	for _, k := range h.Keys {
 		if strings.HasPrefix(k.Path, CurrentControlSet) {
-			return currentControlSet(e.said)
+			f, err := scratch.OpenFile(path.Join(e.dir, path.Base(h.Path)), unix.O_RDONLY|unix.O_NONBLOCK, 0)
+			if err != nil {
+				return 0, err
+			}
+			defer f.Close()
+			return currentControlSet(f)
 		}
 	}
 	return 0, nil
@@ -216,7 +217,8 @@ func (e *imageEdit) update(ctx context.Context) error {
 		return err
 	}
 	command := []string{"wimlib-imagex", "update", "--quiet", e.wim(), fmt.Sprint(e.Index)}
-	script := "#!/bin/sh\nexec " + host.Quote(command) + " <" + host.Quote([]string{at(e.dir, name)}) + "\n"
+	tell := []string{"wimlib-imagex", "info", "--image-property", hasProperty + "=" + e.Injection.digest(), e.wim(), fmt.Sprint(e.Index)}
+	script := "#!/bin/sh\nset -e\n" + host.Quote(command) + " <" + host.Quote([]string{at(e.dir, name)}) + "\n" + host.Quote(tell) + "\n"
 	if err := e.run(ctx, e.Output, sandbox.Program{Script: script}); err != nil {
 		return fmt.Errorf("%s: %w", host.Quote(command), err)
 	}

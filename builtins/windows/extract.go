@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"os"
 	"path"
 	"slices"
 	"time"
@@ -16,8 +17,9 @@ import (
 
 // Files of a medium on their way into a directory.
 
-// unpackOthers copies all files of the medium into the scratch directory but some.
-func (j *Job) unpackOthers(ctx context.Context, scratch *dirfd.Dir, but []string) error {
+// unpackOthers copies all files of the medium into the scratch directory but some, which are
+// put onto the new one otherwise: see graft.
+func (j *Job) unpackOthers(ctx context.Context, scratch *dirfd.Dir, but []string, copied func(int64)) error {
 	defer j.step("unpack the medium")()
 	return fs.WalkDir(j.Medium, ".", func(name string, d fs.DirEntry, err error) error {
 		switch {
@@ -25,55 +27,83 @@ func (j *Job) unpackOthers(ctx context.Context, scratch *dirfd.Dir, but []string
 			return err
 		case d.IsDir():
 			return scratch.MkdirAll(path.Join(mediumDir, name), 0o755)
-		case slices.Contains(but, name) || name == bootCatalog:
+		case name == bootCatalog:
 			return nil
+		case slices.Contains(but, name):
+			return j.standIn(scratch, name)
 		}
-		return j.unpack(ctx, scratch, name)
+		return j.unpack(ctx, scratch, mediumDir, name, copied)
 	})
 }
 
-// unpack copies a file of the medium.
-func (j *Job) unpack(ctx context.Context, scratch *dirfd.Dir, name string) error {
+// standIn makes the file of one block in place of which another one is put.
+func (j *Job) standIn(scratch *dirfd.Dir, name string) error {
 	n, err := j.Medium.find("unpack", name)
 	if err != nil {
-		return err
-	}
-	if err := scratch.MkdirAll(path.Join(mediumDir, path.Dir(name)), 0o755); err != nil {
 		return err
 	}
 	w, err := scratch.Create(path.Join(mediumDir, name), 0o644)
 	if err != nil {
 		return err
 	}
-	return errors.Join(j.Medium.copy(ctx, w, n), setTime(w, n.modified), w.Close())
+	return errors.Join(w.File().Truncate(sector), setTime(w, n.modified), w.Close())
+}
+
+// unpack copies a file of the medium into a directory.
+func (j *Job) unpack(ctx context.Context, scratch *dirfd.Dir, dir, name string, copied func(int64)) error {
+	n, err := j.Medium.find("unpack", name)
+	if err != nil {
+		return err
+	}
+	if err := scratch.MkdirAll(path.Join(dir, path.Dir(name)), 0o755); err != nil {
+		return err
+	}
+	w, err := scratch.Create(path.Join(dir, name), 0o644)
+	if err != nil {
+		return err
+	}
+	return errors.Join(j.Medium.copy(ctx, w.File(), n, copied), setTime(w, n.modified), w.Close())
+}
+
+// copy copies a file. What is all zeros is a hole.
+func (v *Volume) copy(ctx context.Context, w *os.File, n *node, copied func(int64)) error {
+	done := int64(0)
+	for _, e := range n.extents {
+		part := min(e.length, n.size-done)
+		if e.start >= 0 {
+			if err := copyRange(ctx, w, done, v.file, e.start, part, copied); err != nil {
+				return err
+			}
+		}
+		done += part
+	}
+	return w.Truncate(n.size)
 }
 
 // copyChunk is how much is copied before it is seen whether the work is still wanted.
-const copyChunk = 64 << 20
+const copyChunk = 16 << 20
 
-// copy copies a file, within the kernel where that can.
-func (v *Volume) copy(ctx context.Context, w *dirfd.Writer, n *node) error {
-	c := &content{v: v, extents: n.extents, size: n.size}
-	left, done := n.size, int64(0)
-	for _, e := range n.extents {
-		for at := int64(0); at < e.length && left > 0; {
-			if err := context.Cause(ctx); err != nil {
+// copyRange copies a part of a file into another one, within the kernel where that can.
+func copyRange(ctx context.Context, to *os.File, at int64, from *os.File, start, length int64, copied func(int64)) error {
+	for length > 0 {
+		if err := context.Cause(ctx); err != nil {
+			return err
+		}
+		part, in, out := min(length, copyChunk), start, at
+		short, _ := unix.CopyFileRange(int(from.Fd()), &in, int(to.Fd()), &out, int(part), 0)
+		n := int64(short)
+		if n <= 0 { // the kernel cannot
+			var err error
+			n, err = io.Copy(io.NewOffsetWriter(to, at), io.NewSectionReader(from, start, part))
+			if err == nil && n == 0 {
+				err = io.ErrUnexpectedEOF
+			}
+			if err != nil {
 				return err
 			}
-			part := min(e.length-at, left, copyChunk)
-			copied := 0
-			if start := e.start + at; e.start >= 0 {
-				copied, _ = unix.CopyFileRange(int(v.file.Fd()), &start, int(w.File().Fd()), nil, int(part), 0)
-			}
-			if copied <= 0 { // the kernel cannot, or nothing is there
-				n, err := io.Copy(w, io.NewSectionReader(c, done, part))
-				if err != nil {
-					return err
-				}
-				copied = int(n)
-			}
-			at, done, left = at+int64(copied), done+int64(copied), left-int64(copied)
 		}
+		at, start, length = at+n, start+n, length-n
+		copied(n)
 	}
 	return nil
 }

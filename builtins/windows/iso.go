@@ -4,10 +4,13 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"path"
 	"strconv"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 
+	"imagebuilder/builtins/dirfd"
 	"imagebuilder/builtins/sandbox"
 )
 
@@ -23,15 +26,42 @@ const ResultName = "new.iso"
 // maxLabel is how long the name of a volume can be in ISO 9660.
 const maxLabel = 32
 
-// write packs the medium in the scratch directory.
-func (j *Job) write(ctx context.Context) error {
-	defer j.step("write the new medium")()
+// pack packs the scratch directory, without the files of images.
+func (j *Job) pack(ctx context.Context) error {
 	args, err := j.isoArgs()
 	if err != nil {
 		return err
 	}
+	return j.run(ctx, j.Output, sandbox.Program{Args: args})
+}
+
+// complete puts the files of images onto the new medium.
+func (j *Job) complete(ctx context.Context, scratch *dirfd.Dir, names []string) (err error) {
+	defer j.step("write the new medium")()
+	medium, err := scratch.OpenFile(ResultName, unix.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, medium.Close()) }()
+	var scions []scion
+	var total int64
+	for _, name := range names {
+		f, err := scratch.OpenFile(path.Join(wimsDir, name), unix.O_RDONLY, 0)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		st, err := f.Stat()
+		if err != nil {
+			return err
+		}
+		scions = append(scions, scion{name, f, st.Size()})
+		total += st.Size()
+	}
+	copied, end := j.Progress("write the new medium", total)
+	defer end()
 	work, workCtx := errgroup.WithContext(ctx)
-	work.Go(func() error { return j.run(workCtx, j.Output, sandbox.Program{Args: args}) })
+	work.Go(func() error { return graft(workCtx, medium, scions, copied) })
 	if j.Meanwhile != nil {
 		work.Go(func() error { return j.Meanwhile(workCtx) })
 	}

@@ -16,36 +16,63 @@ type isoReader struct {
 }
 
 func (v *Volume) readISO() error {
-	r := &isoReader{Volume: v, skip: -1}
-	var primary, joliet []byte
+	volumes, err := v.isoVolumes()
+	if err != nil {
+		return err
+	}
+	var tree isoVolume
+	for _, volume := range volumes {
+		if volume.b[0] == 1 {
+			v.Label = strings.TrimRight(string(volume.b[40:72]), " \x00")
+		}
+		if tree.b == nil && volume.b[0] == 1 || volume.joliet() {
+			tree = volume
+		}
+	}
+	if tree.b == nil {
+		return damaged("its ISO 9660 has no primary volume")
+	}
+	v.root, err = v.isoTree(tree)
+	return err
+}
+
+// An isoVolume is a volume descriptor (8) of one that has a tree of files.
+type isoVolume struct {
+	at int64 // in the image
+	b  []byte
+}
+
+// isoVolumes are the volumes that have trees of files.
+func (v *Volume) isoVolumes() (list []isoVolume, err error) {
 	for n := int64(16); n < 64; n++ {
 		b := make([]byte, sector)
 		if err := v.read(b, n*sector); err != nil {
-			return err
+			return nil, err
 		}
 		if string(b[1:6]) != "CD001" || b[0] == 255 {
 			break
 		}
-		switch {
-		case b[0] == 1:
-			primary = b
-		case b[0] == 2 && b[88] == '%' && b[89] == '/' && strings.ContainsRune("@CE", rune(b[90])):
-			joliet = b
+		if b[0] == 1 || b[0] == 2 {
+			list = append(list, isoVolume{n * sector, b})
 		}
 	}
-	if primary == nil {
-		return damaged("its ISO 9660 has no primary volume")
+	return list, nil
+}
+
+// joliet tells whether a volume has the names of Joliet.
+func (volume isoVolume) joliet() bool {
+	b := volume.b
+	return b[0] == 2 && b[88] == '%' && b[89] == '/' && strings.ContainsRune("@CE", rune(b[90]))
+}
+
+// isoTree reads the tree of files of a volume.
+func (v *Volume) isoTree(volume isoVolume) (*node, error) {
+	r := &isoReader{Volume: v, joliet: volume.joliet(), skip: -1}
+	root := &node{name: ".", dir: true}
+	if err := r.place(root, volume.b[156:190]); err != nil {
+		return nil, err
 	}
-	v.Label = strings.TrimRight(string(primary[40:72]), " \x00")
-	tree := primary
-	if joliet != nil {
-		tree, r.joliet = joliet, true
-	}
-	v.root = &node{name: ".", dir: true}
-	if err := r.place(v.root, tree[156:190]); err != nil {
-		return err
-	}
-	return r.directory(v.root, 0, map[int64]bool{})
+	return root, r.directory(root, 0, map[int64]bool{})
 }
 
 // place reads from a directory record (9.1) where a file is.
@@ -91,7 +118,7 @@ func (r *isoReader) directory(dir *node, depth int, above map[int64]bool) error 
 			continue
 		}
 		if last == nil {
-			last = &node{name: r.name(raw, record), dir: record[25]&2 != 0}
+			last = &node{name: r.name(raw, record), dir: record[25]&2 != 0, entry: at + int64(pos-length)}
 			if err := r.add(dir, last); err != nil {
 				return err
 			}

@@ -135,18 +135,6 @@ func (v Value) data() string {
 	return fmt.Sprintf("%q", strings.Split(strings.TrimRight(string(utf16.Decode(units)), "\x00"), "\x00"))
 }
 
-// currentControlSet reads the number of the current control set in what hivexregedit exports of
-// the key Select.
-func currentControlSet(export string) (int, error) {
-	for line := range strings.Lines(export) {
-		var n int
-		if _, err := fmt.Sscanf(strings.TrimSpace(line), `"Current"=dword:%x`, &n); err == nil && n > 0 && n < 1000 {
-			return n, nil
-		}
-	}
-	return 0, errors.New("its key Select does not say which control set is current: it is damaged, or no such part of a registry")
-}
-
 // UnmarshalJSON reads a value as recipes say it: its name, its type, by its name or its number,
 // and its data. That is a number; a text; a list of texts, of REG_MULTI_SZ; or the bytes of any
 // other type as hexadecimal digits, between which there may be blanks.

@@ -86,16 +86,6 @@ func TestRegText(t *testing.T) {
 	}
 }
 
-func TestCurrentControlSet(t *testing.T) {
-	got, err := currentControlSet("Windows Registry Editor Version 5.00\r\n\r\n[\\Select]\r\n\"Current\"=dword:00000002\r\n\"Default\"=dword:00000001\r\n")
-	if got != 2 || err != nil {
-		t.Errorf("%d, %v", got, err)
-	}
-	if _, err := currentControlSet("[\\Select]\n\"Default\"=dword:00000001\n"); err == nil {
-		t.Error("nothing is wrong with none")
-	}
-}
-
 func TestParseEdits(t *testing.T) {
 	edit := func(injection string) string {
 		return `[{"file": "sources/boot.wim", "index": 1, "image": "x", "injection": ` + injection + `}]`

@@ -2,6 +2,7 @@ package windows
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -14,20 +15,23 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"imagebuilder/builtins/digest"
 	"imagebuilder/builtins/dirfd"
 	"imagebuilder/builtins/host"
 	"imagebuilder/builtins/sandbox"
 )
 
-// How a medium with other images is made: it is unpacked into a scratch directory, its files
-// of images are edited there side by side, and all of it is packed again.
+// How a medium with other images is made: it is unpacked into a scratch directory and packed
+// again without its files of images, while these are edited side by side; then they are put
+// behind all else.
 
 // An Injection is what an image is to get.
 type Injection struct {
-	Name  string      `json:"name"` // what it is for
-	Files []Placement `json:"files"`
-	Moves []Move      `json:"moves,omitempty"`
-	Hives []Hive      `json:"hives"`
+	Name    string      `json:"name"` // what it is for
+	Files   []Placement `json:"files"`
+	Missing []string    `json:"missing,omitempty"` // what it could be besides, for readers
+	Moves   []Move      `json:"moves,omitempty"`
+	Hives   []Hive      `json:"hives"`
 }
 
 // A Placement puts a file of the drivers into an image. Paths in the image have slashes and
@@ -57,6 +61,19 @@ type Edit struct {
 	Index     int        `json:"index"`
 	Image     string     `json:"image"` // its name
 	Injection *Injection `json:"injection"`
+	Has       string     `json:"has"` // what it has got before; see WIMImage
+}
+
+// Needed tells whether the image has not got all of this before.
+func (e Edit) Needed() bool { return e.Has != e.Injection.digest() }
+
+// digest is what an injection is known by.
+func (i *Injection) digest() string {
+	text, err := json.Marshal(i)
+	if err != nil {
+		panic(fmt.Sprintf("internal error: an injection: %v", err)) // texts and numbers
+	}
+	return digest.Sum(text).String()
 }
 
 // A BootEntry is one of the ways in which a medium boots.
@@ -73,10 +90,13 @@ type Job struct {
 	Edits     []Edit
 	Boot      []BootEntry
 	Scratch   string    // directory of the host, empty, on which all of the medium has room twice; see ResultName
-	Target    io.Writer // gets the new medium
 	Output    io.Writer // gets what programs print
 	Log       *slog.Logger
 	Meanwhile func(context.Context) error // is done while the new medium is written
+
+	// Progress begins to show how far a part of the work is, which has so many bytes; add is told
+	// of those that are done, by several goroutines.
+	Progress func(name string, total int64) (add func(bytes int64), end func())
 }
 
 // workDir is where the programs find the scratch directory.
@@ -85,18 +105,19 @@ const workDir = sandbox.FilesDir + "/work"
 // Names in the scratch directory.
 const (
 	mediumDir  = "medium"
+	wimsDir    = "wims"
 	driversDir = "drivers"
 	imagesDir  = "images"
 )
 
-// Repack makes the medium.
+// Repack makes the medium, as ResultName in the scratch directory.
 func (j *Job) Repack(ctx context.Context) error {
 	scratch, err := dirfd.Open(j.Scratch, dirfd.Refuse)
 	if err != nil {
 		return err
 	}
 	defer scratch.Close()
-	for _, name := range []string{mediumDir, driversDir, imagesDir} {
+	for _, name := range []string{mediumDir, wimsDir, driversDir, imagesDir} {
 		if err := scratch.Mkdir(name, 0o755); err != nil {
 			return err
 		}
@@ -104,21 +125,34 @@ func (j *Job) Repack(ctx context.Context) error {
 	if err := j.takeDrivers(ctx, scratch); err != nil {
 		return err
 	}
-	work, workCtx := errgroup.WithContext(ctx)
 	files := j.files()
+	if err := j.prepare(ctx, scratch, files); err != nil {
+		return err
+	}
+	return j.complete(ctx, scratch, files)
+}
+
+// prepare edits the files of images, and makes the new medium with all but them.
+func (j *Job) prepare(ctx context.Context, scratch *dirfd.Dir, files []string) error {
+	_, size := j.Medium.Sizes()
+	copied, end := j.Progress("unpack the medium", size)
+	defer end()
+	work, workCtx := errgroup.WithContext(ctx)
 	for _, name := range files {
 		work.Go(func() error {
-			if err := j.unpack(workCtx, scratch, name); err != nil {
+			if err := j.unpack(workCtx, scratch, wimsDir, name, copied); err != nil {
 				return err
 			}
 			return j.edit(workCtx, scratch, name)
 		})
 	}
-	work.Go(func() error { return j.unpackOthers(workCtx, scratch, files) })
-	if err := errors.Join(work.Wait(), context.Cause(ctx)); err != nil {
-		return err
-	}
-	return j.write(ctx)
+	work.Go(func() error {
+		if err := j.unpackOthers(workCtx, scratch, files, copied); err != nil {
+			return err
+		}
+		return j.pack(workCtx)
+	})
+	return errors.Join(work.Wait(), context.Cause(ctx))
 }
 
 // files are the files of images that are edited, each once.

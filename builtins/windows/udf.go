@@ -15,6 +15,7 @@ const (
 	tagPartition   = 5
 	tagLogical     = 6
 	tagTerminating = 8
+	tagIntegrity   = 9
 	tagFileSet     = 256
 	tagFileName    = 257
 	tagExtents     = 258
@@ -166,6 +167,7 @@ func (u *udfReader) file(n *node, at icb) error {
 		times, lengths = 92, 208
 	}
 	n.size, n.modified = int64(le.Uint64(b[56:])), udfTime(b[times:])
+	n.entry, _ = u.offset(at)
 	start := uint64(lengths) + 8 + uint64(le.Uint32(b[lengths:]))
 	length := uint64(le.Uint32(b[lengths+4:]))
 	if start+length > sector {
@@ -173,8 +175,7 @@ func (u *udfReader) file(n *node, at icb) error {
 	}
 	area := b[start : start+length]
 	if kind := le.Uint16(b[34:]) & 7; kind == 3 { // the content itself is there
-		offset, _ := u.offset(at)
-		n.extents = []extent{{offset + int64(start), int64(length)}}
+		n.extents = []extent{{n.entry + int64(start), int64(length)}}
 	} else if n.extents, err = u.extents(area, kind, at.partition); err != nil {
 		return err
 	}

@@ -50,6 +50,7 @@ type node struct {
 	modified time.Time
 	extents  []extent
 	children []*node // by name
+	entry    int64   // where in the image the structure is that says this
 }
 
 // An extent is a part of a file.

@@ -118,7 +118,7 @@ func TestUnpack(t *testing.T) {
 	defer scratch.Close()
 	j := &Job{Medium: v}
 	for name, content := range files {
-		if err := j.unpack(context.Background(), scratch, name); err != nil {
+		if err := j.unpack(context.Background(), scratch, mediumDir, name, func(int64) {}); err != nil {
 			t.Fatal(err)
 		}
 		got, err := os.ReadFile(filepath.Join(dir, mediumDir, name))

@@ -31,7 +31,12 @@ type WIMImage struct {
 	Product      string `json:"product"`      // PRODUCTTYPE: "WinNT", "ServerNT"
 	Installation string `json:"installation"` // INSTALLATIONTYPE: "Client", "Server", "WindowsPE"
 	Edition      string `json:"edition"`      // EDITIONID
+	Has          string `json:"has"`          // the digest of an injection that it has got; "": none
 }
+
+// hasProperty is where the XML of an image says what it has got, in the words of wimlib. Windows
+// has no such element, and programs leave those alone that they do not know.
+const hasProperty = "IMAGEBUILDER/INJECTION"
 
 // architectures are the values of ARCH: those of PROCESSOR_ARCHITECTURE in winnt.h, by the
 // names that the drivers have for them.
@@ -81,6 +86,7 @@ type wimXML struct {
 	Images  []struct {
 		Index   int    `xml:"INDEX,attr"`
 		Name    string `xml:"NAME"`
+		Has     string `xml:"IMAGEBUILDER>INJECTION"`
 		Windows struct {
 			Architecture *string `xml:"ARCH"`
 			Product      string  `xml:"PRODUCTTYPE"`
@@ -117,7 +123,7 @@ func parseWIMText(text []byte) ([]WIMImage, error) {
 			return nil, damaged("image %d of its XML has the index %d", i+1, p.Index)
 		}
 		images[i] = WIMImage{
-			Index: p.Index, Name: p.Name,
+			Index: p.Index, Name: p.Name, Has: p.Has,
 			Major: p.Windows.Version.Major, Minor: p.Windows.Version.Minor, Build: p.Windows.Version.Build,
 			Product: p.Windows.Product, Installation: p.Windows.Installation, Edition: p.Windows.Edition,
 		}

@@ -39,8 +39,8 @@ var wims = []struct {
 	{summary: "all there is", data: wim(1, 1, image), want: &WIM{Parts: 1, Boot: 1, Images: []WIMImage{{
 		Index: 1, Name: "Windows 11 Pro", Architecture: "amd64", Major: 10, Build: 22621, Product: "WinNT", Installation: "Client", Edition: "Professional",
 	}}}},
-	{summary: "no architecture is not the first one", data: wim(1, 2, `<WIM><IMAGE INDEX="1"><NAME>ä</NAME></IMAGE></WIM>`),
-		want: &WIM{Parts: 2, Boot: 1, Images: []WIMImage{{Index: 1, Name: "ä"}}}},
+	{summary: "no architecture is not the first one", data: wim(1, 2, `<WIM><IMAGE INDEX="1"><NAME>ä</NAME><IMAGEBUILDER><INJECTION>abc</INJECTION></IMAGEBUILDER></IMAGE></WIM>`),
+		want: &WIM{Parts: 2, Boot: 1, Images: []WIMImage{{Index: 1, Name: "ä", Has: "abc"}}}},
 	{summary: "the first one", data: wim(1, 1, `<WIM><IMAGE INDEX="1"><WINDOWS><ARCH>0</ARCH></WINDOWS></IMAGE></WIM>`),
 		want: &WIM{Parts: 1, Boot: 1, Images: []WIMImage{{Index: 1, Architecture: "x86"}}}},
 	{summary: "nothing", data: nil, err: "does not begin as a WIM file"},
