@@ -291,10 +291,10 @@ func enough(st unix.Statfs_t, size int64, of string) error {
 
 // progress shows how far a step is, where downloads show that.
 func (b *Builder) progress(name string, total int64) (add func(int64), end func()) {
-	if b.Fetch.Progress == nil {
+	if b.Progress == nil {
 		return func(int64) {}, func() {}
 	}
-	bar, some := b.Fetch.Progress.Start(name, total), make([]byte, 1<<20)
+	bar, some := b.Progress.Start(name, total), make([]byte, 1<<20)
 	add = func(n int64) {
 		for ; n > 0; n -= min(n, int64(len(some))) {
 			bar.Write(some[:min(n, int64(len(some)))])
