@@ -107,9 +107,10 @@ func gunzip(file string) string {
 }
 
 // tar leaves out what overlayfs has noted of layers on the machine that made the archive:
-// on this one it would mean something else.
+// on this one it would mean something else. Blocks of 1 MiB are a hundredth of the system
+// calls that the usual ones take.
 func tar(file, out string) []string {
-	return []string{"tar", "--extract", "--file=" + file, "--directory=" + out, "--numeric-owner", "--preserve-permissions",
+	return []string{"tar", "--extract", "--blocking-factor=2048", "--file=" + file, "--directory=" + out, "--numeric-owner", "--preserve-permissions",
 		"--same-owner", "--xattrs", "--xattrs-include=*", "--xattrs-exclude=trusted.overlay.*", "--acls"}
 }
 
