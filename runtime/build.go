@@ -26,7 +26,7 @@ type BuildOptions struct {
 	Explain  bool           // say why a step is done
 	Offline  bool           // ask nothing of the network: see [fetch.Client]
 	Log      *slog.Logger
-	Progress fetch.Progress // of downloads; nil: none is shown
+	Progress fetch.Progress // of downloads and other long parts; nil: none is shown
 }
 
 // Ready finds out whether the recipe can be run on this machine, with a directory for the
@@ -93,6 +93,8 @@ func (r *Recipe) builder(o BuildOptions) (*build.Builder, error) {
 		History: store.History(r.id()),
 		Explain: o.Explain,
 		Sources: o.Sources,
+
+		Progress: o.Progress,
 	}, nil
 }
 

@@ -33,6 +33,8 @@ type Builder struct {
 	Explain bool           // say why a step is done
 	Sources *Sources       // nil: downloads are only in the store
 
+	Progress fetch.Progress // of long parts besides downloads; nil: none is shown
+
 	Results []string // files put into the target directory
 
 	steps   int

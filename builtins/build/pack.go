@@ -3,6 +3,8 @@ package build
 import (
 	"context"
 	"errors"
+	"math"
+	"os"
 	"path"
 	"path/filepath"
 	"time"
@@ -11,6 +13,7 @@ import (
 	"imagebuilder/builtins/layer"
 	"imagebuilder/builtins/pack"
 	"imagebuilder/builtins/sandbox"
+	"imagebuilder/builtins/squashfs"
 )
 
 // What all packed images have in common: their files are results of the store, made apart
@@ -104,6 +107,9 @@ func (k packer) part(ctx context.Context, p part) (*File, layer.Outcome, string,
 	dir, outcome, err := state.Result(ctx, st, func(ctx context.Context, stack sandbox.Stack, dir string) error {
 		k.Log.Debug("running", "step", k.step.Label, "at", k.step.At, "what", p.file, "log", out.path)
 		job := pack.Job{Stack: stack, Dir: dir, Name: p.file, Out: out, Log: k.Log, Made: k.made, Explain: k.Explain}
+		if k.Progress != nil {
+			job.Progress = k.Progress.Start
+		}
 		if err := p.make(ctx, job); err != nil {
 			return err
 		}
@@ -130,7 +136,7 @@ func tarPart(c pack.Compression) part {
 func squashfsPart(c pack.Compression, packer string) part {
 	return part{
 		what: "squashfs",
-		file: "rootfs.squashfs",
+		file: pack.RootSquashfs,
 		args: Args{{"compression", c.String()}, {"packer", packer}, epoch()},
 		make: func(ctx context.Context, job pack.Job) error { return job.Squashfs(ctx, c, packer) },
 	}
@@ -138,6 +144,22 @@ func squashfsPart(c pack.Compression, packer string) part {
 
 // maxMade is how many results of before are looked into.
 const maxMade = 64
+
+// SharedBlocks counts the blocks of the squashfs images of a store.
+func SharedBlocks(store *layer.Store) (squashfs.Shared, error) {
+	var shared squashfs.Shared
+	name := pack.BlocksOf(pack.RootSquashfs)
+	entries, err := store.Latest(name, math.MaxInt)
+	for _, e := range entries {
+		f, err := os.Open(filepath.Join(e.Data(), name))
+		if err != nil {
+			return shared, err
+		}
+		shared.Add(f) // of one that is damaged nothing is counted: a build says so
+		f.Close()
+	}
+	return shared, err
+}
 
 // made returns the results that hold a file.
 func (k packer) made(file string) []pack.Made {

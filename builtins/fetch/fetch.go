@@ -56,10 +56,10 @@ type Client struct {
 	down  sync.Map // hosts that could not be reached, which are not waited for again
 }
 
-// Progress shows how far downloads are. Its methods are called by several goroutines.
+// Progress shows how far downloads are, and whatever else is counted in bytes. Its methods are called by several goroutines.
 type Progress interface {
-	// Start begins a download of total bytes, -1 if that is not known. The writer gets
-	// what arrives and is closed at the end.
+	// Start begins something of total bytes, -1 if that is not known. The writer gets
+	// what arrives, or is done, and is closed at the end.
 	Start(name string, total int64) io.WriteCloser
 }
 

@@ -40,7 +40,7 @@ var tools = []Tool{
 	{"mke2fs", "e2fsprogs", "disks of virtual machines", []string{"-V"}},
 	{"mkfs.btrfs", "btrfs-progs", "btrfs disks of virtual machines", []string{"--version"}},
 	{"mkfs.vfat", "dosfstools", "disks of virtual machines", []string{"--help"}},
-	{"mksquashfs", "squashfs-tools", "LXD container images", []string{"-version"}},
+	{"mksquashfs", "squashfs-tools", "--packer mksquashfs; --compression lzma and lzo of LXD container images", []string{"-version"}},
 	{"mmdebstrap", "mmdebstrap", "Debian and Ubuntu images, faster than debootstrap", []string{"--version"}},
 	{"qemu-img", "qemu-utils", "disks of virtual machines, boot; unpack: qcow2 images", []string{"--version"}},
 	{"qemu-system-aarch64", "qemu-system-arm", "boot: images for aarch64", []string{"--version"}},

@@ -27,6 +27,10 @@ type Job struct {
 
 	Made    func(file string) []Made // results that hold a file of a name, the best first; nil: there are none
 	Explain bool                     // say what had to be compressed
+
+	// Progress begins to show how far something of so many bytes is; nil: that is not shown.
+	// The writer gets as many bytes as are done.
+	Progress func(name string, total int64) io.WriteCloser
 }
 
 // Made is a result of before.

@@ -1,13 +1,17 @@
 package pack
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strconv"
+	"strings"
 
 	"imagebuilder/builtins/bytesize"
 	"imagebuilder/builtins/host"
@@ -41,8 +45,11 @@ func (c Compression) SquashfsProgram(packer string) string {
 	return squashfs.ProgramOf(c.Method, c.Level)
 }
 
-// blocksSuffix is added to the name of an image for its index, which is beside it in the store.
-const blocksSuffix = ".blocks"
+// RootSquashfs is the file of a root file system as squashfs.
+const RootSquashfs = "rootfs.squashfs"
+
+// BlocksOf is the file with the index of an image, which is beside it in the store.
+func BlocksOf(name string) string { return name + ".blocks" }
 
 // Squashfs packs the root file system as a squashfs image by a packer, [Own] unless another
 // is named. Access control lists, which squashfs cannot hold, are lost; that is said.
@@ -80,7 +87,14 @@ func (j Job) Squashfs(ctx context.Context, c Compression, packer string) error {
 	for _, m := range made {
 		s.Made = append(s.Made, m.Dir)
 	}
-	done, err := Squashing.Run(ctx, []sandbox.Stack{j.Stack}, s, files...)
+	var done squashed
+	err = j.show(func(told *os.File) (err error) {
+		if s.Told = told != nil; s.Told {
+			files = append(files, told)
+		}
+		done, err = Squashing.Run(ctx, []sandbox.Stack{j.Stack}, s, files...)
+		return err
+	})
 	if err != nil {
 		return fmt.Errorf("cannot make %s: %w", j.Name, err)
 	}
@@ -92,7 +106,7 @@ func (j Job) Squashfs(ctx context.Context, c Compression, packer string) error {
 // in turn.
 func (j Job) open() (made []Made, files []*os.File, err error) {
 	name := filepath.Join(j.Dir, j.Name)
-	for _, name := range []string{name, name + blocksSuffix} {
+	for _, name := range []string{name, BlocksOf(name)} {
 		f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o644)
 		if err != nil {
 			return nil, files, err
@@ -102,12 +116,12 @@ func (j Job) open() (made []Made, files []*os.File, err error) {
 	if j.Made == nil {
 		return nil, files, nil
 	}
-	for _, m := range j.Made(j.Name + blocksSuffix) {
+	for _, m := range j.Made(BlocksOf(j.Name)) {
 		image, err := os.Open(filepath.Join(m.Dir, j.Name))
 		if err != nil {
 			continue
 		}
-		index, err := os.Open(filepath.Join(m.Dir, j.Name+blocksSuffix))
+		index, err := os.Open(filepath.Join(m.Dir, BlocksOf(j.Name)))
 		if err != nil {
 			image.Close()
 			continue
@@ -115,6 +129,52 @@ func (j Job) open() (made []Made, files []*os.File, err error) {
 		made, files = append(made, m), append(files, image, index)
 	}
 	return made, files, nil
+}
+
+// show shows how far packing is, as it tells by a pipe, nil if it is not to be shown.
+func (j Job) show(pack func(told *os.File) error) error {
+	if j.Progress == nil {
+		return pack(nil)
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	shown := make(chan struct{})
+	go func() {
+		defer close(shown)
+		j.showTold(r)
+	}()
+	err = errors.Join(pack(w), ignoreClosed(w.Close()))
+	<-shown
+	return errors.Join(err, r.Close())
+}
+
+// ignoreClosed: whoever has packed closes the pipe with the other files.
+func ignoreClosed(err error) error {
+	if errors.Is(err, os.ErrClosed) {
+		return nil
+	}
+	return err
+}
+
+// showTold shows what is told, a number on each line: first how much there is to compress,
+// then each time how much more of it is.
+func (j Job) showTold(r io.Reader) {
+	lines := bufio.NewScanner(r)
+	var bar io.WriteCloser
+	blank := make([]byte, squashfs.DefaultBlock)
+	for lines.Scan() {
+		n, err := strconv.ParseInt(lines.Text(), 10, 64)
+		switch {
+		case err != nil:
+		case bar == nil:
+			bar = j.Progress(j.Name, n)
+			defer bar.Close()
+		default:
+			bar.Write(blank[:min(n, int64(len(blank)))])
+		}
+	}
 }
 
 // tell says what the image was made of.
@@ -135,8 +195,11 @@ func (j Job) tell(done squashed, made []Made) {
 	if j.Explain {
 		log = j.Log.Info
 	}
-	log(fmt.Sprintf("%s: of %d blocks %d were new, %s of %s", j.Name, done.Blocks, done.New,
-		bytesize.Size(done.NewSize), bytesize.Size(done.Size)), "from", done.From)
+	text := fmt.Sprintf("%s: %d of %d blocks were new, %s of %s", j.Name, done.New, done.Blocks, bytesize.Size(done.NewSize), bytesize.Size(done.Size))
+	if len(done.From) > 0 {
+		text += ", with the latest files " + strings.Join(done.From, ", ")
+	}
+	log(text)
 }
 
 // squashing is what the task is told.
@@ -146,6 +209,7 @@ type squashing struct {
 	Name        string
 	Epoch       *int64
 	Made        []string // images made before, for messages
+	Told        bool     // the last file is told how far it is
 }
 
 // squashed is what it found.
@@ -159,6 +223,9 @@ type squashed struct {
 // Squashing packs a root file system as a squashfs image. The files are the new image and its
 // index, then both of each image made before.
 var Squashing = sandbox.NewTask("squashfs", func(ctx context.Context, in *sandbox.Inside, s squashing) (done squashed, err error) {
+	// Nearly all memory of this process is the list of files, which stays to the end: it is
+	// not to be had twice.
+	debug.SetGCPercent(gcPercent)
 	c, err := squashfs.NewCompressor(s.Compression.Method, s.Compression.Level, s.Program)
 	if err != nil {
 		return done, err
@@ -166,6 +233,9 @@ var Squashing = sandbox.NewTask("squashfs", func(ctx context.Context, in *sandbo
 	o := squashfs.Options{Compressor: c, Epoch: s.Epoch, Damaged: func(err error) { done.Damaged = append(done.Damaged, err.Error()) }}
 	for i, dir := range s.Made {
 		o.Known = append(o.Known, &squashfs.Made{Name: filepath.Join(dir, s.Name), Image: in.Files[2+2*i], Index: in.Files[3+2*i]})
+	}
+	if s.Told {
+		o.Progress = tellTo(in.Files[len(in.Files)-1])
 	}
 	result, err := squashfs.Write(ctx, in.Files[0], in.Roots[0], o)
 	if err != nil {
@@ -183,3 +253,23 @@ var Squashing = sandbox.NewTask("squashfs", func(ctx context.Context, in *sandbo
 	}
 	return done, nil
 })
+
+// gcPercent is how much garbage there is beside what is used.
+const gcPercent = 15
+
+// tellTo writes what showTold reads.
+func tellTo(w io.Writer) func(squashfs.Progress) {
+	var begun bool
+	var done int64
+	return func(p squashfs.Progress) {
+		if p.Compressed == 0 {
+			return
+		}
+		if !begun {
+			begun = true
+			fmt.Fprintln(w, p.ToCompress)
+		}
+		fmt.Fprintln(w, p.Compressed-done)
+		done = p.Compressed
+	}
+}

@@ -16,16 +16,16 @@ import (
 // the benchmark testdata/bench/squashfs.
 
 // day is the group of a file.
-func (c *content) day(i uint32) uint32 { return c.nodes.at(c.files.at(i).node).mtime / (24 * 60 * 60) }
+func (c *content) day(i uint32) uint32 { return c.nodes.at(c.small.at(i).node).mtime / (24 * 60 * 60) }
 
 // arrange puts pieces in their order and cuts them into fragments.
 func (c *content) arrange() {
-	slices.SortStableFunc(c.pieces, func(a, b uint32) int { return cmp.Compare(c.day(a), c.day(b)) })
+	slices.SortFunc(c.pieces, func(a, b uint32) int { return cmp.Or(cmp.Compare(c.day(a), c.day(b)), cmp.Compare(a, b)) })
 	f := &fragments{content: c}
 	for from := 0; from < len(c.pieces); {
 		day, to, size := c.day(c.pieces[from]), from, int64(0)
 		for ; to < len(c.pieces) && c.day(c.pieces[to]) == day; to++ {
-			size += c.files.at(c.pieces[to]).size
+			size += int64(c.small.at(c.pieces[to]).size)
 		}
 		if c.cut(strconv.FormatUint(uint64(day), 10), size) {
 			f.end()
@@ -35,10 +35,10 @@ func (c *content) arrange() {
 		}
 	}
 	f.end()
-	for i := range uint32(c.files.len()) {
-		if piece := c.files.at(i); c.small(piece) && piece.words != 0 {
-			first := c.files.at(piece.words - 1)
-			piece.fragment, piece.place = first.fragment, first.place
+	for i := range uint32(c.small.len()) {
+		if p := c.small.at(i); p.fragment == equal {
+			first := c.small.at(p.offset)
+			p.fragment, p.offset = first.fragment, first.offset
 		}
 	}
 }
@@ -47,18 +47,18 @@ func (c *content) arrange() {
 type fragments struct {
 	*content
 	from, to uint32 // of the pieces that are in none yet
-	size     int64
+	size     uint32
 	n        uint32
 }
 
 // add adds the next piece. Where its group is larger than a block there are cuts inside.
 func (f *fragments) add(i uint32, inside bool) {
-	piece := f.files.at(i)
-	if f.size+piece.size > int64(f.content.size) || inside && f.cut(f.path(piece.node), piece.size) {
+	p := f.small.at(i)
+	if f.size+p.size > uint32(f.content.size) || inside && f.cut(f.path(p.node), int64(p.size)) {
 		f.end()
 	}
-	piece.fragment, piece.place = f.n, uint64(f.size)
-	f.size += piece.size
+	p.fragment, p.offset = f.n, f.size
+	f.size += p.size
 	f.to++
 }
 
@@ -67,7 +67,7 @@ func (f *fragments) end() {
 	if f.from == f.to {
 		return
 	}
-	f.blocks = append(f.blocks, block{length: uint32(f.size), file: nothing, from: f.from, to: f.to})
+	f.blocks = append(f.blocks, block{length: f.size, file: nothing, from: f.from, to: f.to})
 	f.from, f.size = f.to, 0
 	f.n++
 }

@@ -207,21 +207,20 @@ func (a *assembler) tellPlaces() {
 			a.frags = append(a.frags, fragment{uint64(at.at), at.word})
 			continue
 		}
-		a.words[a.files.at(b.file).words+b.from] = at.word
+		a.words[a.large.at(b.file).words+b.from] = at.word
 	}
 	first := make(map[uint32]uint64) // of the blocks of the file whose words begin there
 	for i := range a.blocks {
 		if b := &a.blocks[i]; b.file != nothing {
-			words := a.files.at(b.file).words
+			words := a.large.at(b.file).words
 			if _, ok := first[words]; !ok {
 				first[words] = uint64(a.at[i].at)
 			}
 		}
 	}
-	for i := range uint32(a.files.len()) {
-		if f := a.files.at(i); !a.small(f) {
-			f.place = first[f.words]
-		}
+	for i := range uint32(a.large.len()) {
+		f := a.large.at(i)
+		f.place = first[f.words]
 	}
 }
 

@@ -16,14 +16,23 @@ import (
 // What blocks the content of a tree makes, before any of them is compressed. A file of a
 // block or more has blocks of its own; smaller ones are pieces of blocks that they share.
 
-// A file is a regular file.
+// A file is a regular file of a block or more.
 type file struct {
-	size     int64
-	place    uint64 // in the image, of its first block; of a piece: in its fragment
-	node     uint32
-	words    uint32 // where its words begin; of a piece while it is sought: the file equal to it + 1
-	fragment uint32
+	size  int64
+	place uint64 // in the image, of its first block
+	node  uint32
+	words uint32 // where its words begin
 }
+
+// A piece is a smaller one. One that equals another has the number of that as its offset, and
+// no fragment of its own, until all have their places.
+type piece struct {
+	size, node       uint32
+	fragment, offset uint32
+}
+
+// equal is the fragment of a piece that equals another.
+const equal = nothing - 1
 
 // A key is what a block is known by: the SHA-256 of its bytes.
 type key [sha256.Size]byte
@@ -45,7 +54,7 @@ type content struct {
 	size   int        // of a block
 	blocks []block    // in the order of the image: those of files, then fragments
 	words  []uint32   // for each block of a file its length as stored
-	pieces []uint32   // files in the order in which fragments have them
+	pieces []uint32   // small files in the order in which fragments have them
 	frags  []fragment // once they are written
 	total  int64      // bytes of all files
 
@@ -60,24 +69,26 @@ type fragment struct {
 	word  uint32
 }
 
-// small tells a file that is a piece.
-func (c *content) small(f *file) bool { return f.size < int64(c.size) }
-
 // readContent reads all files.
 func readContent(ctx context.Context, t *tree, o Options) (*content, error) {
 	c := &content{tree: t, size: o.BlockSize, tell: o.Progress}
-	for i := range t.files.len() {
-		if f := t.files.at(uint32(i)); !t.further(f.node) {
+	for i := range uint32(t.small.len()) {
+		if p := t.small.at(i); !t.further(p.node) {
+			c.total += int64(p.size)
+		}
+	}
+	for i := range uint32(t.large.len()) {
+		if f := t.large.at(i); !t.further(f.node) {
 			c.total += f.size
 		}
 	}
 	c.progress.ToHash = c.total
-	sums, err := c.sum(ctx)
-	if err != nil {
+	if err := c.readPieces(ctx); err != nil {
 		return nil, err
 	}
-	c.shareFiles(sums.large)
-	c.sharePieces(sums.small)
+	if err := c.readFiles(ctx); err != nil {
+		return nil, err
+	}
 	c.arrange()
 	return c, c.sumFragments(ctx)
 }
@@ -113,36 +124,40 @@ func (c *content) each(ctx context.Context, n int, do func(open *opener, i uint3
 // pieceSum is enough of a SHA-256 to know a piece by.
 type pieceSum [16]byte
 
-// sums are the digests of files.
-type sums struct {
-	small []pieceSum       // by number of the file
-	large map[uint32][]key // of their blocks
-}
-
-func (c *content) sum(ctx context.Context) (sums, error) {
-	s := sums{small: make([]pieceSum, c.files.len()), large: make(map[uint32][]key)}
-	var mu sync.Mutex
-	return s, c.each(ctx, c.files.len(), func(open *opener, i uint32) error {
-		f := c.files.at(i)
-		if f.size == 0 || c.further(f.node) {
+// readPieces reads the small files, and finds those that are equal.
+func (c *content) readPieces(ctx context.Context) error {
+	sums := make([]pieceSum, c.small.len())
+	err := c.each(ctx, c.small.len(), func(open *opener, i uint32) error {
+		p := c.small.at(i)
+		if p.size == 0 || c.further(p.node) {
 			return nil
 		}
-		if c.small(f) {
-			data := open.buffer(int(f.size))
-			if err := open.read(f.node, data, 0, true); err != nil {
-				return err
-			}
-			sum := sha256.Sum256(data)
-			copy(s.small[i][:], sum[:])
-			c.hashed(f.size)
-			return nil
-		}
-		keys, err := c.sumBlocks(open, f)
-		mu.Lock()
-		defer mu.Unlock()
-		s.large[i] = keys
+		data := open.buffer(int(p.size))
+		err := open.read(p.node, data, 0, true)
+		sum := sha256.Sum256(data)
+		copy(sums[i][:], sum[:])
+		c.hashed(int64(p.size))
 		return err
 	})
+	if err == nil {
+		c.sharePieces(sums)
+	}
+	return err
+}
+
+// readFiles reads the others.
+func (c *content) readFiles(ctx context.Context) error {
+	keys := make([][]key, c.large.len())
+	err := c.each(ctx, c.large.len(), func(open *opener, i uint32) (err error) {
+		if f := c.large.at(i); !c.further(f.node) {
+			keys[i], err = c.sumBlocks(open, f)
+		}
+		return err
+	})
+	if err == nil {
+		c.shareFiles(keys)
+	}
+	return err
 }
 
 // hashed counts what has been read for the first time.
@@ -200,11 +215,11 @@ func zero(p []byte) bool {
 var zeros = string(make([]byte, 4096))
 
 // shareFiles gives equal files of a block or more the same blocks.
-func (c *content) shareFiles(keys map[uint32][]key) {
+func (c *content) shareFiles(keys [][]key) {
 	known := make(map[key]uint32)
-	for i := range uint32(c.files.len()) {
-		f := c.files.at(i)
-		if c.small(f) || c.further(f.node) {
+	for i := range uint32(c.large.len()) {
+		f := c.large.at(i)
+		if c.further(f.node) {
 			continue
 		}
 		h := sha256.New()
@@ -214,7 +229,7 @@ func (c *content) shareFiles(keys map[uint32][]key) {
 		}
 		whole := key(h.Sum(nil))
 		if other, ok := known[whole]; ok {
-			f.words = c.files.at(other).words
+			f.words = c.large.at(other).words
 			continue
 		}
 		known[whole] = i
@@ -231,27 +246,24 @@ func (c *content) shareFiles(keys map[uint32][]key) {
 
 // sharePieces gives equal pieces the same place: all but the first are found by it.
 func (c *content) sharePieces(sums []pieceSum) {
-	for i := range uint32(c.files.len()) {
-		if f := c.files.at(i); f.size > 0 && c.small(f) && !c.further(f.node) {
+	for i := range uint32(c.small.len()) {
+		if p := c.small.at(i); p.size > 0 && !c.further(p.node) {
 			c.pieces = append(c.pieces, i)
 		}
 	}
-	bySum := slices.Clone(c.pieces)
-	slices.SortFunc(bySum, func(a, b uint32) int {
-		return cmp.Or(cmp.Compare(c.files.at(a).size, c.files.at(b).size), slices.Compare(sums[a][:], sums[b][:]), cmp.Compare(a, b))
+	slices.SortFunc(c.pieces, func(a, b uint32) int {
+		return cmp.Or(cmp.Compare(c.small.at(a).size, c.small.at(b).size), slices.Compare(sums[a][:], sums[b][:]), cmp.Compare(a, b))
 	})
-	for n := 1; n < len(bySum); n++ {
-		a, b := bySum[n-1], bySum[n]
-		if c.files.at(a).size != c.files.at(b).size || sums[a] != sums[b] {
-			continue
+	var first uint32
+	for n, i := range c.pieces {
+		p := c.small.at(i)
+		if n > 0 && p.size == c.small.at(first).size && sums[i] == sums[first] {
+			p.fragment, p.offset = equal, first
+		} else {
+			first = i
 		}
-		first := a + 1
-		if w := c.files.at(a).words; w != 0 {
-			first = w
-		}
-		c.files.at(b).words = first
 	}
-	c.pieces = slices.DeleteFunc(c.pieces, func(i uint32) bool { return c.files.at(i).words != 0 })
+	c.pieces = slices.DeleteFunc(c.pieces, func(i uint32) bool { return c.small.at(i).fragment == equal })
 }
 
 // sumFragments composes the fragments for the first time.
@@ -270,8 +282,8 @@ func (c *content) sumFragments(ctx context.Context) error {
 // compose reads the pieces of a fragment.
 func (c *content) compose(open *opener, b *block, data []byte) error {
 	for _, i := range c.pieces[b.from:b.to] {
-		f := c.files.at(i)
-		if err := open.read(f.node, data[f.place:][:f.size], 0, true); err != nil {
+		p := c.small.at(i)
+		if err := open.read(p.node, data[p.offset:][:p.size], 0, true); err != nil {
 			return err
 		}
 	}
@@ -284,7 +296,7 @@ func (c *content) raw(open *opener, b *block, data []byte) error {
 	if b.file == nothing {
 		err = c.compose(open, b, data)
 	} else {
-		f := c.files.at(b.file)
+		f := c.large.at(b.file)
 		at := int64(b.from) * int64(c.size)
 		err = open.read(f.node, data, at, at+int64(len(data)) == f.size)
 	}
@@ -297,11 +309,11 @@ func (c *content) raw(open *opener, b *block, data []byte) error {
 // latestOf names the file of a block that was changed last.
 func (c *content) latestOf(b *block) string {
 	if b.file != nothing {
-		return c.path(c.files.at(b.file).node)
+		return c.path(c.large.at(b.file).node)
 	}
-	at := c.files.at(c.pieces[b.from]).node
+	at := c.small.at(c.pieces[b.from]).node
 	for _, i := range c.pieces[b.from:b.to] {
-		if n := c.files.at(i).node; c.nodes.at(n).mtime > c.nodes.at(at).mtime {
+		if n := c.small.at(i).node; c.nodes.at(n).mtime > c.nodes.at(at).mtime {
 			at = n
 		}
 	}

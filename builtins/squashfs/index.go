@@ -99,6 +99,48 @@ func (m *Made) read(params string, size int) ([]record, error) {
 	return records, nil
 }
 
+// Shared counts the blocks of images: how many there are, and of how many bytes as they are
+// stored, and how many of these one image has besides another, so that they were compressed
+// once.
+type Shared struct {
+	Images, Blocks, Again int
+	Size, AgainSize       int64
+
+	seen map[key]bool
+}
+
+// Add counts the blocks of an image, however they were made. An index that is damaged is an
+// error.
+func (s *Shared) Add(r io.Reader) error {
+	data, err := io.ReadAll(io.LimitReader(r, maxIndex))
+	if err != nil {
+		return err
+	}
+	lines := bytes.SplitN(data, []byte("\n"), 3)
+	if len(lines) < 3 || len(lines[2]) < 4 {
+		return errIndex
+	}
+	records, err := parseIndex(data, string(lines[1]), int(binary.LittleEndian.Uint32(lines[2])))
+	if err != nil {
+		return err
+	}
+	if s.seen == nil {
+		s.seen = make(map[key]bool)
+	}
+	s.Images++
+	for _, r := range records {
+		by := key(sha256.Sum256(append(lines[1], r.key[:]...)))
+		size := int64(r.word &^ stored)
+		if s.seen[by] {
+			s.Again, s.AgainSize = s.Again+1, s.AgainSize+size
+			continue
+		}
+		s.seen[by] = true
+		s.Blocks, s.Size = s.Blocks+1, s.Size+size
+	}
+	return nil
+}
+
 func parseIndex(data []byte, params string, size int) ([]record, error) {
 	if len(data) < sha256.Size {
 		return nil, errIndex

@@ -88,7 +88,7 @@ func (m *metadata) writeFiles(ctx context.Context) error {
 		}
 		switch kind := n.kind(); kind {
 		case typeFile:
-			m.writeFile(i, m.files.at(n.detail))
+			m.writeFile(i, n.detail)
 		default:
 			m.writeOther(i, kind)
 		}
@@ -101,31 +101,44 @@ func (m *metadata) writeFiles(ctx context.Context) error {
 	return m.inodes.flush(ctx)
 }
 
-func (m *metadata) writeFile(i uint32, f *file) {
-	var words []uint32
-	var holes int64
-	place, offset := f.place, uint32(0)
-	if m.content.small(f) {
-		place, offset = 0, uint32(f.place)
-	} else {
-		words = m.content.words[f.words:][:(f.size+int64(m.BlockSize)-1)/int64(m.BlockSize)]
-		for n, w := range words {
-			if w == 0 {
-				holes += min(int64(m.BlockSize), f.size-int64(n)*int64(m.BlockSize))
-			}
+// writeFile writes the inode of a regular file.
+func (m *metadata) writeFile(i, detail uint32) {
+	if detail&large == 0 {
+		p := m.small.at(detail)
+		m.writeRegular(i, regular{size: int64(p.size), fragment: p.fragment, offset: p.offset})
+		return
+	}
+	f := m.large.at(detail &^ large)
+	r := regular{size: f.size, place: f.place, fragment: nothing}
+	r.words = m.content.words[f.words:][:(f.size+int64(m.BlockSize)-1)/int64(m.BlockSize)]
+	for n, w := range r.words {
+		if w == 0 {
+			r.holes += min(int64(m.BlockSize), f.size-int64(n)*int64(m.BlockSize))
 		}
 	}
+	m.writeRegular(i, r)
+}
+
+// regular is what the inode of a regular file says of its content.
+type regular struct {
+	size, holes      int64
+	place            uint64
+	fragment, offset uint32
+	words            []uint32
+}
+
+func (m *metadata) writeRegular(i uint32, r regular) {
 	id, has := m.attributesOf(i)
 	names := m.namesOf(i)
-	if has || names > 1 || holes > 0 || place > math.MaxUint32 || f.size > math.MaxUint32 {
+	if has || names > 1 || r.holes > 0 || r.place > math.MaxUint32 || r.size > math.MaxUint32 {
 		m.inode(typeFile+extended, i)
-		m.put64(place, uint64(f.size), uint64(holes))
-		m.put32(names, f.fragment, offset, id)
+		m.put64(r.place, uint64(r.size), uint64(r.holes))
+		m.put32(names, r.fragment, r.offset, id)
 	} else {
 		m.inode(typeFile, i)
-		m.put32(uint32(place), f.fragment, offset, uint32(f.size))
+		m.put32(uint32(r.place), r.fragment, r.offset, uint32(r.size))
 	}
-	m.put32(words...)
+	m.put32(r.words...)
 }
 
 // writeOther writes the inode of a symbolic link, a device, a FIFO or a socket.

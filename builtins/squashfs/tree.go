@@ -21,7 +21,7 @@ type node struct {
 	name   uint32 // where it begins among the names
 	parent uint32
 	mtime  uint32
-	detail uint32 // of a regular file: its number among them; of a device: what it is
+	detail uint32 // of a regular file: its number among pieces or, with the bit large, others; of a device: what it is
 	at     uint32 // where its inode is in the table, once it is written
 	mode   uint16 // with the type
 	uid    uint16 // places in the list of owners
@@ -29,13 +29,20 @@ type node struct {
 	length uint16 // of the name
 }
 
+// large is the bit of a node's detail that tells a file of a block or more.
+const large = 1 << 31
+
+// maxFiles leaves room for the bit.
+const maxFiles = large - 1
+
 // A tree is the nodes in the order of the walk, a directory before what is in it, and names
 // in the order of their bytes.
 type tree struct {
 	root  *dirfd.Dir
 	nodes chunked[node]
-	names []byte // up to 4 GiB
-	files chunked[file]
+	names arena
+	small chunked[piece]
+	large chunked[file]
 
 	owners  []uint32
 	ownerAt map[uint32]uint16
@@ -97,12 +104,12 @@ func (t *tree) add(at dirfd.At, st *unix.Stat_t, parent uint32, o Options) error
 	if len(at.Base) > maxNameLength {
 		return fmt.Errorf("squashfs holds no name of more than %d bytes", maxNameLength)
 	}
-	if len(t.names)+len(at.Base) > math.MaxUint32 || t.nodes.len() == math.MaxUint32-1 {
+	i := uint32(t.nodes.len())
+	n := node{length: uint16(len(at.Base)), parent: parent, mode: uint16(st.Mode), mtime: clamp(st.Mtim.Sec, o.Epoch)}
+	var fits bool
+	if n.name, fits = t.names.add(at.Base); !fits || t.nodes.len() == maxFiles {
 		return errors.New("squashfs holds no more files than those before it")
 	}
-	i := uint32(t.nodes.len())
-	n := node{name: uint32(len(t.names)), length: uint16(len(at.Base)), parent: parent, mode: uint16(st.Mode), mtime: clamp(st.Mtim.Sec, o.Epoch)}
-	t.names = append(t.names, at.Base...)
 	t.latest = max(t.latest, n.mtime)
 	var err, other error
 	n.uid, err = t.owner(st.Uid)
@@ -115,8 +122,13 @@ func (t *tree) add(at dirfd.At, st *unix.Stat_t, parent uint32, o Options) error
 		if st.Size > int64(maxBlocks)*int64(o.BlockSize) {
 			return fmt.Errorf("it has %d bytes, and squashfs holds no more than %d in blocks of %d", st.Size, int64(maxBlocks)*int64(o.BlockSize), o.BlockSize)
 		}
-		n.detail = uint32(t.files.len())
-		t.files.add(file{size: st.Size, node: i, fragment: nothing})
+		if st.Size < int64(o.BlockSize) {
+			n.detail = uint32(t.small.len())
+			t.small.add(piece{size: uint32(st.Size), node: i, fragment: nothing})
+		} else {
+			n.detail = uint32(t.large.len()) | large
+			t.large.add(file{size: st.Size, node: i})
+		}
 	case unix.S_IFLNK:
 		target, err := os.Readlink(at.ProcPath())
 		if err != nil {
@@ -173,7 +185,7 @@ func (t *tree) owner(id uint32) (uint16, error) {
 }
 
 // name is what a node is called in its directory.
-func (t *tree) name(n *node) string { return string(t.names[n.name : n.name+uint32(n.length)]) }
+func (t *tree) name(n *node) string { return t.names.get(n.name, n.length) }
 
 // path is how messages name a node.
 func (t *tree) path(i uint32) string {
@@ -191,6 +203,29 @@ func (t *tree) path(i uint32) string {
 		return "/"
 	}
 	return path.String()
+}
+
+// arena keeps names.
+type arena struct{ chunks [][]byte }
+
+const arenaChunk = 64 << 10
+
+// add returns where a name is kept, and whether there was room: 4 GiB are.
+func (a *arena) add(name string) (uint32, bool) {
+	last := len(a.chunks) - 1
+	if last < 0 || len(a.chunks[last])+len(name) > arenaChunk {
+		if last++; last == 1<<32/arenaChunk {
+			return 0, false
+		}
+		a.chunks = append(a.chunks, make([]byte, 0, arenaChunk))
+	}
+	at := last*arenaChunk + len(a.chunks[last])
+	a.chunks[last] = append(a.chunks[last], name...)
+	return uint32(at), true
+}
+
+func (a *arena) get(at uint32, length uint16) string {
+	return string(a.chunks[at/arenaChunk][at%arenaChunk:][:length])
 }
 
 // chunked is a list that grows without being copied.

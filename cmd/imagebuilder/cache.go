@@ -77,7 +77,8 @@ func newCacheListCommand() *cobra.Command {
 		Use:   "list",
 		Short: "List what is in the cache, the most recently used first",
 		Long: `List the layers, results and downloads in the cache, with the downloads that were cut and
-the logs that runs have left there, the most recently used first.`,
+the logs that runs have left there, the most recently used first. Of squashfs images the last
+line says how many blocks they hold, and how many of these one has from another.`,
 		Args: args(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			store, err := o.open(layer.Options{})
@@ -106,7 +107,15 @@ func listCache(cmd *cobra.Command, store *layer.Store) error {
 		fmt.Fprintf(table, "%.12s\t%v\t%s\t%s\t%s\n", m.Key, bytesize.Size(m.Size), m.Used.Format(time.DateTime), m.Step, shorten(m.Summary, 60))
 	}
 	fmt.Fprintf(table, "%d entries\t%v\t\t\t\n", len(list), bytesize.Size(total))
-	return table.Flush()
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	shared, err := build.SharedBlocks(store)
+	if err == nil && shared.Images > 0 {
+		fmt.Fprintf(cmd.OutOrStdout(), "%d squashfs images of %d blocks, %v; %d more of them, %v, were not compressed again\n",
+			shared.Images, shared.Blocks, bytesize.Size(shared.Size), shared.Again, bytesize.Size(shared.AgainSize))
+	}
+	return err
 }
 
 func newCachePruneCommand() *cobra.Command {

@@ -23,7 +23,7 @@ func TestCrash(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root: builds")
 	}
-	for _, tool := range []string{"/bin/busybox", "/usr/bin/mksquashfs"} {
+	for _, tool := range []string{"/bin/busybox", "/usr/bin/unsquashfs"} {
 		if _, err := os.Stat(tool); err != nil {
 			t.Skipf("needs %s (Debian packages busybox-static, squashfs-tools)", tool)
 		}
@@ -42,6 +42,7 @@ func TestCrash(t *testing.T) {
 		needs   []string
 	}{
 		{"a container", `pack_lxd(fork(root, "lxd"), root.image, compression = "gzip-1")`, 60, nil},
+		{"a container by xz", `pack_lxd(fork(root, "lxd"), root.image)`, 30, []string{"xz"}},
 		{"a disk", disk("ext4"), 30, []string{"sgdisk", "mkfs.vfat", "mcopy", "qemu-img"}},
 		{"a disk of btrfs", disk("btrfs"), 15, []string{"sgdisk", "mkfs.vfat", "mcopy", "qemu-img", "mkfs.btrfs"}},
 	}
@@ -195,8 +196,8 @@ func (c *crasher) checkResults() {
 		file := filepath.Join(out, n.Name())
 		check := []string{"unsquashfs", "-q", "-l", file}
 		switch filepath.Ext(file) {
-		case ".gz":
-			check = []string{"tar", "-tzf", file}
+		case ".gz", ".xz":
+			check = []string{"tar", "-tf", file}
 		case ".qcow2":
 			check = []string{"qemu-img", "check", "-q", file}
 		}

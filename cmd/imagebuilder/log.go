@@ -53,7 +53,7 @@ func (o logOptions) logger(w io.Writer) *slog.Logger {
 }
 
 // A display shows the progress of a run: lines, and on a terminal what runs now and
-// bars of downloads below them.
+// bars of what is counted in bytes below them.
 type display struct {
 	log      *slog.Logger
 	progress fetch.Progress // nil without a terminal
@@ -68,7 +68,7 @@ func (o logOptions) newDisplay(w io.Writer) *display {
 	}
 	bars := mpb.New(mpb.WithOutput(w), mpb.WithWidth(40), mpb.WithAutoRefresh())
 	handler := newTerminalHandler(bars, o.debug)
-	return &display{log: slog.New(handler), progress: downloads{bars}, close: sync.OnceFunc(func() {
+	return &display{log: slog.New(handler), progress: lengths{bars}, close: sync.OnceFunc(func() {
 		handler.status.Abort(true)
 		bars.Wait()
 	})}
@@ -77,10 +77,10 @@ func (o logOptions) newDisplay(w io.Writer) *display {
 // Close takes the bars away.
 func (d *display) Close() { d.close() }
 
-// downloads shows a bar for each download.
-type downloads struct{ bars *mpb.Progress }
+// lengths shows a bar for each download, and for whatever else is counted in bytes.
+type lengths struct{ bars *mpb.Progress }
 
-func (d downloads) Start(name string, total int64) io.WriteCloser {
+func (d lengths) Start(name string, total int64) io.WriteCloser {
 	bar := d.bars.AddBar(total, mpb.BarRemoveOnComplete(),
 		mpb.PrependDecorators(decor.Name("          "+printable.Line(name)+" ")),
 		mpb.AppendDecorators(decor.CountersKibiByte("% .1f / % .1f")))
