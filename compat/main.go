@@ -141,7 +141,7 @@ func (t *translator) sourceLists() []string {
 	s := &t.Source
 	var args []string
 	if len(s.Components) > 0 && t.takesArgument("components") {
-		args = append(args, named("components", list(t.strs("source.components", s.Components, ""))))
+		args = append(args, t.components())
 	}
 	if len(s.Keys) > 0 && t.takesArgument("keys") {
 		args = append(args, t.sourceKeys())
@@ -155,6 +155,17 @@ func (t *translator) sourceLists() []string {
 		}
 	}
 	return args
+}
+
+// components prints a list whose entries are templates, but for debootstrap.
+func (t *translator) components() string {
+	texts := t.strs("source.components", t.Source.Components, "")
+	if t.Source.Downloader != "debootstrap" {
+		for i, text := range t.Source.Components {
+			texts[i] = t.render(join("source.components", strconv.Itoa(i)), text, "", "img")
+		}
+	}
+	return named("components", list(texts))
 }
 
 func (t *translator) sourceKeys() string {

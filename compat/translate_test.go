@@ -234,6 +234,20 @@ func TestSourceArguments(t *testing.T) {
 	}
 }
 
+// Packages that rpmbootstrap installs are named by templates, components of an archive are not.
+func TestComponents(t *testing.T) {
+	for downloader, want := range map[string]string{
+		"rpmbootstrap": `components = [render("{{ image.distribution }}-release", img), "dnf"]`,
+		"debootstrap":  `components = ["{{ image.distribution }}-release", "dnf"]`,
+	} {
+		doc := mustLoad(t, "image: {distribution: x, release: 1}\npackages: {manager: dnf}\n"+
+			"source: {downloader: "+downloader+", url: 'https://x.org', components: ['{{ image.distribution }}-release', dnf]}\n")
+		if text := strings.Join(strings.Fields(doc.Convert(Mode{})), " "); !strings.Contains(text, want) {
+			t.Errorf("%s: no %s in %s", downloader, want, text)
+		}
+	}
+}
+
 // Most definitions leave the release to those who build: nothing is wrong with that.
 func TestValid(t *testing.T) {
 	files := definitions(t, shared)

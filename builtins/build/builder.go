@@ -1,6 +1,7 @@
 package build
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -60,12 +61,16 @@ func (b *Builder) Change(ctx context.Context, s *Step, c Change) error {
 		return err
 	}
 	state := b.stateOf(s.Root)
-	st := layer.Origin{Name: s.Builtin, Inputs: inputs, Network: s.Fresh.network(), Summary: s.Summary()}
+	st := layer.Origin{Name: s.Builtin, Inputs: inputs, Network: s.Fresh.network(), Summary: s.Summary(), Check: c.unchanged}
 	why := b.History.Explain(state.Key(), st)
 	out := b.output(s)
 	outcome, err := state.Change(ctx, st, func(ctx context.Context, stack sandbox.Stack) error {
 		b.Log.Debug("running", "step", s.Label, "at", s.At, "what", s.Summary(), "log", out.path)
-		return c.unchanged(ctx, c.Do(ctx, b, stack, out))
+		err := c.Do(ctx, b, stack, out)
+		if err == nil || context.Cause(ctx) != nil {
+			return err
+		}
+		return cmp.Or(c.unchanged(ctx), err) // what has changed explains any error
 	})
 	if err = b.close(ctx, out, err); err != nil {
 		return err
@@ -76,18 +81,18 @@ func (b *Builder) Change(ctx context.Context, s *Step, c Change) error {
 }
 
 // unchanged finds out whether the files that a change has read are those of its key,
-// after it has, since they may change while it does. That they do explains any error.
-// One of the store is damaged then, and the next run gets it anew.
-func (c Change) unchanged(ctx context.Context, err error) error {
+// after it has, since they may change while it does. One of the store is damaged then, and
+// the next run gets it anew.
+func (c Change) unchanged(ctx context.Context) error {
 	for _, f := range c.Reads {
-		if context.Cause(ctx) != nil {
-			break
+		if err := context.Cause(ctx); err != nil {
+			return err
 		}
 		if changed := f.intact(); changed != nil {
 			return errors.Join(changed, f.forget())
 		}
 	}
-	return err
+	return nil
 }
 
 // Make implements Worker.

@@ -1,6 +1,7 @@
 package build
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -33,8 +34,8 @@ func CopyIn(f *File, like tree.Edit) Change {
 	copying := Edit(like)
 	return Change{Do: func(ctx context.Context, b *Builder, stack sandbox.Stack, out io.Writer) error {
 		err := copying.Do(ctx, b, stack, out)
-		if err != nil && f.note != "" {
-			err = Change{Reads: []*File{f}}.unchanged(ctx, err)
+		if err != nil && f.note != "" && context.Cause(ctx) == nil {
+			err = cmp.Or(Change{Reads: []*File{f}}.unchanged(ctx), err)
 		}
 		return err
 	}}

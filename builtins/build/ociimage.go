@@ -125,7 +125,7 @@ func (b *Builder) pull(ctx context.Context, i OCIImage) ([]*File, error) {
 			err = fmt.Errorf("the blob %s is of %d bytes, its image says %d", l.Digest, f.Size, l.Size)
 		}
 		if err != nil {
-			return nil, err
+			return nil, foreign(l, err)
 		}
 		files = append(files, f.Renamed("layer "+l.Digest))
 	}
@@ -153,12 +153,20 @@ func (b *Builder) pulls(i OCIImage) ([]fetch.Wish, error) {
 	return wishes, nil
 }
 
+// foreign says why a layer may not be there.
+func foreign(l registry.Layer, err error) error {
+	if l.Elsewhere == "" {
+		return err
+	}
+	return fmt.Errorf("%w; it is one that is not passed on, but kept at %s: push the image with all its layers and take that", err, l.Elsewhere)
+}
+
 // copyBlobs takes the layers of an image from its layout.
 func (b *Builder) copyBlobs(ctx context.Context, i OCIImage) (files []*File, err error) {
 	for _, l := range i.Found.Layers {
 		f, err := b.copyBlob(ctx, i, l)
 		if err != nil {
-			return nil, err
+			return nil, foreign(l, err)
 		}
 		files = append(files, f.Renamed("layer "+l.Digest))
 	}

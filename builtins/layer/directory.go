@@ -54,6 +54,9 @@ func (d *directory) Change(ctx context.Context, step Origin, run func(context.Co
 	room := d.store.watchRoom()
 	err := run(ctx, sandbox.Stack{Dir: d.place.path, Point: d.store.Point()})
 	full := room()
+	if err == nil {
+		err = step.check(ctx)
+	}
 	if err != nil {
 		return out, errors.Join(err, d.store.full(little))
 	}

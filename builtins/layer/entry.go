@@ -41,6 +41,10 @@ type Origin struct {
 	// nil: it is if it is there at all.
 	Intact func(data string) error
 
+	// Check finds out whether a result just made may be kept, while it is put into the
+	// store; nil: it may.
+	Check func(context.Context) error
+
 	layer bool // its result is a layer, known by its content
 }
 
@@ -57,6 +61,13 @@ func (st Origin) key(base string) string {
 	h := sha256.New()
 	json.NewEncoder(h).Encode([]any{format, base, st.Name, st.Inputs})
 	return hex.EncodeToString(h.Sum(nil))
+}
+
+func (st Origin) check(ctx context.Context) error {
+	if st.Check == nil {
+		return nil
+	}
+	return st.Check(ctx)
 }
 
 // Meta describes an entry.
@@ -156,7 +167,7 @@ func (s *Store) get(ctx context.Context, base Base, step Origin, build func(dir 
 			return e, out, nil
 		}
 	}
-	e, err := s.make(base, step, out.Key, build, "")
+	e, err := s.make(ctx, base, step, out.Key, build, "")
 	if err == nil {
 		s.push(ctx, e)
 	}
@@ -181,7 +192,7 @@ func (s *Store) Revise(ctx context.Context, step Origin, revise func(old *Entry,
 	if old != nil {
 		s.keep(old)
 	}
-	e, err := s.make(Base{}, step, key, func(dir string) error {
+	e, err := s.make(ctx, Base{}, step, key, func(dir string) error {
 		keep, err := revise(old, dir)
 		if err == nil && keep {
 			return errKept
@@ -201,7 +212,7 @@ var errKept = errors.New("internal error: nothing is kept")
 
 // make builds an entry in a staging directory and moves it to its place. One that is to
 // have an identity, and has another, is an error.
-func (s *Store) make(base Base, step Origin, key string, build func(dir string) error, id string) (*Entry, error) {
+func (s *Store) make(ctx context.Context, base Base, step Origin, key string, build func(dir string) error, id string) (*Entry, error) {
 	dir, err := s.stage()
 	if err != nil {
 		return nil, err
@@ -219,7 +230,7 @@ func (s *Store) make(base Base, step Origin, key string, build func(dir string) 
 		}
 	}
 	if err == nil {
-		err = s.commit(e, step.layer, id)
+		err = s.commit(ctx, e, step, id)
 	}
 	if err != nil {
 		return nil, errors.Join(err, s.full(little), s.discard(dir))
@@ -232,13 +243,21 @@ func (s *Store) make(base Base, step Origin, key string, build func(dir string) 
 }
 
 // commit seals a finished entry, makes it durable and then visible.
-func (s *Store) commit(e *Entry, isLayer bool, id string) error {
+func (s *Store) commit(ctx context.Context, e *Entry, step Origin, id string) error {
 	staged := path.Join("staging", filepath.Base(e.path))
-	sealed, err := sealing.Run(context.Background(), nil, isLayer, e.dir)
+	checked := make(chan error, 1)
+	go func() { checked <- step.check(ctx) }()
+	sealed, err := sealing.Run(context.Background(), nil, step.layer, e.dir)
 	if err != nil {
-		return fmt.Errorf("cannot seal the result: %w", err)
+		err = fmt.Errorf("cannot seal the result: %w", err)
 	}
-	if isLayer {
+	if wrong := <-checked; wrong != nil {
+		err = wrong // whatever came of it is of no use
+	}
+	if err != nil {
+		return err
+	}
+	if step.layer {
 		e.Shape = &sealed.Shape
 	}
 	if e.Size, e.ID = sealed.Size, sealed.ID; id != "" && id != e.ID {

@@ -36,7 +36,8 @@ func (s *Store) pull(ctx context.Context, base Base, step Origin, key string) *E
 	}
 	var e *Entry
 	if err == nil {
-		e, err = s.make(base, step, key, func(dir string) error { return s.options.Remote.Pull(ctx, at, dir) }, meta.ID)
+		step.Check = nil // it is about what is made here
+		e, err = s.make(ctx, base, step, key, func(dir string) error { return s.options.Remote.Pull(ctx, at, dir) }, meta.ID)
 	}
 	if err != nil {
 		s.options.Log.Warn("cannot take a layer from elsewhere: it is built", "step", step.Name, "cause", err)

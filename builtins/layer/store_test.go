@@ -142,6 +142,35 @@ func TestAFailedStepLeavesNothing(t *testing.T) {
 	}
 }
 
+// What was made of something that has changed meanwhile is not kept.
+func TestCheckedBeforeItIsKept(t *testing.T) {
+	needRoot(t)
+	for _, plain := range []bool{false, true} {
+		t.Run(fmt.Sprint("plain=", plain), func(t *testing.T) {
+			s := open(t, t.TempDir(), layer.Options{NoOverlay: plain})
+			var made atomic.Int32
+			change := func(check error) error {
+				st := step("a")
+				st.Check = func(context.Context) error {
+					if made.Load() == 0 {
+						t.Error("it is checked before it is made")
+					}
+					return check
+				}
+				_, err := s.NewState().Change(ctx, st, func(context.Context, sandbox.Stack) error { made.Add(1); return nil })
+				return err
+			}
+			cause := errors.New("changed")
+			if err := change(cause); !errors.Is(err, cause) {
+				t.Errorf("got %v", err)
+			}
+			if err := change(nil); err != nil || made.Load() != 2 {
+				t.Errorf("made %d times, %v", made.Load(), err)
+			}
+		})
+	}
+}
+
 func TestOneBuilderPerKey(t *testing.T) {
 	dir := t.TempDir()
 	var calls atomic.Int32

@@ -10,7 +10,9 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
+	"syscall"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -39,6 +41,10 @@ type Layer struct {
 	DiffID string `json:"diff_id"`
 	Size   int64  `json:"size"`           // of the blob
 	File   string `json:"file,omitempty"` // that has the blob in what docker save writes
+
+	// Elsewhere is a URL of a layer that registries and layouts are not meant to have, such as
+	// one that must not be passed on; most do not.
+	Elsewhere string `json:"elsewhere,omitempty"`
 }
 
 // SHA256 is the digest of the blob in hexadecimal. Blobs are known by no other.
@@ -75,8 +81,22 @@ func (q Query) reference() (name.Reference, error) {
 	return ref, nil
 }
 
-// Find returns the image that is meant.
+// tries is how often an image is asked for whose description is cut short.
+const tries = 3
+
+// Find returns the image that is meant. The transport has tried again what was not answered;
+// that an answer ends before its end is only seen by who reads it.
 func (c Client) Find(ctx context.Context, q Query) (Image, error) {
+	for try := 1; ; try++ {
+		image, err := c.find(ctx, q)
+		cut := errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET)
+		if !cut || try == tries || context.Cause(ctx) != nil {
+			return image, err
+		}
+	}
+}
+
+func (c Client) find(ctx context.Context, q Query) (Image, error) {
 	image, err := c.image(ctx, q)
 	if err != nil {
 		return Image{}, err
@@ -89,11 +109,17 @@ func (c Client) Find(ctx context.Context, q Query) (Image, error) {
 	if err != nil {
 		return Image{}, err
 	}
+	layers := layersOf(manifest)
+	for n, l := range layers {
+		if _, err := l.SHA256(); err != nil {
+			return Image{}, fmt.Errorf("cannot take its layer %d: %w", n+1, err)
+		}
+	}
 	config, err := image.ConfigFile()
 	if err != nil {
 		return Image{}, fmt.Errorf("cannot read its configuration: %w", err)
 	}
-	found, err := q.describe(digest, layersOf(manifest), config)
+	found, err := q.describe(digest, layers, config)
 	if ref, rerr := q.reference(); rerr == nil {
 		_, found.Pinned = ref.(name.Digest)
 	}
@@ -103,7 +129,11 @@ func (c Client) Find(ctx context.Context, q Query) (Image, error) {
 // layersOf are the layers that a manifest lists.
 func layersOf(manifest *v1.Manifest) (layers []Layer) {
 	for _, l := range manifest.Layers {
-		layers = append(layers, Layer{Digest: l.Digest.String(), Size: l.Size})
+		layer := Layer{Digest: l.Digest.String(), Size: l.Size}
+		if !l.MediaType.IsDistributable() {
+			layer.Elsewhere = cmp.Or(strings.Join(l.URLs, " "), "a place that its manifest does not say")
+		}
+		layers = append(layers, layer)
 	}
 	return layers
 }

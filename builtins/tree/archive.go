@@ -36,7 +36,7 @@ const socketRecord = "IMAGEBUILDER.socket"
 // notes for this machine alone (origin, impure, uuid) is left out. The same content gives
 // the same bytes whoever writes it, so that a digest of them identifies a layer.
 func WriteArchive(w io.Writer, layer *dirfd.Dir) error {
-	a := &archiver{tar: tar.NewWriter(w), layer: layer, links: make(map[inode]string)}
+	a := &archiver{tar: tar.NewWriter(w), layer: layer, links: make(map[inode]string), buffer: make([]byte, 256<<10)}
 	if err := a.node("/"); err != nil {
 		return err
 	}
@@ -48,6 +48,8 @@ type archiver struct {
 	tar   *tar.Writer
 	layer *dirfd.Dir
 	links map[inode]string // files with several names, by the first
+
+	buffer []byte // for the content of files, since one for each would be much of the time
 }
 
 func (a *archiver) node(name string) error {
@@ -149,7 +151,7 @@ func (a *archiver) content(name string, size int64) error {
 		return err
 	}
 	defer f.Close()
-	if n, err := io.Copy(a.tar, f); err != nil || n != size {
+	if n, err := io.CopyBuffer(struct{ io.Writer }{a.tar}, struct{ io.Reader }{f}, a.buffer); err != nil || n != size {
 		return fmt.Errorf("cannot archive %s: %d of %d bytes: %w", name, n, size, err)
 	}
 	return nil

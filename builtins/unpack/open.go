@@ -32,11 +32,7 @@ func Decompressor(by magic.Kind) []string { return []string{flags[by].program} }
 
 // Decompress makes the content of a compressed file.
 func Decompress(p Places, by magic.Kind, max int64) string {
-	command := host.Quote([]string{flags[by].program, "-dc"}) + " <" + host.Quote([]string{p.File})
-	if by == magic.Gzip {
-		command = gunzip(p.File)
-	}
-	return limited(max, command+" >"+content(p))
+	return limited(max, decompress(p.File, by)+" >"+content(p))
 }
 
 func content(p Places) string { return host.Quote([]string{path.Join(p.Out, "content")}) }

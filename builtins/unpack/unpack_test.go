@@ -126,6 +126,46 @@ func run(t *testing.T, dir, name string, args ...string) {
 }
 
 // If nothing matches, that is an error, which names what was looked for.
+// What goes wrong in a part of an archive is not taken for a pattern without a match, or for a
+// name that is no UTF-8, which is kept as it is.
+func TestFilteredTrouble(t *testing.T) {
+	need(t, "bsdtar", "xz")
+	name := "top/caf\xe9"
+	tests := []struct {
+		summary, make, err string
+	}{
+		{"as it should be", "cat tar | xz", ""},
+		{"cut short", "cat tar | xz | head -c -40", "exit status 1"},
+		{"cut short within", "head -c 12000 tar | xz", "exit status 1"},
+		{"killed", "cat tar | xz", "exit status 137"},
+	}
+	dir := newTree(t)
+	if err := os.WriteFile(filepath.Join(dir, "tree", name), bytes.Repeat([]byte("content"), 2000), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	run(t, dir, "sh", "-c", "tar -C tree --format=posix -cf tar top")
+	for _, test := range tests {
+		t.Run(test.summary, func(t *testing.T) {
+			run(t, dir, "sh", "-c", test.make+" >archive")
+			out := t.TempDir()
+			script, err := Format{Kind: magic.Tar, Packed: magic.XZ}.Script(Places{File: dir + "/archive", Out: out}, Options{Exclude: []string{"top/other"}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if test.summary == "killed" {
+				script = "bsdtar() { kill -9 $BASHPID; }\n" + script
+			}
+			log, err := exec.Command("bash", "-c", "export LC_ALL=C.UTF-8\n"+script).CombinedOutput()
+			if err == nil && test.err != "" || err != nil && err.Error() != test.err {
+				t.Fatalf("%v: %s", err, log)
+			}
+			if data, err := os.ReadFile(filepath.Join(out, name)); test.err == "" && (err != nil || len(data) != 14000) {
+				t.Errorf("%d bytes, %v", len(data), err)
+			}
+		})
+	}
+}
+
 func TestOnlyNothing(t *testing.T) {
 	need(t, "bsdtar")
 	dir := newTree(t)

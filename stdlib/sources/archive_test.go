@@ -22,7 +22,7 @@ type archive struct {
 	prefix string            // of all names, such as "root.x86_64/"
 	top    int64             // mode of the root directory; 0: 0755
 	shell  bool              // bin/sh is a program that runs: for what changes its root to it
-	files  map[string]string // further ones; with mode 0755 where they begin with "#!"
+	files  map[string]string // further ones; with mode 0755 where they begin with "#!", links where with "-> "
 }
 
 // tar returns it not compressed.
@@ -58,6 +58,10 @@ func (a archive) tar(t *testing.T) []byte {
 	add(tar.Header{Name: "home/file", Mode: 0o640, Uid: 1000, Gid: 1000}, "home")
 	add(tar.Header{Name: "usr/bin/su", Mode: 0o4755}, "su")
 	for _, name := range slices.Sorted(maps.Keys(a.files)) {
+		if target, ok := strings.CutPrefix(a.files[name], "-> "); ok {
+			add(tar.Header{Typeflag: tar.TypeSymlink, Name: name, Linkname: target, Mode: 0o777}, "")
+			continue
+		}
 		mode := int64(0o644)
 		if strings.HasPrefix(a.files[name], "#!") {
 			mode = 0o755

@@ -35,6 +35,11 @@ type definition struct {
 	// want is what was called for every image, and by "RELEASE", "VARIANT" or "RELEASE VARIANT"
 	// what was for these, too.
 	want map[string][]string
+
+	// onDisk is what else is found in what was called for virtual machines, and "FILE: TEXT" for
+	// what a file of the disk holds; nil: it names no such target. Their disks are made for each
+	// release with the first variant, and for the last with all.
+	onDisk map[string][]string
 }
 
 // record is the file in which stand-ins write down how they were called.
@@ -73,6 +78,11 @@ var definitions = []definition{
 			"8 default": {"systemctl enable network"},
 			"9 default": {"systemctl enable NetworkManager.service"},
 		},
+		onDisk: map[string][]string{
+			"":  {"systemd-machine-id-setup", "shim kernel grub2-efi-x64\n", "dracut --kver 6.1 -f"},
+			"8": {"grub2-mkconfig -o /etc/grub2-efi.cfg", "etc/grub2-efi.cfg: root=UUID="},
+			"9": {"grub2-mkconfig -o /boot/efi/EFI/almalinux/grub.cfg", "boot/efi/EFI/almalinux/grub.cfg: root=UUID="},
+		},
 	},
 	{
 		file:     "alpine",
@@ -81,12 +91,16 @@ var definitions = []definition{
 		releases: []string{"3.21", "edge"},
 		variants: []string{"default", "cloud"},
 		fill: func(t *testing.T, m *mirror) {
-			a := archive{id: "alpine", shell: true, files: with(standIns("sbin/apk", "setup-cloud-init"), map[string]string{
+			a := archive{id: "alpine", shell: true, files: with(with(loaders(), standIns("sbin/apk", "setup-cloud-init")), map[string]string{
 				"etc/apk/repositories":        m.https + "/alpine/v3.21/main\n",
 				"etc/init.d/localmount":       "#!/sbin/openrc-run\nkeyword -lxc\n",
 				"etc/rc.conf":                 "#rc_sys=\"\"\n",
+				"etc/inittab":                 "::sysinit:/sbin/openrc sysinit\n",
 				"etc/runlevels/boot/.keep":    "",
 				"etc/runlevels/default/.keep": "",
+				"etc/runlevels/sysinit/.keep": "",
+				"etc/cloud/cloud.cfg.d/.keep": "",
+				"sbin/init":                   "-> /bin/busybox",
 			})}
 			alpineFiles(t, a, "3.21.9", "3.21.10")(m, ours())
 			for _, release := range []string{"v3.21", "edge"} {
@@ -99,6 +113,8 @@ var definitions = []definition{
 			"edge":    {"apk upgrade --update-cache --available"},
 			"cloud":   {"apk --no-cache add alpine-base logrotate doas cloud-init e2fsprogs-extra openssh", "setup-cloud-init"},
 		},
+		onDisk: map[string][]string{"": {"acpi gcc grub-efi linux-virt udev\n", "boot/grub/grub.cfg: root=UUID=", "boot/efi/EFI/BOOT/BOOTX64.EFI: loader",
+			"grub-install --modules=part_gpt --target=x86_64-efi --no-nvram --removable"}},
 	},
 	{
 		file:     "archlinux",
@@ -107,8 +123,9 @@ var definitions = []definition{
 		releases: []string{"current"},
 		variants: []string{"default", "cloud", "desktop-gnome"},
 		fill: func(t *testing.T, m *mirror) {
-			a := archive{id: "arch", prefix: "root.x86_64/", shell: true, files: with(standIns("pacman", "pacman-key", "systemctl", "setcap"), map[string]string{
+			a := archive{id: "arch", prefix: "root.x86_64/", shell: true, files: with(with(loaders(), standIns("pacman", "pacman-key", "systemctl", "setcap")), map[string]string{
 				"etc/pacman.conf": "[options]\nArchitecture = auto\n[community]\nInclude = x\n",
+				"etc/machine-id":  "",
 				"etc/resolv.conf": "",
 			})}
 			m.put(archFile, a.packed(t, "zst"))
@@ -119,6 +136,11 @@ var definitions = []definition{
 			"": {"pacman-key --init", "pacman-key --populate archlinux", "pacman -Sy --needed --noconfirm archlinux-keyring",
 				"pacman --noconfirm -Syy", "pacman --noconfirm -Su", "pacman --noconfirm -Sc", "systemctl enable systemd-networkd"},
 			"cloud": {"systemctl enable cloud-init-local.service cloud-init-main.service cloud-config.service cloud-final.service"},
+		},
+		onDisk: map[string][]string{
+			"": {"mkinitcpio -P", "boot/grub/grub.cfg: root=UUID=", "boot/efi/EFI/BOOT/BOOTX64.EFI: loader", "etc/mkinitcpio.conf: virtio_scsi",
+				"grub-install --modules=part_gpt --target=x86_64-efi --efi-directory=/boot/efi --no-nvram --removable"},
+			"desktop-gnome": {"sudo -u archlinux -- systemctl --user enable firstboot.service"},
 		},
 	},
 	{
@@ -148,6 +170,11 @@ var definitions = []definition{
 			"bullseye default": {"systemctl enable systemd-resolved.service"},
 			"bullseye cloud":   {"systemctl disable systemd-resolved.service"},
 		},
+		onDisk: map[string][]string{
+			"": {"update-grub", "boot/grub/grub.cfg: root=UUID=", "boot/efi/EFI/BOOT/BOOTX64.EFI: loader",
+				"grub-install --modules=part_gpt --uefi-secure-boot --target=x86_64-efi --no-nvram --removable"},
+			"sid": {"dracut --force --regenerate-all"},
+		},
 	},
 	{
 		file:     "example-ubuntu",
@@ -163,6 +190,7 @@ var definitions = []definition{
 			"default": {"useradd --create-home -s /bin/bash -G sudo -U ubuntu"},
 			"jammy":   {"systemctl enable systemd-networkd"},
 		},
+		onDisk: map[string][]string{"": {"update-grub", "boot/grub/grub.cfg: root=UUID=", "boot/efi/EFI/BOOT/BOOTX64.EFI: loader"}},
 	},
 	{
 		file:     "fedora",
@@ -170,7 +198,7 @@ var definitions = []definition{
 		releases: []string{"42", "Rawhide"},
 		variants: []string{"default", "cloud"},
 		fill: func(t *testing.T, m *mirror) {
-			a := archive{id: "fedora", shell: true, files: with(standIns("dnf", "systemctl"), map[string]string{
+			a := archive{id: "fedora", shell: true, files: with(with(loaders(), standIns("dnf", "systemctl")), map[string]string{
 				"etc/yum.repos.d/fedora.repo": "[fedora]\nbaseurl=" + m.https + "/repo\ngpgkey=file:///etc/pki/rpm-gpg/x\n",
 				"etc/dnf/dnf.conf":            "[main]\n",
 				"etc/skel/.bashrc":            "",
@@ -187,6 +215,8 @@ var definitions = []definition{
 			"":      {"dnf -y upgrade --nobest", "systemctl enable systemd-networkd"},
 			"cloud": {"systemctl enable cloud-init"},
 		},
+		onDisk: map[string][]string{"": {"grub2-mkconfig -o /boot/efi/EFI/fedora/grub.cfg", "boot/efi/EFI/fedora/grub.cfg: root=UUID=",
+			"dracut --kver 6.1 -f", "boot/loader/entries/6.1.conf: linux /boot/vmlinuz-6.1"}},
 	},
 	{
 		file:     "gentoo",
@@ -201,14 +231,15 @@ var definitions = []definition{
 			return []string{"-o", "source.variant=" + variant}
 		},
 		fill: func(t *testing.T, m *mirror) {
-			a := archive{id: "gentoo", shell: true, files: with(standIns("emerge", "getuto", "locale-gen", "rc-update", "systemctl"), map[string]string{
-				"etc/inittab":           "c1:12345:respawn\n#x1:12345\n",
+			a := archive{id: "gentoo", shell: true, files: with(with(loaders(), standIns("emerge", "getuto", "rc-update", "systemctl")), map[string]string{
+				"etc/inittab":           "si::sysinit:/sbin/openrc sysinit\nc1:12345:respawn\n#x1:12345\n",
 				"etc/init.d/net.lo":     "#!/sbin/openrc-run\n",
 				"etc/portage/make.conf": "",
 				"etc/resolv.conf":       "",
 			})}
-			stage := a.packed(t, "xz")
-			for _, variant := range []string{"openrc", "systemd"} {
+			for variant, init := range map[string]string{"openrc": "openrc-init", "systemd": "/lib/systemd/systemd"} {
+				a.files["sbin/init"] = "-> " + init
+				stage := a.packed(t, "xz")
 				file := strings.ReplaceAll(gentooStage, "openrc", variant)
 				m.put(file, stage)
 				m.put(file+".DIGESTS", trusted().clear(digests(file[strings.LastIndex(file, "/")+1:], stage)))
@@ -222,6 +253,10 @@ var definitions = []definition{
 			"systemd": {"systemctl enable systemd-resolved"},
 			"cloud":   {"emerge --autounmask-continue net-misc/dhcpcd app-admin/sudo cloud-init", "rc-update add cloud-final default"},
 		},
+		onDisk: map[string][]string{
+			"openrc":  {"emerge gentoo-kernel-bin", "boot/grub/grub.cfg: root=UUID=", "boot/efi/EFI/BOOT/BOOTX64.EFI: loader", "rc-update add net.enp5s0"},
+			"systemd": {"bootctl install --no-variables --esp-path=/boot/efi/", "emerge gentoo-kernel-bin", "etc/kernel/cmdline: root=UUID="},
+		},
 	},
 	{
 		file:     "opensuse",
@@ -230,7 +265,7 @@ var definitions = []definition{
 		releases: []string{"15.6", "16.0", "tumbleweed"},
 		variants: []string{"default", "cloud", "desktop", "desktop-kde"},
 		fill: func(t *testing.T, m *mirror) {
-			a := archive{id: "opensuse", shell: true, files: with(standIns("systemctl", "zypper"), map[string]string{
+			a := archive{id: "opensuse", shell: true, files: with(with(loaders(), standIns("systemctl", "zypper")), map[string]string{
 				"etc/resolv.conf": "",
 				"usr/lib/python3/site-packages/cloudinit/net/sysconfig.py": "'opensuse'\n",
 			})}
@@ -251,6 +286,8 @@ var definitions = []definition{
 			"15.6 default": {"zypper --non-interactive --gpg-auto-import-keys install --allow-downgrade --replacefiles apparmor-abstractions apparmor-parser dbus-1 " +
 				"elfutils file glib2-tools gzip hostname iproute2 iputils pigz rsync sudo terminfo tar which xz"},
 		},
+		onDisk: map[string][]string{"": {"dracut --regenerate-all --force", "boot/grub2/grub.cfg: root=UUID=", "boot/efi/EFI/BOOT/BOOTX64.EFI: loader",
+			"shim-install --no-nvram --removable"}},
 	},
 	{
 		file:     "openwrt",
@@ -281,6 +318,11 @@ var definitions = []definition{
 		want: map[string][]string{
 			"":        {"yum -y makecache", "yum -y update", "yum -y clean all", "localedef -i en_US -f UTF-8 en_US.UTF-8"},
 			"default": {"systemctl enable NetworkManager.service"},
+		},
+		onDisk: map[string][]string{
+			"":  {"systemd-machine-id-setup", "dracut --kver 6.1 -f"},
+			"8": {"etc/grub2-efi.cfg: root=UUID="},
+			"9": {"boot/efi/EFI/rocky/grub.cfg: root=UUID="},
 		},
 	},
 	{
@@ -322,6 +364,7 @@ var definitions = []definition{
 			"default": {"useradd --create-home -s /bin/bash -G sudo -U ubuntu"},
 			"jammy":   {"systemctl enable systemd-networkd"},
 		},
+		onDisk: map[string][]string{"": {"update-grub", "boot/grub/grub.cfg: root=UUID=", "boot/efi/EFI/BOOT/BOOTX64.EFI: loader"}},
 	},
 	{
 		file:     "voidlinux",
@@ -413,7 +456,8 @@ func (d definition) build(t *testing.T, m *mirror, cache, release, variant strin
 		t.Fatalf("cannot look into the image: %v\n%s", err, image)
 	}
 	called := strings.Split(string(image), "\n")
-	for _, kind := range []string{"", release, variant, release + " " + variant} {
+	kinds := []string{"", release, variant, release + " " + variant}
+	for _, kind := range kinds {
 		for _, want := range d.want[kind] {
 			if !slices.Contains(called, want) {
 				t.Errorf("%q was not called, but\n%s", want, image)
@@ -425,6 +469,9 @@ func (d definition) build(t *testing.T, m *mirror, cache, release, variant strin
 		if _, err := os.Stat(filepath.Join(out, name)); err != nil {
 			t.Error(err)
 		}
+	}
+	if d.onDisk != nil && (variant == d.variants[0] || release == d.releases[len(d.releases)-1]) {
+		d.buildDisk(t, cache, file, set, kinds)
 	}
 }
 
@@ -442,7 +489,7 @@ func visible(t *testing.T, files map[string]string) string {
 // bootstraps are debootstrap and mmdebstrap: both make a root file system whose programs are
 // stand-ins. Its shell is none of BusyBox, which would take its own find, that knows too little.
 func bootstraps(t *testing.T) map[string]string {
-	files := with(standIns("apt-get", "dpkg", "getent", "groupadd", "locale-gen", "systemctl", "update-locale", "useradd"),
+	files := with(with(loaders(), standIns("apt-get", "dpkg", "getent", "groupadd", "systemctl", "update-locale")),
 		map[string]string{"bin/find": "#!/bin/sh\n", "etc/passwd-": "", "etc/apt/sources.list": "", "mnt/.keep": "", "var/lib/dpkg/.keep": ""})
 	libraries, err := exec.Command("ldd", "/bin/dash").Output()
 	if err != nil {
@@ -488,7 +535,7 @@ func media(dir, name, key string) func(*testing.T, *mirror) {
 			t.Skipf("needs the Debian package busybox-static: %v", err)
 		}
 		system := map[string]string{"standin/bin/sh": string(shell), "standin/etc/pam.d/login": "session required pam_loginuid.so\n"}
-		for file, content := range standIns("localedef", "systemctl", "yum") {
+		for file, content := range with(loaders(), standIns("localedef", "systemctl", "yum")) {
 			system["standin/"+file] = content
 		}
 		const dnf = `#!/bin/sh

@@ -62,6 +62,10 @@ func (m medium) root(t *testing.T, dir string) {
 	put := func(name, content string) {
 		file := filepath.Join(dir, name)
 		must(os.MkdirAll(filepath.Dir(file), 0o755))
+		if target, ok := strings.CutPrefix(content, "-> "); ok {
+			must(os.Symlink(target, file))
+			return
+		}
 		mode := os.FileMode(0o644)
 		if strings.HasPrefix(content, "#!") || strings.HasPrefix(content, "\x7fELF") {
 			mode = 0o755
