@@ -1,7 +1,7 @@
 # make build   bin/imagebuilder
 # make demo    a Debian image for LXD in out/, with all that is needed for it
 # make test    every test this machine can run; those it cannot say why
-# make test-all  those too that take an hour: virtual machines of every kind
+# make test-all  those too that take an hour: virtual machines of every kind and release
 # make lint    gofmt, go vet, staticcheck
 # make bench   figures beside those of the same work done by hand
 # make fuzz    every fuzz test for a while
