@@ -39,6 +39,7 @@ func TestImageIsItsTree(t *testing.T) {
 				t.Fatal(err)
 			}
 			image, _ := write(t, dir, squashfs.Options{Compressor: c, BlockSize: w.block, Export: w.level < 0})
+			same(t, "our own reader", want, readDump(t, image))
 			same(t, "unsquashfs", want, dump(t, unsquash(t, image)))
 			if mounted := mount(t, image); mounted != "" {
 				same(t, "kernel", want, dump(t, mounted))
@@ -179,6 +180,16 @@ func dump(t testing.TB, dir string) string {
 		t.Fatal(err)
 	}
 	return out.String()
+}
+
+// readDump is dump for an image, all of which is checked.
+func readDump(t testing.TB, image string) string {
+	t.Helper()
+	m, err := read(image)
+	if err != nil {
+		t.Fatalf("the image is not as the format has it: %v", err)
+	}
+	return m.dump()
 }
 
 // same compares trees.
