@@ -25,29 +25,33 @@ import (
 // The layout is that of https://dr-emann.github.io/squashfs/.
 
 // read reads an image and checks all of it. What is not as the format has it is an error.
-func read(file string) (img *image, err error) {
+func read(file string) (*image, error) {
 	data, err := os.ReadFile(file)
 	if err != nil {
 		return nil, err
 	}
+	return parse(data)
+}
+
+func parse(data []byte) (m *image, err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			wrong, ok := r.(wrong)
+			w, ok := r.(wrong)
 			if !ok {
 				panic(r)
 			}
-			err = wrong
+			err = w
 		}
 	}()
-	img = &image{data: data, inodes: make(map[uint32]*inode)}
-	img.readSuper()
-	img.readTables()
-	img.readInodes()
-	img.readListings()
-	img.readTree()
-	img.readContent()
-	img.checkUse()
-	return img, nil
+	m = &image{data: data, inodes: make(map[uint32]*inode)}
+	m.readSuper()
+	m.readTables()
+	m.readInodes()
+	m.readListings()
+	m.readTree()
+	m.readContent()
+	m.checkUse()
+	return m, nil
 }
 
 // wrong is what an image has wrong.
@@ -128,6 +132,12 @@ func (t *metadataTable) at(start uint32, offset uint16) uint32 {
 	must(ok, "no piece of metadata begins at %d", start)
 	must(offset < 8192 && int(raw)+int(offset) < len(t.raw), "a reference to %d of the piece at %d leads out of the table", offset, start)
 	return raw + uint32(offset)
+}
+
+// ref is at for a reference as most have it.
+func (t *metadataTable) ref(ref uint64) uint32 {
+	must(ref>>48 == 0, "a reference %#x", ref)
+	return t.at(uint32(ref>>16), uint16(ref))
 }
 
 // image is what was read.
@@ -317,7 +327,7 @@ func (m *image) readAttributes(ids []byte) {
 	seen := make(map[string]bool)
 	for i := &(fields{data: ids}); int(i.at) < len(ids); {
 		ref, count, size := i.u64(), i.u32(), i.u32()
-		at := m.attrTable.at(uint32(ref>>16), uint16(ref))
+		at := m.attrTable.ref(ref)
 		must(at == f.at, "a list of attributes begins at %d, and the one before ends at %d", at, f.at)
 		list := make(map[string]string)
 		for range count {
@@ -477,7 +487,7 @@ func (m *image) readListing(dir *inode, begin uint32) {
 
 // readTree goes down from the root, and meets every inode as often as it has links.
 func (m *image) readTree() {
-	at := m.inodeTable.at(uint32(m.Root>>16), uint16(m.Root))
+	at := m.inodeTable.ref(m.Root)
 	m.root = m.inodes[at]
 	must(m.root != nil && m.root.kind == 1, "the root is no directory")
 	must(m.root.parent == m.Inodes+1, "the parent of the root is %d of %d", m.root.parent, m.Inodes)
@@ -492,7 +502,7 @@ func (m *image) readTree() {
 	if m.exports != nil {
 		for _, n := range m.order {
 			ref := binary.LittleEndian.Uint64(m.exports[8*(n.number-1):])
-			must(m.inodeTable.at(uint32(ref>>16), uint16(ref)) == n.at, "the export of inode %d leads elsewhere", n.number)
+			must(m.inodeTable.ref(ref) == n.at, "the export of inode %d leads elsewhere", n.number)
 		}
 	}
 }
@@ -550,6 +560,7 @@ func (m *image) readFile(n *inode) {
 		sum.Write(data)
 		at += uint64(word &^ (1 << 24))
 	}
+	must(at != n.place || at == 0, "%s has no blocks, but a place for them", n.firstName)
 	must(holes == n.holes, "%s has holes of %d bytes, not %d", n.firstName, holes, n.holes)
 	if n.fragment != none32 {
 		must(n.fragment < m.Fragments, "%s is in fragment %d of %d", n.firstName, n.fragment, m.Fragments)
