@@ -37,7 +37,7 @@ func TestRandomTrees(t *testing.T) {
 			return
 		}
 		n++
-		base, err := os.MkdirTemp(t.TempDir(), "")
+		base, err := os.MkdirTemp(roomy(t), "")
 		if err != nil {
 			rt.Fatal(err)
 		}
@@ -71,6 +71,16 @@ func TestRandomTrees(t *testing.T) {
 			mounted(t, image, func(dir string) { g.same("the kernel", want, dump(t, dir)) })
 		}
 	})
+}
+
+// roomy is a directory of a file system with room for large attributes, if there is one.
+func roomy(t *testing.T) string {
+	dir, err := os.MkdirTemp("/dev/shm", "squashfs")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
 }
 
 // writeTo writes an image into a new file.

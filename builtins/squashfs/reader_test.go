@@ -157,6 +157,7 @@ type image struct {
 	used                                  map[extent]bool     // of the data area
 	pieces                                map[uint32][]extent // of fragments
 	raw                                   map[extent][]byte   // the fragment read last
+	zeros                                 []byte              // a block of them
 	usedIDs                               map[uint16]bool
 	usedAttrs                             map[uint32]bool
 }
@@ -542,7 +543,9 @@ const maxHashed = 1 << 30
 
 func (m *image) readFile(n *inode) {
 	sum := sha256.New()
-	zeros := make([]byte, m.Block)
+	if m.zeros == nil {
+		m.zeros = make([]byte, m.Block)
+	}
 	var holes uint64
 	at := n.place
 	for i, word := range n.words {
@@ -550,13 +553,13 @@ func (m *image) readFile(n *inode) {
 		if word == 0 {
 			holes += want
 			if n.size <= maxHashed {
-				sum.Write(zeros[:want])
+				sum.Write(m.zeros[:want])
 			}
 			continue
 		}
 		data := m.block(n.firstName, at, word)
 		must(uint64(len(data)) == want, "%s: block %d has %d bytes, not %d", n.firstName, i, len(data), want)
-		must(!bytes.Equal(data, zeros[:want]), "%s: block %d is a hole that is stored", n.firstName, i)
+		must(!bytes.Equal(data, m.zeros[:want]), "%s: block %d is a hole that is stored", n.firstName, i)
 		sum.Write(data)
 		at += uint64(word &^ (1 << 24))
 	}

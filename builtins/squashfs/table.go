@@ -55,6 +55,9 @@ func (t *table) compress(ctx context.Context, n int) error {
 	if n == 0 {
 		return nil
 	}
+	if uint64(t.done)+uint64(n) > math.MaxUint32 { // places before it would be others
+		return errTooMuch
+	}
 	var lengths []int
 	for at := 0; at < n; at += metadataSize {
 		lengths = append(lengths, min(metadataSize, n-at))
