@@ -110,7 +110,8 @@ func TestMemory(t *testing.T) {
 	}
 }
 
-// Blocks that are compressed by the library of zstd take memory of their own.
+// What compresses takes memory of its own. That of the library of zstd is tables of some
+// 34 MiB for each encoder at the level that 10 and more stand for; no option makes them less.
 func TestMemoryOfMethods(t *testing.T) {
 	dir := t.TempDir()
 	text := bytes.Repeat([]byte("all work and no play makes "), 40000)
@@ -130,7 +131,11 @@ func TestMemoryOfMethods(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Logf("%s: %d KiB, image of %d bytes", method, kib, st.Size())
-		if kib > 100<<10 {
+		most := 64 << 10
+		if method == "zstd" {
+			most = 256 << 10
+		}
+		if kib > most {
 			t.Errorf("%s takes %d KiB of memory", method, kib)
 		}
 	}
