@@ -155,6 +155,9 @@ func (c *content) compressed(n int64) {
 // copyUntil writes the blocks before one that need not be compressed.
 func (a *assembler) copyUntil(ctx context.Context, end int) error {
 	for ; a.next < end; a.next++ {
+		if err := context.Cause(ctx); err != nil {
+			return err
+		}
 		if err := a.copyBlock(ctx, a.next); err != nil {
 			return err
 		}

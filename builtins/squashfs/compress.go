@@ -145,8 +145,11 @@ type none struct{}
 func (none) id() uint16                             { return idGzip } // some method has to be named
 func (none) options() []byte                        { return nil }
 func (none) params(context.Context) (string, error) { return "none", nil }
-func (none) compress(_ context.Context, _ int, b batch) error {
+func (none) compress(ctx context.Context, _ int, b batch) error {
 	for i := range b.lengths {
+		if err := context.Cause(ctx); err != nil {
+			return err
+		}
 		if err := b.take(i, nil); err != nil {
 			return err
 		}

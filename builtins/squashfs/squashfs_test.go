@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -39,6 +40,7 @@ func TestImageIsItsTree(t *testing.T) {
 				t.Fatal(err)
 			}
 			image, _ := write(t, dir, squashfs.Options{Compressor: c, BlockSize: w.block, Export: w.level < 0})
+			same(t, "our own reader", want, readDump(t, image))
 			same(t, "unsquashfs", want, dump(t, unsquash(t, image)))
 			if mounted := mount(t, image); mounted != "" {
 				same(t, "kernel", want, dump(t, mounted))
@@ -159,8 +161,13 @@ func write(t testing.TB, dir string, o squashfs.Options) (string, *squashfs.Resu
 	return out, result
 }
 
-// dump is all that an image keeps of a tree, as text.
+// dump is all that an image keeps of a tree, as text, with the times that it can have.
 func dump(t testing.TB, dir string) string {
+	t.Helper()
+	return dumpTimes(t, dir, func(seconds int64) int64 { return min(max(seconds, 0), math.MaxUint32) })
+}
+
+func dumpTimes(t testing.TB, dir string, time func(int64) int64) string {
 	t.Helper()
 	root, err := dirfd.Open(dir, dirfd.InRoot)
 	if err != nil {
@@ -172,13 +179,23 @@ func dump(t testing.TB, dir string) string {
 		t.Fatal(err)
 	}
 	err = root.Walk(".", func(name string, st *unix.Stat_t) error {
-		_, err := fmt.Fprintf(&out, "%s %d %d\n", name, st.Mtim.Sec, st.Nlink)
+		_, err := fmt.Fprintf(&out, "%s %d %d\n", name, time(st.Mtim.Sec), st.Nlink)
 		return err
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return out.String()
+}
+
+// readDump is dump for an image, all of which is checked.
+func readDump(t testing.TB, image string) string {
+	t.Helper()
+	m, err := read(image)
+	if err != nil {
+		t.Fatalf("the image is not as the format has it: %v", err)
+	}
+	return m.dump()
 }
 
 // same compares trees.
