@@ -96,6 +96,7 @@ func NewCompressor(method string, level int, program Program) (Compressor, error
 		}
 		return level, nil
 	}
+	idle := make(chan encoder, runtime.GOMAXPROCS(0))
 	switch method {
 	case "xz":
 		n, err := at(0, 9, 6)
@@ -103,17 +104,18 @@ func NewCompressor(method string, level int, program Program) (Compressor, error
 	case "gzip":
 		n, err := at(1, 9, 9)
 		return library{number: idGzip, name: fmt.Sprintf("gzip %d, %s", n, moduleVersion("github.com/klauspost/compress")),
-			newEncoder: func() (encoder, error) { return newGzip(n) }}, err
+			newEncoder: func() (encoder, error) { return newGzip(n) }, idle: idle}, err
 	case "zstd":
 		n, err := at(1, 22, 15)
+		l := library{number: idZstd, name: fmt.Sprintf("zstd %d, %s", n, moduleVersion("github.com/klauspost/compress")),
+			newEncoder: func() (encoder, error) { return newZstd(min(n, libraryZstd)) }, idle: idle}
 		if level > libraryZstd {
-			return zstdProgram{level: n, Program: program}, err
+			return zstdProgram{Program: program, level: n, metadata: l}, err
 		}
-		return library{number: idZstd, name: fmt.Sprintf("zstd %d, %s", n, moduleVersion("github.com/klauspost/compress")),
-			newEncoder: func() (encoder, error) { return newZstd(n) }}, err
+		return l, err
 	case "lz4":
 		return library{number: idLZ4, text: []byte{1, 0, 0, 0, 0, 0, 0, 0}, name: "lz4, " + moduleVersion("github.com/pierrec/lz4/v4"),
-			newEncoder: newLZ4}, levelless(method, level)
+			newEncoder: newLZ4, idle: idle}, levelless(method, level)
 	case "none":
 		return none{}, levelless(method, level)
 	}
@@ -166,6 +168,7 @@ type library struct {
 	text       []byte // options of the superblock
 	name       string
 	newEncoder func() (encoder, error)
+	idle       chan encoder // of batches before
 }
 
 func (l library) id() uint16                             { return l.number }
@@ -183,12 +186,28 @@ type job struct {
 // compress has as many workers as there are processors. Twice as many blocks are on their way
 // at most.
 func (l library) compress(ctx context.Context, size int, b batch) error {
-	workers := min(runtime.GOMAXPROCS(0), len(b.lengths))
-	return parallel(ctx, workers, b, func() (encoder, error) { return l.newEncoder() })
+	return parallel(ctx, b, l.get, func(e encoder) {
+		select {
+		case l.idle <- e:
+		default:
+		}
+	})
 }
 
-// parallel compresses the blocks of a batch by several encoders.
-func parallel(ctx context.Context, workers int, b batch, newEncoder func() (encoder, error)) error {
+// get returns an encoder of a batch before, if there is one: they take much memory.
+func (l library) get() (encoder, error) {
+	select {
+	case e := <-l.idle:
+		return e, nil
+	default:
+		return l.newEncoder()
+	}
+}
+
+// parallel compresses the blocks of a batch by an encoder for each processor, which is given
+// back at the end.
+func parallel(ctx context.Context, b batch, get func() (encoder, error), put func(encoder)) error {
+	workers := min(runtime.GOMAXPROCS(0), len(b.lengths))
 	ctx, cancel := context.WithCancelCause(ctx)
 	todo, order, free := make(chan *job, 2*workers), make(chan *job, 2*workers), make(chan *job, 2*workers)
 	for range 2 * workers {
@@ -199,7 +218,10 @@ func parallel(ctx context.Context, workers int, b batch, newEncoder func() (enco
 	defer cancel(errors.New("internal error: nobody takes the blocks"))
 	for range workers {
 		all.Go(func() {
-			encode, err := newEncoder()
+			encode, err := get()
+			if err == nil {
+				defer put(encode)
+			}
 			for j := range todo {
 				if j.err = err; err == nil {
 					j.run(encode)

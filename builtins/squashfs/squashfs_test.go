@@ -101,8 +101,8 @@ func everyKind(t *testing.T) string {
 	file(strings.Repeat("n", 255), []byte("long"))
 	must(os.MkdirAll(at("none"), 0o700), os.MkdirAll(at("deep/"+strings.Repeat("d/", 300)), 0o755))
 	hole, err := os.Create(at("hole"))
-	must(err, hole.Truncate(300<<20))
-	_, err = hole.WriteAt([]byte("in the middle"), 200<<20)
+	must(err, hole.Truncate(100<<20))
+	_, err = hole.WriteAt([]byte("in the middle"), 60<<20)
 	must(err, hole.Close())
 	must(os.Symlink("small", at("link")), os.Symlink("/nowhere/"+strings.Repeat("t", 3000), at("dangling")),
 		os.Link(at("small"), at("d/hard")), os.Link(at("blocks"), at("d/hard blocks")), os.Link(at("link"), at("d/hard link")),

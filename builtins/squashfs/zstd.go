@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"runtime"
 	"strconv"
 	"strings"
 )
@@ -12,7 +11,8 @@ import (
 // The higher levels of zstd are those of the program: the library has none of them.
 type zstdProgram struct {
 	Program
-	level int
+	level    int
+	metadata library
 }
 
 func (zstdProgram) id() uint16      { return idZstd }
@@ -27,9 +27,9 @@ func (z zstdProgram) params(ctx context.Context) (string, error) {
 // compress starts a process for each block: at these levels that is little.
 func (z zstdProgram) compress(ctx context.Context, size int, b batch) error {
 	if size == metadataSize {
-		return library{newEncoder: func() (encoder, error) { return newZstd(libraryZstd) }}.compress(ctx, size, b)
+		return z.metadata.compress(ctx, size, b)
 	}
-	return parallel(ctx, min(runtime.GOMAXPROCS(0), len(b.lengths)), b, func() (encoder, error) {
+	return parallel(ctx, b, func() (encoder, error) {
 		var out bytes.Buffer
 		return func(block []byte) ([]byte, error) {
 			out.Reset()
@@ -42,5 +42,5 @@ func (z zstdProgram) compress(ctx context.Context, size int, b batch) error {
 			}
 			return out.Bytes(), nil
 		}, nil
-	})
+	}, func(encoder) {})
 }
