@@ -32,12 +32,21 @@ func (c *Client) ask() *asker {
 			transport = connections(retryablehttp.NewClient().HTTPClient.Transport, c.Roots)
 		}
 		transport = patient{transport, cmp.Or(c.Patience, defaultPatience)}
-		c.asker = &asker{c.retrying(&http.Client{Transport: transport}), c.retrying(&http.Client{
+		c.asker = &asker{c.retrying(&http.Client{Transport: transport, CheckRedirect: limitRedirects}), c.retrying(&http.Client{
 			Transport:     transport,
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		})}
 	}
 	return c.asker
+}
+
+var errRedirects = errors.New("it redirects more than 10 times")
+
+func limitRedirects(_ *http.Request, before []*http.Request) error {
+	if len(before) > 10 {
+		return errRedirects
+	}
+	return nil
 }
 
 func (c *Client) retrying(once *http.Client) *retryablehttp.Client {
@@ -152,8 +161,8 @@ func (c *Client) worthRetrying(ctx context.Context, resp *http.Response, err err
 	if errors.As(err, &dns) && dns.IsNotFound {
 		return false, nil // a name that does not exist will not exist in a second
 	}
-	if errors.Is(err, http.ErrSchemeMismatch) {
-		return false, nil // nor will it speak https
+	if errors.Is(err, http.ErrSchemeMismatch) || errors.Is(err, errRedirects) {
+		return false, nil // nor will it speak https, or lead elsewhere
 	}
 	var request *url.Error
 	if errors.As(err, &request) {

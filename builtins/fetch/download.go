@@ -165,7 +165,7 @@ func (c *Client) unreachable(req *http.Request, err error) error {
 	if cause := context.Cause(req.Context()); cause != nil {
 		return cause
 	}
-	if !errors.Is(err, http.ErrSchemeMismatch) { // which is an answer
+	if !errors.Is(err, http.ErrSchemeMismatch) && !errors.Is(err, errRedirects) { // which are answers
 		c.down.Store(req.URL.Host, true)
 	}
 	return unreachableError{withoutURL(err)}
@@ -182,7 +182,12 @@ func withoutURL(err error) error {
 // unreachableError is a request that has got no answer.
 type unreachableError struct{ cause error }
 
-func (e unreachableError) Error() string { return "the server cannot be reached: " + e.cause.Error() }
+func (e unreachableError) Error() string {
+	if errors.Is(e.cause, errRedirects) {
+		return "the server answers with no file: " + e.cause.Error()
+	}
+	return "the server cannot be reached: " + e.cause.Error()
+}
 func (e unreachableError) Unwrap() error { return e.cause }
 
 // Unreachable tells whether the cause of an error is a server that does not answer, or not

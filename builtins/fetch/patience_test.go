@@ -42,7 +42,7 @@ func TestPatience(t *testing.T) {
 			w.(http.Flusher).Flush()
 			forever(wait)
 		},
-		err: "the server cannot be reached: stopped after 10 redirects",
+		err: "the server answers with no file: it redirects more than 10 times",
 	}, {
 		summary: "refuses and never ends to say so",
 		answer: func(w http.ResponseWriter, _ *http.Request, wait func() bool) {

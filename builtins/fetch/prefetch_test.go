@@ -183,7 +183,7 @@ func TestTrouble(t *testing.T) {
 	s := httptest.NewServer(mux)
 	defer s.Close()
 	for name, want := range map[string]string{
-		"loop": "the server cannot be reached: stopped after 10 redirects",
+		"loop": "the server answers with no file: it redirects more than 10 times",
 		"cut":  "the connection broke: unexpected EOF",
 	} {
 		c := newClient(t, t.TempDir())
