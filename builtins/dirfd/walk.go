@@ -59,7 +59,8 @@ func (d *Dir) scan(dir *os.File, name string, depth int, visit func(at At, st *u
 	}
 	slices.Sort(names)
 	fd := int(dir.Fd())
-	for _, base := range names {
+	for i, base := range names {
+		names[i] = "" // of a million names those that are done take no room
 		name := path.Join(name, base)
 		var st unix.Stat_t
 		if err := unix.Fstatat(fd, base, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {

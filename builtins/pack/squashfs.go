@@ -223,9 +223,7 @@ type squashed struct {
 // Squashing packs a root file system as a squashfs image. The files are the new image and its
 // index, then both of each image made before.
 var Squashing = sandbox.NewTask("squashfs", func(ctx context.Context, in *sandbox.Inside, s squashing) (done squashed, err error) {
-	// Nearly all memory of this process is the list of files, which stays to the end: it is
-	// not to be had twice.
-	debug.SetGCPercent(gcPercent)
+	debug.SetGCPercent(squashfs.GCPercent)
 	c, err := squashfs.NewCompressor(s.Compression.Method, s.Compression.Level, s.Program)
 	if err != nil {
 		return done, err
@@ -253,9 +251,6 @@ var Squashing = sandbox.NewTask("squashfs", func(ctx context.Context, in *sandbo
 	}
 	return done, nil
 })
-
-// gcPercent is how much garbage there is beside what is used.
-const gcPercent = 15
 
 // tellTo writes what showTold reads.
 func tellTo(w io.Writer) func(squashfs.Progress) {

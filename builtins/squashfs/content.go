@@ -37,8 +37,12 @@ const equal = nothing - 1
 // A key is what a block is known by: the SHA-256 of its bytes.
 type key [sha256.Size]byte
 
-// hole is the key of a block of zeros, which takes no room.
-var hole key
+// A fileBlock is a block of a file. Those of zeros are left out: they take no room, here as in
+// the image.
+type fileBlock struct {
+	n uint32 // its place in the file
+	key
+}
 
 // A block is one to be stored.
 type block struct {
@@ -147,15 +151,15 @@ func (c *content) readPieces(ctx context.Context) error {
 
 // readFiles reads the others.
 func (c *content) readFiles(ctx context.Context) error {
-	keys := make([][]key, c.large.len())
+	blocks := make([][]fileBlock, c.large.len())
 	err := c.each(ctx, c.large.len(), func(open *opener, i uint32) (err error) {
 		if f := c.large.at(i); !c.further(f.node) {
-			keys[i], err = c.sumBlocks(open, f)
+			blocks[i], err = c.sumBlocks(open, f)
 		}
 		return err
 	})
 	if err == nil {
-		c.shareFiles(keys)
+		c.shareFiles(blocks)
 	}
 	return err
 }
@@ -171,9 +175,9 @@ func (c *content) hashed(n int64) {
 	c.tell(c.progress)
 }
 
-// sumBlocks returns the keys of a file's blocks.
-func (c *content) sumBlocks(open *opener, f *file) ([]key, error) {
-	var keys []key
+// sumBlocks returns the blocks of a file.
+func (c *content) sumBlocks(open *opener, f *file) ([]fileBlock, error) {
+	var blocks []fileBlock
 	buf := open.buffer(c.size)
 	var data int64 // where the next data begin: what is before is a hole
 	for at := int64(0); at < f.size; at += int64(c.size) {
@@ -186,19 +190,16 @@ func (c *content) sumBlocks(open *opener, f *file) ([]key, error) {
 			}
 		}
 		if data >= at+n {
-			keys = append(keys, hole)
 			continue
 		}
 		if err := open.read(f.node, buf[:n], at, at+n == f.size); err != nil {
 			return nil, err
 		}
-		if zero(buf[:n]) {
-			keys = append(keys, hole)
-		} else {
-			keys = append(keys, sha256.Sum256(buf[:n]))
+		if !zero(buf[:n]) {
+			blocks = append(blocks, fileBlock{uint32(at / int64(c.size)), sha256.Sum256(buf[:n])})
 		}
 	}
-	return keys, nil
+	return blocks, nil
 }
 
 // zero tells bytes that are all zero.
@@ -215,7 +216,7 @@ func zero(p []byte) bool {
 var zeros = string(make([]byte, 4096))
 
 // shareFiles gives equal files of a block or more the same blocks.
-func (c *content) shareFiles(keys [][]key) {
+func (c *content) shareFiles(blocks [][]fileBlock) {
 	known := make(map[key]uint32)
 	for i := range uint32(c.large.len()) {
 		f := c.large.at(i)
@@ -224,8 +225,9 @@ func (c *content) shareFiles(keys [][]key) {
 		}
 		h := sha256.New()
 		fmt.Fprintln(h, f.size)
-		for _, k := range keys[i] {
-			h.Write(k[:])
+		for _, b := range blocks[i] {
+			fmt.Fprintln(h, b.n)
+			h.Write(b.key[:])
 		}
 		whole := key(h.Sum(nil))
 		if other, ok := known[whole]; ok {
@@ -234,18 +236,17 @@ func (c *content) shareFiles(keys [][]key) {
 		}
 		known[whole] = i
 		f.words = uint32(len(c.words))
-		for n, k := range keys[i] {
-			c.words = append(c.words, 0)
-			if k != hole {
-				length := min(int64(c.size), f.size-int64(n)*int64(c.size))
-				c.blocks = append(c.blocks, block{key: k, length: uint32(length), file: i, from: uint32(n)})
-			}
+		c.words = append(c.words, make([]uint32, (f.size+int64(c.size)-1)/int64(c.size))...)
+		for _, b := range blocks[i] {
+			length := min(int64(c.size), f.size-int64(b.n)*int64(c.size))
+			c.blocks = append(c.blocks, block{key: b.key, length: uint32(length), file: i, from: b.n})
 		}
 	}
 }
 
 // sharePieces gives equal pieces the same place: all but the first are found by it.
 func (c *content) sharePieces(sums []pieceSum) {
+	c.pieces = make([]uint32, 0, c.small.len())
 	for i := range uint32(c.small.len()) {
 		if p := c.small.at(i); p.size > 0 && !c.further(p.node) {
 			c.pieces = append(c.pieces, i)

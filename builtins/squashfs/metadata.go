@@ -28,17 +28,26 @@ type metadata struct {
 	sorted           []uint32 // nodes by their directories
 }
 
+// kept is what was written, in pieces that are never copied.
+type kept [][]byte
+
+func (k *kept) Write(p []byte) (int, error) {
+	*k = append(*k, bytes.Clone(p))
+	return len(p), nil
+}
+
 var errTooMuch = errors.New("cannot pack: squashfs holds no more names than 4 GiB of metadata")
 
 // write writes the tables and returns the superblock.
 func (m *metadata) write(ctx context.Context) ([]byte, error) {
 	m.sorted = m.sortByParent()
 	inodesAt := m.writer.at
-	var listings bytes.Buffer
+	var listings kept
 	m.inodes, m.listings = newTable(m.Compressor, m.writer), newTable(m.Compressor, &listings)
 	if err := m.writeFiles(ctx); err != nil {
 		return nil, err
 	}
+	m.small = chunked[piece]{} // which take much memory
 	if err := m.writeDirectories(ctx); err != nil {
 		return nil, err
 	}
@@ -46,7 +55,9 @@ func (m *metadata) write(ctx context.Context) ([]byte, error) {
 		return nil, err
 	}
 	listingsAt := m.writer.at
-	m.writer.Write(listings.Bytes())
+	for _, p := range listings {
+		m.writer.Write(p)
+	}
 
 	count := uint32(m.nodes.len() - len(m.again))
 	super := binary.LittleEndian.AppendUint32(nil, 0x73717368)

@@ -36,6 +36,11 @@ const (
 // DefaultBlock is the usual size of a block in bytes: the largest there is.
 const DefaultBlock = maxBlock
 
+// GCPercent is for [debug.SetGCPercent] in a process that does nothing but write an image:
+// nearly all its memory is the list of files, which stays to the end and is not to be had
+// twice.
+const GCPercent = 15
+
 // Options say how an image is written.
 type Options struct {
 	Compressor Compressor
@@ -100,12 +105,14 @@ func Write(ctx context.Context, out *os.File, root *dirfd.Dir, o Options) (*Resu
 	if err := a.assemble(ctx); err != nil {
 		return nil, err
 	}
+	result := a.result()
+	c.pieces = nil // which take much memory
 	m := &metadata{tree: t, content: c, writer: w, Options: o}
 	super, err := m.write(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return a.result(), w.finish(super)
+	return result, w.finish(super)
 }
 
 // A writer is the image as it grows.
