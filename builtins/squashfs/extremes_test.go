@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -38,7 +39,9 @@ func TestMain(m *testing.M) {
 		fmt.Println(peak())
 		os.Exit(0)
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	os.RemoveAll(packerDir) // if there is one
+	os.Exit(code)
 }
 
 // peak is how much memory this process had at most, in KiB.
@@ -56,10 +59,27 @@ func peak() (kib int) {
 	return 0
 }
 
+// packerDir has the packer, once it is built.
+var packerDir string
+
+// builtPacker is this test, built without the race detector, which takes memory of its own.
+var builtPacker = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "squashfs")
+	if err != nil {
+		return "", err
+	}
+	packerDir = dir
+	exe := filepath.Join(dir, "packer")
+	if out, err := exec.Command("go", "test", "-race=false", "-c", "-o", exe, ".").CombinedOutput(); err != nil {
+		return "", fmt.Errorf("%w\n%s", err, out)
+	}
+	return exe, nil
+})
+
 // pack packs in a process of its own and returns how many KiB of memory that took.
 func pack(t testing.TB, dir, image, method string, env ...string) int {
 	t.Helper()
-	exe, err := os.Executable()
+	exe, err := builtPacker()
 	if err != nil {
 		t.Fatal(err)
 	}
