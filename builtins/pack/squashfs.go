@@ -36,8 +36,7 @@ func (c Compression) packerOf(packer string) string {
 	return Mksquashfs
 }
 
-// SquashfsProgram is the program of the host that a packer needs for this, and the package
-// that has it; or nothing.
+// SquashfsProgram is the program of the host that a packer needs for this, or nothing.
 func (c Compression) SquashfsProgram(packer string) string {
 	if c.packerOf(packer) == Mksquashfs {
 		return "mksquashfs"
@@ -63,10 +62,11 @@ func (j Job) Squashfs(ctx context.Context, c Compression, packer string) error {
 	}
 	s := squashing{Compression: c, Name: j.Name}
 	if epoch := host.Epoch(); epoch != "" {
-		seconds, err := strconv.ParseInt(epoch, 10, 64)
+		clock, err := host.NewClock(epoch)
 		if err != nil {
 			return err
 		}
+		seconds := clock().Unix()
 		s.Epoch = &seconds
 	}
 	if name := squashfs.ProgramOf(c.Method, c.Level); name != "" {

@@ -30,7 +30,7 @@ func TestMain(m *testing.M) {
 		debug.SetGCPercent(squashfs.GCPercent)
 		c, err := squashfs.NewCompressor(args[2], -1, squashfs.Program{})
 		if err == nil {
-			err = writeTo(args[1], args[0], squashfs.Options{Compressor: c})
+			_, err = writeTo(context.Background(), args[1], args[0], squashfs.Options{Compressor: c})
 		}
 		if err != nil {
 			fmt.Println(err)
@@ -231,7 +231,7 @@ func TestExtremes(t *testing.T) {
 				t.Fatal(err)
 			}
 			image := filepath.Join(t.TempDir(), "image")
-			err = writeTo(image, dir, squashfs.Options{Compressor: compressor(t, "gzip", -1), BlockSize: 4096})
+			_, err = writeTo(t.Context(), image, dir, squashfs.Options{Compressor: compressor(t, "gzip", -1), BlockSize: 4096})
 			if test.err != "" {
 				if err == nil || !strings.Contains(err.Error(), test.err) {
 					t.Errorf("the error is %v, not %s", err, test.err)
@@ -296,17 +296,7 @@ func TestCancelled(t *testing.T) {
 				before := runtime.NumGoroutine()
 				ctx, cancel := context.WithCancelCause(t.Context())
 				defer cancel(nil)
-				out, err := os.Create(filepath.Join(t.TempDir(), "image"))
-				if err != nil {
-					t.Fatal(err)
-				}
-				defer out.Close()
-				root, err := dirfd.Open(dir, dirfd.InRoot)
-				if err != nil {
-					t.Fatal(err)
-				}
-				defer root.Close()
-				_, err = squashfs.Write(ctx, out, root, squashfs.Options{Compressor: compressor(t, method, -1), BlockSize: 64 << 10,
+				_, err := writeTo(ctx, filepath.Join(t.TempDir(), "image"), dir, squashfs.Options{Compressor: compressor(t, method, -1), BlockSize: 64 << 10,
 					Progress: func(p squashfs.Progress) {
 						if now(p) {
 							cancel(cause)

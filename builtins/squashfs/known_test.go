@@ -2,7 +2,6 @@ package squashfs_test
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -10,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"imagebuilder/builtins/dirfd"
 	"imagebuilder/builtins/squashfs"
 )
 
@@ -205,17 +203,8 @@ func TestWhatCannotBePacked(t *testing.T) {
 					}
 				}
 			}
-			out, err := os.Create(filepath.Join(t.TempDir(), "image"))
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer out.Close()
-			root, err := dirfd.Open(dir, dirfd.InRoot)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer root.Close()
-			if _, err = squashfs.Write(context.Background(), out, root, o); err == nil || !strings.Contains(err.Error(), test.err) {
+			_, err := writeTo(t.Context(), filepath.Join(t.TempDir(), "image"), dir, o)
+			if err == nil || !strings.Contains(err.Error(), test.err) {
 				t.Errorf("the error is %v, not %s", err, test.err)
 			}
 		})
@@ -239,17 +228,8 @@ func TestCompressorFails(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		out, err := os.Create(filepath.Join(t.TempDir(), "image"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer out.Close()
-		root, err := dirfd.Open(dir, dirfd.InRoot)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer root.Close()
-		if _, err = squashfs.Write(context.Background(), out, root, squashfs.Options{Compressor: c}); err == nil || !strings.Contains(err.Error(), want) {
+		_, err = writeTo(t.Context(), filepath.Join(t.TempDir(), "image"), dir, squashfs.Options{Compressor: c})
+		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: the error is %v, not %s", script, err, want)
 		}
 	}

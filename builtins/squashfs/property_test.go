@@ -50,7 +50,8 @@ func TestRandomTrees(t *testing.T) {
 			rt.Fatal(err)
 		}
 		image := filepath.Join(base, "image")
-		g.check(writeTo(image, g.dir, squashfs.Options{Compressor: c, BlockSize: g.block, Export: rapid.Bool().Draw(rt, "export")}))
+		_, err = writeTo(t.Context(), image, g.dir, squashfs.Options{Compressor: c, BlockSize: g.block, Export: rapid.Bool().Draw(rt, "export")})
+		g.check(err)
 		want := dump(t, g.dir)
 		m, err := read(image)
 		if err != nil {
@@ -84,19 +85,18 @@ func roomy(t *testing.T) string {
 }
 
 // writeTo writes an image into a new file.
-func writeTo(file, dir string, o squashfs.Options) error {
+func writeTo(ctx context.Context, file, dir string, o squashfs.Options) (*squashfs.Result, error) {
 	f, err := os.Create(file)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer f.Close()
 	root, err := dirfd.Open(dir, dirfd.InRoot)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer root.Close()
-	_, err = squashfs.Write(context.Background(), f, root, o)
-	return err
+	return squashfs.Write(ctx, f, root, o)
 }
 
 // mounted calls do with where an image is mounted, if it can be here.

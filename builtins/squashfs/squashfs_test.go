@@ -2,7 +2,6 @@ package squashfs_test
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -144,17 +143,7 @@ func must2[T any](v T, err error) T {
 func write(t testing.TB, dir string, o squashfs.Options) (string, *squashfs.Result) {
 	t.Helper()
 	out := filepath.Join(t.TempDir(), "image")
-	f, err := os.Create(out)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	root, err := dirfd.Open(dir, dirfd.InRoot)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer root.Close()
-	result, err := squashfs.Write(context.Background(), f, root, o)
+	result, err := writeTo(t.Context(), out, dir, o)
 	if err != nil {
 		t.Fatal(err)
 	}
