@@ -1,7 +1,9 @@
 package runtime
 
 import (
+	"bytes"
 	"context"
+	"encoding/base64"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -12,6 +14,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"imagebuilder/builtins/layer"
 )
 
 // What a packed image is called is decided once in a run, and again when it is too old.
@@ -112,5 +116,73 @@ def main():
 		if n != 1 {
 			t.Errorf("%s was asked for %d times", name, n)
 		}
+	}
+}
+
+// What is asked about files is remembered for as long as they are the same.
+func TestFilesAskedAboutOnce(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root: mounts")
+	}
+	const recipe = `
+text = option("text", "one")
+def main():
+    root = rootfs(image("x"))
+    root.write("/etc/x", text)
+    root.write("/etc/y", root.read("/etc/x"))
+    export(root)
+`
+	cache := t.TempDir()
+	build := func(text string, o layer.Options) string {
+		t.Helper()
+		config := testConfig()
+		config.Options = map[string]string{"text": text}
+		r, err := LoadText(context.Background(), "x.star", recipe, config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		target := filepath.Join(t.TempDir(), "out")
+		if _, err := r.Build(BuildOptions{Target: target, Cache: cache, Store: o, Log: slog.New(slog.DiscardHandler)}); err != nil {
+			t.Fatal(Explain(err))
+		}
+		got, err := os.ReadFile(filepath.Join(target, "etc/y"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(got)
+	}
+	if got := build("one", layer.Options{}); got != "one" {
+		t.Fatalf("the file has %q", got)
+	}
+
+	// The record is given another answer, to see when it is used.
+	files, err := filepath.Glob(filepath.Join(cache, "history", "*.json"))
+	if err != nil || len(files) != 1 {
+		t.Fatalf("the history is %q, %v", files, err)
+	}
+	data, err := os.ReadFile(files[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	encode := func(s string) []byte { return []byte(base64.StdEncoding.EncodeToString([]byte(s))) }
+	if err := os.WriteFile(files[0], bytes.ReplaceAll(data, encode("one"), encode("eno")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	tests := []struct {
+		summary string
+		text    string
+		options layer.Options
+		want    string
+	}{
+		{"plain copies are not known by their content", "one", layer.Options{NoOverlay: true}, "one"},
+		{"other files are looked at", "two", layer.Options{}, "two"},
+		{"the same are not", "one", layer.Options{}, "eno"},
+	}
+	for _, test := range tests {
+		t.Run(test.summary, func(t *testing.T) {
+			if got := build(test.text, test.options); got != test.want {
+				t.Errorf("the file has %q, want %q", got, test.want)
+			}
+		})
 	}
 }

@@ -2,6 +2,7 @@ package build
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"path/filepath"
 
@@ -81,6 +82,35 @@ func Fingerprint(dir string) Question[string] {
 // HostPath makes a path of the host absolute.
 func HostPath(name string) (string, error) { return filepath.Abs(name) }
 
+// look answers a question about files. What a run before this one was told of the very same
+// files is not looked at again: starting a process for it takes longer than all else that an
+// unchanged step does.
+func (b *Builder) look(ctx context.Context, state layer.State, l tree.Look) (answer tree.Answer, err error) {
+	stack := state.Stack()
+	asked, err := json.Marshal([]any{"look", state.ID(), l})
+	if err != nil {
+		return answer, fmt.Errorf("internal error: %w", err)
+	}
+	question := string(asked)
+	known := stack.Dir == "" // the identity of a plain directory does not tell its files
+	if before := b.History.Answered(question); known && before != nil && json.Unmarshal(before, &answer) == nil {
+		b.History.Answer(question, before)
+		return answer, nil
+	}
+	answer, err = treetask.Looking.Run(ctx, []sandbox.Stack{stack}, l)
+	if err != nil || !known {
+		return answer, err
+	}
+	record, err := json.Marshal(answer)
+	if err == nil && len(record) <= maxRemembered {
+		b.History.Answer(question, record)
+	}
+	return answer, err
+}
+
+// maxRemembered bounds what is kept of one answer about files, in bytes.
+const maxRemembered = 16 << 10
+
 // Look asks about the files of the root file system of a step. A plan assumes that what it
 // asks for is there, and empty.
 func Look(root *Root, l tree.Look) Question[tree.Answer] {
@@ -90,7 +120,7 @@ func Look(root *Root, l tree.Look) Question[tree.Answer] {
 			if root.Empty() {
 				return tree.Answer{}, nil
 			}
-			return treetask.Looking.Run(ctx, []sandbox.Stack{b.stateOf(root).Stack()}, l)
+			return b.look(ctx, b.stateOf(root), l)
 		},
 		Assume: func(*Planner) (tree.Answer, bool) { return tree.Answer{Found: true}, false },
 	}
