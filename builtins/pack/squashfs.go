@@ -191,13 +191,18 @@ func (j Job) tell(done squashed, made []Made) {
 	if done.NoIndex != "" {
 		j.Log.Warn("the blocks of the image cannot be used for later ones", "file", j.Name, "cause", done.NoIndex)
 	}
-	log := j.Log.Debug
-	if j.Explain {
-		log = j.Log.Info
-	}
 	text := fmt.Sprintf("%s: %d of %d blocks were new, %s of %s", j.Name, done.New, done.Blocks, bytesize.Size(done.NewSize), bytesize.Size(done.Size))
 	if len(done.From) > 0 {
 		text += ", with the latest files " + strings.Join(done.From, ", ")
+	}
+	j.explain(text)
+}
+
+// explain says what had to be compressed, to those who have asked.
+func (j Job) explain(text string) {
+	log := j.Log.Debug
+	if j.Explain {
+		log = j.Log.Info
 	}
 	log(text)
 }
@@ -205,7 +210,7 @@ func (j Job) tell(done squashed, made []Made) {
 // squashing is what the task is told.
 type squashing struct {
 	Compression Compression
-	Program     squashfs.Program
+	Program     host.Program
 	Name        string
 	Epoch       *int64
 	Made        []string // images made before, for messages

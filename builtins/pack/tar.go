@@ -89,7 +89,19 @@ func (j Job) unified(ctx context.Context, m Metadata, c Compression, content ...
 	return j.tar(ctx, c, []sandbox.Mount{{At: path.Join(sandbox.FilesDir, metaDir), Source: dir}}, append(args, content...)...)
 }
 
+// plainArchive is an archive that is still to be compressed, in the directory of the job.
+const plainArchive = "archive.tar"
+
 func (j Job) tar(ctx context.Context, c Compression, more []sandbox.Mount, args ...string) error {
+	if c.Method == "xz" {
+		plain := j
+		plain.Name = plainArchive
+		defer os.Remove(filepath.Join(j.Dir, plainArchive))
+		if err := plain.tar(ctx, Compression{Method: "none", Level: -1}, more, args...); err != nil {
+			return err
+		}
+		return j.compressArchive(ctx, c, plainArchive)
+	}
 	command := append([]string{"tar"}, tarArgs...)
 	if c.Program() != "" {
 		command = append(command, "--use-compress-program="+host.Quote(c.command()))

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"runtime"
 	"runtime/debug"
 	"strings"
@@ -63,18 +62,6 @@ const (
 // there is no compressor for blocks.
 var Methods = []string{"gzip", "lz4", "none", "xz", "zstd"}
 
-// A Program is one of the host that compresses: its file, looked up if that is empty, and its
-// environment.
-type Program struct {
-	Path string
-	Env  []string
-}
-
-// command leaves no input and no output to chance.
-func (p Program) command(args []string, in io.Reader, out io.Writer) host.Command {
-	return host.Command{Args: args, Path: p.Path, Env: p.Env, Stdin: in, Stdout: out}
-}
-
 // ProgramOf names the program that a method with a level is left to; "" where it is none.
 func ProgramOf(method string, level int) string {
 	if method == "xz" || method == "zstd" && level > libraryZstd {
@@ -86,7 +73,7 @@ func ProgramOf(method string, level int) string {
 // NewCompressor returns the compressor of a method with a level, -1 for the method's own
 // default: xz takes 0 to 9, gzip 1 to 9, zstd 1 to 22, the others none. The program is that
 // of [ProgramOf].
-func NewCompressor(method string, level int, program Program) (Compressor, error) {
+func NewCompressor(method string, level int, program host.Program) (Compressor, error) {
 	at := func(least, most, usual int) (int, error) {
 		if level < 0 {
 			return usual, nil
@@ -100,7 +87,7 @@ func NewCompressor(method string, level int, program Program) (Compressor, error
 	switch method {
 	case "xz":
 		n, err := at(0, 9, 6)
-		return xz{level: n, Program: program}, err
+		return byXZ{level: n, program: program}, err
 	case "gzip":
 		n, err := at(1, 9, 9)
 		return library{number: idGzip, name: fmt.Sprintf("gzip %d, %s", n, moduleVersion("github.com/klauspost/compress")),
@@ -110,7 +97,7 @@ func NewCompressor(method string, level int, program Program) (Compressor, error
 		l := library{number: idZstd, name: fmt.Sprintf("zstd %d, %s", n, moduleVersion("github.com/klauspost/compress")),
 			newEncoder: func() (encoder, error) { return newZstd(min(n, libraryZstd)) }, idle: idle}
 		if level > libraryZstd {
-			return zstdProgram{Program: program, level: n, metadata: l}, err
+			return zstdProgram{program: program, level: n, metadata: l}, err
 		}
 		return l, err
 	case "lz4":

@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"imagebuilder/builtins/dirfd"
+	"imagebuilder/builtins/host"
 	"imagebuilder/builtins/squashfs"
 )
 
@@ -28,7 +29,7 @@ const packer = "SQUASHFS_TEST_PACK"
 func TestMain(m *testing.M) {
 	if args := strings.Split(os.Getenv(packer), "\n"); len(args) == 3 {
 		debug.SetGCPercent(squashfs.GCPercent)
-		c, err := squashfs.NewCompressor(args[2], -1, squashfs.Program{})
+		c, err := squashfs.NewCompressor(args[2], -1, host.Program{})
 		if err == nil {
 			_, err = writeTo(context.Background(), args[1], args[0], squashfs.Options{Compressor: c})
 		}

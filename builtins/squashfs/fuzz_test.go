@@ -1,7 +1,6 @@
 package squashfs
 
 import (
-	"bufio"
 	"bytes"
 	"testing"
 )
@@ -28,35 +27,5 @@ func FuzzIndex(f *testing.F) {
 				}
 			}
 		}
-	})
-}
-
-// Whatever a program writes, no more blocks are taken than were asked for, and none that says
-// another length.
-func FuzzCut(f *testing.F) {
-	block := bytes.Repeat([]byte("block"), 200)
-	f.Add([]byte(streamHeader), 1000, 1)
-	for _, lengths := range [][]int{{1000}, {500, 500}} {
-		var out bytes.Buffer
-		x := xz{level: 1}
-		if err := x.command(x.args(minBlock, lengths), bytes.NewReader(block), &out).Run(f.Context()); err != nil {
-			f.Skipf("no seeds: %v", err)
-		}
-		f.Add(out.Bytes(), lengths[0], len(lengths))
-	}
-	f.Fuzz(func(t *testing.T, data []byte, length, count int) {
-		if length < 1 || length > 1<<20 || count < 0 || count > 10 {
-			return
-		}
-		b := batch{lengths: make([]int, count), take: func(i int, block []byte) error {
-			if len(block) >= length {
-				t.Errorf("a block of %d bytes became %d", length, len(block))
-			}
-			return nil
-		}}
-		for i := range b.lengths {
-			b.lengths[i] = length
-		}
-		cut(bufio.NewReaderSize(bytes.NewReader(data), 64<<10), b)
 	})
 }

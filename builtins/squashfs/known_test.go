@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"imagebuilder/builtins/host"
 	"imagebuilder/builtins/squashfs"
 )
 
@@ -17,7 +18,7 @@ import (
 func TestKnownBlocksChangeNothing(t *testing.T) {
 	dir := manyFiles(t)
 	options := func(known ...*squashfs.Made) squashfs.Options {
-		c, err := squashfs.NewCompressor("xz", 1, squashfs.Program{})
+		c, err := squashfs.NewCompressor("xz", 1, host.Program{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -111,7 +112,7 @@ func TestOtherParametersAreNotKnown(t *testing.T) {
 
 func compressor(t testing.TB, method string, level int) squashfs.Compressor {
 	t.Helper()
-	c, err := squashfs.NewCompressor(method, level, squashfs.Program{})
+	c, err := squashfs.NewCompressor(method, level, host.Program{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -224,7 +225,7 @@ func TestCompressorFails(t *testing.T) {
 		if err := os.WriteFile(name, []byte("#!/bin/sh\n"+script+"\n"), 0o755); err != nil {
 			t.Fatal(err)
 		}
-		c, err := squashfs.NewCompressor("xz", -1, squashfs.Program{Path: name})
+		c, err := squashfs.NewCompressor("xz", -1, host.Program{Path: name})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -17,6 +17,7 @@ import (
 	"pgregory.net/rapid"
 
 	"imagebuilder/builtins/dirfd"
+	"imagebuilder/builtins/host"
 	"imagebuilder/builtins/squashfs"
 )
 
@@ -45,7 +46,7 @@ func TestRandomTrees(t *testing.T) {
 		g := &grower{T: rt, dir: filepath.Join(base, "tree"), block: 4096 << rapid.IntRange(0, 8).Draw(rt, "block")}
 		g.grow()
 		method := rapid.SampledFrom([]string{"xz", "gzip", "zstd", "lz4", "none"}).Draw(rt, "method")
-		c, err := squashfs.NewCompressor(method, -1, squashfs.Program{})
+		c, err := squashfs.NewCompressor(method, -1, host.Program{})
 		if err != nil {
 			rt.Fatal(err)
 		}

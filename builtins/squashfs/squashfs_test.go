@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"imagebuilder/builtins/dirfd"
+	"imagebuilder/builtins/host"
 	"imagebuilder/builtins/squashfs"
 	"imagebuilder/builtins/tree"
 )
@@ -34,7 +35,7 @@ func TestImageIsItsTree(t *testing.T) {
 	want := dump(t, dir)
 	for _, w := range ways {
 		t.Run(fmt.Sprintf("%s %d %d", w.method, w.level, w.block), func(t *testing.T) {
-			c, err := squashfs.NewCompressor(w.method, w.level, squashfs.Program{})
+			c, err := squashfs.NewCompressor(w.method, w.level, host.Program{})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -5,12 +5,13 @@ import (
 	"context"
 	"fmt"
 	"strconv"
-	"strings"
+
+	"imagebuilder/builtins/host"
 )
 
 // The higher levels of zstd are those of the program: the library has none of them.
 type zstdProgram struct {
-	Program
+	program  host.Program
 	level    int
 	metadata library
 }
@@ -19,9 +20,8 @@ func (zstdProgram) id() uint16      { return idZstd }
 func (zstdProgram) options() []byte { return nil }
 
 func (z zstdProgram) params(ctx context.Context) (string, error) {
-	var out bytes.Buffer
-	err := z.command([]string{"zstd", "--version"}, nil, &out).Run(ctx)
-	return fmt.Sprintf("zstd program %d, %s", z.level, strings.Join(strings.Fields(out.String()), " ")), err
+	version, err := z.program.Version(ctx, "zstd")
+	return fmt.Sprintf("zstd program %d, %s", z.level, version), err
 }
 
 // compress starts a process for each block: at these levels that is little.
@@ -36,7 +36,7 @@ func (z zstdProgram) compress(ctx context.Context, size int, b batch) error {
 			// It is told the length, by which it takes no larger window than that.
 			args := []string{"zstd", "--quiet", "--stdout", "--single-thread", "--no-check", "--ultra", "-" + strconv.Itoa(z.level),
 				"--stream-size=" + strconv.Itoa(len(block))}
-			err := z.command(args, bytes.NewReader(block), &out).Run(ctx)
+			err := z.program.Command(args, bytes.NewReader(block), &out).Run(ctx)
 			if err != nil {
 				return nil, fmt.Errorf("cannot compress by zstd: %w", err)
 			}
