@@ -41,15 +41,6 @@ type batch struct {
 	take func(i int, compressed []byte) error
 }
 
-// part is the batch of some of the blocks.
-func (b batch) part(from, to int) batch {
-	return batch{
-		lengths: b.lengths[from:to],
-		raw:     func(i int, buf []byte) error { return b.raw(from+i, buf) },
-		take:    func(i int, compressed []byte) error { return b.take(from+i, compressed) },
-	}
-}
-
 // The methods as the superblock calls them.
 const (
 	idGzip = 1
