@@ -93,6 +93,7 @@ type xzArchive struct {
 	options xz.Options
 	params  string
 
+	cuts    cuts
 	in, out *os.File
 	at      int64 // where the next block goes
 	pieces  []piece
@@ -105,14 +106,14 @@ type xzArchive struct {
 }
 
 // compressArchive compresses an archive, a file in the directory of the job.
-func (j Job) compressArchive(ctx context.Context, c Compression, from string) error {
+func (j Job) compressArchive(ctx context.Context, c Compression, from string, where cuts) error {
 	a := &xzArchive{Job: j, known: make(map[string]source), used: make(map[int]bool),
-		options: xz.Options{Check: xz.CRC64, Level: c.Level, Max: maxPiece}}
+		options: xz.Options{Check: xz.CRC64, Level: c.Level, Max: where.max}, cuts: where}
 	switch c.Level {
 	case -1:
 		a.options.Level = 6
 	case 9: // whose dictionary would be of 64 MiB, more than a piece
-		a.options.Dictionary = maxPiece
+		a.options.Dictionary = where.max
 	}
 	err := a.open(ctx, from)
 	if err == nil {
@@ -142,7 +143,7 @@ func (a *xzArchive) open(ctx context.Context, from string) (err error) {
 	if a.out, err = os.Create(filepath.Join(a.Dir, a.Name)); err != nil {
 		return err
 	}
-	if a.pieces, err = cutPieces(ctx, a.in); err != nil {
+	if a.pieces, err = cutPieces(ctx, a.in, a.cuts); err != nil {
 		return err
 	}
 	if a.Made != nil {
@@ -234,7 +235,7 @@ func (a *xzArchive) write(ctx context.Context) error {
 	if a.Progress != nil && toCompress > 0 {
 		bar := a.Progress(a.Name, toCompress)
 		defer bar.Close()
-		blank := make([]byte, maxPiece)
+		blank := make([]byte, a.cuts.max)
 		done = func(n int64) { bar.Write(blank[:n]) }
 	}
 	todo.Raw = func(i int, buf []byte) error {

@@ -13,15 +13,6 @@ import (
 	"testing"
 )
 
-// longNoise is noise each byte of which comes four times, which compresses fast.
-func longNoise(seed int64, size int) []byte {
-	var data []byte
-	for _, b := range noise(seed, size/4) {
-		data = append(data, bytes.Repeat([]byte{b}, 4)...)
-	}
-	return data
-}
-
 // archiveOf compresses content and returns the directory of the result, and what was said.
 func archiveOf(t *testing.T, content []byte, level int, made ...string) (dir, log string) {
 	t.Helper()
@@ -40,7 +31,7 @@ func archiveOf(t *testing.T, content []byte, level int, made ...string) (dir, lo
 			}
 			return list
 		}}
-	if err := j.compressArchive(context.Background(), Compression{"xz", level}, plainArchive); err != nil {
+	if err := j.compressArchive(context.Background(), Compression{"xz", level}, plainArchive, smallCuts); err != nil {
 		t.Fatal(err)
 	}
 	return dir, text.String()
@@ -63,7 +54,7 @@ func packedIn(t *testing.T, dir string, content []byte) []byte {
 
 // Whatever of an archive was made before, the archive is the same.
 func TestArchiveOfBlocks(t *testing.T) {
-	old := longNoise(1, 40<<20)
+	old := noise(1, 2<<20)
 	first, _ := archiveOf(t, old, 0)
 	want := packedIn(t, first, old)
 	tests := []struct {
@@ -77,10 +68,10 @@ func TestArchiveOfBlocks(t *testing.T) {
 		{"nothing", nil, 0, nil, false, "0 of 0 blocks were new, 0 B of 0 B"},
 		{"a few bytes", []byte("a few bytes"), 0, nil, false, "1 of 1 blocks were new"},
 		{"the same again", old, 0, nil, true, ": 0 of "},
-		{"a changed byte", join(old[:20<<20], []byte{1}, old[20<<20+1:]), 0, nil, true, ": 1 of "},
+		{"a changed byte", join(old[:1<<20], []byte{1}, old[1<<20+1:]), 0, nil, true, ": 1 of "},
 		{"something at the beginning", join([]byte("new"), old), 0, nil, true, "blocks were new"},
-		{"what comes twice", join(old[:20<<20], make([]byte, 3*maxPiece), old[20<<20:]), 0, nil, true, "blocks were new"},
-		{"another level", old[:10<<20], 1, nil, false, "1 of 1 blocks were new"},
+		{"what comes twice", join(old[:1<<20], make([]byte, 3*smallCuts.max), old[1<<20:]), 0, nil, true, "blocks were new"},
+		{"another level", old[:smallCuts.min], 1, nil, false, "1 of 1 blocks were new"},
 		{"a damaged archive", old, 0, func(t *testing.T, dir string) {
 			f, err := os.OpenFile(filepath.Join(dir, "rootfs.tar.xz"), os.O_WRONLY, 0)
 			if err != nil {
@@ -120,7 +111,7 @@ func TestArchiveOfBlocks(t *testing.T) {
 			if err := os.Remove(filepath.Join(dir, ArchiveBlocks)); err != nil {
 				t.Fatal(err)
 			}
-		}, false, "blocks were new, 40.0 MiB of 40.0 MiB"},
+		}, false, "blocks were new, 2.0 MiB of 2.0 MiB"},
 	}
 	for _, test := range tests {
 		t.Run(test.summary, func(t *testing.T) {

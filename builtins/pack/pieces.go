@@ -9,13 +9,16 @@ import (
 // Pieces of a file whose cuts follow its content: a change moves no cut but those beside it,
 // so that most pieces of a new version are those of the old one.
 
-// Small pieces are found again more often, and compress worse: these make an archive of Debian
-// 1 % larger than one stream would be, and a changed file costs 8 % of the time.
-const (
-	minPiece = 2 << 20
-	cutBits  = 23 // 1 of 2^23 bytes behind that is the last of its piece: the average is 10 MiB
-	maxPiece = 32 << 20
-)
+// cuts say where a file may be cut.
+type cuts struct {
+	min, max int // bytes in a piece but the last
+	bits     int // of 2^bits bytes behind the least, one is the last of its piece
+}
+
+// usualCuts make pieces of 10 MiB on average. Smaller ones are found again more often, and
+// compress worse: these make an archive of Debian 1 % larger than one stream would be, and a
+// changed file costs 8 % of the time.
+var usualCuts = cuts{min: 2 << 20, max: 32 << 20, bits: 23}
 
 // A piece is a part of a file.
 type piece struct {
@@ -40,6 +43,7 @@ var gear = func() (table [256]uint64) {
 
 // cutter finds the ends of pieces.
 type cutter struct {
+	cuts
 	hash uint64
 	size int // of the piece so far
 }
@@ -47,14 +51,14 @@ type cutter struct {
 // next tells how many of the bytes belong to the piece, and whether it ends behind them.
 func (c *cutter) next(data []byte) (n int, ends bool) {
 	// What is too early for a cut is not looked at, but for what the hash is made of.
-	if skip := minPiece - 64 - c.size; skip > 0 {
+	if skip := c.min - 64 - c.size; skip > 0 {
 		n = min(skip, len(data))
 	}
 	for n < len(data) {
 		c.hash = c.hash<<1 + gear[data[n]]
 		n++
-		if size := c.size + n; size >= minPiece && c.hash>>(64-cutBits) == 0 || size == maxPiece {
-			*c = cutter{}
+		if size := c.size + n; size >= c.min && c.hash>>(64-c.bits) == 0 || size == c.max {
+			*c = cutter{cuts: c.cuts}
 			return n, true
 		}
 	}
@@ -63,9 +67,9 @@ func (c *cutter) next(data []byte) (n int, ends bool) {
 }
 
 // cutPieces cuts all that is read.
-func cutPieces(ctx context.Context, r io.Reader) ([]piece, error) {
+func cutPieces(ctx context.Context, r io.Reader, where cuts) ([]piece, error) {
 	var pieces []piece
-	var c cutter
+	c := cutter{cuts: where}
 	var p piece
 	sum := sha256.New()
 	end := func() {

@@ -18,8 +18,12 @@ func noise(seed int64, size int) []byte {
 
 func join(parts ...[]byte) []byte { return bytes.Join(parts, nil) }
 
+// smallCuts are usualCuts, a 32nd of them.
+var smallCuts = cuts{min: 64 << 10, max: 1 << 20, bits: 18}
+
 func TestCutPieces(t *testing.T) {
-	long := noise(1, 100<<20)
+	minPiece, maxPiece := smallCuts.min, smallCuts.max
+	long := noise(1, 3<<20)
 	tests := []struct {
 		summary     string
 		data        []byte
@@ -33,12 +37,12 @@ func TestCutPieces(t *testing.T) {
 		{"the same byte for ever", make([]byte, 2*maxPiece+1), 3, 3, nil, 0},
 		{"a long file", long, 5, 20, long, 0},
 		{"a byte more at the beginning", long, 5, 20, join([]byte{1}, long), 2},
-		{"a byte less in the middle", long, 5, 20, join(long[:50<<20], long[50<<20+1:]), 2},
+		{"a byte less in the middle", long, 5, 20, join(long[:1<<20], long[1<<20+1:]), 2},
 		{"another end", long, 5, 20, join(long, []byte{1}), 1},
 	}
 	for _, test := range tests {
 		t.Run(test.summary, func(t *testing.T) {
-			pieces, err := cutPieces(context.Background(), bytes.NewReader(test.data))
+			pieces, err := cutPieces(context.Background(), bytes.NewReader(test.data), smallCuts)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -48,7 +52,7 @@ func TestCutPieces(t *testing.T) {
 			known := make(map[[sha256.Size]byte]bool)
 			at := int64(0)
 			for i, p := range pieces {
-				if p.at != at || p.size <= 0 || p.size > maxPiece || p.size < minPiece && i < len(pieces)-1 {
+				if p.at != at || p.size <= 0 || p.size > int64(maxPiece) || p.size < int64(minPiece) && i < len(pieces)-1 {
 					t.Errorf("piece %d is at %d and has %d bytes; the one before ends at %d", i, p.at, p.size, at)
 				}
 				at += p.size
@@ -60,7 +64,7 @@ func TestCutPieces(t *testing.T) {
 			if at != int64(len(test.data)) {
 				t.Errorf("the pieces end at %d of %d", at, len(test.data))
 			}
-			beside, err := cutPieces(context.Background(), iotest.HalfReader(bytes.NewReader(test.beside)))
+			beside, err := cutPieces(context.Background(), iotest.HalfReader(bytes.NewReader(test.beside)), smallCuts)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -100,7 +100,7 @@ func (j Job) tar(ctx context.Context, c Compression, more []sandbox.Mount, args 
 		if err := plain.tar(ctx, Compression{Method: "none", Level: -1}, more, args...); err != nil {
 			return err
 		}
-		return j.compressArchive(ctx, c, plainArchive)
+		return j.compressArchive(ctx, c, plainArchive, usualCuts)
 	}
 	command := append([]string{"tar"}, tarArgs...)
 	if c.Program() != "" {
