@@ -1,11 +1,8 @@
 package pack
 
 import (
-	"bufio"
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,6 +11,7 @@ import (
 	"path/filepath"
 
 	"imagebuilder/builtins/bytesize"
+	"imagebuilder/builtins/digest"
 	"imagebuilder/builtins/host"
 	"imagebuilder/builtins/xz"
 )
@@ -50,7 +48,7 @@ func (x archiveIndex) write(name string) error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(name, fmt.Appendf(nil, "%s\n%x\n", text, sha256.Sum256(text)), 0o644)
+	return os.WriteFile(name, fmt.Appendf(nil, "%s\n%s\n", text, digest.Sum(text)), 0o644)
 }
 
 // maxArchiveIndex bounds an index that is read, in bytes: 100,000 blocks and more.
@@ -61,7 +59,7 @@ var errArchiveIndex = errors.New("its index is damaged")
 // parseArchiveIndex returns an index; one of another kind has no blocks.
 func parseArchiveIndex(data []byte) (x archiveIndex, err error) {
 	text, rest, _ := bytes.Cut(data, []byte("\n"))
-	if string(rest) != fmt.Sprintf("%x\n", sha256.Sum256(text)) {
+	if string(rest) != fmt.Sprintf("%s\n", digest.Sum(text)) {
 		return x, errArchiveIndex
 	}
 	err = json.Unmarshal(text, &x)
@@ -151,7 +149,7 @@ func (a *xzArchive) open(ctx context.Context, from string) (err error) {
 	}
 	wanted := make(map[string]bool)
 	for _, p := range a.pieces {
-		wanted[hex.EncodeToString(p.sum[:])] = true
+		wanted[p.sum] = true
 	}
 	for i, m := range a.made {
 		if err := a.learn(i, m.Dir, wanted); err != nil {
@@ -184,9 +182,9 @@ func (a *xzArchive) learn(made int, dir string, wanted map[string]bool) error {
 		if _, ok := a.known[b.Content]; ok || !wanted[b.Content] {
 			continue
 		}
-		h := sha256.New()
-		_, err = io.Copy(h, io.NewSectionReader(archive, b.At, b.Length))
-		if err == nil && hex.EncodeToString(h.Sum(nil)) != b.Stored {
+		var sum digest.Digest
+		sum, _, err = digest.Reader(io.NewSectionReader(archive, b.At, b.Length))
+		if err == nil && sum.String() != b.Stored {
 			err = errors.New("a block is not what was written")
 		}
 		if err != nil {
@@ -221,9 +219,9 @@ func (a *xzArchive) write(ctx context.Context) error {
 	var toCompress int64
 	var todo xz.Blocks
 	var place []int // of the new pieces among all
-	again := make(map[[sha256.Size]byte]bool)
+	again := make(map[string]bool)
 	for i, p := range a.pieces {
-		if _, ok := a.known[hex.EncodeToString(p.sum[:])]; ok || again[p.sum] {
+		if _, ok := a.known[p.sum]; ok || again[p.sum] {
 			continue
 		}
 		again[p.sum] = true
@@ -276,8 +274,7 @@ func (a *xzArchive) write(ctx context.Context) error {
 
 // add adds a block that was made.
 func (a *xzArchive) add(p piece, b xz.Block) error {
-	sum := sha256.Sum256(b.Data)
-	block := archiveBlock{Content: hex.EncodeToString(p.sum[:]), At: a.at, Length: int64(len(b.Data)), Stored: hex.EncodeToString(sum[:]), Record: b.Record}
+	block := archiveBlock{Content: p.sum, At: a.at, Length: int64(len(b.Data)), Stored: digest.Sum(b.Data).String(), Record: b.Record}
 	if _, err := a.out.Write(b.Data); err != nil {
 		return err
 	}
@@ -292,8 +289,8 @@ func (a *xzArchive) add(p piece, b xz.Block) error {
 // copy adds blocks that were made before.
 func (a *xzArchive) copy(pieces []piece) error {
 	for _, p := range pieces {
-		s := a.known[hex.EncodeToString(p.sum[:])]
-		if _, err := io.Copy(a.out, bufio.NewReader(io.NewSectionReader(s.file, s.At, s.Length))); err != nil {
+		s := a.known[p.sum]
+		if _, err := io.Copy(a.out, io.NewSectionReader(s.file, s.At, s.Length)); err != nil {
 			return err
 		}
 		if s.made >= 0 {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/sha256"
 	"io"
+
+	"imagebuilder/builtins/digest"
 )
 
 // Pieces of a file whose cuts follow its content: a change moves no cut but those beside it,
@@ -23,7 +25,7 @@ var usualCuts = cuts{min: 2 << 20, max: 32 << 20, bits: 23}
 // A piece is a part of a file.
 type piece struct {
 	at, size int64
-	sum      [sha256.Size]byte
+	sum      string // the SHA-256
 }
 
 // gear is what each byte adds to the hash of the 64 bytes before a place, of which the upper
@@ -73,7 +75,7 @@ func cutPieces(ctx context.Context, r io.Reader, where cuts) ([]piece, error) {
 	var p piece
 	sum := sha256.New()
 	end := func() {
-		sum.Sum(p.sum[:0])
+		p.sum = digest.Of(sum).String()
 		pieces = append(pieces, p)
 		p = piece{at: p.at + p.size}
 		sum.Reset()
