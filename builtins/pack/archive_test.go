@@ -72,6 +72,7 @@ func TestArchiveOfBlocks(t *testing.T) {
 		{"something at the beginning", join([]byte("new"), old), 0, nil, true, "blocks were new"},
 		{"what comes twice", join(old[:1<<20], make([]byte, 3*smallCuts.max), old[1<<20:]), 0, nil, true, "blocks were new"},
 		{"another level", old[:smallCuts.min], 1, nil, false, "1 of 1 blocks were new"},
+		{"the highest level", old[:smallCuts.min], 9, nil, false, "1 of 1 blocks were new"},
 		{"a damaged archive", old, 0, func(t *testing.T, dir string) {
 			f, err := os.OpenFile(filepath.Join(dir, "rootfs.tar.xz"), os.O_WRONLY, 0)
 			if err != nil {
