@@ -52,12 +52,12 @@ func (r *Recipe) Build(o BuildOptions) (results []string, err error) {
 	}
 	defer func() { err = problems.Join(err, o.Sources.Close(), builder.Store.Close()) }()
 	defer builder.Stop()
-	if err := builder.Store.CheckOverlay(r.loader.ctx); err != nil {
-		return nil, err
-	}
 	r.words.Offline = o.Offline
 	if o.Sources == nil { // else downloads may be there already
-		defer builder.Fetch.Prefetch(r.loader.ctx, r.wishes)()
+		defer builder.Fetch.Prefetch(r.loader.ctx, builder.Expected(r.wishes))()
+	}
+	if err := builder.Store.CheckOverlay(r.loader.ctx); err != nil {
+		return nil, err
 	}
 	if err := r.run(builder); err != nil {
 		return nil, err

@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"maps"
+	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -49,6 +52,37 @@ func (f Freshness) plain() any {
 	return f.URLs
 }
 
+// wishes are the downloads that the stamps of a step will ask for.
+func (f Freshness) wishes() []fetch.Wish {
+	var wishes []fetch.Wish
+	for _, u := range f.URLs {
+		if !fetch.IsFile(u) {
+			wishes = append(wishes, fetch.Wish{Request: indexRequest(u)})
+		}
+	}
+	return wishes
+}
+
+// Expected are downloads that a run may begin with: those of its plan, and if the last run has
+// asked for one of them, what that asked for later, where no plan sees it.
+func (b *Builder) Expected(planned []fetch.Wish) []fetch.Wish {
+	last := make(map[string]bool)
+	for _, name := range b.History.Inputs() {
+		if strings.Contains(name, "://") && !fetch.IsFile(name) {
+			last[name] = true
+		}
+	}
+	asked := len(last)
+	for _, w := range planned {
+		delete(last, w.URL)
+	}
+	if len(last) == asked {
+		return planned
+	}
+	later := Freshness{URLs: slices.Sorted(maps.Keys(last))}
+	return append(planned[:len(planned):len(planned)], later.wishes()...)
+}
+
 // stamps are the inputs of a step that lie outside the recipe.
 func (b *Builder) stamps(ctx context.Context, f Freshness) ([]layer.Input, error) {
 	// The real day: SOURCE_DATE_EPOCH says what goes into images, not how old they may be.
@@ -71,6 +105,8 @@ func (b *Builder) stamps(ctx context.Context, f Freshness) ([]layer.Input, error
 
 // maxIndex bounds the size of what stands for the freshness of a step.
 const maxIndex = 1 << 30
+
+func indexRequest(url string) fetch.Request { return fetch.Request{URL: url, MaxSize: maxIndex} }
 
 // stamp says what a URL serves. One that this machine cannot read is no reason to fail:
 // it counts as what was last read of it, so that a build of nothing but cached steps needs
@@ -99,7 +135,7 @@ func (b *Builder) stamp(ctx context.Context, url, today string) (string, error) 
 // index returns the digest of what a URL serves, or of the file that it names.
 func (b *Builder) index(ctx context.Context, url string) (string, error) {
 	if !fetch.IsFile(url) {
-		file, err := b.Fetch.Fetch(ctx, fetch.Request{URL: url, MaxSize: maxIndex})
+		file, err := b.Fetch.Fetch(ctx, indexRequest(url))
 		return file.SHA256, err
 	}
 	path, err := fetch.FilePath(url)

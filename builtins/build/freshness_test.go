@@ -104,3 +104,43 @@ func TestIndexesHere(t *testing.T) {
 		t.Errorf("got %v", inputs)
 	}
 }
+
+// A run begins with the downloads that its plan knows, and if the last one began so too, with
+// what that has asked for later.
+func TestExpected(t *testing.T) {
+	store, err := layer.Open(t.TempDir(), layer.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	h := store.History("recipe")
+	for _, url := range []string{"http://one/stable", "http://two/updates", "file:///mirror/index"} {
+		h.Explain("", layer.Origin{Name: "run", Inputs: []layer.Input{{Name: "script", Value: "x"}, {Name: url, Value: "y"}}})
+	}
+	if err := h.Save(); err != nil {
+		t.Fatal(err)
+	}
+	tests := []struct {
+		summary string
+		plan    []string
+		want    string
+	}{
+		{"the same release", []string{"http://one/stable"}, "http://one/stable http://two/updates"},
+		{"with a download besides", []string{"http://one/stable", "http://three/x.iso"}, "http://one/stable http://three/x.iso http://two/updates"},
+		{"another release", []string{"http://one/testing"}, "http://one/testing"},
+		{"nothing that the plan knows", nil, ""},
+	}
+	for _, test := range tests {
+		b := &Builder{History: store.History("recipe")}
+		var got []string
+		for _, w := range b.Expected(Freshness{URLs: test.plan}.wishes()) {
+			got = append(got, w.URL)
+		}
+		if strings.Join(got, " ") != test.want {
+			t.Errorf("%s: got %v, want %s", test.summary, got, test.want)
+		}
+	}
+	if got := new(Builder).Expected(nil); got != nil {
+		t.Errorf("without a history: %v", got)
+	}
+}

@@ -2,7 +2,9 @@ package build
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"math"
 	"os"
 	"path"
@@ -90,7 +92,38 @@ func (k packer) parts(ctx context.Context, parts []part) ([]*File, layer.Outcome
 		files = append(files, file)
 		set = append(set, pack.Result{Path: file.path, Name: file.Name, Size: file.Size, SHA256: file.SHA256, Fresh: !o.Hit})
 	}
-	return files, outcome, why, pack.Publish(ctx, filepath.Join(k.Target, k.dir), set)
+	return files, outcome, why, k.publish(ctx, set)
+}
+
+// publish puts the files into the target directory, and remembers which it has put there.
+func (k packer) publish(ctx context.Context, set []pack.Result) error {
+	dir := filepath.Join(k.Target, k.dir)
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return err
+	}
+	questions := make([]string, len(set))
+	for i, r := range set {
+		question, err := json.Marshal([]any{"published", filepath.Join(abs, r.Name), r.SHA256})
+		if err != nil {
+			return fmt.Errorf("internal error: %w", err)
+		}
+		questions[i] = string(question)
+		if before := k.History.Answered(questions[i]); before != nil {
+			json.Unmarshal(before, &set[i].Seen) // what cannot be read is no mark of anything
+		}
+	}
+	if err := pack.Publish(ctx, dir, set); err != nil {
+		return err
+	}
+	for i, r := range set {
+		mark, err := json.Marshal(r.Seen)
+		if err != nil {
+			return fmt.Errorf("internal error: %w", err)
+		}
+		k.History.Answer(questions[i], mark)
+	}
+	return nil
 }
 
 // part makes one file, or finds it in the store.

@@ -173,6 +173,9 @@ func (p *Planner) record(ctx context.Context, s *Step, more ...Arg) {
 	if s.Fresh.network() {
 		more = append(more, Arg{"fresh", s.Fresh.plain()})
 	}
+	if !p.Assumed() {
+		p.Wishes = append(p.Wishes, s.Fresh.wishes()...)
+	}
 	p.show(s, more...)
 }
 

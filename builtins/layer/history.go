@@ -94,6 +94,22 @@ func (h *History) Explain(base string, step Origin) string {
 	return "changed: " + strings.Join(best, ", ")
 }
 
+// Inputs are the names of all inputs that the steps of the run before had.
+func (h *History) Inputs() []string {
+	if h == nil {
+		return nil
+	}
+	var names []string
+	for _, steps := range h.before {
+		for _, step := range steps {
+			for _, in := range step.Inputs {
+				names = append(names, in.Name)
+			}
+		}
+	}
+	return names
+}
+
 // Answer records the answer to a question.
 func (h *History) Answer(question string, found json.RawMessage) {
 	if h != nil {

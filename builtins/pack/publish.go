@@ -25,7 +25,18 @@ type Result struct {
 	Size   int64
 	SHA256 string
 	Fresh  bool // it was just made, and read for its digest
+	Seen   Mark // what was published under the name before, if it was this very file
 }
+
+// A Mark tells a published file from any other that takes its place, and from itself after a
+// change: nobody can set the time of that. It saves reading a large file to see that it is
+// there.
+type Mark struct {
+	Inode   uint64 `json:"inode"`
+	Changed int64  `json:"changed"` // its ctime in nanoseconds
+}
+
+func markOf(st unix.Stat_t) Mark { return Mark{st.Ino, st.Ctim.Nano()} }
 
 // ErrDamaged is the cause where a kept file is no longer what it was.
 var ErrDamaged = errors.New("the kept file is damaged")
@@ -33,7 +44,8 @@ var ErrDamaged = errors.New("the kept file is damaged")
 // Publish puts a set of files into a directory, which it makes if needed. All of them are
 // written and synced before the first appears under its name, and whatever is in the way
 // is found before that, so that what fails until then leaves the directory as it was. A
-// file that is there already, byte for byte, stays.
+// file that is there already, byte for byte, stays. In the set it leaves the marks of what is
+// there then.
 //
 // The first file says what the others are: while these are replaced there is none, so that
 // whatever ends the process, what is there belongs together.
@@ -78,7 +90,17 @@ func publish(ctx context.Context, dir *dirfd.Dir, set []Result) (failed string, 
 			return r.Name, err
 		}
 	}
-	return "", dir.Sync(".")
+	if err := dir.Sync("."); err != nil {
+		return "", err
+	}
+	for i, r := range set {
+		st, err := dir.Lstat(r.Name)
+		if err != nil {
+			return r.Name, err
+		}
+		set[i].Seen = markOf(st)
+	}
+	return "", nil
 }
 
 // A publication is a set of files that are written and synced but not to be seen yet, by
@@ -164,6 +186,9 @@ func (p *publication) isThere(r Result) (bool, error) {
 	}
 	if st.Size != r.Size {
 		return false, nil
+	}
+	if r.Seen == markOf(st) {
+		return true, nil
 	}
 	f, err := p.dir.OpenFile(r.Name, unix.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {

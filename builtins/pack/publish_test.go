@@ -7,7 +7,9 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"imagebuilder/builtins/dirfd"
@@ -131,6 +133,59 @@ func TestPublishTidies(t *testing.T) {
 		}
 		if got := there(t, dir); got != "meta=meta rootfs=rootfs" {
 			t.Errorf("there are %s", got)
+		}
+	}
+}
+
+// What was published and has not changed since is not read again, and any change is noticed.
+func TestPublishedBefore(t *testing.T) {
+	dir := t.TempDir()
+	image := set(t, "meta", "rootfs")
+	publish := func(image []pack.Result) {
+		t.Helper()
+		if err := pack.Publish(context.Background(), dir, image); err != nil {
+			t.Fatal(err)
+		}
+	}
+	publish(image)
+	unread := slices.Clone(image)
+	for i := range unread { // reading would find another digest, and then no file
+		unread[i].SHA256, unread[i].Path = "unread", filepath.Join(dir, "none")
+	}
+	publish(unread)
+	file := filepath.Join(dir, "rootfs")
+	before, err := os.Stat(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	changes := []struct {
+		summary string
+		change  func() error
+	}{
+		{"other content with the old time", func() error {
+			return errors.Join(os.WriteFile(file, []byte("ROOTFS"), 0o644), os.Chtimes(file, before.ModTime(), before.ModTime()))
+		}},
+		{"another file in its place", func() error {
+			return errors.Join(os.WriteFile(file+".other", []byte("ROOTFS"), 0o644), os.Rename(file+".other", file))
+		}},
+	}
+	for _, test := range changes {
+		// The clock of file systems ticks every few milliseconds.
+		for seen := image[1].Seen.Changed; ; {
+			if err := test.change(); err != nil {
+				t.Fatal(err)
+			}
+			st, err := os.Stat(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if st.Sys().(*syscall.Stat_t).Ctim.Nano() > seen {
+				break
+			}
+		}
+		publish(image)
+		if got := there(t, dir); got != "meta=meta rootfs=rootfs" {
+			t.Errorf("%s: %s", test.summary, got)
 		}
 	}
 }
