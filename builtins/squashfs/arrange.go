@@ -67,7 +67,7 @@ func (f *fragments) end() {
 	if f.from == f.to {
 		return
 	}
-	f.blocks = append(f.blocks, block{length: f.size, file: nothing, from: f.from, to: f.to})
+	f.blocks = append(f.blocks, block{key: f.fragmentKey(f.pieces[f.from:f.to]), length: f.size, file: nothing, from: f.from, to: f.to})
 	f.from, f.size = f.to, 0
 	f.n++
 }

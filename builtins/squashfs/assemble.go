@@ -13,7 +13,7 @@ type assembler struct {
 	*content
 	*writer
 	Options
-	params string
+	stock *stock
 
 	at      []place // where each block is, once it is written
 	sources []source
@@ -33,8 +33,7 @@ type place struct {
 // A source is where a block comes from.
 type source struct {
 	kind  sourceKind
-	made  *Made   // an image made before
-	found *record // in there
+	found stocked // in an image made before
 	block uint32  // the same one of this image
 }
 
@@ -79,7 +78,6 @@ func (a *assembler) assemble(ctx context.Context) error {
 
 // find decides where each block comes from.
 func (a *assembler) find() {
-	known := a.knownBlocks()
 	seen := make(map[key]uint32)
 	a.sources = make([]source, len(a.blocks))
 	for i := range a.blocks {
@@ -89,39 +87,15 @@ func (a *assembler) find() {
 			continue
 		}
 		seen[b.key] = uint32(i)
-		if s, ok := known[b.key]; ok {
-			a.sources[i] = s
-			s.made.used = true
+		if known, ok := a.stock.blocks[b.key]; ok {
+			a.sources[i] = source{kind: found, found: known}
+			known.made.used = true
 			continue
 		}
 		a.made = append(a.made, uint32(i))
 		a.size += int64(b.length)
 	}
 	a.content.progress.ToCompress = a.size
-}
-
-// knownBlocks are those of images made before with the same parameters.
-func (a *assembler) knownBlocks() map[key]source {
-	known := make(map[key]source)
-	for _, made := range a.Known {
-		index, err := made.read(a.params, a.BlockSize)
-		if err != nil {
-			a.damaged(err)
-			continue
-		}
-		for n := range index {
-			if r := &index[n]; known[r.key].made == nil {
-				known[r.key] = source{kind: found, made: made, found: r}
-			}
-		}
-	}
-	return known
-}
-
-func (a *assembler) damaged(err error) {
-	if a.Damaged != nil {
-		a.Damaged(err)
-	}
 }
 
 // store writes a compressed block, nil if it gets no shorter.
@@ -174,8 +148,8 @@ func (a *assembler) copyBlock(ctx context.Context, i int) error {
 		return fmt.Errorf("internal error: block %d was not compressed", i)
 	case found:
 		from, data = s.found.place, a.open.buffer(int(s.found.word&^stored))
-		if err := s.made.block(from, data); err != nil {
-			a.damaged(err)
+		if err := s.found.made.block(from, data); err != nil {
+			a.stock.damaged(err)
 			return a.compressOne(ctx, i)
 		}
 	case repeated:
@@ -228,7 +202,7 @@ func (a *assembler) tellPlaces() {
 }
 
 // result says what the image was made of.
-func (a *assembler) result() *Result {
+func (a *assembler) result(params string) *Result {
 	r := &Result{New: len(a.made), NewSize: a.size, Lost: a.lost, LostCount: a.lostCount}
 	for _, i := range a.made {
 		name := a.latestOf(&a.blocks[i])
@@ -239,7 +213,7 @@ func (a *assembler) result() *Result {
 			r.From = append(r.From, name)
 		}
 	}
-	r.index = index{params: a.params, size: a.BlockSize}
+	r.index = index{params: params, size: a.BlockSize}
 	for i := range a.blocks {
 		if s := a.sources[i]; s.kind != repeated {
 			r.index.records = append(r.index.records, record{key: a.blocks[i].key, place: a.at[i]})

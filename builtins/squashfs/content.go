@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"fmt"
 	"runtime"
 	"slices"
@@ -34,7 +35,8 @@ type piece struct {
 // equal is the fragment of a piece that equals another.
 const equal = nothing - 1
 
-// A key is what a block is known by: the SHA-256 of its bytes.
+// A key is what a block is known by: the SHA-256 of its bytes, and of a fragment that of the
+// sums of its pieces, for which they are read once.
 type key [sha256.Size]byte
 
 // A fileBlock is a block of a file. Those of zeros are left out: they take no room, here as in
@@ -59,6 +61,7 @@ type content struct {
 	blocks []block    // in the order of the image: those of files, then fragments
 	words  []uint32   // for each block of a file its length as stored
 	pieces []uint32   // small files in the order in which fragments have them
+	sums   []pieceSum // of all small files
 	frags  []fragment // once they are written
 	total  int64      // bytes of all files
 
@@ -94,7 +97,7 @@ func readContent(ctx context.Context, t *tree, o Options) (*content, error) {
 		return nil, err
 	}
 	c.arrange()
-	return c, c.sumFragments(ctx)
+	return c, nil
 }
 
 // further tells a further name of a file.
@@ -125,12 +128,17 @@ func (c *content) each(ctx context.Context, n int, do func(open *opener, i uint3
 	return g.Wait()
 }
 
-// pieceSum is enough of a SHA-256 to know a piece by.
+// A pieceSum is enough of a SHA-256 to know a piece by.
 type pieceSum [16]byte
+
+func sumOf(data []byte) pieceSum {
+	sum := sha256.Sum256(data)
+	return pieceSum(sum[:])
+}
 
 // readPieces reads the small files, and finds those that are equal.
 func (c *content) readPieces(ctx context.Context) error {
-	sums := make([]pieceSum, c.small.len())
+	c.sums = make([]pieceSum, c.small.len())
 	err := c.each(ctx, c.small.len(), func(open *opener, i uint32) error {
 		p := c.small.at(i)
 		if p.size == 0 || c.further(p.node) {
@@ -138,13 +146,12 @@ func (c *content) readPieces(ctx context.Context) error {
 		}
 		data := open.buffer(int(p.size))
 		err := open.read(p.node, data, 0, true)
-		sum := sha256.Sum256(data)
-		copy(sums[i][:], sum[:])
+		c.sums[i] = sumOf(data)
 		c.hashed(int64(p.size))
 		return err
 	})
 	if err == nil {
-		c.sharePieces(sums)
+		c.sharePieces()
 	}
 	return err
 }
@@ -245,7 +252,7 @@ func (c *content) shareFiles(blocks [][]fileBlock) {
 }
 
 // sharePieces gives equal pieces the same place: all but the first are found by it.
-func (c *content) sharePieces(sums []pieceSum) {
+func (c *content) sharePieces() {
 	c.pieces = make([]uint32, 0, c.small.len())
 	for i := range uint32(c.small.len()) {
 		if p := c.small.at(i); p.size > 0 && !c.further(p.node) {
@@ -253,12 +260,12 @@ func (c *content) sharePieces(sums []pieceSum) {
 		}
 	}
 	slices.SortFunc(c.pieces, func(a, b uint32) int {
-		return cmp.Or(cmp.Compare(c.small.at(a).size, c.small.at(b).size), slices.Compare(sums[a][:], sums[b][:]), cmp.Compare(a, b))
+		return cmp.Or(cmp.Compare(c.small.at(a).size, c.small.at(b).size), slices.Compare(c.sums[a][:], c.sums[b][:]), cmp.Compare(a, b))
 	})
 	var first uint32
 	for n, i := range c.pieces {
 		p := c.small.at(i)
-		if n > 0 && p.size == c.small.at(first).size && sums[i] == sums[first] {
+		if n > 0 && p.size == c.small.at(first).size && c.sums[i] == c.sums[first] {
 			p.fragment, p.offset = equal, first
 		} else {
 			first = i
@@ -267,44 +274,49 @@ func (c *content) sharePieces(sums []pieceSum) {
 	c.pieces = slices.DeleteFunc(c.pieces, func(i uint32) bool { return c.small.at(i).fragment == equal })
 }
 
-// sumFragments composes the fragments for the first time.
-func (c *content) sumFragments(ctx context.Context) error {
-	first, _ := slices.BinarySearchFunc(c.blocks, uint32(nothing), func(b block, n uint32) int { return cmp.Compare(b.file, n) })
-	frags := c.blocks[first:]
-	return c.each(ctx, len(frags), func(open *opener, i uint32) error {
-		b := &frags[i]
-		data := open.buffer(int(b.length))
-		err := c.compose(open, b, data)
-		b.key = sha256.Sum256(data)
-		return err
-	})
+// fragmentKey is the key of the fragment of some pieces.
+func (c *content) fragmentKey(pieces []uint32) key {
+	h := sha256.New()
+	h.Write([]byte("fragment\n"))
+	var text []byte
+	for _, i := range pieces {
+		text = binary.LittleEndian.AppendUint32(text[:0], c.small.at(i).size)
+		h.Write(append(text, c.sums[i][:]...))
+	}
+	return key(h.Sum(nil))
 }
 
-// compose reads the pieces of a fragment.
+// raw reads a block again, to be compressed.
+func (c *content) raw(open *opener, b *block, data []byte) error {
+	if b.file == nothing {
+		return c.compose(open, b, data)
+	}
+	f := c.large.at(b.file)
+	at := int64(b.from) * int64(c.size)
+	err := open.read(f.node, data, at, at+int64(len(data)) == f.size)
+	if err == nil && sha256.Sum256(data) != b.key {
+		err = c.changed(f.node)
+	}
+	return err
+}
+
+// compose reads the pieces of a fragment again.
 func (c *content) compose(open *opener, b *block, data []byte) error {
 	for _, i := range c.pieces[b.from:b.to] {
 		p := c.small.at(i)
-		if err := open.read(p.node, data[p.offset:][:p.size], 0, true); err != nil {
+		piece := data[p.offset:][:p.size]
+		if err := open.read(p.node, piece, 0, true); err != nil {
 			return err
+		}
+		if sumOf(piece) != c.sums[i] {
+			return c.changed(p.node)
 		}
 	}
 	return nil
 }
 
-// raw reads a block again, to be compressed.
-func (c *content) raw(open *opener, b *block, data []byte) error {
-	var err error
-	if b.file == nothing {
-		err = c.compose(open, b, data)
-	} else {
-		f := c.large.at(b.file)
-		at := int64(b.from) * int64(c.size)
-		err = open.read(f.node, data, at, at+int64(len(data)) == f.size)
-	}
-	if err == nil && sha256.Sum256(data) != b.key {
-		err = fmt.Errorf("cannot pack %s: it, or a file beside it, was changed while it was read", c.latestOf(b))
-	}
-	return err
+func (c *content) changed(node uint32) error {
+	return fmt.Errorf("cannot pack %s: %w", c.path(node), errChanged)
 }
 
 // latestOf names the file of a block that was changed last.

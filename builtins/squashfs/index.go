@@ -23,7 +23,7 @@ import (
 // with numbers in little endian. All blocks are checked when they are copied, so an image
 // that was changed is of no use, but does no harm.
 
-const indexMagic = "imagebuilder squashfs blocks 1"
+const indexMagic = "imagebuilder squashfs blocks 2"
 
 const recordSize = sha256.Size + 8 + 4 + len(check{})
 

@@ -177,7 +177,7 @@ func TestWhatCannotBePacked(t *testing.T) {
 		{summary: "other content", during: func(dir string) error {
 			data := bytes.Repeat([]byte("f"), 100000*16)
 			return os.WriteFile(filepath.Join(dir, "large"), data, 0o644)
-		}, err: "cannot pack /large: it, or a file beside it, was changed while it was read"},
+		}, err: "cannot pack /large: it was changed while it was read"},
 		{summary: "a file that goes", during: func(dir string) error { return os.Remove(filepath.Join(dir, "large")) },
 			err: "cannot read /large: no such file or directory"},
 		{summary: "a link in place of a directory", during: func(dir string) error {

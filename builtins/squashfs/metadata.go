@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"io"
 	"math/bits"
 	"slices"
 	"sort"
@@ -23,9 +24,15 @@ type metadata struct {
 	content *content
 	writer  *writer
 	Options
+	stock *stock
+	index *index // gets the blocks of metadata
 
 	inodes, listings *table
 	sorted           []uint32 // nodes by their directories
+}
+
+func (m *metadata) table(out io.Writer) *table {
+	return &table{out: out, c: m.Compressor, stock: m.stock, starts: []uint32{0}}
 }
 
 // kept is what was written, in pieces that are never copied.
@@ -43,7 +50,7 @@ func (m *metadata) write(ctx context.Context) ([]byte, error) {
 	m.sorted = m.sortByParent()
 	inodesAt := m.writer.at
 	var listings kept
-	m.inodes, m.listings = newTable(m.Compressor, m.writer), newTable(m.Compressor, &listings)
+	m.inodes, m.listings = m.table(m.writer), m.table(&listings)
 	if err := m.writeFiles(ctx); err != nil {
 		return nil, err
 	}
@@ -54,7 +61,9 @@ func (m *metadata) write(ctx context.Context) ([]byte, error) {
 	if err := errors.Join(m.inodes.end(ctx), m.listings.end(ctx)); err != nil {
 		return nil, err
 	}
+	m.inodes.list(m.index, inodesAt)
 	listingsAt := m.writer.at
+	m.listings.list(m.index, listingsAt)
 	for _, p := range listings {
 		m.writer.Write(p)
 	}
@@ -159,9 +168,10 @@ func (m *metadata) writeList(ctx context.Context, entries []byte) (uint64, error
 // pieces writes metadata and returns the places of its pieces.
 func (m *metadata) pieces(ctx context.Context, text []byte) ([]byte, error) {
 	at := m.writer.at
-	t := newTable(m.Compressor, m.writer)
+	t := m.table(m.writer)
 	t.raw = text
 	err := t.end(ctx)
+	t.list(m.index, at)
 	var places []byte
 	for _, start := range t.starts[:len(t.starts)-1] {
 		places = binary.LittleEndian.AppendUint64(places, uint64(at)+uint64(start))
@@ -175,7 +185,7 @@ func (m *metadata) attributes(ctx context.Context) (uint64, error) {
 		return nowhere, nil
 	}
 	listsAt := m.writer.at
-	lists := newTable(m.Compressor, m.writer)
+	lists := m.table(m.writer)
 	for _, l := range m.attrs.lists {
 		lists.raw = append(lists.raw, l.text...)
 		if lists.full() {
@@ -187,6 +197,7 @@ func (m *metadata) attributes(ctx context.Context) (uint64, error) {
 	if err := lists.end(ctx); err != nil {
 		return 0, err
 	}
+	lists.list(m.index, listsAt)
 	var ids []byte
 	for _, l := range m.attrs.lists {
 		ids = binary.LittleEndian.AppendUint64(ids, lists.longRef(uint32(l.at)))

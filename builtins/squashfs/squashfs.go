@@ -101,13 +101,14 @@ func Write(ctx context.Context, out *os.File, root *dirfd.Dir, o Options) (*Resu
 		w.Write(binary.LittleEndian.AppendUint16(nil, uint16(len(text))|uncompressed))
 		w.Write(text)
 	}
-	a := assembler{content: c, writer: w, Options: o, params: params}
+	s := newStock(o, params)
+	a := assembler{content: c, writer: w, Options: o, stock: s}
 	if err := a.assemble(ctx); err != nil {
 		return nil, err
 	}
-	result := a.result()
-	c.pieces = nil // which take much memory
-	m := &metadata{tree: t, content: c, writer: w, Options: o}
+	result := a.result(params)
+	c.pieces, c.sums = nil, nil // which take much memory
+	m := &metadata{tree: t, content: c, writer: w, Options: o, stock: s, index: &result.index}
 	super, err := m.write(ctx)
 	if err != nil {
 		return nil, err
