@@ -50,6 +50,12 @@ const RootSquashfs = "rootfs.squashfs"
 // BlocksOf is the file with the index of an image, which is beside it in the store.
 func BlocksOf(name string) string { return name + ".blocks" }
 
+// sumsOf is the file with what was read for an image, beside it as well.
+func sumsOf(name string) string { return name + ".sums" }
+
+// maxSums is how many images made before are asked for that.
+const maxSums = 4
+
 // Squashfs packs the root file system as a squashfs image by a packer, [Own] unless another
 // is named. Access control lists, which squashfs cannot hold, are lost; that is said.
 func (j Job) Squashfs(ctx context.Context, c Compression, packer string) error {
@@ -75,47 +81,58 @@ func (j Job) Squashfs(ctx context.Context, c Compression, packer string) error {
 		}
 		s.Program.Env = host.Environ(nil)
 	}
-	made, files, err := j.open()
-	defer func() {
-		for _, f := range files {
-			f.Close()
-		}
-	}()
+	p, err := j.open()
+	defer p.close()
 	if err != nil {
 		return err
 	}
-	for _, m := range made {
+	for _, m := range p.made {
 		s.Made = append(s.Made, m.Dir)
 	}
+	s.Sums = p.sums
 	var done squashed
 	err = j.show(func(told *os.File) (err error) {
 		if s.Told = told != nil; s.Told {
-			files = append(files, told)
+			p.files = append(p.files, told)
 		}
-		done, err = Squashing.Run(ctx, []sandbox.Stack{j.Stack}, s, files...)
+		done, err = Squashing.Run(ctx, []sandbox.Stack{j.Stack}, s, p.files...)
 		return err
 	})
 	if err != nil {
 		return fmt.Errorf("cannot make %s: %w", j.Name, err)
 	}
-	j.tell(done, made)
+	j.tell(done, p.made)
 	return nil
 }
 
+// A packing is the files that the task is given, and who made those of before.
+type packing struct {
+	files []*os.File
+	made  []Made
+	sums  int // how many of the last files are sums
+}
+
+func (p *packing) close() {
+	for _, f := range p.files {
+		f.Close()
+	}
+}
+
 // open makes the files of an image, and opens those of images made before: image and index
-// in turn.
-func (j Job) open() (made []Made, files []*os.File, err error) {
+// in turn, and then what was read for the latest.
+func (j Job) open() (p packing, err error) {
 	name := filepath.Join(j.Dir, j.Name)
-	for _, name := range []string{name, BlocksOf(name)} {
+	for _, name := range []string{name, BlocksOf(name), sumsOf(name)} {
 		f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o644)
 		if err != nil {
-			return nil, files, err
+			return p, err
 		}
-		files = append(files, f)
+		p.files = append(p.files, f)
 	}
 	if j.Made == nil {
-		return nil, files, nil
+		return p, nil
 	}
+	var sums []*os.File
 	for _, m := range j.Made(BlocksOf(j.Name)) {
 		image, err := os.Open(filepath.Join(m.Dir, j.Name))
 		if err != nil {
@@ -126,9 +143,16 @@ func (j Job) open() (made []Made, files []*os.File, err error) {
 			image.Close()
 			continue
 		}
-		made, files = append(made, m), append(files, image, index)
+		p.made, p.files = append(p.made, m), append(p.files, image, index)
+		if len(sums) == maxSums {
+			continue
+		}
+		if f, err := os.Open(filepath.Join(m.Dir, sumsOf(j.Name))); err == nil {
+			sums = append(sums, f)
+		}
 	}
-	return made, files, nil
+	p.files, p.sums = append(p.files, sums...), len(sums)
+	return p, nil
 }
 
 // show shows how far packing is, as it tells by a pipe, nil if it is not to be shown.
@@ -214,6 +238,7 @@ type squashing struct {
 	Name        string
 	Epoch       *int64
 	Made        []string // images made before, for messages
+	Sums        int      // how many of them have sums
 	Told        bool     // the last file is told how far it is
 }
 
@@ -225,8 +250,8 @@ type squashed struct {
 	NoIndex string // why there is none
 }
 
-// Squashing packs a root file system as a squashfs image. The files are the new image and its
-// index, then both of each image made before.
+// Squashing packs a root file system as a squashfs image. The files are the new image, its
+// index and its sums, then image and index of each made before, and the sums of some.
 var Squashing = sandbox.NewTask("squashfs", func(ctx context.Context, in *sandbox.Inside, s squashing) (done squashed, err error) {
 	debug.SetGCPercent(squashfs.GCPercent)
 	c, err := squashfs.NewCompressor(s.Compression.Method, s.Compression.Level, s.Program)
@@ -234,13 +259,24 @@ var Squashing = sandbox.NewTask("squashfs", func(ctx context.Context, in *sandbo
 		return done, err
 	}
 	o := squashfs.Options{Compressor: c, Epoch: s.Epoch, Damaged: func(err error) { done.Damaged = append(done.Damaged, err.Error()) }}
+	image, index, sums, others := in.Files[0], in.Files[1], in.Files[2], in.Files[3:]
 	for i, dir := range s.Made {
-		o.Known = append(o.Known, &squashfs.Made{Name: filepath.Join(dir, s.Name), Image: in.Files[2+2*i], Index: in.Files[3+2*i]})
+		o.Known = append(o.Known, &squashfs.Made{Name: filepath.Join(dir, s.Name), Image: others[2*i], Index: others[2*i+1]})
+	}
+	for _, f := range others[2*len(s.Made):][:s.Sums] {
+		o.Sums = append(o.Sums, f)
 	}
 	if s.Told {
-		o.Progress = tellTo(in.Files[len(in.Files)-1])
+		o.Progress = tellTo(others[len(others)-1])
 	}
-	result, err := squashfs.Write(ctx, in.Files[0], in.Roots[0], o)
+	result, err := squashfs.Write(ctx, image, in.Roots[0], o)
+	if errors.Is(err, squashfs.ErrChanged) && s.Sums > 0 {
+		// The disk may have lost what was read for the image before: what is there now counts.
+		o.Sums = nil
+		if err = image.Truncate(0); err == nil {
+			result, err = squashfs.Write(ctx, image, in.Roots[0], o)
+		}
+	}
 	if err != nil {
 		return done, err
 	}
@@ -251,8 +287,8 @@ var Squashing = sandbox.NewTask("squashfs", func(ctx context.Context, in *sandbo
 		}
 	}
 	// The image is worth having without.
-	if err := result.WriteIndex(in.Files[1]); err != nil {
-		done.NoIndex = errors.Join(err, in.Files[1].Truncate(0)).Error()
+	if err := errors.Join(result.WriteIndex(index), result.WriteSums(sums)); err != nil {
+		done.NoIndex = errors.Join(err, index.Truncate(0), sums.Truncate(0)).Error()
 	}
 	return done, nil
 })

@@ -65,6 +65,9 @@ type content struct {
 	frags  []fragment // once they are written
 	total  int64      // bytes of all files
 
+	before []*memory // of trees read before
+	seen   []byte    // what is to be remembered of this one
+
 	mu       sync.Mutex
 	progress Progress
 	tell     func(Progress)
@@ -90,6 +93,15 @@ func readContent(ctx context.Context, t *tree, o Options) (*content, error) {
 		}
 	}
 	c.progress.ToHash = c.total
+	for _, r := range o.Sums {
+		m, err := readSums(r, o.BlockSize)
+		if err != nil && o.Damaged != nil {
+			o.Damaged(err)
+		}
+		if m != nil {
+			c.before = append(c.before, m)
+		}
+	}
 	if err := c.readPieces(ctx); err != nil {
 		return nil, err
 	}
@@ -144,10 +156,14 @@ func (c *content) readPieces(ctx context.Context) error {
 		if p.size == 0 || c.further(p.node) {
 			return nil
 		}
+		c.hashed(int64(p.size))
+		var ok bool
+		if c.sums[i], ok = c.knownPiece(i); ok {
+			return nil
+		}
 		data := open.buffer(int(p.size))
 		err := open.read(p.node, data, 0, true)
 		c.sums[i] = sumOf(data)
-		c.hashed(int64(p.size))
 		return err
 	})
 	if err == nil {
@@ -160,15 +176,47 @@ func (c *content) readPieces(ctx context.Context) error {
 func (c *content) readFiles(ctx context.Context) error {
 	blocks := make([][]fileBlock, c.large.len())
 	err := c.each(ctx, c.large.len(), func(open *opener, i uint32) (err error) {
-		if f := c.large.at(i); !c.further(f.node) {
-			blocks[i], err = c.sumBlocks(open, f)
+		f := c.large.at(i)
+		if c.further(f.node) {
+			return nil
 		}
+		var ok bool
+		if blocks[i], ok = c.knownFile(i); ok {
+			c.hashed(f.size)
+			return nil
+		}
+		blocks[i], err = c.sumBlocks(open, f)
 		return err
 	})
 	if err == nil {
+		c.seen = c.remembered(blocks)
 		c.shareFiles(blocks)
 	}
 	return err
+}
+
+// knownPiece returns the sum of a small file that was read before and has not changed since.
+func (c *content) knownPiece(i uint32) (sum pieceSum, ok bool) {
+	if int(i) < len(c.looks.small) && c.looks.small[i] != (look{}) {
+		for _, m := range c.before {
+			if sum, ok = m.piece(c.looks.small[i], c.small.at(i).size); ok {
+				return sum, true
+			}
+		}
+	}
+	return sum, false
+}
+
+// knownFile returns the blocks of another that was.
+func (c *content) knownFile(i uint32) (blocks []fileBlock, ok bool) {
+	if int(i) < len(c.looks.large) && c.looks.large[i] != (look{}) {
+		for _, m := range c.before {
+			if blocks, ok = m.file(c.looks.large[i], c.large.at(i).size); ok {
+				return blocks, true
+			}
+		}
+	}
+	return nil, false
 }
 
 // hashed counts what has been read for the first time.
@@ -316,7 +364,7 @@ func (c *content) compose(open *opener, b *block, data []byte) error {
 }
 
 func (c *content) changed(node uint32) error {
-	return fmt.Errorf("cannot pack %s: %w", c.path(node), errChanged)
+	return fmt.Errorf("cannot pack %s: %w", c.path(node), ErrChanged)
 }
 
 // latestOf names the file of a block that was changed last.

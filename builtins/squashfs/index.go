@@ -73,7 +73,7 @@ func (r *Result) WriteIndex(w io.Writer) error {
 type Made struct {
 	Name  string // for messages
 	Image io.ReaderAt
-	Index io.Reader // read once
+	Index io.ReaderAt
 
 	used bool
 }
@@ -88,7 +88,7 @@ var errIndex = errors.New("its index is damaged")
 
 // read returns the blocks of an image, none if they were made with other parameters.
 func (m *Made) read(params string, size int) ([]record, error) {
-	data, err := io.ReadAll(io.LimitReader(m.Index, maxIndex))
+	data, err := io.ReadAll(io.NewSectionReader(m.Index, 0, maxIndex))
 	if err != nil {
 		return nil, fmt.Errorf("cannot use the blocks of %s: %w", m.Name, err)
 	}

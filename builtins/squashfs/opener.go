@@ -58,12 +58,14 @@ func (o *opener) read(i uint32, data []byte, at int64, last bool) error {
 	return nil
 }
 
-var errChanged = errors.New("it was changed while it was read")
+// ErrChanged is the cause where a file is not what it was when it was read first, which may have
+// been for an image made before.
+var ErrChanged = errors.New("it was changed while it was read")
 
 func exactly(f *os.File, data []byte, at int64, last bool) error {
 	_, err := f.ReadAt(data, at)
 	if err == io.EOF {
-		return errChanged
+		return ErrChanged
 	}
 	if err != nil || !last {
 		return err
@@ -73,7 +75,7 @@ func exactly(f *os.File, data []byte, at int64, last bool) error {
 	case io.EOF:
 		return nil
 	case nil:
-		return errChanged
+		return ErrChanged
 	default:
 		return err
 	}

@@ -49,6 +49,10 @@ type Options struct {
 	Export     bool    // with a table for NFS servers
 	Known      []*Made // images with blocks that need not be compressed again, the best first
 
+	// Sums are what was read for images made before, as [Result.WriteSums] has written it: files
+	// that have not changed since are not read again.
+	Sums []io.Reader
+
 	// Progress is told how far it is, by one goroutine at a time; nil: nobody.
 	Progress func(Progress)
 	// Damaged is told why a block of an image made before cannot be used; nil: nobody.
@@ -71,6 +75,7 @@ type Result struct {
 	Lost      []string // the first files that had attributes which the format cannot hold
 	LostCount int      // all of these
 	index     index
+	sums      []byte
 }
 
 // Write writes an image of a directory into an empty file that can be read as well. Names and
@@ -107,7 +112,8 @@ func Write(ctx context.Context, out *os.File, root *dirfd.Dir, o Options) (*Resu
 		return nil, err
 	}
 	result := a.result(params)
-	c.pieces, c.sums = nil, nil // which take much memory
+	result.sums = c.seen
+	c.pieces, c.sums, c.before = nil, nil, nil // which take much memory
 	m := &metadata{tree: t, content: c, writer: w, Options: o, stock: s, index: &result.index}
 	super, err := m.write(ctx)
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"math"
 	"os"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -51,6 +52,8 @@ type tree struct {
 	again   []uint32          // the nodes of same, in order
 	targets map[uint32]string // of symbolic links
 	attrs   attributes
+	now     time.Time // when the walk began
+	looks   struct{ small, large []look }
 	latest  uint32 // time of any node
 
 	lost      []string
@@ -63,7 +66,7 @@ const maxNamed = 5
 // readTree walks over a tree.
 func readTree(ctx context.Context, root *dirfd.Dir, o Options) (*tree, error) {
 	t := &tree{
-		root: root, ownerAt: make(map[uint32]uint16), same: make(map[uint32]uint32), links: make(map[uint32]uint32),
+		root: root, now: time.Now(), ownerAt: make(map[uint32]uint16), same: make(map[uint32]uint32), links: make(map[uint32]uint32),
 		targets: make(map[uint32]string), attrs: attributes{of: make(map[uint32]uint32), ids: make(map[string]uint32)},
 	}
 	first := make(map[[2]uint64]uint32) // of files with several links
@@ -125,9 +128,15 @@ func (t *tree) add(at dirfd.At, st *unix.Stat_t, parent uint32, o Options) error
 		if st.Size < int64(o.BlockSize) {
 			n.detail = uint32(t.small.len())
 			t.small.add(piece{size: uint32(st.Size), node: i, fragment: nothing})
+			if len(t.looks.small) < maxLooks {
+				t.looks.small = append(t.looks.small, lookOf(st, t.now))
+			}
 		} else {
 			n.detail = uint32(t.large.len()) | large
 			t.large.add(file{size: st.Size, node: i})
+			if len(t.looks.large) < maxLooks {
+				t.looks.large = append(t.looks.large, lookOf(st, t.now))
+			}
 		}
 	case unix.S_IFLNK:
 		target, err := os.Readlink(at.ProcPath())

@@ -45,7 +45,7 @@ func (a *attributes) read(file string, node uint32) (lost bool, err error) {
 		}
 		value, err := xattr.Get(file, name)
 		if errors.Is(err, unix.ENODATA) { // it was there a moment ago
-			err = errChanged
+			err = ErrChanged
 		}
 		if err != nil {
 			return lost, attributeError(err)
