@@ -104,7 +104,7 @@ func (k packer) publish(ctx context.Context, set []pack.Result) error {
 	}
 	questions := make([]string, len(set))
 	for i, r := range set {
-		question, err := json.Marshal([]any{"published", filepath.Join(abs, r.Name), r.SHA256})
+		question, err := json.Marshal([]string{"published", filepath.Join(abs, r.Name)})
 		if err != nil {
 			return fmt.Errorf("internal error: %w", err)
 		}

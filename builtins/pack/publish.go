@@ -25,18 +25,22 @@ type Result struct {
 	Size   int64
 	SHA256 string
 	Fresh  bool // it was just made, and read for its digest
-	Seen   Mark // what was published under the name before, if it was this very file
+	Seen   Mark // what was published under the name before
 }
 
 // A Mark tells a published file from any other that takes its place, and from itself after a
 // change: nobody can set the time of that. It saves reading a large file to see that it is
 // there.
 type Mark struct {
+	SHA256  string `json:"sha256"` // of its content
 	Inode   uint64 `json:"inode"`
 	Changed int64  `json:"changed"` // its ctime in nanoseconds
 }
 
-func markOf(st unix.Stat_t) Mark { return Mark{st.Ino, st.Ctim.Nano()} }
+func (r Result) mark(st unix.Stat_t) Mark { return Mark{r.SHA256, st.Ino, st.Ctim.Nano()} }
+
+// is tells whether the mark is of the file with these properties.
+func (m Mark) is(st unix.Stat_t) bool { return m.Inode == st.Ino && m.Changed == st.Ctim.Nano() }
 
 // ErrDamaged is the cause where a kept file is no longer what it was.
 var ErrDamaged = errors.New("the kept file is damaged")
@@ -98,7 +102,7 @@ func publish(ctx context.Context, dir *dirfd.Dir, set []Result) (failed string, 
 		if err != nil {
 			return r.Name, err
 		}
-		set[i].Seen = markOf(st)
+		set[i].Seen = r.mark(st)
 	}
 	return "", nil
 }
@@ -187,8 +191,8 @@ func (p *publication) isThere(r Result) (bool, error) {
 	if st.Size != r.Size {
 		return false, nil
 	}
-	if r.Seen == markOf(st) {
-		return true, nil
+	if r.Seen.is(st) {
+		return r.Seen.SHA256 == r.SHA256, nil
 	}
 	f, err := p.dir.OpenFile(r.Name, unix.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {

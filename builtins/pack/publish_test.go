@@ -151,6 +151,7 @@ func TestPublishedBefore(t *testing.T) {
 	unread := slices.Clone(image)
 	for i := range unread { // reading would find another digest, and then no file
 		unread[i].SHA256, unread[i].Path = "unread", filepath.Join(dir, "none")
+		unread[i].Seen.SHA256 = "unread"
 	}
 	publish(unread)
 	file := filepath.Join(dir, "rootfs")

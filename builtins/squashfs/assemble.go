@@ -1,6 +1,7 @@
 package squashfs
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -51,26 +52,39 @@ func (a *assembler) assemble(ctx context.Context) error {
 	a.open = &opener{tree: a.tree}
 	defer a.open.close()
 	a.at = make([]place, len(a.blocks))
-	lengths := make([]int, len(a.made))
-	for n, i := range a.made {
+	made := a.made // which grows if a copy is damaged
+	lengths := make([]int, len(made))
+	for n, i := range made {
 		lengths[n] = int(a.blocks[i].length)
+	}
+	copyBefore := func(n int) error { // the block that is compressed as number n
+		if n == len(made) {
+			return a.copyUntil(ctx, len(a.blocks))
+		}
+		return a.copyUntil(ctx, int(made[n]))
 	}
 	feeding := &opener{tree: a.tree}
 	defer feeding.close()
+	copied := make(chan error, 1) // while the first blocks are compressed
+	go func() { copied <- copyBefore(0) }()
 	err := a.Compressor.compress(ctx, a.BlockSize, batch{
 		lengths: lengths,
-		raw:     func(n int, buf []byte) error { return a.raw(feeding, &a.blocks[a.made[n]], buf) },
+		raw:     func(n int, buf []byte) error { return a.raw(feeding, &a.blocks[made[n]], buf) },
 		take: func(n int, data []byte) error {
-			if err := a.copyUntil(ctx, int(a.made[n])); err != nil {
+			if n == 0 {
+				err := <-copied
+				copied <- err
+				if err != nil {
+					return err
+				}
+			}
+			if err := a.store(int(made[n]), data); err != nil {
 				return err
 			}
-			return a.store(int(a.made[n]), data)
+			return copyBefore(n + 1)
 		},
 	})
-	if err == nil {
-		err = a.copyUntil(ctx, len(a.blocks))
-	}
-	if err == nil {
+	if err = cmp.Or(<-copied, err); err == nil {
 		a.tellPlaces()
 	}
 	return err

@@ -65,8 +65,7 @@ type content struct {
 	frags  []fragment // once they are written
 	total  int64      // bytes of all files
 
-	before []*memory // of trees read before
-	seen   []byte    // what is to be remembered of this one
+	seen []byte // what is to be remembered of it
 
 	mu       sync.Mutex
 	progress Progress
@@ -93,15 +92,6 @@ func readContent(ctx context.Context, t *tree, o Options) (*content, error) {
 		}
 	}
 	c.progress.ToHash = c.total
-	for _, r := range o.Sums {
-		m, err := readSums(r, o.BlockSize)
-		if err != nil && o.Damaged != nil {
-			o.Damaged(err)
-		}
-		if m != nil {
-			c.before = append(c.before, m)
-		}
-	}
 	if err := c.readPieces(ctx); err != nil {
 		return nil, err
 	}
@@ -158,7 +148,7 @@ func (c *content) readPieces(ctx context.Context) error {
 		}
 		c.hashed(int64(p.size))
 		var ok bool
-		if c.sums[i], ok = c.knownPiece(i); ok {
+		if c.sums[i], ok = c.before.piece(c.looks.at(i), p.size); ok {
 			return nil
 		}
 		data := open.buffer(int(p.size))
@@ -181,7 +171,7 @@ func (c *content) readFiles(ctx context.Context) error {
 			return nil
 		}
 		var ok bool
-		if blocks[i], ok = c.knownFile(i); ok {
+		if blocks[i], ok = c.before.file(c.largeLooks.at(i), f.size); ok {
 			c.hashed(f.size)
 			return nil
 		}
@@ -193,30 +183,6 @@ func (c *content) readFiles(ctx context.Context) error {
 		c.shareFiles(blocks)
 	}
 	return err
-}
-
-// knownPiece returns the sum of a small file that was read before and has not changed since.
-func (c *content) knownPiece(i uint32) (sum pieceSum, ok bool) {
-	if int(i) < len(c.looks.small) && c.looks.small[i] != (look{}) {
-		for _, m := range c.before {
-			if sum, ok = m.piece(c.looks.small[i], c.small.at(i).size); ok {
-				return sum, true
-			}
-		}
-	}
-	return sum, false
-}
-
-// knownFile returns the blocks of another that was.
-func (c *content) knownFile(i uint32) (blocks []fileBlock, ok bool) {
-	if int(i) < len(c.looks.large) && c.looks.large[i] != (look{}) {
-		for _, m := range c.before {
-			if blocks, ok = m.file(c.looks.large[i], c.large.at(i).size); ok {
-				return blocks, true
-			}
-		}
-	}
-	return nil, false
 }
 
 // hashed counts what has been read for the first time.

@@ -13,6 +13,7 @@ import (
 	"runtime/debug"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -77,8 +78,8 @@ var builtPacker = sync.OnceValues(func() (string, error) {
 	return exe, nil
 })
 
-// pack packs in a process of its own and returns how many KiB of memory that took.
-func pack(t testing.TB, dir, image, method string, env ...string) int {
+// packing is a process that packs.
+func packing(t testing.TB, dir, image, method string, env ...string) *exec.Cmd {
 	t.Helper()
 	exe, err := builtPacker()
 	if err != nil {
@@ -86,7 +87,13 @@ func pack(t testing.TB, dir, image, method string, env ...string) int {
 	}
 	cmd := exec.Command(exe)
 	cmd.Env = append(append(os.Environ(), packer+"="+dir+"\n"+image+"\n"+method), env...)
-	out, err := cmd.CombinedOutput()
+	return cmd
+}
+
+// pack packs in a process of its own and returns how many KiB of memory that took.
+func pack(t testing.TB, dir, image, method string, env ...string) int {
+	t.Helper()
+	out, err := packing(t, dir, image, method, env...).CombinedOutput()
 	var kib int
 	if err == nil {
 		_, err = fmt.Sscan(string(out), &kib)
@@ -316,7 +323,8 @@ func TestCancelled(t *testing.T) {
 	}
 }
 
-// Neither the number of threads nor what the environment says to xz changes a byte.
+// Neither the number of threads nor what the environment says to xz changes a byte, nor does
+// who packs.
 func TestSameBytes(t *testing.T) {
 	dir := manyFiles(t)
 	for i := 4; i < 40; i++ { // some blocks are enough
@@ -338,6 +346,23 @@ func TestSameBytes(t *testing.T) {
 			} else if !bytes.Equal(got, want) {
 				t.Errorf("%s: other bytes with %s", method, env)
 			}
+		}
+		if os.Getuid() != 0 {
+			continue
+		}
+		const nobody = 65534
+		image := filepath.Join(t.TempDir(), "image")
+		reachable := errors.Join(os.Chmod(packerDir, 0o755), os.Chmod(filepath.Dir(filepath.Dir(image)), 0o755))
+		if err := errors.Join(reachable, os.Chown(filepath.Dir(image), nobody, nobody)); err != nil {
+			t.Fatal(err)
+		}
+		cmd := packing(t, dir, image, method)
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("as an ordinary user: %v\n%s", err, out)
+		}
+		if got, err := os.ReadFile(image); err != nil || !bytes.Equal(got, want) {
+			t.Errorf("%s: other bytes from an ordinary user (%v)", method, err)
 		}
 	}
 }

@@ -38,7 +38,7 @@ func FuzzSums(f *testing.F) {
 		t.small.add(piece{size: 100})
 		t.large.add(file{size: 10000})
 	}
-	t.looks.small, t.looks.large = []look{{5, 1}, {3, 2}}, []look{{4, 3}, {4, 4}}
+	t.looks, t.largeLooks = looks{{5, 1}, {3, 2}}, looks{{4, 3}, {4, 4}}
 	c := &content{tree: t, size: 4096, sums: []pieceSum{{1}, {2}}}
 	f.Add(c.remembered([][]fileBlock{{{0, key{1}}, {2, key{2}}}, nil}))
 	f.Add([]byte{})

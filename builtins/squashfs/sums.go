@@ -44,6 +44,32 @@ func lookOf(st *unix.Stat_t, now time.Time) look {
 	return look{}
 }
 
+// looks are those of the first files of a tree, by their numbers.
+type looks []look
+
+// add adds the next one, and returns it.
+func (l *looks) add(st *unix.Stat_t, now time.Time) look {
+	next := lookOf(st, now)
+	if len(*l) < maxLooks {
+		*l = append(*l, next)
+	}
+	return next
+}
+
+// forget sees to it that a file is not remembered.
+func (l looks) forget(i uint32) {
+	if int(i) < len(l) {
+		l[i] = look{}
+	}
+}
+
+func (l looks) at(i uint32) look {
+	if int(i) < len(l) {
+		return l[i]
+	}
+	return look{}
+}
+
 // maxLooks bounds how many small files are remembered, and how many others.
 const maxLooks = 100_000
 
@@ -58,24 +84,31 @@ func (r *Result) WriteSums(w io.Writer) error {
 	return err
 }
 
+// plain tells a file that can be remembered: one that has no extended attributes, so that these
+// are not asked for again, under its first name.
+func (c *content) plain(node uint32) bool {
+	_, has := c.attrs.of[node]
+	return !has && !c.further(node)
+}
+
 // remembered is what was read of a tree before, or now.
 func (c *content) remembered(blocks [][]fileBlock) []byte {
 	var pieces, others []int
-	for i := range c.looks.small {
-		if p := c.small.at(uint32(i)); c.looks.small[i] != (look{}) && p.size > 0 && !c.further(p.node) {
+	for i := range c.looks {
+		if p := c.small.at(uint32(i)); c.looks[i] != (look{}) && p.size > 0 && c.plain(p.node) {
 			pieces = append(pieces, i)
 		}
 	}
-	for i := range c.looks.large {
-		if c.looks.large[i] != (look{}) && !c.further(c.large.at(uint32(i)).node) {
+	for i := range c.largeLooks {
+		if c.largeLooks[i] != (look{}) && c.plain(c.large.at(uint32(i)).node) {
 			others = append(others, i)
 		}
 	}
-	slices.SortFunc(pieces, func(a, b int) int { return cmp.Compare(c.looks.small[a].inode, c.looks.small[b].inode) })
+	slices.SortFunc(pieces, func(a, b int) int { return cmp.Compare(c.looks[a].inode, c.looks[b].inode) })
 	text := append([]byte(sumsMagic), binary.LittleEndian.AppendUint32(nil, uint32(c.size))...)
 	text = binary.LittleEndian.AppendUint32(text, uint32(len(pieces)))
 	for _, i := range pieces {
-		text = c.looks.small[i].append(text)
+		text = c.looks[i].append(text)
 		text = binary.LittleEndian.AppendUint32(text, c.small.at(uint32(i)).size)
 		text = append(text, c.sums[i][:]...)
 	}
@@ -83,7 +116,7 @@ func (c *content) remembered(blocks [][]fileBlock) []byte {
 		if len(text)+32+len(blocks[i])*(4+sha256.Size) > maxSums-sha256.Size {
 			break
 		}
-		text = c.looks.large[i].append(text)
+		text = c.largeLooks[i].append(text)
 		text = binary.LittleEndian.AppendUint64(text, uint64(c.large.at(uint32(i)).size))
 		text = binary.LittleEndian.AppendUint32(text, uint32(len(blocks[i])))
 		for _, b := range blocks[i] {
@@ -104,7 +137,44 @@ func parseLook(text []byte) look {
 	return look{binary.LittleEndian.Uint64(text), int64(binary.LittleEndian.Uint64(text[8:]))}
 }
 
-// A memory is what was read of a tree before.
+// A past is what was read of several trees before, each a memory.
+type past []*memory
+
+// recall reads it.
+func recall(o Options) past {
+	var p past
+	for _, r := range o.Sums {
+		m, err := readSums(r, o.BlockSize)
+		if err != nil && o.Damaged != nil {
+			o.Damaged(err)
+		}
+		if m != nil {
+			p = append(p, m)
+		}
+	}
+	return p
+}
+
+// piece returns the sum of a small file that was read before and has not changed since.
+func (p past) piece(l look, size uint32) (sum pieceSum, ok bool) {
+	for _, m := range p {
+		if sum, ok = m.piece(l, size); ok && l != (look{}) {
+			return sum, true
+		}
+	}
+	return sum, false
+}
+
+// file returns the blocks of another file that was.
+func (p past) file(l look, size int64) (blocks []fileBlock, ok bool) {
+	for _, m := range p {
+		if blocks, ok = m.file(l, size); ok && l != (look{}) {
+			return blocks, true
+		}
+	}
+	return nil, false
+}
+
 type memory struct {
 	pieces []byte // records
 	files  map[look]sized

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"imagebuilder/builtins/squashfs"
 )
 
@@ -16,6 +18,11 @@ import (
 func TestSums(t *testing.T) {
 	dir := manyFiles(t)
 	file := filepath.Join(dir, "d7/f3")
+	acl := []byte("\x02\x00\x00\x00" + "\x01\x00\x06\x00\xff\xff\xff\xff" + "\x02\x00\x04\x00\xe8\x03\x00\x00" +
+		"\x04\x00\x04\x00\xff\xff\xff\xff" + "\x10\x00\x04\x00\xff\xff\xff\xff" + "\x20\x00\x04\x00\xff\xff\xff\xff")
+	if err := errors.Join(unix.Setxattr(filepath.Join(dir, "d7/f4"), "user.kind", []byte("attribute"), 0), unix.Setxattr(filepath.Join(dir, "d7/f5"), "system.posix_acl_access", acl, 0)); err != nil {
+		t.Skip("the file system of the tests has no attributes:", err)
+	}
 	options := func(sums ...[]byte) squashfs.Options {
 		o := squashfs.Options{Compressor: compressor(t, "lz4", -1), BlockSize: 16 << 10}
 		for _, s := range sums {
@@ -41,6 +48,9 @@ func TestSums(t *testing.T) {
 	want := read(fresh)
 	if again := sumsOf(t, r); !bytes.Equal(again, sums) {
 		t.Error("the sums are others")
+	}
+	if r.LostCount != 1 {
+		t.Errorf("%d files lose attributes, not 1", r.LostCount)
 	}
 	// A sum of something else tells that the file is not read for it: the block is compressed,
 	// and its content is another one then.

@@ -53,8 +53,11 @@ type tree struct {
 	targets map[uint32]string // of symbolic links
 	attrs   attributes
 	now     time.Time // when the walk began
-	looks   struct{ small, large []look }
+	before  past
+	looks   looks  // of small files
 	latest  uint32 // time of any node
+
+	largeLooks looks
 
 	lost      []string
 	lostCount int
@@ -66,7 +69,7 @@ const maxNamed = 5
 // readTree walks over a tree.
 func readTree(ctx context.Context, root *dirfd.Dir, o Options) (*tree, error) {
 	t := &tree{
-		root: root, now: time.Now(), ownerAt: make(map[uint32]uint16), same: make(map[uint32]uint32), links: make(map[uint32]uint32),
+		root: root, now: time.Now(), before: recall(o), ownerAt: make(map[uint32]uint16), same: make(map[uint32]uint32), links: make(map[uint32]uint32),
 		targets: make(map[uint32]string), attrs: attributes{of: make(map[uint32]uint32), ids: make(map[string]uint32)},
 	}
 	first := make(map[[2]uint64]uint32) // of files with several links
@@ -120,6 +123,7 @@ func (t *tree) add(at dirfd.At, st *unix.Stat_t, parent uint32, o Options) error
 	if err = errors.Join(err, other); err != nil {
 		return err
 	}
+	known := false // that it has no attributes
 	switch st.Mode & unix.S_IFMT {
 	case unix.S_IFREG:
 		if st.Size > int64(maxBlocks)*int64(o.BlockSize) {
@@ -128,15 +132,11 @@ func (t *tree) add(at dirfd.At, st *unix.Stat_t, parent uint32, o Options) error
 		if st.Size < int64(o.BlockSize) {
 			n.detail = uint32(t.small.len())
 			t.small.add(piece{size: uint32(st.Size), node: i, fragment: nothing})
-			if len(t.looks.small) < maxLooks {
-				t.looks.small = append(t.looks.small, lookOf(st, t.now))
-			}
+			_, known = t.before.piece(t.looks.add(st, t.now), uint32(st.Size))
 		} else {
 			n.detail = uint32(t.large.len()) | large
 			t.large.add(file{size: st.Size, node: i})
-			if len(t.looks.large) < maxLooks {
-				t.looks.large = append(t.looks.large, lookOf(st, t.now))
-			}
+			_, known = t.before.file(t.largeLooks.add(st, t.now), st.Size)
 		}
 	case unix.S_IFLNK:
 		target, err := os.Readlink(at.ProcPath())
@@ -152,14 +152,29 @@ func (t *tree) add(at dirfd.At, st *unix.Stat_t, parent uint32, o Options) error
 		n.detail = minor&0xff | major<<8 | minor&^0xff<<12
 	}
 	t.nodes.add(n)
+	if known {
+		return nil
+	}
 	lost, err := t.attrs.read(at.ProcPath(), i)
 	if lost {
+		t.looksOf(&n).forget(n.detail &^ large)
 		t.lostCount++
 		if len(t.lost) < maxNamed {
 			t.lost = append(t.lost, shown(at.Name))
 		}
 	}
 	return err
+}
+
+// looksOf returns the looks that those of a regular file are among.
+func (t *tree) looksOf(n *node) looks {
+	switch {
+	case n.mode&unix.S_IFMT != unix.S_IFREG:
+		return nil
+	case n.detail&large != 0:
+		return t.largeLooks
+	}
+	return t.looks
 }
 
 // cause leaves out the path of this machine.

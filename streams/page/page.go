@@ -14,6 +14,7 @@ import (
 	"html/template"
 	"io"
 	"strings"
+	"sync"
 	"time"
 
 	"imagebuilder/builtins/bytesize"
@@ -112,7 +113,11 @@ func Render(w io.Writer, opts Setup, streams []Stream, updated, now time.Time) e
 	for _, s := range streams {
 		v.Streams = append(v.Streams, v.stream(s))
 	}
-	if err := tmpl.Execute(w, v); err != nil {
+	t, err := tmpl()
+	if err == nil {
+		err = t.Execute(w, v)
+	}
+	if err != nil {
 		return fmt.Errorf("cannot make the page: %w", err)
 	}
 	return nil
@@ -153,12 +158,15 @@ func Stale(opts Setup, streams []Stream, now time.Time) time.Time {
 	return next
 }
 
-var tmpl = template.Must(template.New("index.tmpl").Funcs(template.FuncMap{
-	"bytes": Size,
-	"date":  func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04") },
-	"iso":   func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
-	"rough": rough,
-}).ParseFS(assets, "assets/index.tmpl"))
+// tmpl is parsed when it is needed: every child of a build starts this program.
+var tmpl = sync.OnceValues(func() (*template.Template, error) {
+	return template.New("index.tmpl").Funcs(template.FuncMap{
+		"bytes": Size,
+		"date":  func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04") },
+		"iso":   func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
+		"rough": rough,
+	}).ParseFS(assets, "assets/index.tmpl")
+})
 
 // Size prints a size in decimal units: "600 B", "6.66 kB".
 func Size(n int64) string { return bytesize.Size(n).Decimal() }
