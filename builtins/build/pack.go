@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"os"
 	"path"
@@ -178,20 +179,24 @@ func squashfsPart(c pack.Compression, packer string) part {
 // maxMade is how many results of before are looked into.
 const maxMade = 64
 
-// SharedBlocks counts the blocks of the squashfs images of a store.
-func SharedBlocks(store *layer.Store) (squashfs.Shared, error) {
-	var shared squashfs.Shared
-	name := pack.BlocksOf(pack.RootSquashfs)
-	entries, err := store.Latest(name, math.MaxInt)
-	for _, e := range entries {
-		f, err := os.Open(filepath.Join(e.Data(), name))
-		if err != nil {
-			return shared, err
+// SharedBlocks counts the blocks of the squashfs images and of the archives of a store.
+func SharedBlocks(store *layer.Store) (images, archives squashfs.Shared, err error) {
+	count := func(name string, add func(index io.Reader) error) error {
+		entries, err := store.Latest(name, math.MaxInt)
+		for _, e := range entries {
+			f, err := os.Open(filepath.Join(e.Data(), name))
+			if err != nil {
+				return err
+			}
+			add(f) // of one that is damaged nothing is counted: a build says so
+			f.Close()
 		}
-		shared.Add(f) // of one that is damaged nothing is counted: a build says so
-		f.Close()
+		return err
 	}
-	return shared, err
+	err = errors.Join(
+		count(pack.BlocksOf(pack.RootSquashfs), images.Add),
+		count(pack.ArchiveBlocks, func(index io.Reader) error { return pack.CountArchive(&archives, index) }))
+	return images, archives, err
 }
 
 // made returns the results that hold a file.

@@ -3,6 +3,7 @@ package pack
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"imagebuilder/builtins/bytesize"
 	"imagebuilder/builtins/digest"
 	"imagebuilder/builtins/host"
+	"imagebuilder/builtins/squashfs"
 	"imagebuilder/builtins/xz"
 )
 
@@ -77,6 +79,23 @@ func parseArchiveIndex(data []byte) (x archiveIndex, err error) {
 	return x, nil
 }
 
+// CountArchive counts the blocks of an archive by its index. One that is damaged is an error.
+func CountArchive(s *squashfs.Shared, index io.Reader) error {
+	data, err := io.ReadAll(io.LimitReader(index, maxArchiveIndex))
+	if err != nil {
+		return err
+	}
+	x, err := parseArchiveIndex(data)
+	if err != nil {
+		return err
+	}
+	s.Images++
+	for _, b := range x.Blocks {
+		s.Count(sha256.Sum256([]byte(x.Params+"\n"+b.Content)), b.Length)
+	}
+	return nil
+}
+
 // A source is an archive made before that has a block.
 type source struct {
 	archiveBlock
@@ -117,10 +136,14 @@ func (j Job) compressArchive(ctx context.Context, c Compression, from string, wh
 	if err == nil {
 		err = a.write(ctx)
 	}
+	var names []string
+	if err == nil && j.Explain && len(a.new) > 0 {
+		names = latestMembers(a.in, a.new)
+	}
 	if err = errors.Join(err, a.close()); err != nil {
 		return fmt.Errorf("cannot make %s: %w", j.Name, err)
 	}
-	a.tell()
+	a.tell(names)
 	return nil
 }
 
@@ -303,8 +326,8 @@ func (a *xzArchive) copy(pieces []piece) error {
 	return nil
 }
 
-// tell writes the index, and says what the archive was made of.
-func (a *xzArchive) tell() {
+// tell writes the index, and says what the archive was made of, with the files of what was new.
+func (a *xzArchive) tell(files []string) {
 	for i := range a.used {
 		a.made[i].Use()
 	}
@@ -319,5 +342,6 @@ func (a *xzArchive) tell() {
 	for _, p := range a.new {
 		added += p.size
 	}
-	a.Job.explain(fmt.Sprintf("%s: %d of %d blocks were new, %s of %s", a.Name, len(a.new), len(a.pieces), bytesize.Size(added), bytesize.Size(size)))
+	text := fmt.Sprintf("%s: %d of %d blocks were new, %s of %s", a.Name, len(a.new), len(a.pieces), bytesize.Size(added), bytesize.Size(size))
+	a.Job.explain(text + withFiles(files))
 }

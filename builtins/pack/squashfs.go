@@ -216,10 +216,15 @@ func (j Job) tell(done squashed, made []Made) {
 		j.Log.Warn("the blocks of the image cannot be used for later ones", "file", j.Name, "cause", done.NoIndex)
 	}
 	text := fmt.Sprintf("%s: %d of %d blocks were new, %s of %s", j.Name, done.New, done.Blocks, bytesize.Size(done.NewSize), bytesize.Size(done.Size))
-	if len(done.From) > 0 {
-		text += ", with the latest files " + strings.Join(done.From, ", ")
+	j.explain(text + withFiles(done.From))
+}
+
+// withFiles says which files new blocks came from.
+func withFiles(names []string) string {
+	if len(names) == 0 {
+		return ""
 	}
-	j.explain(text)
+	return ", with the latest files " + strings.Join(names, ", ")
 }
 
 // explain says what had to be compressed, to those who have asked.

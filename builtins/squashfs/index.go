@@ -124,21 +124,24 @@ func (s *Shared) Add(r io.Reader) error {
 	if err != nil {
 		return err
 	}
+	s.Images++
+	for _, r := range records {
+		s.Count(sha256.Sum256(append(lines[1], r.key[:]...)), int64(r.word&^stored))
+	}
+	return nil
+}
+
+// Count counts a block of an image by what tells it from others.
+func (s *Shared) Count(block [sha256.Size]byte, size int64) {
+	if s.seen[block] {
+		s.Again, s.AgainSize = s.Again+1, s.AgainSize+size
+		return
+	}
 	if s.seen == nil {
 		s.seen = make(map[key]bool)
 	}
-	s.Images++
-	for _, r := range records {
-		by := key(sha256.Sum256(append(lines[1], r.key[:]...)))
-		size := int64(r.word &^ stored)
-		if s.seen[by] {
-			s.Again, s.AgainSize = s.Again+1, s.AgainSize+size
-			continue
-		}
-		s.seen[by] = true
-		s.Blocks, s.Size = s.Blocks+1, s.Size+size
-	}
-	return nil
+	s.seen[block] = true
+	s.Blocks, s.Size = s.Blocks+1, s.Size+size
 }
 
 func parseIndex(data []byte, params string, size int) ([]record, error) {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -14,6 +15,7 @@ import (
 	"imagebuilder/builtins/bytesize"
 	"imagebuilder/builtins/layer"
 	"imagebuilder/builtins/printable"
+	"imagebuilder/builtins/squashfs"
 )
 
 // Where the cache is, and the commands on it. Every command that builds has the same flags.
@@ -110,12 +112,21 @@ func listCache(cmd *cobra.Command, store *layer.Store) error {
 	if err := table.Flush(); err != nil {
 		return err
 	}
-	shared, err := build.SharedBlocks(store)
-	if err == nil && shared.Images > 0 {
-		fmt.Fprintf(cmd.OutOrStdout(), "%d squashfs images of %d blocks, %v; %d more of them, %v, were not compressed again\n",
-			shared.Images, shared.Blocks, bytesize.Size(shared.Size), shared.Again, bytesize.Size(shared.AgainSize))
+	images, archives, err := build.SharedBlocks(store)
+	if err != nil {
+		return err
 	}
-	return err
+	sayShared(cmd.OutOrStdout(), "squashfs images", images)
+	sayShared(cmd.OutOrStdout(), "archives", archives)
+	return nil
+}
+
+// sayShared says how many blocks some files have, and how many of these several of them have.
+func sayShared(w io.Writer, what string, s squashfs.Shared) {
+	if s.Images > 0 {
+		fmt.Fprintf(w, "%d %s of %d blocks, %v; %d more of them, %v, were not compressed again\n",
+			s.Images, what, s.Blocks, bytesize.Size(s.Size), s.Again, bytesize.Size(s.AgainSize))
+	}
 }
 
 func newCachePruneCommand() *cobra.Command {
