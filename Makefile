@@ -5,17 +5,18 @@
 # make lint    gofmt, go vet, staticcheck
 # make bench   figures beside those of the same work done by hand
 # make fuzz    every fuzz test for a while
-# make install the binary, and links for the names of the older tools
+# make install the binary, links for the names of the older tools, and completion for shells
 
 GO ?= go
 DESTDIR ?=
 PREFIX ?= /usr/local
 FUZZTIME ?= 30s
+SHARE = $(DESTDIR)$(PREFIX)/share
 
 .PHONY: build demo test test-all lint bench fuzz install
 
 build:
-	$(GO) build -trimpath -o bin/imagebuilder ./cmd/imagebuilder
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags='-s -w' -o bin/imagebuilder ./cmd/imagebuilder
 
 demo: build
 	.ci/packages build
@@ -45,3 +46,7 @@ install: build
 	install -D bin/imagebuilder $(DESTDIR)$(PREFIX)/bin/imagebuilder
 	ln -sf imagebuilder $(DESTDIR)$(PREFIX)/bin/lxd-imagebuilder
 	ln -sf imagebuilder $(DESTDIR)$(PREFIX)/bin/simplestream-maintainer
+	install -d $(SHARE)/bash-completion/completions $(SHARE)/zsh/site-functions $(SHARE)/fish/vendor_completions.d
+	bin/imagebuilder completion bash >$(SHARE)/bash-completion/completions/imagebuilder
+	bin/imagebuilder completion zsh >$(SHARE)/zsh/site-functions/_imagebuilder
+	bin/imagebuilder completion fish >$(SHARE)/fish/vendor_completions.d/imagebuilder.fish

@@ -24,10 +24,14 @@ type programs []sandbox.Program
 
 func (p *programs) Unpack(v starlark.Value) error {
 	if script, ok := starlark.AsString(v); ok {
-		first, _, _ := strings.Cut(script, "\n")
+		first, rest, _ := strings.Cut(script, "\n")
 		interpreter, ok := strings.CutPrefix(first, "#!")
-		if !ok {
-			return errors.New(`the script does not begin with "#!"; a command is a list of strings`)
+		switch {
+		case ok:
+		case strings.TrimSpace(first) == "" || strings.TrimSpace(rest) != "":
+			return errors.New(`the script does not begin with "#!", as one of several lines must; a command is a list of strings`)
+		default:
+			interpreter, script = "/bin/sh", "#!/bin/sh\n"+first+"\n"
 		}
 		*p = programs{{Script: script}}
 		if !utf8.ValidString(script) {

@@ -1,5 +1,11 @@
 package builtins
 
+import (
+	"go.starlark.net/starlark"
+
+	"imagebuilder/builtins/build"
+)
+
 // Whoever takes a name from a user, here or above, asks this file which known one is meant.
 
 // Nearest returns the name that a misspelt one is likely to mean, or "".
@@ -11,6 +17,19 @@ func Nearest(name string, names []string) string {
 		}
 	}
 	return best
+}
+
+// Attributes are the fields and methods of a type of values, by its name.
+func Attributes(typeName string) []string {
+	for _, v := range []starlark.HasAttrs{
+		&file{}, &image{Image: &build.Image{}}, &link{}, &ociImage{}, &rootfs{}, &trust{}, &checksums{},
+		starlark.String(""), &starlark.List{}, &starlark.Dict{}, &starlark.Set{},
+	} {
+		if v.Type() == typeName {
+			return v.AttrNames()
+		}
+	}
+	return nil
 }
 
 // editDistance is the number of letters to insert, delete or change (Levenshtein).

@@ -40,12 +40,12 @@ func (d *Document) CheckAll(ctx context.Context, config runtime.Config) error {
 		}
 	}
 	for _, target := range []string{"dir", "lxd", "vm", "lxc"} {
-		config.Options = map[string]string{"target": target}
+		config.Options = runtime.Given{"target": {target}}
 		if d.Image.Release == "" { // most definitions leave it to those who build
-			config.Options["image.release"] = "1.0" // a form that all sources take
+			config.Options.Set("image.release", "1.0") // a form that all sources take
 		}
 		if d.Source.URL == "" { // or the address
-			config.Options["source.url"] = "https://example.org/"
+			config.Options.Set("source.url", "https://example.org/")
 		}
 		r, err := runtime.LoadText(ctx, d.source.file, recipe.Text, config)
 		if err == nil {

@@ -4,12 +4,14 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+
+	"imagebuilder/runtime"
 )
 
 // planned returns the JSON of the steps that a definition plans for a target.
 func planned(t *testing.T, text, target string, overrides ...Override) string {
 	t.Helper()
-	planner, err := planRecipe(mustLoad(t, text, overrides...).translate(Mode{}).Text, nil, map[string]string{"target": target})
+	planner, err := planRecipe(mustLoad(t, text, overrides...).translate(Mode{}).Text, nil, runtime.Given{"target": {target}})
 	if err != nil {
 		t.Fatal(err)
 	}

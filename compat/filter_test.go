@@ -22,7 +22,7 @@ func TestMain(m *testing.M) {
 }
 
 // planRecipe plans a recipe on a machine that has all programs.
-func planRecipe(text string, place runtime.Place, options map[string]string) (*build.Planner, error) {
+func planRecipe(text string, place runtime.Place, options runtime.Given) (*build.Planner, error) {
 	recipe, err := runtime.LoadText(context.Background(), "x.star", text, runtime.Config{
 		Options: options,
 		Now:     time.Unix(1700000000, 0).UTC(),
@@ -83,31 +83,31 @@ func TestTypes(t *testing.T) {
 	for _, command := range []struct {
 		name string
 		mode Mode
-		set  map[string]string
+		set  runtime.Given
 		rows []row
 	}{
-		{"build-dir", Mode{}, map[string]string{"target": "dir", "with_post_files": "true"}, []row{
+		{"build-dir", Mode{}, runtime.Given{"target": {"dir"}, "with_post_files": {"true"}}, []row{
 			{before + " early file post-files", "Y---"}, {"variable", "YY-Y"}, {"config", "----"},
 		}},
-		{"build-dir without post-files", Mode{}, map[string]string{"target": "dir"}, []row{
+		{"build-dir without post-files", Mode{}, runtime.Given{"target": {"dir"}}, []row{
 			{"post-files", "----"}, {"file", "Y---"},
 		}},
-		{"build-lxc", Mode{}, map[string]string{"target": "lxc"}, []row{
+		{"build-lxc", Mode{}, runtime.Given{"target": {"lxc"}}, []row{
 			{before, "YY-Y"}, {"early", "Y---"}, {"file post-files config variable", "YY-Y"},
 		}},
-		{"build-lxd", Mode{}, map[string]string{"target": "lxd"}, []row{
+		{"build-lxd", Mode{}, runtime.Given{"target": {"lxd"}}, []row{
 			{before, "YY-Y"}, {"early", "Y---"}, {"file post-files variable", "YY-Y"}, {"config", "----"},
 		}},
-		{"build-lxd --vm", Mode{}, map[string]string{"target": "vm"}, []row{
+		{"build-lxd --vm", Mode{}, runtime.Given{"target": {"vm"}}, []row{
 			{before, "Y-YY"}, {"early", "Y---"}, {"file post-files variable", "Y-YY"},
 		}},
-		{"pack-lxc", Mode{Pack: true}, map[string]string{"target": "lxc"}, []row{
+		{"pack-lxc", Mode{Pack: true}, runtime.Given{"target": {"lxc"}}, []row{
 			{before, "-Y-Y"}, {"early", "----"}, {"file post-files config variable", "YY-Y"},
 		}},
-		{"pack-lxd", Mode{Pack: true}, map[string]string{"target": "lxd"}, []row{
+		{"pack-lxd", Mode{Pack: true}, runtime.Given{"target": {"lxd"}}, []row{
 			{before, "-Y-Y"}, {"early", "----"}, {"file post-files variable", "YY-Y"},
 		}},
-		{"pack-lxd --vm", Mode{Pack: true}, map[string]string{"target": "vm"}, []row{
+		{"pack-lxd --vm", Mode{Pack: true}, runtime.Given{"target": {"vm"}}, []row{
 			{before, "--YY"}, {"early", "----"}, {"file post-files variable", "Y-YY"},
 		}},
 	} {
@@ -173,7 +173,7 @@ func TestFilters(t *testing.T) {
 		{"releases: [trixie], architectures: [amd64], variants: [cloud]", false},
 	} {
 		text := strings.NewReplacer("types: []", test.filter, "trixie}", "trixie}\nmappings: {architecture_map: debian}").Replace(typed())
-		planner, err := planRecipe(mustLoad(t, text).translate(Mode{}).Text, nil, map[string]string{"target": "lxc"})
+		planner, err := planRecipe(mustLoad(t, text).translate(Mode{}).Text, nil, runtime.Given{"target": {"lxc"}})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -133,7 +133,7 @@ func OpenDefinition(ctx context.Context, name string, overrides []Override, conf
 
 // Recipe loads the recipe of the definition, with the options of config.
 func (d *Document) Recipe(ctx context.Context, mode Mode, config runtime.Config) (*runtime.Recipe, error) {
-	if err := d.fits(cmp.Or(config.Options["target"], "lxd"), config.Log); err != nil {
+	if err := d.fits(cmp.Or(config.Options.Get("target"), "lxd"), config.Log); err != nil {
 		return nil, err
 	}
 	t := d.translate(mode)
@@ -142,8 +142,8 @@ func (d *Document) Recipe(ctx context.Context, mode Mode, config runtime.Config)
 }
 
 // split returns the options of a recipe, and the keys of a definition, that -o sets.
-func split(definition bool, set []string) (map[string]string, []Override, error) {
-	options := make(map[string]string)
+func split(definition bool, set []string) (runtime.Given, []Override, error) {
+	options := make(runtime.Given)
 	var overrides []Override
 	for _, text := range set {
 		key, value, ok := strings.Cut(text, "=")
@@ -157,7 +157,7 @@ func split(definition bool, set []string) (map[string]string, []Override, error)
 		case !ok:
 			return nil, nil, runtime.Misspelt{Err: fmt.Errorf("-o %s: want name=value", text)}
 		default:
-			options[key] = value
+			options.Add(key, value)
 		}
 	}
 	return options, overrides, nil

@@ -91,10 +91,30 @@ func isKey(text string) bool {
 
 // override sets one scalar in the tree of a definition.
 func override(root *yaml.Node, o Override) error {
+	if full := fullKey(o.Key); full != "" {
+		return runtime.Misspelt{Err: fmt.Errorf("-o %s: there is no key %s; did you mean %s?", o.Key, o.Key, full)}
+	}
 	if err := set(root, reflect.TypeFor[definition](), strings.Split(o.Key, "."), o.Value); err != nil {
-		return fmt.Errorf("-o %s: %w", o.Key, err)
+		return runtime.Misspelt{Err: fmt.Errorf("-o %s: %w", o.Key, err)}
 	}
 	return nil
+}
+
+// fullKey returns the key of a definition that a name without a section means, as release means
+// image.release; "": it means none.
+func fullKey(name string) string {
+	sections := fieldsOf(reflect.ValueOf(new(definition)).Elem())
+	if _, ok := sections[name]; ok || strings.Contains(name, ".") {
+		return ""
+	}
+	for _, section := range append([]string{"image"}, slices.Sorted(maps.Keys(sections))...) {
+		if v := sections[section]; v.Kind() == reflect.Struct {
+			if _, ok := fieldsOf(v)[name]; ok {
+				return section + "." + name
+			}
+		}
+	}
+	return ""
 }
 
 // set walks down the keys along the type of a definition, and makes what is missing.

@@ -105,7 +105,7 @@ func TestRandomDefinitions(t *testing.T) {
 			t.Fatalf("seed %d: not formatted:\n%s", seed, difference(converted, formatted))
 		}
 		c := choice{r.one("1", "2", "3.0"), r.one("default", "cloud"), r.one("x86_64", "aarch64"), r.one("dir", "lxc", "lxd", "vm")}
-		direct, err := planRecipe(loadFile(t, file, c.overrides()...).translate(Mode{}).Text, nil, map[string]string{"target": c.target})
+		direct, err := planRecipe(loadFile(t, file, c.overrides()...).translate(Mode{}).Text, nil, runtime.Given{"target": {c.target}})
 		kept, err2 := planRecipe(converted, nil, c.options())
 		switch {
 		case (err == nil) != (err2 == nil):

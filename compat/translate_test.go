@@ -113,10 +113,10 @@ func (c choice) overrides() []Override {
 }
 
 // options are those that every recipe has.
-func (c choice) options() map[string]string {
-	set := map[string]string{"target": c.target}
+func (c choice) options() runtime.Given {
+	set := runtime.Given{"target": {c.target}}
 	for _, o := range c.overrides() {
-		set[o.Key] = o.Value
+		set.Set(o.Key, o.Value)
 	}
 	return set
 }
@@ -178,7 +178,7 @@ func TestPlans(t *testing.T) {
 func samePlans(t *testing.T, file, converted string, c choice) string {
 	t.Helper()
 	recipe := loadFile(t, file, c.overrides()...).translate(Mode{})
-	direct, refused := planRecipe(recipe.Text, recipe.Place, map[string]string{"target": c.target})
+	direct, refused := planRecipe(recipe.Text, recipe.Place, runtime.Given{"target": {c.target}})
 	kept, err := planRecipe(converted, nil, c.options())
 	if refused != nil && err != nil && refused.Error() == err.Error() && strings.Contains(err.Error(), "there is nothing for the architecture") {
 		return "refused\n" // no definition says which architectures its distribution is for

@@ -14,7 +14,7 @@ import (
 func ready(doc *Document, target string) (notices string, err error) {
 	var log strings.Builder
 	config := runtime.Config{
-		Options: map[string]string{"target": target},
+		Options: runtime.Given{"target": {target}},
 		Machine: "x86_64",
 		Log:     slog.New(slog.NewTextHandler(&log, nil)),
 	}

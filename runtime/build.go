@@ -43,8 +43,8 @@ func (r *Recipe) Ready(target string) error {
 	return problems.Join(planner.Missing()...)
 }
 
-// Build runs the recipe and returns the paths of its results.
-func (r *Recipe) Build(o BuildOptions) (results []string, err error) {
+// Build runs the recipe and returns its results.
+func (r *Recipe) Build(o BuildOptions) (results []build.Result, err error) {
 	r.log, r.words.Log = o.Log, o.Log
 	builder, err := r.builder(o)
 	if err != nil {

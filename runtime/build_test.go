@@ -49,7 +49,7 @@ def main():
 	for _, test := range tests {
 		t.Run(test.summary, func(t *testing.T) {
 			config := testConfig()
-			config.Now, config.Options = began.Add(test.after), map[string]string{"form": test.form}
+			config.Now, config.Options = began.Add(test.after), Given{"form": {test.form}}
 			r, err := LoadText(context.Background(), "x.star", recipe, config)
 			if err != nil {
 				t.Fatal(err)
@@ -58,7 +58,7 @@ def main():
 			if err != nil {
 				t.Fatal(Explain(err))
 			}
-			if name := filepath.Base(results[0]); name != test.name {
+			if name := filepath.Base(results[0].Path); name != test.name {
 				t.Errorf("the result is %s, want %s", name, test.name)
 			}
 		})
@@ -136,7 +136,7 @@ def main():
 	build := func(text string, o layer.Options) string {
 		t.Helper()
 		config := testConfig()
-		config.Options = map[string]string{"text": text}
+		config.Options = Given{"text": {text}}
 		r, err := LoadText(context.Background(), "x.star", recipe, config)
 		if err != nil {
 			t.Fatal(err)

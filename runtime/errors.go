@@ -26,7 +26,7 @@ type Error struct {
 	Err    error   // the cause, without positions
 }
 
-// Misspelt is an error of what was said on the command line, before anything was read.
+// Misspelt is an error of what was said on the command line.
 type Misspelt struct{ Err error }
 
 func (m Misspelt) Error() string { return m.Err.Error() }
@@ -75,7 +75,9 @@ func (r *Recipe) explain(err error) error {
 		e.Err = errors.New(r.loader.joinResolve(list))
 	case errors.As(e.Err, &syn):
 		e.Frames = append(e.Frames, r.loader.frame(syn.Pos, ""))
-		e.Err = errors.New(syn.Msg)
+		e.Err = errors.New(syn.Msg + habit(syn, r.loader.texts[syn.Pos.Filename()]))
+	default:
+		e.Err = withAttributes(e.Err)
 	}
 	if len(e.Frames) == 0 {
 		return err
@@ -128,7 +130,7 @@ func (l *loader) frame(pos syntax.Position, name string) Frame {
 func (l *loader) joinResolve(list resolve.ErrorList) string {
 	texts := make([]string, len(list))
 	for i, one := range list {
-		texts[i] = one.Msg
+		texts[i] = one.Msg + instead(one.Msg)
 		if name, ok := strings.CutPrefix(one.Msg, "undefined: "); ok {
 			if near := builtins.Nearest(name, slices.AppendSeq(l.words.Keys(), maps.Keys(l.later))); near != "" {
 				texts[i] += " (did you mean " + near + "?)"

@@ -26,9 +26,27 @@ type Option struct {
 	Value   starlark.Value // as given, else the default
 }
 
+// Given are options as they are given. Of several values of one a list takes all, anything else
+// the last.
+type Given map[string][]string
+
+// Set gives an option one value.
+func (g Given) Set(name, value string) { g[name] = []string{value} }
+
+// Add gives an option one value more.
+func (g Given) Add(name, value string) { g[name] = append(g[name], value) }
+
+// Get returns the value of an option that is no list, "" if it was not given.
+func (g Given) Get(name string) string {
+	if values := g[name]; len(values) > 0 {
+		return values[len(values)-1]
+	}
+	return ""
+}
+
 // options are the declared and the given ones of one run.
 type options struct {
-	given    map[string]string
+	given    Given
 	declared []Option
 	closed   bool // all files are loaded
 }
@@ -36,7 +54,7 @@ type options struct {
 // option(name, default, help="", values=None) declares a parameter of the recipe and
 // returns its value: what -o NAME=VALUE says, else the default. Its type is that of
 // the default: a string, True or False, a number, or a list of strings, which are
-// separated by commas. values lists the only ones allowed.
+// separated by commas or given one by one. values lists the only ones allowed.
 func (o *options) option(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	opt := Option{}
 	var values *starlark.List
@@ -62,9 +80,9 @@ func (o *options) option(thread *starlark.Thread, fn *starlark.Builtin, args sta
 	if err := opt.declare(values); err != nil {
 		return nil, fmt.Errorf("option %s: %w", opt.Name, err)
 	}
-	if text, ok := o.given[opt.Name]; ok {
-		if err := opt.set(text); err != nil {
-			return nil, fmt.Errorf("option %s: %w", opt.Name, err)
+	if texts, ok := o.given[opt.Name]; ok {
+		if err := opt.set(texts); err != nil {
+			return nil, Misspelt{fmt.Errorf("option %s: %w", opt.Name, err)}
 		}
 	}
 	for _, old := range o.declared {
@@ -98,8 +116,13 @@ func (opt *Option) declare(values *starlark.List) error {
 	return opt.check(opt.Default)
 }
 
-// set gives the option the value that a text means.
-func (opt *Option) set(text string) error {
+// set gives the option the value that texts mean: those of a list are the parts of one, of
+// others the last counts.
+func (opt *Option) set(texts []string) error {
+	text := texts[len(texts)-1]
+	if opt.Type == "list" {
+		text = strings.Join(texts, ",")
+	}
 	value, err := opt.parse(text)
 	if err != nil {
 		return err
@@ -206,7 +229,7 @@ func (o *options) unknown() error {
 		} else if len(names) > 0 {
 			hint = "the recipe has " + strings.Join(names, ", ")
 		}
-		errs = append(errs, fmt.Errorf("unknown option %s: %s", name, hint))
+		errs = append(errs, Misspelt{fmt.Errorf("unknown option %s: %s", name, hint)})
 	}
 	return problems.Join(errs...)
 }

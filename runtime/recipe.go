@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -19,12 +20,12 @@ import (
 
 // Config says how recipes are evaluated.
 type Config struct {
-	Options map[string]string // -o NAME=VALUE
-	Now     time.Time         // when the run happens, for all that it makes
-	Machine string            // machine name of uname(2)
-	Stdin   io.Reader         // where the recipe "-" is read
-	Log     *slog.Logger      // gets what recipes print; nil: nothing does
-	Place   Place             // where the lines of a text come from; nil: from itself
+	Options Given        // -o NAME=VALUE
+	Now     time.Time    // when the run happens, for all that it makes
+	Machine string       // machine name of uname(2)
+	Stdin   io.Reader    // where the recipe "-" is read
+	Log     *slog.Logger // gets what recipes print; nil: nothing does
+	Place   Place        // where the lines of a text come from; nil: from itself
 }
 
 // A Place tells for a line of a recipe that was made from something else the file, the
@@ -190,6 +191,9 @@ func (r *Recipe) check(planner *build.Planner) error {
 	defer func() { r.log = log }()
 	r.log = slog.New(slog.DiscardHandler)
 	err := r.PlanOn(planner)
+	if err == nil && len(planner.Steps) == 0 && len(planner.Answers) == 0 {
+		log.Warn("main does nothing: images are made and packed by what it calls, as 'imagebuilder recipes debian' shows", "recipe", r.Name)
+	}
 	// What goes wrong after an answer was assumed may be the assumption's fault.
 	if planner.Assumed() && r.loader.ctx.Err() == nil && !isCertain(err) {
 		planner.Doubtful, err = err, nil
@@ -202,5 +206,14 @@ func (r *Recipe) run(worker build.Worker) error {
 	r.words.Worker = worker
 	thread, done := r.loader.thread("main")
 	defer done()
-	return r.explain(ended(r.loader.ctx, r.words.Run(thread, r.entry)))
+	err := r.explain(r.words.Run(thread, r.entry))
+	cause := context.Cause(r.loader.ctx)
+	if err == nil || cause == nil {
+		return err
+	}
+	var e *Error
+	if errors.As(err, &e) { // the place tells what was under way
+		return &Error{Frames: e.Frames, Err: cause}
+	}
+	return cause
 }

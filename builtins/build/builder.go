@@ -35,7 +35,7 @@ type Builder struct {
 
 	Progress fetch.Progress // of long parts besides downloads; nil: none is shown
 
-	Results []string // files put into the target directory
+	Results []Result // in the order in which they were made
 
 	steps   int
 	answers map[string]any // by question; see answers.go
@@ -115,6 +115,13 @@ func (b *Builder) Act(ctx context.Context, s *Step, a Act) error {
 	}
 	b.done(s, layer.Outcome{}, "it is done every time", start)
 	return nil
+}
+
+// A Result is a file that was put into the target directory, or a directory.
+type Result struct {
+	Path   string `json:"path"`
+	Size   int64  `json:"size,omitempty"` // in bytes; 0: it is a directory, or too large to be read for this
+	SHA256 string `json:"sha256,omitempty"`
 }
 
 // done logs a finished step.

@@ -33,7 +33,7 @@ func Export(s *Step, dir string, replace bool) Act {
 			if err := e(b).export(ctx, to); err != nil {
 				return cannotExport(to, err)
 			}
-			b.Results = append(b.Results, to)
+			b.Results = append(b.Results, Result{Path: to})
 			return nil
 		},
 	}

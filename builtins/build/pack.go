@@ -72,7 +72,7 @@ func (k packer) pack(ctx context.Context, parts []part) ([]*File, error) {
 	}
 	k.done(k.step, outcome, why, start)
 	for _, f := range files {
-		k.Results = append(k.Results, filepath.Join(k.Target, k.dir, f.Name))
+		k.Results = append(k.Results, Result{filepath.Join(k.Target, k.dir, f.Name), f.Size, f.SHA256})
 	}
 	return files, nil
 }

@@ -132,7 +132,7 @@ func (b *Builder) repackWindows(ctx context.Context, s *Step, r WindowsRepack) e
 		return err
 	}
 	b.done(s, layer.Outcome{Hit: kept}, why, start)
-	b.Results = append(b.Results, filepath.Join(b.Target, r.Dir, r.Name))
+	b.Results = append(b.Results, Result{Path: filepath.Join(b.Target, r.Dir, r.Name)})
 	return nil
 }
 

@@ -81,9 +81,10 @@ func ParseCompression(text string) (Compression, error) {
 }
 
 // Methods lists the methods, for people.
-func Methods() string { return strings.Join(methodNames(), ", ") }
+func Methods() string { return strings.Join(MethodNames(), ", ") }
 
-func methodNames() []string {
+// MethodNames are the methods of compression, in order.
+func MethodNames() []string {
 	var names []string
 	for name := range methods {
 		names = append(names, name)

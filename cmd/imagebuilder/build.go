@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"math"
@@ -22,6 +23,7 @@ type buildOptions struct {
 	log     logOptions
 	explain bool
 	offline bool
+	json    bool
 	store   layer.Options
 	sources *build.Sources
 }
@@ -33,6 +35,7 @@ func (o *buildOptions) addFlags(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&o.store.NoCache, "no-cache", false, "do every step anew")
 	cmd.Flags().BoolVar(&o.store.Refresh, "refresh", false, "do every step anew that reads the network, and what follows it")
 	cmd.Flags().BoolVar(&o.offline, "offline", false, "ask nothing of the network: what is in the cache is used as it is")
+	cmd.Flags().BoolVar(&o.json, "json", false, "print the results as JSON, with their sizes and digests")
 	cmd.Flags().BoolVar(&o.store.NoOverlay, "disable-overlay", false, "work on plain copies instead of overlayfs, without reuse")
 }
 
@@ -44,6 +47,7 @@ func seconds(n uint) timeLimit {
 // run runs a recipe after all that can be known before is known to be right, and prints
 // the paths of its results.
 func (o *buildOptions) run(cmd *cobra.Command, recipe *runtime.Recipe, target string) error {
+	start := time.Now()
 	if err := recipe.Ready(target); err != nil {
 		return err
 	}
@@ -68,13 +72,22 @@ func (o *buildOptions) run(cmd *cobra.Command, recipe *runtime.Recipe, target st
 		return err
 	}
 	display.Close()
-	printResults(cmd.OutOrStdout(), results)
-	return nil
+	if o.log.format == "json" {
+		display.log.Info("finished", "took", time.Since(start), "results", results)
+	}
+	return printResults(cmd.OutOrStdout(), results, o.json)
 }
 
-// printResults prints a path on each line and nothing else: scripts read them.
-func printResults(w io.Writer, files []string) {
-	for _, f := range files {
-		fmt.Fprintln(w, f)
+// printResults prints a path on each line and nothing else: scripts read them. As JSON it
+// prints a list.
+func printResults(w io.Writer, results []build.Result, asJSON bool) error {
+	if asJSON {
+		enc := json.NewEncoder(w)
+		enc.SetIndent("", "  ")
+		return enc.Encode(append([]build.Result{}, results...)) // none are a list, too
 	}
+	for _, r := range results {
+		fmt.Fprintln(w, r.Path)
+	}
+	return nil
 }

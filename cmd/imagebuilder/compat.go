@@ -13,6 +13,7 @@ import (
 	"imagebuilder/builtins/build"
 	"imagebuilder/builtins/options"
 	"imagebuilder/compat"
+	"imagebuilder/runtime"
 )
 
 // The command lines of the older tools. Each sets options of the recipe that a definition
@@ -89,7 +90,7 @@ func (c *imageCommand) command(use, short string, min, max int) *cobra.Command {
 run: 'imagebuilder convert' prints it. - reads the definition from standard input.`,
 		Args: args(min, max),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return c.run(cmd, args[0], append(args, ".")[1], compat.Mode{}, map[string]string{})
+			return c.run(cmd, args[0], append(args, ".")[1], compat.Mode{}, runtime.Given{})
 		},
 	}
 	c.addFlags(cmd)
@@ -110,7 +111,7 @@ as build-dir has done the rest.`,
 			if err != nil {
 				return err
 			}
-			return c.run(cmd, args[0], append(args, ".")[2], compat.Mode{Pack: true}, map[string]string{"source": source})
+			return c.run(cmd, args[0], append(args, ".")[2], compat.Mode{Pack: true}, runtime.Given{"source": {source}})
 		},
 	}
 	c.addFlags(cmd)
@@ -165,7 +166,7 @@ func (c *imageCommand) addLXDFlags(cmd *cobra.Command) {
 }
 
 // run translates a definition and runs it.
-func (c *imageCommand) run(cmd *cobra.Command, name, target string, mode compat.Mode, options map[string]string) error {
+func (c *imageCommand) run(cmd *cobra.Command, name, target string, mode compat.Mode, options runtime.Given) error {
 	defer bound(cmd, seconds(c.timeout))()
 	if err := c.setOptions(cmd, options); err != nil {
 		return err
@@ -210,17 +211,17 @@ func (c *imageCommand) removeScratch() {
 }
 
 // setOptions sets the options of the recipe that the flags mean.
-func (c *imageCommand) setOptions(cmd *cobra.Command, options map[string]string) error {
-	options["target"] = c.target
+func (c *imageCommand) setOptions(cmd *cobra.Command, options runtime.Given) error {
+	options.Set("target", c.target)
 	if c.target == "dir" {
 		if c.postFiles {
-			options["with_post_files"] = "true"
+			options.Set("with_post_files", "true")
 		}
 		return nil
 	}
 	if c.lxd != nil {
 		if c.lxd.Disk {
-			options["target"] = "vm"
+			options.Set("target", "vm")
 		}
 		c.lxd.Form = cmp.Or(c.lxd.Form, build.Split) // as in --type=
 	}
@@ -228,13 +229,13 @@ func (c *imageCommand) setOptions(cmd *cobra.Command, options map[string]string)
 		return err
 	}
 	for _, s := range c.packing.Settings() {
-		options[s.Name] = s.Default()
+		options.Set(s.Name, s.Default())
 	}
 	switch {
 	case c.importInto != "":
-		options["import_into_lxd"] = c.importInto
+		options.Set("import_into_lxd", c.importInto)
 	case cmd.Flags().Changed("import-into-lxd"): // as in --import-into-lxd=
-		options["import_into_lxd"] = noAlias
+		options.Set("import_into_lxd", noAlias)
 	}
 	return nil
 }

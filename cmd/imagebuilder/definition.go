@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"imagebuilder/builtins/problems"
 	"imagebuilder/compat"
 	"imagebuilder/runtime"
 )
@@ -27,24 +28,36 @@ func (o *definitionOptions) load(cmd *cobra.Command, name string, config runtime
 	return compat.OpenDefinition(cmd.Context(), name, overrides, config)
 }
 
+// validate returns what is wrong with a definition.
+func (o *definitionOptions) validate(cmd *cobra.Command, name string) error {
+	config, err := runtimeConfig(cmd, logOptions{})
+	if err != nil {
+		return err
+	}
+	doc, err := o.load(cmd, name, config)
+	if err != nil {
+		return err
+	}
+	return doc.CheckAll(cmd.Context(), config)
+}
+
 func newValidateCommand() *cobra.Command {
 	var o definitionOptions
 	cmd := &cobra.Command{
-		Use:   "validate DEFINITION",
-		Short: "Check a YAML definition",
-		Long: `Check a definition and all its entries, whatever they are for. Errors say file, line
+		Use:   "validate DEFINITION...",
+		Short: "Check YAML definitions",
+		Long: `Check definitions and all their entries, whatever they are for. Errors say file, line
 and key; nothing is printed if all is well. - reads standard input.`,
-		Args: args(1, 1),
+		Args: args(1, 1000),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			config, err := runtimeConfig(cmd, logOptions{})
-			if err != nil {
-				return err
+			var errs []error
+			for _, name := range args {
+				errs = append(errs, o.validate(cmd, name))
+				if cmd.Context().Err() != nil {
+					break
+				}
 			}
-			doc, err := o.load(cmd, args[0], config)
-			if err != nil {
-				return err
-			}
-			return doc.CheckAll(cmd.Context(), config)
+			return problems.Join(errs...)
 		},
 	}
 	o.addFlags(cmd)

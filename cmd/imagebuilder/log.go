@@ -47,7 +47,7 @@ func (o logOptions) logger(w io.Writer) *slog.Logger {
 		level = slog.LevelDebug
 	}
 	if o.format == "json" {
-		return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level}))
+		return slog.New(newJSONHandler(w, level))
 	}
 	return slog.New(&textHandler{w: w, level: level})
 }

@@ -43,8 +43,8 @@ func run(e *ending) int {
 	go e.watchSignals(cancel)
 	p := newProgram(filepath.Base(os.Args[0]))
 	p.root.SilenceUsage, p.root.SilenceErrors = true, true
-	if err := p.root.ExecuteContext(e.in(ctx)); err != nil {
-		return p.fail(err)
+	if cmd, err := p.root.ExecuteContextC(e.in(ctx)); err != nil {
+		return p.fail(cmd, err)
 	}
 	return 0
 }
@@ -52,7 +52,7 @@ func run(e *ending) int {
 // A program is the command line of one name of the tool.
 type program struct {
 	root *cobra.Command
-	fail func(error) int // tells why the run has failed and returns the exit code
+	fail func(*cobra.Command, error) int // tells why a command has failed and returns the exit code
 }
 
 // newProgram returns the command line of the name that the tool was called by.
@@ -71,8 +71,12 @@ func ownProgram(root *cobra.Command) program {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w; see '%s --help'", err, cmd.CommandPath())}
 	})
-	return program{root, func(err error) int {
-		fmt.Fprint(os.Stderr, runtime.Explain(err))
+	return program{root, func(cmd *cobra.Command, err error) int {
+		if logsJSON(cmd) {
+			logFailure(err)
+		} else {
+			fmt.Fprint(os.Stderr, runtime.Explain(err))
+		}
 		return exitCode(root.Name(), err)
 	}}
 }
@@ -99,8 +103,9 @@ func (e usageError) Unwrap() error { return e.error }
 // newRootCommand is the command line under the tool's own name.
 func newRootCommand() *cobra.Command {
 	root := &cobra.Command{
-		Use:   "imagebuilder",
-		Short: "Build system images from programs",
+		Use:     "imagebuilder",
+		Version: version,
+		Short:   "Build system images from programs",
 		Long: `imagebuilder builds images for LXD and LXC from recipes: Starlark programs whose
 every step is a cached layer, carried out in namespaces of its own.
 
@@ -119,6 +124,7 @@ An image server is a tree of images and what is made of it:
   imagebuilder stream --help         add, build, list, prune, serve, verify`,
 	}
 	asGroup(root)
+	root.SetVersionTemplate("{{.Name}} {{.Version}}\n")
 	root.AddCommand(definitionCommands()...)
 	root.AddCommand(
 		newBootCommand(),

@@ -18,6 +18,10 @@ type recipeOptions struct {
 
 func (o *recipeOptions) addFlags(cmd *cobra.Command) {
 	cmd.Flags().StringArrayVarP(&o.set, "option", "o", nil, "set an option of the recipe, as `name=value`; may be repeated")
+	cmd.ValidArgsFunction = completeRecipe
+	if err := cmd.RegisterFlagCompletionFunc("option", completeOption); err != nil {
+		panic("internal error: " + err.Error())
+	}
 }
 
 // load loads a recipe, or a definition as one, with the options that the command line

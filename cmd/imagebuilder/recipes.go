@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"imagebuilder/builtins"
 	"imagebuilder/builtins/printable"
 	"imagebuilder/recipes"
 )
@@ -22,7 +23,11 @@ func newRecipesCommand() *cobra.Command {
 			if len(args) == 1 {
 				text, err := recipes.FS.ReadFile(args[0] + ".star")
 				if err != nil {
-					return fmt.Errorf("there is no recipe %q", args[0])
+					hint := "'imagebuilder recipes' lists them"
+					if near := builtins.Nearest(args[0], recipes.Names()); near != "" {
+						hint = "did you mean " + near + "?"
+					}
+					return usageError{fmt.Errorf("there is no recipe %q; %s", args[0], hint)}
 				}
 				_, err = cmd.OutOrStdout().Write(text)
 				return err
@@ -33,13 +38,8 @@ func newRecipesCommand() *cobra.Command {
 }
 
 func listRecipes(cmd *cobra.Command) error {
-	files, err := recipes.FS.ReadDir(".")
-	if err != nil {
-		return err
-	}
 	table := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
-	for _, f := range files {
-		name := strings.TrimSuffix(f.Name(), ".star")
+	for _, name := range recipes.Names() {
 		r, err := (&recipeOptions{}).load(cmd, name, logOptions{})
 		if err != nil {
 			return err

@@ -21,7 +21,7 @@ import (
 
 type repackCommand struct {
 	imageCommand // of which the flags of all builds count
-	options      map[string]string
+	options      runtime.Given
 	dryRun       bool
 }
 
@@ -50,12 +50,12 @@ or else is downloaded.`,
   imagebuilder repack-windows Win11.iso Win11-virtio.iso --drivers virtio-win.iso --dry-run`,
 		Args: args(2, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			c.options = make(map[string]string)
+			c.options = make(runtime.Given)
 			for option, flag := range map[string]string{
 				"drivers": driversFlag, "drivers_sha256": driversSumFlag, "version": versionFlag, "architecture": architectureFlag,
 			} {
 				if value := *flags[flag]; value != "" {
-					c.options[option] = value
+					c.options.Set(option, value)
 				}
 			}
 			return c.repack(cmd, args[0], args[1])
@@ -87,7 +87,8 @@ func (c *repackCommand) repack(cmd *cobra.Command, source, target string) error 
 	if err != nil {
 		return err
 	}
-	c.options["iso"], c.options["name"] = iso, filepath.Base(target)
+	c.options.Set("iso", iso)
+	c.options.Set("name", filepath.Base(target))
 	config, err := runtimeConfig(cmd, c.build.log)
 	if err != nil {
 		return err
@@ -107,7 +108,7 @@ func (c *repackCommand) repack(cmd *cobra.Command, source, target string) error 
 // findDrivers sets where the drivers are. The older tool would keep its download in the last
 // of these places.
 func (c *repackCommand) findDrivers() error {
-	given := c.options["drivers"]
+	given := c.options.Get("drivers")
 	if strings.HasPrefix(given, "http://") || strings.HasPrefix(given, "https://") {
 		return nil
 	}
@@ -115,7 +116,8 @@ func (c *repackCommand) findDrivers() error {
 	for _, name := range slices.Compact([]string{cmp.Or(given, disc), filepath.Join(os.TempDir(), "lxd-imagebuilder", "windows", disc)}) {
 		_, err := os.Stat(name)
 		if err == nil {
-			c.options["drivers"], err = filepath.Abs(name)
+			name, err = filepath.Abs(name)
+			c.options.Set("drivers", name)
 			return err
 		}
 		if given != "" {

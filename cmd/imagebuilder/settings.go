@@ -30,6 +30,11 @@ func addSettings(cmd *cobra.Command, table wordOptions) {
 	for _, s := range table.Settings() {
 		name, help := s.FlagName(), table.Help(s)
 		addSetting(cmd.Flags(), s, name, help)
+		if _, ok := s.To.(*pack.Compression); ok {
+			completeValues(cmd, name, pack.MethodNames())
+		} else if len(s.Values) > 0 {
+			completeValues(cmd, name, s.Values)
+		}
 	}
 }
 

@@ -156,7 +156,7 @@ func (m *oldMaintainer) setLog(cmd *cobra.Command) error {
 
 // fail logs a fatal error: before the flags about the log are read, in the form that
 // the log has by itself.
-func (m *oldMaintainer) fail(err error) int {
+func (m *oldMaintainer) fail(_ *cobra.Command, err error) int {
 	var flag logFlagError
 	switch {
 	case errors.As(err, &flag):
