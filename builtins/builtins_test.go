@@ -2,6 +2,8 @@ package builtins
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 
@@ -32,6 +34,26 @@ func TestBuiltinsAreDocumented(t *testing.T) {
 	for method := range rootfsMethods {
 		if !words["root."+method] {
 			t.Errorf("root.%s is not documented", method)
+		}
+	}
+}
+
+// Every field of a value is documented, and no other.
+func TestFieldsAreDocumented(t *testing.T) {
+	for _, typeName := range []string{"rootfs", "file", "image", "link", "oci_image", "trust", "checksums"} {
+		var names []string
+		for _, name := range Attributes(typeName) {
+			if _, method := rootfsMethods[name]; typeName != "rootfs" || !method {
+				names = append(names, name)
+			}
+		}
+		if documented := slices.Sorted(maps.Keys(fields[typeName])); !slices.Equal(names, documented) {
+			t.Errorf("%s has %v, and documented are %v", typeName, names, documented)
+		}
+	}
+	for _, d := range Fields() {
+		if !strings.HasSuffix(d.Text, ".") {
+			t.Errorf("%s is %q", d.Name, d.Text)
 		}
 	}
 }

@@ -23,6 +23,13 @@ type Section struct {
 	Entries []Entry
 }
 
+// Titles of the sections of what recipes have without loading it.
+const (
+	Words   = "Words"
+	Methods = "Methods of a rootfs"
+	Fields  = "Fields of values"
+)
+
 // An Entry is what the reference says of one word, function or value.
 type Entry struct {
 	builtins.Doc
@@ -108,7 +115,11 @@ func (r *reference) words() ([]Section, error) {
 	}
 	byName(words)
 	byName(methods)
-	return []Section{{"Words", words}, {"Methods of a rootfs", methods}}, nil
+	var fields []Entry
+	for _, d := range builtins.Fields() {
+		fields = append(fields, Entry{Doc: d})
+	}
+	return []Section{{Words, words}, {Methods, methods}, {Fields, fields}}, nil
 }
 
 func byName(entries []Entry) {

@@ -60,7 +60,9 @@ type packer struct {
 // copied is made anew, once.
 func (k packer) pack(ctx context.Context, parts []part) ([]*File, error) {
 	start := time.Now()
+	warn := k.lookForPrivate(ctx)
 	files, outcome, why, err := k.parts(ctx, parts)
+	err = errors.Join(err, warn())
 	if errors.Is(err, pack.ErrDamaged) {
 		k.Log.Warn("the cache is damaged: packing again", "step", k.step.Label, "cause", err)
 		if err = forget(files); err == nil {

@@ -82,30 +82,61 @@ func Fingerprint(dir string) Question[string] {
 // HostPath makes a path of the host absolute.
 func HostPath(name string) (string, error) { return filepath.Abs(name) }
 
-// look answers a question about files. What a run before this one was told of the very same
-// files is not looked at again: starting a process for it takes longer than all else that an
-// unchanged step does.
-func (b *Builder) look(ctx context.Context, state layer.State, l tree.Look) (answer tree.Answer, err error) {
-	stack := state.Stack()
-	asked, err := json.Marshal([]any{"look", state.ID(), l})
+// look answers a question about files.
+func (b *Builder) look(ctx context.Context, state layer.State, l tree.Look) (tree.Answer, error) {
+	r := b.recall(state, l)
+	err := r.find(ctx)
+	if err == nil {
+		b.remember(r)
+	}
+	return r.answer, err
+}
+
+// A recalled is a question about files, and the answer if it is known. What a run before this
+// one was told of the very same files is not looked at again: starting a process for it takes
+// longer than all else that an unchanged step does.
+type recalled struct {
+	look     tree.Look
+	stack    sandbox.Stack
+	question string // by which it is remembered; "": it is not
+	answer   tree.Answer
+	record   json.RawMessage // of the answer; nil: it is not known yet
+}
+
+// recall returns a question, with the answer if that is remembered.
+func (b *Builder) recall(state layer.State, l tree.Look) *recalled {
+	r := &recalled{look: l, stack: state.Stack()}
+	if r.stack.Dir != "" { // the identity of a plain directory does not tell its files
+		return r
+	}
+	question, err := json.Marshal([]any{"look", state.ID(), l})
 	if err != nil {
-		return answer, fmt.Errorf("internal error: %w", err)
+		return r
 	}
-	question := string(asked)
-	known := stack.Dir == "" // the identity of a plain directory does not tell its files
-	if before := b.History.Answered(question); known && before != nil && json.Unmarshal(before, &answer) == nil {
-		b.History.Answer(question, before)
-		return answer, nil
+	r.question = string(question)
+	if before := b.History.Answered(r.question); before != nil && json.Unmarshal(before, &r.answer) == nil {
+		r.record = before
 	}
-	answer, err = treetask.Looking.Run(ctx, []sandbox.Stack{stack}, l)
-	if err != nil || !known {
-		return answer, err
+	return r
+}
+
+// find looks if the answer is not known. It may be called beside other work.
+func (r *recalled) find(ctx context.Context) (err error) {
+	if r.record != nil {
+		return nil
 	}
-	record, err := json.Marshal(answer)
-	if err == nil && len(record) <= maxRemembered {
-		b.History.Answer(question, record)
+	if r.answer, err = treetask.Looking.Run(ctx, []sandbox.Stack{r.stack}, r.look); err != nil {
+		return err
 	}
-	return answer, err
+	r.record, err = json.Marshal(r.answer)
+	return err
+}
+
+// remember keeps the answer for the next run.
+func (b *Builder) remember(r *recalled) {
+	if r.question != "" && r.record != nil && len(r.record) <= maxRemembered {
+		b.History.Answer(r.question, r.record)
+	}
 }
 
 // maxRemembered bounds what is kept of one answer about files, in bytes.

@@ -20,8 +20,8 @@ import (
 
 // Look asks a question about the files of a root file system.
 type Look struct {
-	Op   string // read, exists, glob, readlink, devices, acls
-	Path string
+	Op   string // read, exists, glob, readlink, devices, acls, filled
+	Path string // of filled: patterns, one on each line
 }
 
 // Answer is the answer to a Look.
@@ -39,6 +39,9 @@ func (l Look) Answer(root *dirfd.Dir) (Answer, error) {
 	switch l.Op {
 	case "glob":
 		names, err := root.Glob(l.Path)
+		return Answer{Found: len(names) > 0, Names: names}, err
+	case "filled":
+		names, err := filled(root, strings.Split(l.Path, "\n"))
 		return Answer{Found: len(names) > 0, Names: names}, err
 	case "devices", "acls":
 		is := isDevice
@@ -65,6 +68,27 @@ func (l Look) Answer(root *dirfd.Dir) (Answer, error) {
 		return Answer{Found: true, Data: []byte(text)}, err
 	}
 	return Answer{}, fmt.Errorf("internal error: unknown question %q", l.Op)
+}
+
+// filled returns the regular files with content that match one of several patterns.
+func filled(root *dirfd.Dir, patterns []string) ([]string, error) {
+	var found []string
+	for _, pattern := range patterns {
+		names, err := root.Glob(pattern)
+		if err != nil {
+			return nil, err
+		}
+		for _, name := range names {
+			st, err := root.Lstat(name)
+			if err != nil {
+				return nil, err
+			}
+			if st.Mode&unix.S_IFMT == unix.S_IFREG && st.Size > 0 {
+				found = append(found, name)
+			}
+		}
+	}
+	return found, nil
 }
 
 // filesThat returns the sorted paths of the files at and below a directory that are what

@@ -3,43 +3,91 @@ package main
 import (
 	"fmt"
 	"io"
+	"io/fs"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"imagebuilder/builtins"
 	"imagebuilder/runtime"
+	"imagebuilder/stdlib"
 )
 
 // The reference of the words and of the standard library, from what they say themselves.
 
 func newDocCommand() *cobra.Command {
-	return &cobra.Command{
+	var format string
+	cmd := &cobra.Command{
 		Use:   "doc [NAME]...",
 		Short: "Show what recipes can use: words, sources, package managers",
-		Long: `List the words of recipes, the methods of a rootfs, the generators, sources and package
-managers, with their parameters and what they do in a line. Of each NAME, everything is
-shown that is said of it: a word, a method such as root.write or write, a source, generator or package
-manager as definitions call it, or a function of the standard library.`,
+		Long: `List the words of recipes, the methods of a rootfs, the fields of values, the generators,
+sources and package managers, with their parameters and what they do in a line. Of each
+NAME, everything is shown that is said of it: a word, a method such as root.write or write,
+a source, generator or package manager as definitions call it, or a function of the standard
+library. Of a file of that, such as @stdlib//sources/debian.star, the text is printed.
+
+Other formats print all that is said of everything: markdown and html to be read, stubs to
+be loaded by language servers for Starlark.`,
 		Example: `  imagebuilder doc
-  imagebuilder doc download debootstrap root.write`,
+  imagebuilder doc download debootstrap root.write
+  imagebuilder doc --format html >imagebuilder.html`,
 		Args: args(0, 1000),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 1 && strings.HasPrefix(args[0], "@stdlib//") {
+				return printLibraryFile(cmd.OutOrStdout(), strings.TrimPrefix(args[0], "@stdlib//"))
+			}
+			print, ok := docFormats[format]
+			if !ok {
+				return usageError{fmt.Errorf("--format %s: want one of %s", format, strings.Join(slices.Sorted(maps.Keys(docFormats)), ", "))}
+			}
 			sections, err := runtime.Reference(cmd.Context())
 			if err != nil {
 				return err
 			}
-			if len(args) == 0 {
-				listReference(cmd.OutOrStdout(), sections)
-				return nil
+			switch {
+			case len(args) > 0 && format != "text":
+				return usageError{fmt.Errorf("--format %s prints everything: it takes no names", format)}
+			case len(args) > 0:
+				return showEntries(cmd.OutOrStdout(), sections, args)
 			}
-			return showEntries(cmd.OutOrStdout(), sections, args)
+			return print(cmd.OutOrStdout(), sections)
 		},
 	}
+	cmd.Flags().StringVar(&format, "format", "text", "`format`: text, markdown, html or stubs")
+	completeValues(cmd, "format", slices.Sorted(maps.Keys(docFormats)))
+	return cmd
+}
+
+// docFormats print the whole reference.
+var docFormats = map[string]func(io.Writer, []runtime.Section) error{
+	"text": listReference, "markdown": referenceMarkdown, "html": referenceHTML, "stubs": referenceStubs,
+}
+
+// printLibraryFile prints a file of the standard library.
+func printLibraryFile(w io.Writer, name string) error {
+	text, err := fs.ReadFile(stdlib.FS, name)
+	if err != nil {
+		var files []string
+		fs.WalkDir(stdlib.FS, ".", func(name string, d fs.DirEntry, err error) error {
+			if err == nil && !d.IsDir() {
+				files = append(files, name)
+			}
+			return nil
+		})
+		hint := ""
+		if near := builtins.Nearest(name, files); near != "" {
+			hint = "; did you mean @stdlib//" + near + "?"
+		}
+		return usageError{fmt.Errorf("the standard library has no file %s%s", name, hint)}
+	}
+	_, err = w.Write(text)
+	return err
 }
 
 // listReference prints the signature of each entry and its first sentence.
-func listReference(w io.Writer, sections []runtime.Section) {
+func listReference(w io.Writer, sections []runtime.Section) error {
 	for i, s := range sections {
 		if i > 0 {
 			fmt.Fprintln(w)
@@ -53,6 +101,7 @@ func listReference(w io.Writer, sections []runtime.Section) {
 			fmt.Fprintf(w, "\n  %s%s\n      %s\n", signature(e), from, inBrief(e))
 		}
 	}
+	return nil
 }
 
 // signature is that of an entry, and the name that it has in definitions if that is another.
@@ -88,7 +137,7 @@ func showEntries(w io.Writer, sections []runtime.Section, names []string) error 
 			for _, e := range s.Entries {
 				function, _, _ := strings.Cut(e.Signature, "(")
 				known = append(known, e.Name, function)
-				if name != e.Name && name != function && "root."+name != e.Name {
+				if _, member, _ := strings.Cut(e.Name, "."); name != e.Name && name != function && name != member {
 					continue
 				}
 				if i > 0 || found {

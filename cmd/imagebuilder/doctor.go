@@ -2,10 +2,14 @@ package main
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
+	"slices"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -19,63 +23,99 @@ import (
 
 // The command for whoever does not know why a build cannot start on this machine.
 
+// A finding is what the doctor says of one thing.
+type finding struct {
+	Verdict string `json:"verdict"` // ok, missing or PROBLEM
+	What    string `json:"what"`
+	Text    string `json:"text,omitempty"`
+	Package string `json:"package,omitempty"` // of Debian, that brings what is missing
+}
+
+const (
+	fine    = "ok"
+	missing = "missing"
+	problem = "PROBLEM"
+)
+
 func newDoctorCommand() *cobra.Command {
 	var cache cacheOptions
+	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "doctor",
 		Short: "Say what this machine can do and what it lacks",
 		Long: `Check what builds need of this machine: the kernel, the cache and the programs that
-parts of the work are left to, with the Debian package that brings each.`,
+parts of the work are left to, with the Debian package that brings each. The exit status
+is 1 if there is a problem. That a program is missing is none by itself: a build that needs
+it says so before it starts.`,
 		Args: args(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			table := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
-			examineMachine(cmd.Context(), table, &cache)
-			examineTools(cmd.Context(), table)
-			return table.Flush()
+			found := append(examineMachine(cmd.Context(), &cache), examineTools(cmd.Context())...)
+			if err := tellFindings(cmd.OutOrStdout(), found, asJSON); err != nil {
+				return err
+			}
+			if slices.ContainsFunc(found, func(f finding) bool { return f.Verdict == problem }) {
+				return errors.New("this machine cannot do all that builds need; see above")
+			}
+			return nil
 		},
 	}
 	cache.addFlags(cmd)
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
+}
+
+// tellFindings prints a line for each finding, and how to get what is missing, or JSON.
+func tellFindings(w io.Writer, found []finding, asJSON bool) error {
+	if asJSON {
+		enc := json.NewEncoder(w)
+		enc.SetIndent("", "  ")
+		return enc.Encode(found)
+	}
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	var packages []string
+	for _, f := range found {
+		fmt.Fprintf(table, "%s\t%s\t%s\n", f.Verdict, f.What, printable.Text(f.Text))
+		if f.Package != "" && !slices.Contains(packages, f.Package) {
+			packages = append(packages, f.Package)
+		}
+	}
+	if err := table.Flush(); err != nil || len(packages) == 0 {
+		return err
+	}
+	_, err := fmt.Fprintf(w, "\nWhat is missing is installed by:\n  apt-get install %s\n", strings.Join(packages, " "))
+	return err
 }
 
 // examineMachine tells of what no package brings: rights, space and the kernel. It tries
 // what a build would do, since versions and modules tell little of what is allowed.
-func examineMachine(ctx context.Context, w io.Writer, cache *cacheOptions) {
-	report := func(ok bool, what, text string) {
-		verdict := "ok"
-		if !ok {
-			verdict = "PROBLEM"
-		}
-		fmt.Fprintf(w, "%s\t%s\t%s\n", verdict, what, printable.Text(text))
+func examineMachine(ctx context.Context, cache *cacheOptions) []finding {
+	if os.Geteuid() != 0 {
+		return []finding{{problem, "root", "builds need it; plan, check and options do not", ""}, examineCache(cache)}
 	}
-	root := os.Geteuid() == 0
-	if root {
-		report(true, "root", "")
-	} else {
-		report(false, "root", "builds need it; plan, check and options do not")
-	}
+	found := []finding{{fine, "root", "", ""}, examineCache(cache)}
 	warnings := &warningText{}
 	store, err := cache.open(layer.Options{Log: slog.New(warnings)})
 	if err != nil {
-		report(false, "cache", err.Error())
-		return
+		return found
 	}
 	defer store.Close()
-	report(true, "cache", fmt.Sprintf("%s, %v free", store.Dir(), free(store.Dir())))
-	if !root {
-		return
-	}
 	err = store.CheckOverlay(ctx)
 	switch {
 	case err != nil:
-		report(false, "sandbox", err.Error())
+		return append(found, finding{problem, "sandbox", err.Error(), ""})
 	case warnings.text != "":
-		report(true, "sandbox", "")
-		report(false, "overlayfs", warnings.text)
-	default:
-		report(true, "sandbox", "")
-		report(true, "overlayfs", "")
+		return append(found, finding{fine, "sandbox", "", ""}, finding{problem, "overlayfs", warnings.text, ""})
 	}
+	return append(found, finding{fine, "sandbox", "", ""}, finding{fine, "overlayfs", "", ""})
+}
+
+func examineCache(cache *cacheOptions) finding {
+	store, err := cache.open(layer.Options{})
+	if err != nil {
+		return finding{problem, "cache", err.Error(), ""}
+	}
+	defer store.Close()
+	return finding{fine, "cache", fmt.Sprintf("%s, %v free", store.Dir(), free(store.Dir())), ""}
 }
 
 // free returns how much there is for a user without reserves; nothing if nobody can tell.
@@ -98,14 +138,15 @@ func (w *warningText) Handle(_ context.Context, r slog.Record) error {
 	return nil
 }
 
-// examineTools tells of each program of the host that some step may need. That one is missing
-// is no problem by itself: the steps that need it say so.
-func examineTools(ctx context.Context, w io.Writer) {
+// examineTools tells of each program of the host that some step may need.
+func examineTools(ctx context.Context) []finding {
+	var found []finding
 	for _, t := range host.Tools() {
 		if host.Installed(t.Name) {
-			fmt.Fprintf(w, "ok\t%s\t%s\n", t.Name, t.VersionLine(ctx))
-			continue
+			found = append(found, finding{fine, t.Name, t.VersionLine(ctx), ""})
+		} else {
+			found = append(found, finding{missing, t.Name, fmt.Sprintf("package %s, for %s", t.Package, t.For), t.Package})
 		}
-		fmt.Fprintf(w, "missing\t%s\tpackage %s, for %s\n", t.Name, t.Package, t.For)
 	}
+	return found
 }
