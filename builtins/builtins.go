@@ -29,6 +29,7 @@ type Words struct {
 	Machine string       // machine name of uname(2), the default architecture
 	Log     *slog.Logger // gets what the user should know
 	Offline bool         // programs have no network, whatever a recipe says
+	Secrets build.Secrets
 
 	// Locate returns the file of the host that a path means which is said in a recipe
 	// file, for local. It is the runtime that knows where recipes come from.

@@ -101,9 +101,9 @@ func (p programs) plain() any {
 	return list
 }
 
-// chroot_run(root, script, env={}, network=True, fresh=None) runs programs inside the
-// rootfs as root: a script that begins with "#!", a command as a list of strings, or
-// a list of these, run one after the other as one step. Their environment is root.env
+// chroot_run(root, script, env={}, network=True, fresh=None, secrets=[]) runs programs inside
+// the rootfs as root: a script that begins with "#!" or is one line for /bin/sh, a command
+// as a list of strings, or a list of these, run one after the other as one step. Their environment is root.env
 // and env; /proc, /sys, /dev, /run and /tmp are there, the image's resolv.conf is
 // replaced by this machine's while they run, and standard input is empty. Nothing that
 // they leave in /tmp, /run or /dev/shm, and no mount, outlasts the step, but in a session.
@@ -114,17 +114,33 @@ func (p programs) plain() any {
 // URLs (done again when one of them serves something else), "daily" or "never". "daily"
 // may stand among the URLs, too: then either is a reason.
 //
+// secrets are names: while the programs run, /run/secrets/NAME is a file with what --secret
+// NAME=FILE or the environment (IMAGEBUILDER_SECRET_NAME) has given. It is in no layer,
+// log, plan, key or history, and its lines of four letters and more are stars in what
+// programs print. A changed secret does not make the step be done again. There are none
+// in a session, which keeps what is in /run.
+//
 // A program that fails ends the build with its status and last lines.
 func (b *Words) chrootRun(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	var root *rootfs
 	var script programs
 	var env stringMap
+	var secrets stringList
 	network, fresh := true, freshness{}
-	if err := unpackArgs(fn, args, kwargs, "root", &root, "script", &script, "env?", &env, "network?", &network, "fresh??", &fresh); err != nil {
+	if err := unpackArgs(fn, args, kwargs, "root", &root, "script", &script, "env?", &env, "network?", &network, "fresh??", &fresh,
+		"secrets?", &secrets); err != nil {
 		return nil, err
 	}
 	if err := root.checkMutable("run anything in"); err != nil {
 		return nil, err
+	}
+	for _, name := range secrets {
+		if err := build.CheckSecretName(name); err != nil {
+			return nil, Misuse{fmt.Errorf("chroot_run: secrets: %w", err)}
+		}
+	}
+	if len(secrets) > 0 && root.root.InSession() {
+		return nil, Misuse{errors.New("chroot_run: a session keeps what is in /run, where secrets are: give them to a step outside of it")}
 	}
 	environ, err := root.environ(env)
 	if err != nil {
@@ -147,7 +163,7 @@ func (b *Words) chrootRun(thread *starlark.Thread, fn *starlark.Builtin, args st
 	if !network {
 		s.Args = append(s.Args, arg("network", false))
 	}
-	return starlark.None, b.Worker.Change(Context(thread), s, build.RunInside(s, script, environ, guests, network && !b.Offline))
+	return starlark.None, b.Worker.Change(Context(thread), s, build.RunInside(s, script, environ, guests, b.Secrets, secrets, network && !b.Offline))
 }
 
 // session(root, *steps) calls the functions one after the other with the rootfs. What

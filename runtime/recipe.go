@@ -20,12 +20,13 @@ import (
 
 // Config says how recipes are evaluated.
 type Config struct {
-	Options Given        // -o NAME=VALUE
-	Now     time.Time    // when the run happens, for all that it makes
-	Machine string       // machine name of uname(2)
-	Stdin   io.Reader    // where the recipe "-" is read
-	Log     *slog.Logger // gets what recipes print; nil: nothing does
-	Place   Place        // where the lines of a text come from; nil: from itself
+	Options Given         // -o NAME=VALUE
+	Secrets build.Secrets // --secret NAME=FILE
+	Now     time.Time     // when the run happens, for all that it makes
+	Machine string        // machine name of uname(2)
+	Stdin   io.Reader     // where the recipe "-" is read
+	Log     *slog.Logger  // gets what recipes print; nil: nothing does
+	Place   Place         // where the lines of a text come from; nil: from itself
 }
 
 // A Place tells for a line of a recipe that was made from something else the file, the
@@ -105,7 +106,7 @@ func newRecipe(ctx context.Context, name string, config Config) *Recipe {
 		places:    make(map[string]Place),
 		print:     func(pos, text string) { r.log.Info(text, "at", pos) },
 	}
-	r.words = &builtins.Words{Now: config.Now, Machine: config.Machine, Log: config.Log, Locate: r.loader.locate, Where: r.loader.where}
+	r.words = &builtins.Words{Now: config.Now, Machine: config.Machine, Log: config.Log, Secrets: config.Secrets, Locate: r.loader.locate, Where: r.loader.where}
 	return r
 }
 

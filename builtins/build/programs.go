@@ -20,9 +20,13 @@ import (
 // to the network, and nothing else of the caller's environment.
 
 // RunInside runs programs inside the root file system of a step, as root, with the guests of
-// its package manager and this machine's resolv.conf.
-func RunInside(s *Step, programs []sandbox.Program, environ []string, guests []sandbox.Guest, network bool) Change {
+// its package manager, this machine's resolv.conf, and secrets by their names.
+func RunInside(s *Step, programs []sandbox.Program, environ []string, guests []sandbox.Guest, secrets Secrets, names []string, network bool) Change {
 	session := s.Root.join()
+	s.withSecrets(names)
+	if len(names) > 0 {
+		s.Ready = func(context.Context) error { _, err := secrets.all(names); return err }
+	}
 	if session {
 		s.Also = append(s.Also, Arg{"session", true})
 	}
@@ -37,8 +41,12 @@ func RunInside(s *Step, programs []sandbox.Program, environ []string, guests []s
 		if err != nil {
 			return err
 		}
+		given, err := secrets.all(names)
+		if err != nil {
+			return err
+		}
 		spec := sandbox.Spec{
-			Root: &stack, Disk: partitions, Guests: append(resolver, guests...), Session: session, NoSync: true, NoNet: !network,
+			Secrets: given, Root: &stack, Disk: partitions, Guests: append(resolver, guests...), Session: session, NoSync: true, NoNet: !network,
 		}
 		return sandbox.Run(ctx, spec, sandbox.Programs{List: programs, Env: withProxies(environ, network)}, out)
 	}}

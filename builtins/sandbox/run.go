@@ -114,7 +114,7 @@ func (spec *Spec) settle(root *dirfd.Dir, mounts detachedMounts) (visits []*visi
 	if err := mounts.attach(root); err != nil {
 		return nil, s, err
 	}
-	visits, err = invite(root, spec.Guests, stash, s)
+	visits, err = invite(root, append(spec.Guests, spec.secretFiles()...), stash, s)
 	return visits, s, err
 }
 

@@ -28,6 +28,7 @@ type Spec struct {
 	Guests  []Guest     // files that are laid over Root while they run
 	Hidden  []string    // files and directories of the host that are empty to them
 	Disk    []Partition // of a disk, on which Root seems to lie; empty: it is said to lie on none
+	Secrets []Secret    // of Root: files in SecretsDir
 	Session bool        // Root: /tmp, /run, /dev/shm and mounts are as the step before has left them
 	NoSync  bool        // answer fsync and its kin with success, without doing anything
 	NoNet   bool        // give them an empty network namespace
@@ -65,6 +66,16 @@ type Guest struct {
 	// way to a file that is there, and stays away where its directory is not there.
 	Over bool
 }
+
+// A Secret is a file in SecretsDir that only root can read, and of which nothing is to be left.
+// Its lines of four bytes and more are hidden in what programs write.
+type Secret struct {
+	Name    string
+	Content []byte
+}
+
+// SecretsDir is where programs find secrets, on a file system of their own.
+const SecretsDir = "/run/secrets"
 
 // RootfsDir is where programs of the host usually find a root file system, FilesDir
 // where they find the files they are given.
@@ -128,16 +139,17 @@ func Run(ctx context.Context, spec Spec, programs Programs, out io.Writer) error
 	if spec.NoNet {
 		flags |= syscall.CLONE_NEWNET
 	}
-	_, err := spawn(ctx, orders{Spec: spec, Programs: &programs}, child{flags: flags, out: out, grace: spec.Grace})
+	_, err := spawn(ctx, orders{Spec: spec, Programs: &programs}, child{flags: flags, out: out, hidden: hiddenLines(spec.Secrets), grace: spec.Grace})
 	return err
 }
 
 // A child is how the process of some orders is started.
 type child struct {
-	flags uintptr // namespaces
-	out   io.Writer
-	grace time.Duration
-	files []*os.File // it inherits, from descriptor 5 on
+	flags  uintptr // namespaces
+	out    io.Writer
+	hidden [][]byte // texts that out does not get
+	grace  time.Duration
+	files  []*os.File // it inherits, from descriptor 5 on
 }
 
 // spawn has orders carried out in a child and returns what it reports.
@@ -166,7 +178,7 @@ func spawn(ctx context.Context, o orders, c child) ([]byte, error) {
 		answers <- r
 	}()
 	tail := new(host.Tail)
-	out := io.MultiWriter(c.out, tail)
+	out := &masker{w: io.MultiWriter(c.out, tail), hidden: c.hidden}
 	err = host.Command{
 		Args: []string{childName},
 		Path: "/proc/self/exe",
@@ -179,6 +191,7 @@ func spawn(ctx context.Context, o orders, c child) ([]byte, error) {
 		Grace:  c.grace + time.Second, // the child's own grace period ends first
 	}.Run(ctx)
 	reportEnd.Close()
+	out.flush()
 	r := <-answers
 	return r.Result, r.err(err, tail)
 }

@@ -43,6 +43,9 @@ func (o *recipeOptions) checkAll(cmd *cobra.Command, names []string) error {
 // with one says nothing of the next.
 func (o *recipeOptions) check(cmd *cobra.Command, name string) error {
 	config, err := runtimeConfig(cmd, logOptions{})
+	if err == nil {
+		config.Secrets, err = o.givenSecrets()
+	}
 	if err != nil {
 		return err
 	}

@@ -1,8 +1,12 @@
 package main
 
 import (
+	"fmt"
+	"strings"
+
 	"github.com/spf13/cobra"
 
+	"imagebuilder/builtins/build"
 	"imagebuilder/builtins/host"
 	"imagebuilder/compat"
 	"imagebuilder/runtime"
@@ -13,11 +17,13 @@ import (
 
 // recipeOptions are the flags of all commands that load a recipe.
 type recipeOptions struct {
-	set []string
+	set     []string
+	secrets []string
 }
 
 func (o *recipeOptions) addFlags(cmd *cobra.Command) {
 	cmd.Flags().StringArrayVarP(&o.set, "option", "o", nil, "set an option of the recipe, as `name=value`; may be repeated")
+	cmd.Flags().StringArrayVar(&o.secrets, "secret", nil, "let steps read a file that nothing keeps, as `name=FILE`; may be repeated")
 	cmd.ValidArgsFunction = completeRecipe
 	if err := cmd.RegisterFlagCompletionFunc("option", completeOption); err != nil {
 		panic("internal error: " + err.Error())
@@ -28,10 +34,29 @@ func (o *recipeOptions) addFlags(cmd *cobra.Command) {
 // sets.
 func (o *recipeOptions) load(cmd *cobra.Command, name string, log logOptions) (*runtime.Recipe, error) {
 	config, err := runtimeConfig(cmd, log)
+	if err == nil {
+		config.Secrets, err = o.givenSecrets()
+	}
 	if err != nil {
 		return nil, err
 	}
 	return compat.Open(cmd.Context(), name, o.set, config)
+}
+
+// givenSecrets are the files of --secret by their names.
+func (o *recipeOptions) givenSecrets() (build.Secrets, error) {
+	secrets := make(build.Secrets)
+	for _, text := range o.secrets {
+		name, file, ok := strings.Cut(text, "=")
+		if !ok || file == "" {
+			return nil, usageError{fmt.Errorf("--secret %s: want name=FILE", text)}
+		}
+		if err := build.CheckSecretName(name); err != nil {
+			return nil, usageError{fmt.Errorf("--secret: %w", err)}
+		}
+		secrets[name] = file
+	}
+	return secrets, nil
 }
 
 // runtimeConfig is how recipes are evaluated: the clock is read here, once for all that
