@@ -72,6 +72,9 @@ func (o *buildOptions) run(cmd *cobra.Command, recipe *runtime.Recipe, target st
 		return err
 	}
 	display.Close()
+	if display.steps != nil {
+		fmt.Fprintln(cmd.ErrOrStderr(), display.steps.summary(time.Since(start), results))
+	}
 	if o.log.format == "json" {
 		display.log.Info("finished", "took", time.Since(start), "results", results)
 	}

@@ -15,6 +15,8 @@ import (
 	"github.com/vbauerster/mpb/v8/decor"
 	"golang.org/x/term"
 
+	"imagebuilder/builtins/build"
+	"imagebuilder/builtins/bytesize"
 	"imagebuilder/builtins/fetch"
 	"imagebuilder/builtins/printable"
 )
@@ -57,7 +59,27 @@ func (o logOptions) logger(w io.Writer) *slog.Logger {
 type display struct {
 	log      *slog.Logger
 	progress fetch.Progress // nil without a terminal
+	steps    *stepCount     // nil without a terminal
 	close    func()
+}
+
+// A stepCount is how many steps a run had, and how many of them were in the cache.
+type stepCount struct{ all, cached int }
+
+// summary is the last line on a terminal.
+func (c stepCount) summary(took time.Duration, results []build.Result) string {
+	var size int64
+	for _, r := range results {
+		size += r.Size
+	}
+	text := fmt.Sprintf("%7.1fs  steps: %d, cached: %d", took.Seconds(), c.all, c.cached)
+	if len(results) > 0 {
+		text += fmt.Sprintf(", results: %d", len(results))
+	}
+	if size > 0 {
+		text += fmt.Sprintf(" of %v", bytesize.Size(size))
+	}
+	return text
 }
 
 // newDisplay shows a run on a terminal as such, and elsewhere as lines that can be kept.
@@ -68,7 +90,7 @@ func (o logOptions) newDisplay(w io.Writer) *display {
 	}
 	bars := mpb.New(mpb.WithOutput(w), mpb.WithWidth(40), mpb.WithAutoRefresh())
 	handler := newTerminalHandler(bars, o.debug)
-	return &display{log: slog.New(handler), progress: lengths{bars}, close: sync.OnceFunc(func() {
+	return &display{log: slog.New(handler), progress: lengths{bars}, steps: &handler.steps, close: sync.OnceFunc(func() {
 		handler.status.Abort(true)
 		bars.Wait()
 	})}
@@ -108,6 +130,7 @@ type terminalHandler struct {
 	mu      sync.Mutex
 	running string // empty: nothing does
 	since   time.Time
+	steps   stepCount
 }
 
 // newTerminalHandler puts the line about what runs below the bars, whenever they come.
@@ -153,6 +176,10 @@ func (h *terminalHandler) note(r slog.Record) {
 		h.running, h.since = fmt.Sprintf("%-14s %s", f["step"], shorten(f["what"], 60)), time.Now()
 	case "step":
 		h.running = ""
+		h.steps.all++
+		if fieldsOf(r)["cached"] == "true" {
+			h.steps.cached++
+		}
 	}
 }
 

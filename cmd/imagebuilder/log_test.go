@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"strings"
 	"testing"
+	"time"
 
+	"imagebuilder/builtins/build"
 	"imagebuilder/streams"
 )
 
@@ -25,5 +27,23 @@ func TestVisible(t *testing.T) {
 	}
 	if got, _, _ := strings.Cut(out.String(), "\n"); got != "combined   images/x: item "+want {
 		t.Errorf("faults: %q", got)
+	}
+}
+
+// A run on a terminal ends with what it came to.
+func TestSummary(t *testing.T) {
+	tests := []struct {
+		steps   stepCount
+		results []build.Result
+		want    string
+	}{
+		{stepCount{3, 1}, nil, "    1.5s  steps: 3, cached: 1"},
+		{stepCount{3, 3}, []build.Result{{Path: "dir"}}, "    1.5s  steps: 3, cached: 3, results: 1"},
+		{stepCount{4, 0}, []build.Result{{Path: "a", Size: 1 << 20}, {Path: "b", Size: 1 << 20}}, "    1.5s  steps: 4, cached: 0, results: 2 of 2.0 MiB"},
+	}
+	for _, test := range tests {
+		if got := test.steps.summary(1500*time.Millisecond, test.results); got != test.want {
+			t.Errorf("got %q, want %q", got, test.want)
+		}
 	}
 }
