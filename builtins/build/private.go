@@ -43,8 +43,11 @@ func (k packer) lookForPrivate(ctx context.Context) (warn func() error) {
 		k.remember(filled)
 		k.remember(id)
 		names := slices.DeleteFunc(slices.Clone(filled.answer.Names), func(name string) bool {
-			// systemd makes an id where one is uninitialized, and what ends so is no secret.
-			return strings.HasSuffix(name, ".pub") || name == machineID && strings.TrimSpace(string(id.answer.Data)) == "uninitialized"
+			if name == machineID { // systemd makes one where there is nothing but a line end, or this
+				text := strings.TrimSpace(string(id.answer.Data))
+				return text == "" || text == "uninitialized"
+			}
+			return strings.HasSuffix(name, ".pub")
 		})
 		if len(names) == 0 {
 			return nil
