@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"imagebuilder/builtins/bytesize"
+	"imagebuilder/builtins/dirfd"
 	"imagebuilder/builtins/host"
 	"imagebuilder/builtins/sandbox"
 	"imagebuilder/builtins/squashfs"
@@ -274,14 +275,7 @@ var Squashing = sandbox.NewTask("squashfs", func(ctx context.Context, in *sandbo
 	if s.Told {
 		o.Progress = tellTo(others[len(others)-1])
 	}
-	result, err := squashfs.Write(ctx, image, in.Roots[0], o)
-	if errors.Is(err, squashfs.ErrChanged) && s.Sums > 0 {
-		// The disk may have lost what was read for the image before: what is there now counts.
-		o.Sums = nil
-		if err = image.Truncate(0); err == nil {
-			result, err = squashfs.Write(ctx, image, in.Roots[0], o)
-		}
-	}
+	result, err := writeSquashfs(ctx, image, in.Roots[0], o)
 	if err != nil {
 		return done, err
 	}
@@ -297,6 +291,20 @@ var Squashing = sandbox.NewTask("squashfs", func(ctx context.Context, in *sandbo
 	}
 	return done, nil
 })
+
+// writeSquashfs writes an image. The disk may have lost what was read for an image before: what
+// is there now counts.
+func writeSquashfs(ctx context.Context, image *os.File, root *dirfd.Dir, o squashfs.Options) (*squashfs.Result, error) {
+	result, err := squashfs.Write(ctx, image, root, o)
+	if !errors.Is(err, squashfs.ErrChanged) || len(o.Sums) == 0 {
+		return result, err
+	}
+	o.Sums = nil
+	if err := image.Truncate(0); err != nil {
+		return nil, err
+	}
+	return squashfs.Write(ctx, image, root, o)
+}
 
 // tellTo writes what showTold reads.
 func tellTo(w io.Writer) func(squashfs.Progress) {

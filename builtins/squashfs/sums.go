@@ -175,6 +175,7 @@ func (p past) file(l look, size int64) (blocks []fileBlock, ok bool) {
 	return nil, false
 }
 
+// A memory is what was read of one tree.
 type memory struct {
 	pieces []byte // records
 	files  map[look]sized

@@ -20,18 +20,18 @@ have besides, and what it names that is not on this machine; nothing is printed 
 well. Of the YAML definition of a recipe all entries are checked, whatever they are for.`,
 		Args: args(1, 1000),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return recipe.checkAll(cmd, args)
+			return ofAll(cmd, args, func(name string) error { return recipe.check(cmd, name) })
 		},
 	}
 	recipe.addFlags(cmd)
 	return cmd
 }
 
-// checkAll returns what is wrong with any of the recipes.
-func (o *recipeOptions) checkAll(cmd *cobra.Command, names []string) error {
+// ofAll returns what is wrong with any of several files.
+func ofAll(cmd *cobra.Command, names []string, check func(name string) error) error {
 	var errs []error
 	for _, name := range names {
-		errs = append(errs, o.check(cmd, name))
+		errs = append(errs, check(name))
 		if cmd.Context().Err() != nil {
 			break
 		}

@@ -5,7 +5,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"imagebuilder/builtins/problems"
 	"imagebuilder/compat"
 	"imagebuilder/runtime"
 )
@@ -50,14 +49,7 @@ func newValidateCommand() *cobra.Command {
 and key; nothing is printed if all is well. - reads standard input.`,
 		Args: args(1, 1000),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			var errs []error
-			for _, name := range args {
-				errs = append(errs, o.validate(cmd, name))
-				if cmd.Context().Err() != nil {
-					break
-				}
-			}
-			return problems.Join(errs...)
+			return ofAll(cmd, args, func(name string) error { return o.validate(cmd, name) })
 		},
 	}
 	o.addFlags(cmd)

@@ -166,10 +166,7 @@ func showEntry(w io.Writer, e runtime.Entry) {
 		}
 		fmt.Fprintln(w, line)
 	}
-	if e.File != "" {
-		function, _, called := strings.Cut(e.Signature, "(")
-		if called || !strings.ContainsAny(function, "-") {
-			fmt.Fprintf(w, "\n    load(\"@stdlib//%s\", \"%s\")\n", e.File, function)
-		}
+	if load := loadOf(e); load != "" {
+		fmt.Fprintf(w, "\n    %s\n", load)
 	}
 }

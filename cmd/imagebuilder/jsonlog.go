@@ -54,6 +54,16 @@ func (h *jsonHandler) Handle(ctx context.Context, r slog.Record) error {
 	return h.Handler.Handle(ctx, r)
 }
 
+// WithAttrs implements slog.Handler.
+func (h *jsonHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return &jsonHandler{h.Handler.WithAttrs(attrs), h.level}
+}
+
+// WithGroup implements slog.Handler.
+func (h *jsonHandler) WithGroup(name string) slog.Handler {
+	return &jsonHandler{h.Handler.WithGroup(name), h.level}
+}
+
 // logsJSON tells whether a command was told to log JSON.
 func logsJSON(cmd *cobra.Command) bool {
 	f := cmd.Flags().Lookup("log-format")
