@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -27,6 +28,8 @@ type BuildOptions struct {
 	Offline  bool           // ask nothing of the network: see [fetch.Client]
 	Log      *slog.Logger
 	Progress fetch.Progress // of downloads and other long parts; nil: none is shown
+
+	Failed func(context.Context, *build.Room) // see [build.Builder]
 }
 
 // Ready finds out whether the recipe can be run on this machine, with a directory for the
@@ -65,6 +68,24 @@ func (r *Recipe) Build(o BuildOptions) (results []build.Result, err error) {
 	return builder.Results, builder.History.Save()
 }
 
+// Visit runs the recipe up to the step that at means, and has its root file system entered:
+// see [build.Visitor]. It leaves no results.
+func (r *Recipe) Visit(o BuildOptions, at func(n int, s *build.Step) bool, enter func(context.Context, *build.Room) error) (err error) {
+	r.log, r.words.Log = o.Log, o.Log
+	builder, err := r.builder(o)
+	if err != nil {
+		return err
+	}
+	defer func() { err = problems.Join(err, builder.Store.Close()) }()
+	defer builder.Stop()
+	r.words.Offline = o.Offline
+	visitor := &build.Visitor{Builder: builder, At: at}
+	if err := r.run(visitor); err != nil && !errors.Is(err, build.ErrVisited) {
+		return err
+	}
+	return visitor.Visit(r.loader.ctx, enter)
+}
+
 // Resolve is Plan with what the network answers: names, digests and sizes as they are.
 // Nothing but the pages and the small files that have the answers is downloaded.
 func (r *Recipe) Resolve(o BuildOptions) (planner *build.Planner, err error) {
@@ -95,6 +116,7 @@ func (r *Recipe) builder(o BuildOptions) (*build.Builder, error) {
 		Sources: o.Sources,
 
 		Progress: o.Progress,
+		Failed:   o.Failed,
 	}, nil
 }
 

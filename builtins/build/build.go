@@ -48,6 +48,8 @@ var (
 type Change struct {
 	// Do makes the change. What its programs print goes to out.
 	Do func(ctx context.Context, b *Builder, stack sandbox.Stack, out io.Writer) error
+	// Runs are the programs that are run to make it; nil: other ones, or none.
+	Runs *running
 	// Reads are the files that programs read by their names: they must still be those of
 	// the step's key when it ends.
 	Reads []*File

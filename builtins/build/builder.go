@@ -33,6 +33,9 @@ type Builder struct {
 	Explain bool           // say why a step is done
 	Sources *Sources       // nil: downloads are only in the store
 
+	// Failed is told where a change has failed, before what it has done goes; nil: nobody is.
+	Failed func(context.Context, *Room)
+
 	Progress fetch.Progress // of long parts besides downloads; nil: none is shown
 
 	Results []Result // in the order in which they were made
@@ -70,7 +73,11 @@ func (b *Builder) Change(ctx context.Context, s *Step, c Change) error {
 		if err == nil || context.Cause(ctx) != nil {
 			return err
 		}
-		return cmp.Or(c.unchanged(ctx), err) // what has changed explains any error
+		err = cmp.Or(c.unchanged(ctx), err) // what has changed explains any error
+		if b.Failed != nil {
+			b.Failed(ctx, &Room{Step: s, Err: err, builder: b, runs: c.Runs, stack: stack})
+		}
+		return err
 	})
 	if err = b.close(ctx, out, err); err != nil {
 		return err

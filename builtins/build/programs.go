@@ -32,23 +32,37 @@ func RunInside(s *Step, programs []sandbox.Program, environ []string, guests []s
 	}
 	d := s.Root.Disk
 	environ, guests = s.Root.onDisk(s, environ, guests)
-	return Change{Do: func(ctx context.Context, b *Builder, stack sandbox.Stack, out io.Writer) error {
+	return run(running{programs: sandbox.Programs{List: programs, Env: withProxies(environ, network)}, spec: func(ctx context.Context, b *Builder, stack sandbox.Stack) (sandbox.Spec, error) {
 		resolver, err := resolvConf()
 		if err != nil {
-			return err
+			return sandbox.Spec{}, err
 		}
 		partitions, err := b.partitions(ctx, d, stack)
 		if err != nil {
-			return err
+			return sandbox.Spec{}, err
 		}
 		given, err := secrets.all(names)
+		return sandbox.Spec{
+			Secrets: given, Root: &stack, Disk: partitions, Guests: append(resolver, guests...), Session: session, NoSync: true, NoNet: !network,
+		}, err
+	}})
+}
+
+// A running is programs, and what they see and may do.
+type running struct {
+	programs sandbox.Programs
+	spec     func(context.Context, *Builder, sandbox.Stack) (sandbox.Spec, error)
+	beside   bool // they are of this machine
+}
+
+// run is the change that is made by programs, which must not change what they read.
+func run(r running, reads ...*File) Change {
+	return Change{Runs: &r, Reads: reads, Do: func(ctx context.Context, b *Builder, stack sandbox.Stack, out io.Writer) error {
+		spec, err := r.spec(ctx, b, stack)
 		if err != nil {
 			return err
 		}
-		spec := sandbox.Spec{
-			Secrets: given, Root: &stack, Disk: partitions, Guests: append(resolver, guests...), Session: session, NoSync: true, NoNet: !network,
-		}
-		return sandbox.Run(ctx, spec, sandbox.Programs{List: programs, Env: withProxies(environ, network)}, out)
+		return sandbox.Run(ctx, spec, r.programs, out)
 	}}
 }
 
@@ -76,10 +90,9 @@ func RunBeside(programs []sandbox.Program, env map[string]string, files []NamedF
 	for _, f := range files {
 		reads = append(reads, f.File)
 	}
-	return Change{Reads: reads, Do: func(ctx context.Context, _ *Builder, stack sandbox.Stack, out io.Writer) error {
-		spec := sandbox.Spec{Mounts: beside(stack, files), Hidden: hidden, NoSync: true, NoNet: !network}
-		return sandbox.Run(ctx, spec, sandbox.Programs{List: programs, Env: withProxies(host.Environ(env), network)}, out)
-	}}
+	return run(running{beside: true, programs: sandbox.Programs{List: programs, Env: withProxies(host.Environ(env), network)}, spec: func(_ context.Context, _ *Builder, stack sandbox.Stack) (sandbox.Spec, error) {
+		return sandbox.Spec{Mounts: beside(stack, files), Hidden: hidden, NoSync: true, NoNet: !network}, nil
+	}}, reads...)
 }
 
 // beside is what programs of this machine see of an image.

@@ -44,6 +44,7 @@ type Command struct {
 type ExitError struct {
 	Args   []string // nil: Err says what has failed
 	Err    error    // "exit status 1", "signal: killed"
+	Code   int      // the exit status as a shell has it: 128 and the number of a signal
 	Output string   // the last lines of both streams
 	Log    string   // file with the whole output, if one was kept
 }
@@ -82,9 +83,17 @@ func (c Command) Run(ctx context.Context) error {
 	}
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {
-		return &ExitError{Args: c.Args, Err: err, Output: tail.String()}
+		return &ExitError{Args: c.Args, Err: err, Code: statusCode(exit.Sys().(syscall.WaitStatus)), Output: tail.String()}
 	}
 	return fmt.Errorf("cannot run %s: %w", c.Args[0], startError(err))
+}
+
+// statusCode is how a shell says how a program has ended.
+func statusCode(status syscall.WaitStatus) int {
+	if status.Signaled() {
+		return 128 + int(status.Signal())
+	}
+	return status.ExitStatus()
 }
 
 func (c Command) build(ctx context.Context) *exec.Cmd {

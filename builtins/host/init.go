@@ -62,9 +62,9 @@ func (in *Init) Run(path string, args []string, attr *os.ProcAttr) error {
 		case pid == proc.Pid && status.Exited() && status.ExitStatus() == 0:
 			return nil
 		case pid == proc.Pid && status.Exited():
-			return &ExitError{Args: args, Err: fmt.Errorf("exit status %d", status.ExitStatus())}
+			return &ExitError{Args: args, Err: fmt.Errorf("exit status %d", status.ExitStatus()), Code: statusCode(status)}
 		case pid == proc.Pid && status.Signaled():
-			return &ExitError{Args: args, Err: fmt.Errorf("signal: %v", status.Signal())}
+			return &ExitError{Args: args, Err: fmt.Errorf("signal: %v", status.Signal()), Code: statusCode(status)}
 		}
 	}
 }

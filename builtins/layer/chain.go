@@ -4,10 +4,12 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 
+	"imagebuilder/builtins/host"
 	"imagebuilder/builtins/sandbox"
 	"imagebuilder/builtins/treetask"
 )
@@ -30,6 +32,9 @@ type State interface {
 	// Change applies a step: run changes the root file system it is given. It is not called
 	// if the store has what came of it.
 	Change(ctx context.Context, step Origin, run func(context.Context, sandbox.Stack) error) (Outcome, error)
+	// Try gives run a root file system with the same content, which it may change: nothing of
+	// it is kept.
+	Try(ctx context.Context, run func(context.Context, sandbox.Stack) error) error
 	// Result returns a directory with files made from the root file system, such as a packed
 	// image: run puts them there, unless the store has them. It is not to be changed.
 	Result(ctx context.Context, step Origin, run func(ctx context.Context, stack sandbox.Stack, dir string) error) (string, Outcome, error)
@@ -102,6 +107,19 @@ func (c *chain) Change(ctx context.Context, step Origin, run func(context.Contex
 	c.layers = append(c.layers, e)
 	c.base = Base{e.Key, e.ID}
 	return out, nil
+}
+
+func (c *chain) Try(ctx context.Context, run func(context.Context, sandbox.Stack) error) error {
+	dir, err := c.store.scratch()
+	if err != nil {
+		return err
+	}
+	stack := c.Stack()
+	stack.Upper, stack.Work = filepath.Join(dir, "data"), filepath.Join(dir, "work")
+	if err := errors.Join(host.Mkdir(stack.Upper), os.Mkdir(stack.Work, 0o700)); err != nil {
+		return err
+	}
+	return run(ctx, stack)
 }
 
 func (c *chain) Stack() sandbox.Stack {

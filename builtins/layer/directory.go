@@ -63,6 +63,14 @@ func (d *directory) Change(ctx context.Context, step Origin, run func(context.Co
 	return out, full
 }
 
+func (d *directory) Try(ctx context.Context, run func(context.Context, sandbox.Stack) error) error {
+	own := d.Fork().(*directory)
+	if err := own.own(ctx); err != nil {
+		return err
+	}
+	return run(ctx, sandbox.Stack{Dir: own.place.path, Point: d.store.Point()})
+}
+
 func (d *directory) Result(ctx context.Context, _ Origin, run func(ctx context.Context, stack sandbox.Stack, dir string) error) (string, Outcome, error) {
 	dir, err := d.store.scratch()
 	if err == nil {

@@ -23,7 +23,7 @@ import (
 // hostname is what programs inside see. The hosts generator replaces it.
 const hostname = "lxd-imagebuilder"
 
-// firstFile is the descriptor of the first file that a task inherits.
+// firstFile is the descriptor of the first file that the child inherits.
 const firstFile = 5
 
 // Main does the work of the child if this process is one: with isChild, the process is to
@@ -68,7 +68,7 @@ func newReply(result []byte, err error) reply {
 	errors.As(err, &r.Errno)
 	var exit *host.ExitError
 	if errors.As(err, &exit) {
-		r.Failed = &failure{Args: exit.Args, Status: exit.Err.Error()}
+		r.Failed = &failure{Args: exit.Args, Status: exit.Err.Error(), Code: exit.Code}
 	}
 	return r
 }
@@ -84,7 +84,18 @@ func (o *orders) carryOut(tasks []Registered) ([]byte, error) {
 	if err := privateMounts(); err != nil {
 		return nil, err
 	}
-	return nil, o.Spec.run(*o.Programs)
+	var in input
+	if o.Files > 0 {
+		in = input{os.NewFile(firstFile, "input"), o.Terminal}
+		defer in.Close()
+	}
+	return nil, o.Spec.run(*o.Programs, in)
+}
+
+// An input is what programs read; the zero value has nothing to be read.
+type input struct {
+	*os.File
+	terminal bool // of theirs, on which they write as well
 }
 
 // do does a task.

@@ -19,18 +19,26 @@ import (
 // defaultPath is where programs are looked up when the step's environment has no PATH.
 const defaultPath = "/sbin:/bin:/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin"
 
-// run starts one program, with /dev/null as its input, and waits for it.
+// run starts one program and waits for it.
 func (r runner) run(in *host.Init, p Program, env []string) error {
-	null, err := r.root.OpenFile("/dev/null", unix.O_RDONLY, 0)
-	if err != nil {
-		return err
+	input := r.in.File
+	if input == nil {
+		null, err := r.root.OpenFile("/dev/null", unix.O_RDONLY, 0)
+		if err != nil {
+			return err
+		}
+		defer null.Close()
+		input = null
 	}
-	defer null.Close()
 	attr := &os.ProcAttr{
 		Dir:   "/" + r.dir,
 		Env:   env,
-		Files: []*os.File{null, os.Stdout, os.Stderr},
+		Files: []*os.File{input, os.Stdout, os.Stderr},
 		Sys:   &syscall.SysProcAttr{Chroot: r.chroot},
+	}
+	if r.in.terminal {
+		attr.Files = []*os.File{input, input, input}
+		attr.Sys.Setsid, attr.Sys.Setctty = true, true
 	}
 	if p.Script == "" {
 		file, err := r.find(p.Args[0], env)

@@ -19,7 +19,7 @@ import (
 // taken away again.
 
 // run makes this process's surroundings those of the programs and runs them.
-func (spec *Spec) run(programs Programs) error {
+func (spec *Spec) run(programs Programs, in input) error {
 	// Mounts are made, and taken off the tree again, before anything becomes read-only
 	// and before a new /tmp hides what may lie below the old one.
 	mounts, err := spec.detached()
@@ -33,15 +33,15 @@ func (spec *Spec) run(programs Programs) error {
 		return err
 	}
 	if spec.Root == nil {
-		return spec.onHost(programs, mounts)
+		return spec.onHost(programs, in, mounts)
 	}
-	return spec.inside(programs, mounts)
+	return spec.inside(programs, in, mounts)
 }
 
 // inside runs the programs inside a root file system. This process itself goes to an
 // empty file system that holds little but that, so that not even a program that breaks
 // out of its root finds the host.
-func (spec *Spec) inside(programs Programs, mounts detachedMounts) (err error) {
+func (spec *Spec) inside(programs Programs, in input, mounts detachedMounts) (err error) {
 	point := spec.Root.Point
 	if err := unix.Mount("tmpfs", point, "tmpfs", 0, "mode=0755"); err != nil {
 		return fmt.Errorf("cannot mount a tmpfs: %w", err)
@@ -83,7 +83,7 @@ func (spec *Spec) inside(programs Programs, mounts detachedMounts) (err error) {
 	if err != nil {
 		return errors.Join(err, s.close(), root.Close())
 	}
-	err = runner{root: root, chroot: chrootDir, spec: spec}.runAll(programs)
+	err = runner{root: root, chroot: chrootDir, in: in, spec: spec}.runAll(programs)
 	if err == nil {
 		err = s.record(root)
 	}
@@ -184,7 +184,7 @@ func pivot(point string) error {
 
 // onHost runs programs of the host. That is read-only to them, so that even a tool that
 // fails halfway leaves no trace.
-func (spec *Spec) onHost(programs Programs, mounts detachedMounts) error {
+func (spec *Spec) onHost(programs Programs, in input, mounts detachedMounts) error {
 	if err := hideHost(); err != nil {
 		return err
 	}
@@ -201,7 +201,7 @@ func (spec *Spec) onHost(programs Programs, mounts detachedMounts) error {
 	if err := mounts.attach(root); err != nil {
 		return err
 	}
-	r := runner{root: root, chroot: "/", dir: "tmp", spec: spec}
+	r := runner{root: root, chroot: "/", dir: "tmp", in: in, spec: spec}
 	for _, m := range mounts {
 		if m.into != nil {
 			r.watched = m.into
@@ -284,6 +284,7 @@ type runner struct {
 	root   *dirfd.Dir // where they are looked up
 	chroot string     // what this process calls that root
 	dir    string     // their working directory; empty: /
+	in     input
 	spec   *Spec
 
 	watched *unpacking // what they must not put too much into; nil: nothing

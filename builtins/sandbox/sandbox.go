@@ -107,7 +107,8 @@ type orders struct {
 	Task     string  // or
 	Stacks   []Stack // of the task
 	Args     []byte  // of the task
-	Files    int     // how many the task inherits
+	Files    int     // how many the task inherits, or 1: what programs read
+	Terminal bool    // what they read is a terminal of theirs
 }
 
 // reply is what a child reports.
@@ -123,6 +124,7 @@ type reply struct {
 type failure struct {
 	Args   []string
 	Status string
+	Code   int
 }
 
 // childName is the name under which the binary knows that it is the child.
@@ -132,6 +134,18 @@ const childName = "imagebuilder-sandbox"
 // gives a *host.ExitError; when ctx ends they get SIGTERM and a grace period, and Run
 // returns the context's cause.
 func Run(ctx context.Context, spec Spec, programs Programs, out io.Writer) error {
+	return Attach(ctx, spec, programs, Streams{Out: out, Err: out})
+}
+
+// Streams are what programs read and write.
+type Streams struct {
+	In       *os.File // nil: there is nothing to be read
+	Terminal bool     // In is a terminal, on which they write as well, and that is theirs alone
+	Out, Err io.Writer
+}
+
+// Attach is Run for programs that somebody talks to.
+func Attach(ctx context.Context, spec Spec, programs Programs, streams Streams) error {
 	if spec.Grace == 0 {
 		spec.Grace = host.DefaultGrace
 	}
@@ -139,7 +153,12 @@ func Run(ctx context.Context, spec Spec, programs Programs, out io.Writer) error
 	if spec.NoNet {
 		flags |= syscall.CLONE_NEWNET
 	}
-	_, err := spawn(ctx, orders{Spec: spec, Programs: &programs}, child{flags: flags, out: out, hidden: hiddenLines(spec.Secrets), grace: spec.Grace})
+	o := orders{Spec: spec, Programs: &programs, Terminal: streams.Terminal}
+	c := child{flags: flags, out: streams.Out, err: streams.Err, hidden: hiddenLines(spec.Secrets), grace: spec.Grace}
+	if streams.In != nil {
+		o.Files, c.files = 1, []*os.File{streams.In}
+	}
+	_, err := spawn(ctx, o, c)
 	return err
 }
 
@@ -147,7 +166,8 @@ func Run(ctx context.Context, spec Spec, programs Programs, out io.Writer) error
 type child struct {
 	flags  uintptr // namespaces
 	out    io.Writer
-	hidden [][]byte // texts that out does not get
+	err    io.Writer // may equal out
+	hidden [][]byte  // texts that neither gets
 	grace  time.Duration
 	files  []*os.File // it inherits, from descriptor 5 on
 }
@@ -179,19 +199,24 @@ func spawn(ctx context.Context, o orders, c child) ([]byte, error) {
 	}()
 	tail := new(host.Tail)
 	out := &masker{w: io.MultiWriter(c.out, tail), hidden: c.hidden}
+	errs := out
+	if c.err != c.out {
+		errs = &masker{w: io.MultiWriter(c.err, tail), hidden: c.hidden}
+	}
 	err = host.Command{
 		Args: []string{childName},
 		Path: "/proc/self/exe",
 		// Go would keep files of the host's cgroups open to follow their limits.
 		Env:    []string{"GODEBUG=containermaxprocs=0,updatemaxprocs=0"},
 		Stdout: out,
-		Stderr: out,
+		Stderr: errs,
 		Files:  append([]*os.File{control, reportEnd}, c.files...),
 		Attr:   &syscall.SysProcAttr{Cloneflags: c.flags},
 		Grace:  c.grace + time.Second, // the child's own grace period ends first
 	}.Run(ctx)
 	reportEnd.Close()
 	out.flush()
+	errs.flush()
 	r := <-answers
 	return r.Result, r.err(err, tail)
 }
@@ -203,7 +228,7 @@ func (r reply) err(ended error, tail *host.Tail) error {
 	case ended != nil && !errors.As(ended, &exit):
 		return ended // cancelled, or not started
 	case r.Failed != nil:
-		return &host.ExitError{Args: r.Failed.Args, Err: errors.New(r.Failed.Status), Output: tail.String()}
+		return &host.ExitError{Args: r.Failed.Args, Err: errors.New(r.Failed.Status), Code: r.Failed.Code, Output: tail.String()}
 	case r.Overlay:
 		return causedBy{r.Error, ErrOverlay}
 	case r.TooMuch:

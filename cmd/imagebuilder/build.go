@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -24,6 +25,7 @@ type buildOptions struct {
 	explain bool
 	offline bool
 	json    bool
+	shell   bool // where a step fails
 	store   layer.Options
 	sources *build.Sources
 }
@@ -58,6 +60,13 @@ func (o *buildOptions) run(cmd *cobra.Command, recipe *runtime.Recipe, target st
 		return err
 	}
 	o.store.MaxSize = o.cache.maxSize()
+	var failed func(context.Context, *build.Room)
+	if o.shell {
+		failed = func(ctx context.Context, room *build.Room) {
+			display.Close()
+			enterFailed(ctx, cmd, room, display.log)
+		}
+	}
 	results, err := recipe.Build(runtime.BuildOptions{
 		Target:   target,
 		Cache:    dir,
@@ -67,6 +76,7 @@ func (o *buildOptions) run(cmd *cobra.Command, recipe *runtime.Recipe, target st
 		Offline:  o.offline,
 		Log:      display.log,
 		Progress: display.progress,
+		Failed:   failed,
 	})
 	if err != nil {
 		return err

@@ -106,7 +106,11 @@ func listCache(cmd *cobra.Command, store *layer.Store) error {
 	var total int64
 	for _, m := range list {
 		total += m.Size
-		fmt.Fprintf(table, "%.12s\t%v\t%s\t%s\t%s\n", m.Key, bytesize.Size(m.Size), m.Used.Format(time.DateTime), m.Step, shorten(m.Summary, 60))
+		key := m.Key
+		if !layer.IsKey(key) { // a log, or a download that was cut
+			key = "-"
+		}
+		fmt.Fprintf(table, "%.12s\t%v\t%s\t%s\t%s\n", key, bytesize.Size(m.Size), m.Used.Format(time.DateTime), m.Step, shorten(m.Summary, 60))
 	}
 	fmt.Fprintf(table, "%d entries\t%v\t\t\t\n", len(list), bytesize.Size(total))
 	if err := table.Flush(); err != nil {

@@ -72,6 +72,10 @@ func ownProgram(root *cobra.Command) program {
 		return usageError{fmt.Errorf("%w; see '%s --help'", err, cmd.CommandPath())}
 	})
 	return program{root, func(cmd *cobra.Command, err error) int {
+		var status statusError
+		if errors.As(err, &status) {
+			return int(status)
+		}
 		if logsJSON(cmd) {
 			logFailure(err)
 		} else {
@@ -138,6 +142,7 @@ An image server is a tree of images and what is made of it:
 		newRecipesCommand(),
 		newRepackWindowsCommand(),
 		newRunCommand(),
+		newShellCommand(),
 		newStreamCommand(),
 		newVersionCommand(),
 	)

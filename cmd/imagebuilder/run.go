@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -33,6 +34,9 @@ the results are printed.
   imagebuilder run ./my.star --explain`,
 		Args: args(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if o.build.shell && terminal(cmd) == nil {
+				return usageError{errors.New("--shell-on-failure needs a terminal: nobody could talk to the shell")}
+			}
 			defer bound(cmd, o.timeout)()
 			recipe, err := o.recipe.load(cmd, args[0], o.build.log)
 			if err != nil {
@@ -47,6 +51,7 @@ the results are printed.
 	}
 	o.recipe.addFlags(cmd)
 	o.build.addFlags(cmd)
+	cmd.Flags().BoolVar(&o.build.shell, "shell-on-failure", false, "where a step fails, open a shell in its root file system")
 	cmd.Flags().Var(&o.timeout, "timeout", timeLimitUsage)
 	help := cmd.HelpFunc()
 	cmd.SetHelpFunc(func(cmd *cobra.Command, args []string) {

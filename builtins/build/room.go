@@ -1,0 +1,108 @@
+package build
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"imagebuilder/builtins/host"
+	"imagebuilder/builtins/sandbox"
+)
+
+// Root file systems that somebody enters, to look what a step has done or why it has failed.
+
+// A Room is a root file system to be entered. What is changed there is not kept.
+type Room struct {
+	Step *Step // the last that was done to it; nil: nobody knows
+	Err  error // why that has failed; nil: it has not
+
+	builder *Builder
+	runs    *running // the step; nil: no programs
+	stack   sandbox.Stack
+}
+
+// Enter runs a command line, nil for a shell, as the step runs its programs: with what they
+// see, and in their environment. It returns the error of the command.
+func (r *Room) Enter(ctx context.Context, args []string, streams sandbox.Streams) error {
+	runs := r.runs
+	if runs == nil {
+		runs = &running{programs: sandbox.Programs{Env: plainEnviron}, spec: plainSpec(r.Step != nil && r.Step.Root.session == inUse)}
+	}
+	stack := r.stack
+	if r.Err != nil && stack.Work != "" { // the kernel uses one once
+		work, err := os.MkdirTemp(filepath.Dir(stack.Work), "work")
+		if err != nil {
+			return err
+		}
+		stack.Work = work
+	}
+	spec, err := runs.spec(ctx, r.builder, stack)
+	if err != nil {
+		return err
+	}
+	env := slices.Clone(runs.programs.Env)
+	if streams.Terminal {
+		env = append(env, "TERM="+cmp.Or(os.Getenv("TERM"), "dumb"))
+	}
+	for i, name := range r.Scripts() {
+		spec.Guests = append(spec.Guests, sandbox.Guest{Path: name, Content: []byte(asScript(runs.programs.List[i])), Mode: 0o755})
+	}
+	shell := len(args) == 0
+	if shell {
+		args = []string{"/bin/sh", "-c", "command -v bash >/dev/null && exec bash; exec sh"}
+	}
+	err = sandbox.Attach(ctx, spec, sandbox.Programs{List: []sandbox.Program{{Args: args}}, Env: env}, streams)
+	var exit *host.ExitError
+	if shell && err != nil && !errors.As(err, &exit) {
+		return fmt.Errorf("cannot open a shell there: %w", err)
+	}
+	return err
+}
+
+// Scripts are the files in which those who enter find what the step runs.
+func (r *Room) Scripts() []string {
+	const name = "/tmp/script"
+	if r.runs == nil || r.runs.beside {
+		return nil
+	}
+	names := make([]string, len(r.runs.programs.List))
+	for i := range names {
+		names[i] = fmt.Sprintf("%s-%d", name, i+1)
+	}
+	if len(names) == 1 {
+		names[0] = name
+	}
+	return names
+}
+
+// Beside tells where those who enter find the root file system, if it is not their own; "": it
+// is.
+func (r *Room) Beside() string {
+	if r.runs != nil && r.runs.beside {
+		return sandbox.RootfsDir
+	}
+	return ""
+}
+
+// asScript is a program as a file to be run by hand.
+func asScript(p sandbox.Program) string {
+	if p.Script != "" {
+		return p.Script
+	}
+	return "#!/bin/sh\nexec " + host.Quote(p.Args) + "\n"
+}
+
+// plainEnviron is the environment in a root file system of which nothing else is known.
+var plainEnviron = []string{"HOME=/root", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "USER=root"}
+
+// plainSpec is what those see who enter a root file system after something else than programs.
+func plainSpec(session bool) func(context.Context, *Builder, sandbox.Stack) (sandbox.Spec, error) {
+	return func(_ context.Context, _ *Builder, stack sandbox.Stack) (sandbox.Spec, error) {
+		resolver, err := resolvConf()
+		return sandbox.Spec{Root: &stack, Guests: resolver, Session: session, NoSync: true}, err
+	}
+}
