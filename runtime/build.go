@@ -62,10 +62,12 @@ func (r *Recipe) Build(o BuildOptions) (results []build.Result, err error) {
 	if err := builder.Store.CheckOverlay(r.loader.ctx); err != nil {
 		return nil, err
 	}
+	start := time.Now()
 	if err := r.run(builder); err != nil {
+		r.report(builder, start, err) // as far as it can be: the error counts
 		return nil, err
 	}
-	return builder.Results, builder.History.Save()
+	return builder.Results, r.report(builder, start, nil)
 }
 
 // Visit runs the recipe up to the step that at means, and has its root file system entered:
@@ -111,7 +113,7 @@ func (r *Recipe) builder(o BuildOptions) (*build.Builder, error) {
 		Log:     o.Log,
 		Target:  o.Target,
 		LogDir:  store.Logs(),
-		History: store.History(r.id()),
+		History: store.History(historyOf(r.Name)),
 		Explain: o.Explain,
 		Sources: o.Sources,
 
@@ -120,9 +122,8 @@ func (r *Recipe) builder(o BuildOptions) (*build.Builder, error) {
 	}, nil
 }
 
-// id names the history of the recipe: one that is a file is known by its path.
-func (r *Recipe) id() string {
-	name := r.Name
+// historyOf names the history of a recipe: one that is a file is known by its path.
+func historyOf(name string) string {
 	if strings.ContainsAny(name, "/.") {
 		if abs, err := filepath.Abs(name); err == nil {
 			name = abs

@@ -36,6 +36,17 @@ func (g Given) Set(name, value string) { g[name] = []string{value} }
 // Add gives an option one value more.
 func (g Given) Add(name, value string) { g[name] = append(g[name], value) }
 
+// List are the options as a command line gives them, sorted.
+func (g Given) List() []string {
+	var list []string
+	for _, name := range slices.Sorted(maps.Keys(g)) {
+		for _, value := range g[name] {
+			list = append(list, name+"="+value)
+		}
+	}
+	return list
+}
+
 // Get returns the value of an option that is no list, "" if it was not given.
 func (g Given) Get(name string) string {
 	if values := g[name]; len(values) > 0 {

@@ -39,6 +39,7 @@ type Builder struct {
 	Progress fetch.Progress // of long parts besides downloads; nil: none is shown
 
 	Results []Result // in the order in which they were made
+	Done    []Done   // steps, in their order
 
 	steps   int
 	answers map[string]any // by question; see answers.go
@@ -80,6 +81,7 @@ func (b *Builder) Change(ctx context.Context, s *Step, c Change) error {
 		return err
 	})
 	if err = b.close(ctx, out, err); err != nil {
+		b.Done = append(b.Done, Done{Step: s.Label, At: s.At, What: s.Summary(), Took: time.Since(start).Seconds(), Failed: true})
 		return err
 	}
 	s.Root.filled = true
@@ -131,14 +133,27 @@ type Result struct {
 	SHA256 string `json:"sha256,omitempty"`
 }
 
+// Done is what became of a step.
+type Done struct {
+	Step    string  `json:"step"`
+	At      string  `json:"at,omitempty"`
+	What    string  `json:"what,omitempty"`
+	Took    float64 `json:"took"` // seconds
+	Cached  bool    `json:"cached,omitempty"`
+	Because string  `json:"because,omitempty"` // why it was not in the cache
+	Failed  bool    `json:"failed,omitempty"`
+}
+
 // done logs a finished step.
 func (b *Builder) done(s *Step, outcome layer.Outcome, why string, start time.Time) {
-	attrs := []any{"step", s.Label, "at", s.At, "what", s.Summary(), "took", time.Since(start), "cached", outcome.Hit}
-	if b.Explain && !outcome.Hit {
-		if outcome.Why != "" {
-			why = outcome.Why
-		}
-		attrs = append(attrs, "because", why)
+	d := Done{Step: s.Label, At: s.At, What: s.Summary(), Took: time.Since(start).Seconds(), Cached: outcome.Hit}
+	if !outcome.Hit {
+		d.Because = cmp.Or(outcome.Why, why)
+	}
+	b.Done = append(b.Done, d)
+	attrs := []any{"step", d.Step, "at", d.At, "what", d.What, "took", time.Since(start), "cached", d.Cached}
+	if b.Explain && !d.Cached {
+		attrs = append(attrs, "because", d.Because)
 	}
 	b.Log.Info("step", attrs...)
 }

@@ -14,6 +14,7 @@ import (
 type History struct {
 	store *Store
 	file  string // below the store
+	past  past
 	now   past
 
 	before  map[string][]record // the steps of the run before by name, in their order
@@ -26,7 +27,11 @@ type History struct {
 type past struct {
 	Steps   []record          `json:"steps"`
 	Answers map[string]answer `json:"answers,omitempty"`
+	Runs    []json.RawMessage `json:"runs,omitempty"` // for people, the last one first
 }
+
+// keptRuns is of how many runs there is something to read.
+const keptRuns = 20
 
 // An answer is kept beyond the last run: one with other options has other questions.
 type answer struct {
@@ -54,13 +59,12 @@ func (s *Store) History(name string) *History {
 		store: s, file: path.Join("history", name+".json"),
 		before: make(map[string][]record), keys: make(map[string]bool), count: make(map[string]int),
 	}
-	var before past
 	if data, err := s.root.ReadFile(h.file, maxMeta); err == nil {
 		// What cannot be read explains nothing, and is overwritten at the end.
-		json.Unmarshal(data, &before)
+		json.Unmarshal(data, &h.past)
 	}
-	h.answers = before.Answers
-	for _, old := range before.Steps {
+	h.answers = h.past.Answers
+	for _, old := range h.past.Steps {
 		h.before[old.Step] = append(h.before[old.Step], old)
 		h.keys[old.Key] = true
 	}
@@ -156,6 +160,22 @@ func (r record) changed(now record) []string {
 	return changed
 }
 
+// Runs are what runs have said of themselves for people, the last one first.
+func (h *History) Runs() []json.RawMessage { return h.past.Runs }
+
+// Report keeps what a run says of itself for people to read: it is saved with the rest.
+func (h *History) Report(run any) error {
+	text, err := json.Marshal(run)
+	if err != nil {
+		return err
+	}
+	h.past.Runs = append([]json.RawMessage{text}, h.past.Runs[:min(len(h.past.Runs), keptRuns-1)]...)
+	return nil
+}
+
+// SaveReport keeps only that of this run: it has not come to its end.
+func (h *History) SaveReport() error { return h.write(h.past) }
+
 // Save keeps the record of this run for the next.
 func (h *History) Save() error {
 	for question, old := range h.answers {
@@ -163,7 +183,12 @@ func (h *History) Save() error {
 			h.keep(question, answer{old.Answer, old.Unasked + 1})
 		}
 	}
-	data, err := json.Marshal(h.now)
+	h.now.Runs = h.past.Runs
+	return h.write(h.now)
+}
+
+func (h *History) write(p past) error {
+	data, err := json.Marshal(p)
 	if err != nil {
 		return err
 	}

@@ -202,17 +202,13 @@ func (h *textHandler) Handle(_ context.Context, r slog.Record) error {
 	return err
 }
 
-// lineOf is the line of a record. Steps have columns, which the eye can run down; all else
-// is indented to where their text begins.
+// lineOf is the line of a record. What is no step is indented to where the text of steps begins.
 func lineOf(r slog.Record) string {
 	f := fieldsOf(r)
 	switch {
 	case r.Message == "step":
-		line := fmt.Sprintf("%8s  %-14s %s", duration(f), f["step"], shorten(f["what"], 100))
-		if f["because"] != "" {
-			line += "\n          " + printable.Line(f["because"])
-		}
-		return strings.TrimRight(line, " ")
+		took, _ := time.ParseDuration(f["took"])
+		return stepLine(build.Done{Step: f["step"], What: f["what"], Took: took.Seconds(), Cached: f["cached"] == "true", Because: f["because"]})
 	case r.Level >= slog.LevelError:
 		return "   error  " + printable.Text(r.Message) + rest(r)
 	case r.Level >= slog.LevelWarn:
@@ -221,18 +217,6 @@ func lineOf(r slog.Record) string {
 		return strings.Repeat(" ", 10) + printable.Line(f["at"]) + ": " + printable.Text(r.Message)
 	}
 	return strings.Repeat(" ", 10) + printable.Text(r.Message) + rest(r)
-}
-
-// duration is what stands in the first column of a step.
-func duration(f map[string]string) string {
-	if f["cached"] == "true" {
-		return "cached"
-	}
-	d, err := time.ParseDuration(f["took"])
-	if err != nil {
-		return ""
-	}
-	return fmt.Sprintf("%.1fs", d.Seconds())
 }
 
 // fieldsOf returns the attributes of a record as text.

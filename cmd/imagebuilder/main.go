@@ -137,6 +137,7 @@ An image server is a tree of images and what is made of it:
 		newCheckCommand(),
 		newDocCommand(),
 		newDoctorCommand(),
+		newHistoryCommand(),
 		newOptionsCommand(),
 		newPlanCommand(),
 		newRecipesCommand(),

@@ -1,0 +1,50 @@
+package runtime
+
+import (
+	"encoding/json"
+	"time"
+
+	"imagebuilder/builtins/build"
+	"imagebuilder/builtins/layer"
+)
+
+// What runs of a recipe have done, kept in the cache for people to ask.
+
+// A Run is what one run did.
+type Run struct {
+	Started time.Time      `json:"started"`
+	Took    float64        `json:"took"` // seconds
+	Options []string       `json:"options,omitempty"`
+	Error   string         `json:"error,omitempty"` // "": it came to its end
+	Steps   []build.Done   `json:"steps"`
+	Results []build.Result `json:"results,omitempty"`
+}
+
+// Runs returns what is kept of the runs of a recipe, by the name it is run by, the last one
+// first.
+func Runs(store *layer.Store, recipe string) ([]Run, error) {
+	var runs []Run
+	for _, text := range store.History(historyOf(recipe)).Runs() {
+		var one Run
+		if err := json.Unmarshal(text, &one); err != nil {
+			return nil, err
+		}
+		runs = append(runs, one)
+	}
+	return runs, nil
+}
+
+// report keeps what a run did.
+func (r *Recipe) report(b *build.Builder, start time.Time, failed error) error {
+	run := Run{Started: start, Took: time.Since(start).Seconds(), Options: r.options.given.List(), Steps: b.Done, Results: b.Results}
+	if failed != nil {
+		run.Error = failed.Error()
+	}
+	if err := b.History.Report(run); err != nil {
+		return err
+	}
+	if failed != nil {
+		return b.History.SaveReport()
+	}
+	return b.History.Save()
+}
