@@ -30,6 +30,7 @@ type BuildOptions struct {
 	Progress fetch.Progress // of downloads and other long parts; nil: none is shown
 
 	Failed func(context.Context, *build.Room) // see [build.Builder]
+	Report func(Run)                          // is told what the run did, however it ended; nil: nobody is
 }
 
 // Ready finds out whether the recipe can be run on this machine, with a directory for the
@@ -39,7 +40,7 @@ func (r *Recipe) Ready(target string) error {
 	if err := r.check(planner); err != nil {
 		return err
 	}
-	r.wishes = planner.Wishes
+	r.wishes, r.plannedSteps = planner.Wishes, len(planner.Steps)
 	if os.Geteuid() != 0 {
 		return errors.New("a build needs root, for mounts, owners and device nodes: run it with sudo")
 	}
@@ -64,10 +65,10 @@ func (r *Recipe) Build(o BuildOptions) (results []build.Result, err error) {
 	}
 	start := time.Now()
 	if err := r.run(builder); err != nil {
-		r.report(builder, start, err) // as far as it can be: the error counts
+		r.report(o, builder, start, err) // as far as it can be: the error counts
 		return nil, err
 	}
-	return builder.Results, r.report(builder, start, nil)
+	return builder.Results, r.report(o, builder, start, nil)
 }
 
 // Visit runs the recipe up to the step that at means, and has its root file system entered:
@@ -119,6 +120,7 @@ func (r *Recipe) builder(o BuildOptions) (*build.Builder, error) {
 
 		Progress: o.Progress,
 		Failed:   o.Failed,
+		Planned:  r.plannedSteps,
 	}, nil
 }
 

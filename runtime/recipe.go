@@ -38,12 +38,13 @@ type Recipe struct {
 	Name string // as given
 	Doc  string // its first string
 
-	loader  *loader
-	words   *builtins.Words
-	options *options
-	entry   starlark.Value
-	log     *slog.Logger // gets what the recipe prints
-	wishes  []fetch.Wish // downloads that a run begins with, once it is known to be ready
+	loader       *loader
+	words        *builtins.Words
+	options      *options
+	entry        starlark.Value
+	log          *slog.Logger // gets what the recipe prints
+	wishes       []fetch.Wish // downloads that a run begins with, once it is known to be ready
+	plannedSteps int          // how many steps it has then, as far as a plan knows
 }
 
 // Load loads a recipe: the path of a file, "-" for standard input, or the name of one

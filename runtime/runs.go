@@ -34,11 +34,14 @@ func Runs(store *layer.Store, recipe string) ([]Run, error) {
 	return runs, nil
 }
 
-// report keeps what a run did.
-func (r *Recipe) report(b *build.Builder, start time.Time, failed error) error {
+// report tells what a run did, and keeps it.
+func (r *Recipe) report(o BuildOptions, b *build.Builder, start time.Time, failed error) error {
 	run := Run{Started: start, Took: time.Since(start).Seconds(), Options: r.options.given.List(), Steps: b.Done, Results: b.Results}
 	if failed != nil {
 		run.Error = failed.Error()
+	}
+	if o.Report != nil {
+		o.Report(run)
 	}
 	if err := b.History.Report(run); err != nil {
 		return err

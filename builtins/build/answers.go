@@ -76,6 +76,9 @@ func (q Question[T]) read(record json.RawMessage) (any, error) {
 // Ask implements Worker. What was asked before, of the same state of a root file system,
 // is not looked for again. All answers go through here.
 func (b *Builder) Ask(ctx context.Context, s *Step, q AnyQuestion) (any, error) {
+	if isStep(q) {
+		b.count()
+	}
 	about := ""
 	if s.Root != nil && !s.Root.Empty() {
 		about = b.stateOf(s.Root).Key()
@@ -100,6 +103,15 @@ func (b *Builder) Ask(ctx context.Context, s *Step, q AnyQuestion) (any, error) 
 	}
 	b.answers[string(id)] = answer
 	return answer, nil
+}
+
+// isStep tells whether a plan shows a question as a step.
+func isStep(q AnyQuestion) bool {
+	if !q.network() {
+		return false
+	}
+	_, certain := q.assume(new(Planner))
+	return !certain
 }
 
 // askNetwork finds an answer on the network, and records it. If there is none this time, that
@@ -129,7 +141,10 @@ func (b *Builder) askNetwork(ctx context.Context, s *Step, q AnyQuestion) (any, 
 		return nil, fmt.Errorf("internal error: an answer to %s: %w", q.what(), err)
 	}
 	b.History.Answer(question, record)
-	attrs := []any{"step", q.what(), "at", s.At, "what", s.Summary(), "took", time.Since(start)}
+	d := b.doneAt(s, start, false)
+	d.Step = q.what()
+	b.Done = append(b.Done, d)
+	attrs := append([]any{"step", d.Step, "at", d.At, "what", d.What, "took", time.Since(start)}, b.which(s)...)
 	if was, bad := q.read(before); b.Explain && bad == nil {
 		if changed := difference(q.shown(was), q.shown(answer)); changed != "" {
 			attrs = append(attrs, "because", q.what()+" "+s.Summary()+": "+changed)

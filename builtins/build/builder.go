@@ -31,6 +31,7 @@ type Builder struct {
 	LogDir  string         // directory for the output of steps
 	History *layer.History // what the steps of the last run depended on
 	Explain bool           // say why a step is done
+	Planned int            // how many steps a plan has; 0: nobody knows
 	Sources *Sources       // nil: downloads are only in the store
 
 	// Failed is told where a change has failed, before what it has done goes; nil: nobody is.
@@ -41,7 +42,9 @@ type Builder struct {
 	Results []Result // in the order in which they were made
 	Done    []Done   // steps, in their order
 
-	steps   int
+	logs    int // files of the output of steps
+	number  int // of the step, as a plan has it
+	began   time.Time
 	answers map[string]any // by question; see answers.go
 
 	saidUnseen bool     // that programs do not see the disk
@@ -59,7 +62,7 @@ func (b *Builder) Stop() {
 
 // Change implements Worker.
 func (b *Builder) Change(ctx context.Context, s *Step, c Change) error {
-	start := time.Now()
+	start := b.count()
 	inputs, err := b.inputs(ctx, s)
 	if err != nil {
 		return err
@@ -69,7 +72,7 @@ func (b *Builder) Change(ctx context.Context, s *Step, c Change) error {
 	why := b.History.Explain(state.Key(), st)
 	out := b.output(s)
 	outcome, err := state.Change(ctx, st, func(ctx context.Context, stack sandbox.Stack) error {
-		b.Log.Debug("running", "step", s.Label, "at", s.At, "what", s.Summary(), "log", out.path)
+		b.running(s, s.Summary(), out)
 		err := c.Do(ctx, b, stack, out)
 		if err == nil || context.Cause(ctx) != nil {
 			return err
@@ -81,7 +84,7 @@ func (b *Builder) Change(ctx context.Context, s *Step, c Change) error {
 		return err
 	})
 	if err = b.close(ctx, out, err); err != nil {
-		b.Done = append(b.Done, Done{Step: s.Label, At: s.At, What: s.Summary(), Took: time.Since(start).Seconds(), Failed: true})
+		b.Done = append(b.Done, b.doneAt(s, start, true))
 		return err
 	}
 	s.Root.filled = true
@@ -109,16 +112,19 @@ func (b *Builder) Make(ctx context.Context, s *Step, p Product) ([]*File, error)
 	if err := b.claims.check(s, p); err != nil {
 		return nil, err
 	}
+	if !p.Unshown {
+		b.count()
+	}
 	return p.Do(ctx, b)
 }
 
 // Act implements Worker.
 func (b *Builder) Act(ctx context.Context, s *Step, a Act) error {
+	start := b.count()
 	if a.Do == nil {
 		return nil
 	}
-	start := time.Now()
-	b.Log.Debug("running", "step", s.Label, "at", s.At, "what", s.Summary())
+	b.running(s, s.Summary(), nil)
 	if err := a.Do(ctx, b); err != nil {
 		return err
 	}
@@ -133,25 +139,70 @@ type Result struct {
 	SHA256 string `json:"sha256,omitempty"`
 }
 
+// count begins a step that has a number.
+func (b *Builder) count() time.Time {
+	b.number++
+	now := time.Now()
+	if b.began.IsZero() {
+		b.began = now
+	}
+	return now
+}
+
+// running logs that a step begins to do something, and where it prints what, if anywhere.
+func (b *Builder) running(s *Step, what string, out *logFile) {
+	attrs := append([]any{"step", s.Label, "at", s.At, "what", what}, b.which(s)...)
+	if out != nil {
+		attrs = append(attrs, "log", out.path)
+	}
+	b.Log.Info("running", attrs...)
+}
+
+// which tells a step of a run from all others: its number, how many there are as far as a plan
+// knows, and its root file system.
+func (b *Builder) which(s *Step) []any {
+	attrs := []any{"n", b.number}
+	if b.number <= b.Planned {
+		attrs = append(attrs, "of", b.Planned)
+	}
+	if s.Root != nil {
+		attrs = append(attrs, "rootfs", s.Root.Name, "target", s.Root.Target)
+	}
+	return attrs
+}
+
 // Done is what became of a step.
 type Done struct {
 	Step    string  `json:"step"`
 	At      string  `json:"at,omitempty"`
 	What    string  `json:"what,omitempty"`
-	Took    float64 `json:"took"` // seconds
+	Rootfs  string  `json:"rootfs,omitempty"`
+	Target  string  `json:"target,omitempty"`
+	Start   float64 `json:"start"` // seconds after the first step
+	Took    float64 `json:"took"`  // seconds
 	Cached  bool    `json:"cached,omitempty"`
 	Because string  `json:"because,omitempty"` // why it was not in the cache
 	Failed  bool    `json:"failed,omitempty"`
 }
 
+// doneAt is a step that has ended now.
+func (b *Builder) doneAt(s *Step, start time.Time, failed bool) Done {
+	d := Done{Step: s.Label, At: s.At, What: s.Summary(), Start: start.Sub(b.began).Seconds(), Took: time.Since(start).Seconds(), Failed: failed}
+	if s.Root != nil {
+		d.Rootfs, d.Target = s.Root.Name, s.Root.Target
+	}
+	return d
+}
+
 // done logs a finished step.
 func (b *Builder) done(s *Step, outcome layer.Outcome, why string, start time.Time) {
-	d := Done{Step: s.Label, At: s.At, What: s.Summary(), Took: time.Since(start).Seconds(), Cached: outcome.Hit}
-	if !outcome.Hit {
+	d := b.doneAt(s, start, false)
+	if d.Cached = outcome.Hit; !d.Cached {
 		d.Because = cmp.Or(outcome.Why, why)
 	}
 	b.Done = append(b.Done, d)
 	attrs := []any{"step", d.Step, "at", d.At, "what", d.What, "took", time.Since(start), "cached", d.Cached}
+	attrs = append(attrs, b.which(s)...)
 	if b.Explain && !d.Cached {
 		attrs = append(attrs, "because", d.Because)
 	}
@@ -170,9 +221,10 @@ func (b *Builder) inputs(ctx context.Context, s *Step) ([]layer.Input, error) {
 
 // output is where a step's programs write: a file that exists once they do.
 func (b *Builder) output(s *Step) *logFile {
-	b.steps++
-	name := fmt.Sprintf("%03d-%s.log", b.steps, strings.ReplaceAll(s.Label, "/", "_"))
-	return &logFile{path: filepath.Join(b.LogDir, name)}
+	b.logs++
+	name := fmt.Sprintf("%03d-%s.log", b.logs, strings.ReplaceAll(s.Label, "/", "_"))
+	said := &host.Lines{Each: func(line string) { b.Log.Debug("output", "step", s.Label, "at", s.At, "line", line) }}
+	return &logFile{path: filepath.Join(b.LogDir, name), said: said}
 }
 
 // close ends the output of a step and completes its error.
@@ -192,6 +244,7 @@ func (b *Builder) close(ctx context.Context, out *logFile, err error) error {
 // for example since the disk is full, the step goes on without.
 type logFile struct {
 	path string
+	said *host.Lines // gets the same
 	file *os.File
 	err  error
 }
@@ -205,11 +258,13 @@ func (l *logFile) Write(p []byte) (int, error) {
 	if l.err == nil {
 		_, l.err = l.file.Write(p)
 	}
+	l.said.Write(p)
 	return len(p), nil
 }
 
 // written is the path of the log if there is one.
 func (l *logFile) written() string {
+	l.said.Flush()
 	if l.file == nil {
 		return ""
 	}

@@ -141,7 +141,7 @@ func (k packer) part(ctx context.Context, p part) (*File, layer.Outcome, string,
 	why := k.History.Explain(state.Key(), st)
 	out := k.output(k.step)
 	dir, outcome, err := state.Result(ctx, st, func(ctx context.Context, stack sandbox.Stack, dir string) error {
-		k.Log.Debug("running", "step", k.step.Label, "at", k.step.At, "what", p.file, "log", out.path)
+		k.running(k.step, p.file, out)
 		job := pack.Job{Stack: stack, Dir: dir, Name: p.file, Out: out, Log: k.Log, Made: k.made, Explain: k.Explain}
 		if k.Progress != nil {
 			job.Progress = k.Progress.Start

@@ -18,7 +18,6 @@ type Visitor struct {
 	// follow each other the last is meant. nil: the last that there is.
 	At func(n int, s *Step) bool
 
-	steps int
 	found bool     // by At
 	step  *Step    // with the root file system that would be entered now
 	runs  *running // of the step; nil: no programs
@@ -28,6 +27,16 @@ var _ Worker = (*Visitor)(nil)
 
 // ErrVisited is how a recipe ends when the Visitor has come to its step.
 var ErrVisited = errors.New("internal error: the visit is over")
+
+// Ask implements Worker.
+func (v *Visitor) Ask(ctx context.Context, s *Step, q AnyQuestion) (any, error) {
+	if isStep(q) {
+		if _, err := v.next(s); err != nil {
+			return nil, err
+		}
+	}
+	return v.Builder.Ask(ctx, s, q)
+}
 
 // Change implements Worker.
 func (v *Visitor) Change(ctx context.Context, s *Step, c Change) error {
@@ -50,13 +59,18 @@ func (v *Visitor) Make(ctx context.Context, s *Step, p Product) ([]*File, error)
 		return nil, err
 	}
 	if p.Claim != "" {
+		v.count()
 		return p.Files, v.claims.check(s, p)
 	}
 	return v.Builder.Make(ctx, s, p)
 }
 
 // Act implements Worker.
-func (v *Visitor) Act(_ context.Context, s *Step, _ Act) error { return v.come(s) }
+func (v *Visitor) Act(_ context.Context, s *Step, _ Act) error {
+	err := v.come(s)
+	v.count()
+	return err
+}
 
 // come is next for a step that changes no root file system, but may be made of one.
 func (v *Visitor) come(s *Step) error {
@@ -67,10 +81,10 @@ func (v *Visitor) come(s *Step) error {
 	return err
 }
 
-// next counts a step, and tells whether it is the one. It ends the recipe behind that.
+// next tells whether the step that is about to be done is the one. It ends the recipe behind
+// that.
 func (v *Visitor) next(s *Step) (it bool, err error) {
-	v.steps++
-	it = v.At != nil && v.At(v.steps, s)
+	it = v.At != nil && v.At(v.number+1, s)
 	if v.found && !it {
 		return false, ErrVisited
 	}

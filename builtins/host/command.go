@@ -170,6 +170,45 @@ func quoteWord(s string) string {
 	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }
 
+// Lines is a writer that tells of each line that is written to it. A carriage return ends one,
+// too: programs show progress that way.
+type Lines struct {
+	Each func(line string)
+
+	mu   sync.Mutex
+	part []byte
+}
+
+func (l *Lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	rest := p
+	for {
+		i := bytes.IndexAny(rest, "\r\n")
+		if i < 0 {
+			l.part = append(l.part, rest[:min(len(rest), max(0, maxLine-len(l.part)))]...)
+			return len(p), nil
+		}
+		l.part = append(l.part, rest[:min(i, max(0, maxLine-len(l.part)))]...)
+		l.tell()
+		rest = rest[i+1:]
+	}
+}
+
+// Flush tells of a last line without an end.
+func (l *Lines) Flush() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.tell()
+}
+
+func (l *Lines) tell() {
+	if len(l.part) > 0 {
+		l.Each(string(l.part))
+	}
+	l.part = l.part[:0]
+}
+
 // A Tail is a writer that remembers the last lines written to it.
 type Tail struct {
 	mu    sync.Mutex

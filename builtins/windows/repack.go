@@ -220,7 +220,7 @@ func at(elements ...string) string { return path.Join(append([]string{workDir}, 
 // took.
 func (j *Job) step(what string) (done func()) {
 	start := time.Now()
-	j.Log.Debug("running", "step", "repack_windows", "what", what)
+	j.Log.Info("running", "step", "repack_windows", "what", what)
 	return func() { j.Log.Info("step", "step", "repack_windows", "what", what, "took", time.Since(start)) }
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"imagebuilder/builtins/build"
 	"imagebuilder/builtins/layer"
+	"imagebuilder/builtins/problems"
 	"imagebuilder/runtime"
 )
 
@@ -25,7 +26,8 @@ type buildOptions struct {
 	explain bool
 	offline bool
 	json    bool
-	shell   bool // where a step fails
+	shell   bool   // where a step fails
+	trace   string // file
 	store   layer.Options
 	sources *build.Sources
 }
@@ -37,6 +39,7 @@ func (o *buildOptions) addFlags(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&o.store.NoCache, "no-cache", false, "do every step anew")
 	cmd.Flags().BoolVar(&o.store.Refresh, "refresh", false, "do every step anew that reads the network, and what follows it")
 	cmd.Flags().BoolVar(&o.offline, "offline", false, "ask nothing of the network: what is in the cache is used as it is")
+	cmd.Flags().StringVar(&o.trace, "trace", "", "write where the time went to `file`, in the format of chrome://tracing")
 	cmd.Flags().BoolVar(&o.json, "json", false, "print the results as JSON, with their sizes and digests")
 	cmd.Flags().BoolVar(&o.store.NoOverlay, "disable-overlay", false, "work on plain copies instead of overlayfs, without reuse")
 }
@@ -49,7 +52,6 @@ func seconds(n uint) timeLimit {
 // run runs a recipe after all that can be known before is known to be right, and prints
 // the paths of its results.
 func (o *buildOptions) run(cmd *cobra.Command, recipe *runtime.Recipe, target string) error {
-	start := time.Now()
 	if err := recipe.Ready(target); err != nil {
 		return err
 	}
@@ -67,6 +69,7 @@ func (o *buildOptions) run(cmd *cobra.Command, recipe *runtime.Recipe, target st
 			enterFailed(ctx, cmd, room, display.log)
 		}
 	}
+	var did runtime.Run
 	results, err := recipe.Build(runtime.BuildOptions{
 		Target:   target,
 		Cache:    dir,
@@ -77,16 +80,19 @@ func (o *buildOptions) run(cmd *cobra.Command, recipe *runtime.Recipe, target st
 		Log:      display.log,
 		Progress: display.progress,
 		Failed:   failed,
+		Report:   func(run runtime.Run) { did = run },
 	})
+	if o.trace != "" && did.Steps != nil {
+		err = problems.Join(err, writeTrace(o.trace, did))
+	}
 	if err != nil {
 		return err
 	}
 	display.Close()
-	if display.steps != nil {
-		fmt.Fprintln(cmd.ErrOrStderr(), display.steps.summary(time.Since(start), results))
-	}
 	if o.log.format == "json" {
-		display.log.Info("finished", "took", time.Since(start), "results", results)
+		display.log.Info("finished", "took", did.Took, "steps", len(did.Steps), "results", results)
+	} else {
+		printSummary(cmd.ErrOrStderr(), did)
 	}
 	return printResults(cmd.OutOrStdout(), results, o.json)
 }

@@ -17,15 +17,18 @@ import (
 // The log for programs, by --log-format json: an object on each line, with time, level and msg.
 // msg tells what it is about:
 //
-//	running   a step begins: step, at (place in the recipe), what, log (file of its output)
-//	step      it has ended: step, at, what, took (seconds), cached, because (with --explain)
-//	finished  the run has ended well: took, results (path, size in bytes, sha256)
+//	running   a step begins to be done: step, at (place in the recipe), what, n (its number), of (how
+//	          many there are, as far as the plan knows), rootfs, target, log (file of its output)
+//	output    a line that its programs print: step, at, line
+//	step      it has ended, or was in the cache: step, at, what, took (seconds), cached, n, of,
+//	          rootfs, target, because (with --explain)
+//	finished  the run has ended well: took, steps (their number), results (path, size in bytes, sha256)
 //	failed    it has not, once for each cause: error, trace (at, in, source), and of a program
 //	          that failed command, status, output (its last lines), log
 //
 // Anything else is a message for people; level WARN and ERROR are what they say.
 
-// jsonHandler shows where steps begin, whatever the level is.
+// jsonHandler shows what programs print, whatever the level is.
 type jsonHandler struct {
 	slog.Handler
 	level slog.Level
@@ -45,7 +48,7 @@ func newJSONHandler(w io.Writer, level slog.Level) *jsonHandler {
 
 // Handle implements slog.Handler.
 func (h *jsonHandler) Handle(ctx context.Context, r slog.Record) error {
-	if r.Message == "running" {
+	if r.Message == "output" {
 		r.Level = max(r.Level, slog.LevelInfo)
 	}
 	if r.Level < h.level {

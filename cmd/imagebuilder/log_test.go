@@ -4,9 +4,9 @@ import (
 	"bytes"
 	"strings"
 	"testing"
-	"time"
 
 	"imagebuilder/builtins/build"
+	"imagebuilder/runtime"
 	"imagebuilder/streams"
 )
 
@@ -30,20 +30,26 @@ func TestVisible(t *testing.T) {
 	}
 }
 
-// A run on a terminal ends with what it came to.
+// A run ends with what it came to.
 func TestSummary(t *testing.T) {
+	short := []build.Done{{Step: "a", Cached: true}, {Step: "b", Took: 0.5}, {Step: "c"}}
 	tests := []struct {
-		steps   stepCount
+		about   string
+		steps   []build.Done
 		results []build.Result
 		want    string
 	}{
-		{stepCount{3, 1}, nil, "    1.5s  steps: 3, cached: 1"},
-		{stepCount{3, 3}, []build.Result{{Path: "dir"}}, "    1.5s  steps: 3, cached: 3, results: 1"},
-		{stepCount{4, 0}, []build.Result{{Path: "a", Size: 1 << 20}, {Path: "b", Size: 1 << 20}}, "    1.5s  steps: 4, cached: 0, results: 2 of 2.0 MiB"},
+		{"nothing to show", short, nil, "    1.5s  steps: 3, cached: 1\n"},
+		{"a directory", short[:1], []build.Result{{Path: "dir"}}, "    1.5s  steps: 1, cached: 1, results: 1\n"},
+		{"files", short, []build.Result{{Path: "a", Size: 1 << 20}, {Path: "b", Size: 1 << 20}}, "    1.5s  steps: 3, cached: 1, results: 2 of 2.0 MiB\n"},
+		{"a long step", append(short, build.Done{Step: "install", At: "x.star:3:4", Took: 1.25}), nil,
+			"    1.5s  steps: 4, cached: 1\n    1.2s  of it install  (x.star:3:4)\n"},
 	}
 	for _, test := range tests {
-		if got := test.steps.summary(1500*time.Millisecond, test.results); got != test.want {
-			t.Errorf("got %q, want %q", got, test.want)
+		var out strings.Builder
+		printSummary(&out, runtime.Run{Took: 1.5, Steps: test.steps, Results: test.results})
+		if out.String() != test.want {
+			t.Errorf("%s: got %q, want %q", test.about, out.String(), test.want)
 		}
 	}
 }

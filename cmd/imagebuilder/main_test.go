@@ -55,8 +55,12 @@ func TestScript(t *testing.T) {
 			"efidisk":   efiDisk,
 			"image":     makeImage,
 			"interrupt": interrupt,
+			"keys":      keysCommand,
 			"lines":     lines,
+			"resize":    resizeCommand,
+			"screen":    screenCommand,
 			"serve":     serveDir,
+			"terminal":  terminalCommand,
 			"waitfor":   waitFor,
 		},
 	})
@@ -67,6 +71,7 @@ type serversKey struct{}
 
 // setup gives a scenario a cache of its own and the shared recipes.
 func setup(env *testscript.Env) error {
+	env.Values[terminalKey{}] = new(int)
 	env.Values[serversKey{}] = make(map[string]*httptest.Server)
 	testdata, err := filepath.Abs("../../testdata")
 	if err != nil {
