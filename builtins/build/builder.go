@@ -15,6 +15,7 @@ import (
 	"imagebuilder/builtins/fetch"
 	"imagebuilder/builtins/host"
 	"imagebuilder/builtins/layer"
+	"imagebuilder/builtins/pkgproxy"
 	"imagebuilder/builtins/sandbox"
 )
 
@@ -50,13 +51,19 @@ type Builder struct {
 	saidUnseen bool     // that programs do not see the disk
 	unread     sync.Map // URL that cannot be read to what counts instead
 	claims     claims
-	ahead      []func() // each ends downloads that were begun before they are asked for
+	packages   *pkgproxy.Proxy // nil: no program needed it yet
+	ahead      []func()        // each ends downloads that were begun before they are asked for
 }
 
 // Stop ends what goes on besides the steps. No step may follow.
 func (b *Builder) Stop() {
 	for _, stop := range b.ahead {
 		stop()
+	}
+	if b.packages != nil {
+		if err := b.packages.Close(); err != nil {
+			b.Log.Warn("cannot tidy what is kept of packages", "cause", err)
+		}
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"imagebuilder/builtins/host"
 	"imagebuilder/builtins/magic"
+	"imagebuilder/builtins/pkgproxy"
 	"imagebuilder/builtins/sandbox"
 )
 
@@ -32,7 +33,7 @@ func RunInside(s *Step, programs []sandbox.Program, environ []string, guests []s
 	}
 	d := s.Root.Disk
 	environ, guests = s.Root.onDisk(s, environ, guests)
-	return run(running{programs: sandbox.Programs{List: programs, Env: withProxies(environ, network)}, spec: func(ctx context.Context, b *Builder, stack sandbox.Stack) (sandbox.Spec, error) {
+	return run(running{programs: sandbox.Programs{List: programs, Env: environ}, network: network, spec: func(ctx context.Context, b *Builder, stack sandbox.Stack) (sandbox.Spec, error) {
 		resolver, err := resolvConf()
 		if err != nil {
 			return sandbox.Spec{}, err
@@ -53,6 +54,7 @@ type running struct {
 	programs sandbox.Programs
 	spec     func(context.Context, *Builder, sandbox.Stack) (sandbox.Spec, error)
 	beside   bool // they are of this machine
+	network  bool // they have one
 }
 
 // run is the change that is made by programs, which must not change what they read.
@@ -62,8 +64,34 @@ func run(r running, reads ...*File) Change {
 		if err != nil {
 			return err
 		}
-		return sandbox.Run(ctx, spec, r.programs, out)
+		return sandbox.Run(ctx, spec, b.online(r), out)
 	}}
+}
+
+// online are the programs with what their environment says of the way out, if they have one.
+func (b *Builder) online(r running) sandbox.Programs {
+	programs := r.programs
+	if r.network {
+		programs.Env = withProxies(programs.Env, b.packageProxy())
+	}
+	return programs
+}
+
+// packageProxy is the proxy that keeps packages, "" if there is none. It is started for the
+// first program that can use it.
+func (b *Builder) packageProxy() string {
+	if b == nil || b.Store == nil {
+		return ""
+	}
+	if b.packages == nil {
+		proxy, err := pkgproxy.Start(pkgproxy.Options{Dir: b.Store.Packages(), Refresh: b.Store.Refreshing(), Log: b.Log})
+		if err != nil {
+			b.Log.Warn("packages are not kept for later builds", "cause", err)
+			return ""
+		}
+		b.packages = proxy
+	}
+	return b.packages.URL()
 }
 
 // resolvConf lays this machine's resolv.conf over the image's.
@@ -90,7 +118,7 @@ func RunBeside(programs []sandbox.Program, env map[string]string, files []NamedF
 	for _, f := range files {
 		reads = append(reads, f.File)
 	}
-	return run(running{beside: true, programs: sandbox.Programs{List: programs, Env: withProxies(host.Environ(env), network)}, spec: func(_ context.Context, _ *Builder, stack sandbox.Stack) (sandbox.Spec, error) {
+	return run(running{beside: true, programs: sandbox.Programs{List: programs, Env: host.Environ(env)}, network: network, spec: func(_ context.Context, _ *Builder, stack sandbox.Stack) (sandbox.Spec, error) {
 		return sandbox.Spec{Mounts: beside(stack, files), Hidden: hidden, NoSync: true, NoNet: !network}, nil
 	}}, reads...)
 }
@@ -105,8 +133,9 @@ func beside(stack sandbox.Stack, files []NamedFile) []sandbox.Mount {
 }
 
 // withProxies adds the variables that tell programs the way out, unless the environment
-// says them itself. They are no part of a step's key: they are this machine's business.
-func withProxies(environ []string, network bool) []string {
+// says them itself: what is fetched by plain HTTP comes through our own proxy, which knows that
+// of the caller. They are no part of a step's key: they are this machine's business.
+func withProxies(environ []string, own string) []string {
 	var list []string
 	for _, name := range []string{"http_proxy", "https_proxy", "ftp_proxy", "no_proxy"} {
 		said := slices.ContainsFunc(environ, func(v string) bool {
@@ -114,7 +143,11 @@ func withProxies(environ []string, network bool) []string {
 			return strings.EqualFold(key, name)
 		})
 		for _, key := range []string{name, strings.ToUpper(name)} {
-			if value := os.Getenv(key); network && !said && value != "" {
+			value := os.Getenv(key)
+			if name == "http_proxy" && own != "" {
+				value = own
+			}
+			if !said && value != "" {
 				list = append(list, key+"="+value)
 			}
 		}

@@ -30,7 +30,7 @@ type Room struct {
 func (r *Room) Enter(ctx context.Context, args []string, streams sandbox.Streams) error {
 	runs := r.runs
 	if runs == nil {
-		runs = &running{programs: sandbox.Programs{Env: plainEnviron}, spec: plainSpec(r.Step != nil && r.Step.Root.session == inUse)}
+		runs = &running{programs: sandbox.Programs{Env: plainEnviron}, network: true, spec: plainSpec(r.Step != nil && r.Step.Root.session == inUse)}
 	}
 	stack := r.stack
 	if r.Err != nil && stack.Work != "" { // the kernel uses one once
@@ -44,7 +44,7 @@ func (r *Room) Enter(ctx context.Context, args []string, streams sandbox.Streams
 	if err != nil {
 		return err
 	}
-	env := slices.Clone(runs.programs.Env)
+	env := slices.Clone(r.builder.online(*runs).Env)
 	if streams.Terminal {
 		env = append(env, "TERM="+cmp.Or(os.Getenv("TERM"), "dumb"))
 	}

@@ -23,6 +23,10 @@ func (s *Store) Partial() string { return s.path("partial") }
 // ForPartial adds to the name of a file in the making where something is noted about it.
 const ForPartial = ".json"
 
+// Packages is the directory for packages that programs have fetched: all of them count as one,
+// that was used when the directory was last touched.
+func (s *Store) Packages() string { return s.path("packages") }
+
 // Logs returns the name of the directory for the logs of this run.
 func (s *Store) Logs() string { return s.path(s.logs) }
 
@@ -53,11 +57,20 @@ func (s *Store) leftovers() ([]Meta, error) {
 			list = append(list, Meta{Key: name, Step: kind.step, Summary: at, Size: size, Used: time.Unix(st.Mtim.Unix()), leftover: at})
 		}
 	}
+	if st, err := s.root.Lstat("packages"); err == nil {
+		if names, err := s.root.ReadDir("packages"); err == nil && len(names) > 0 {
+			list = append(list, Meta{Key: "packages", Step: "packages", Summary: fmt.Sprintf("%d packages that programs have fetched", len(names)),
+				Size: s.sizeOf("packages"), Used: time.Unix(st.Mtim.Unix()), leftover: "packages"})
+		}
+	}
 	return list, errors.Join(errs...)
 }
 
 // removeLeftover removes what is described so.
 func (s *Store) removeLeftover(m Meta) error {
+	if m.leftover == "packages" { // the directory stays for those that follow
+		return s.root.Clear(m.leftover)
+	}
 	return errors.Join(s.root.RemoveAll(m.leftover), s.root.Remove(m.leftover+ForPartial))
 }
 

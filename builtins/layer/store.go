@@ -11,6 +11,7 @@
 //	staging/<random>/    results in the making
 //	locks/<key>          held by the one builder of a key
 //	partial/             downloads that were cut
+//	packages/            packages that programs have fetched (see package pkgproxy)
 //	logs/<run>/          what steps have printed
 //	history/<recipe>     what the steps of a recipe depended on when it last ran, and its answers
 //	mnt/                 empty; where children mount, each in its own namespace
@@ -71,7 +72,7 @@ type Store struct {
 	run   *os.File        // staging directory of this run, for plain directories; nil until needed
 }
 
-var subdirectories = []string{"entries", "results", "staging", "locks", "partial", "logs", "history", "mnt"}
+var subdirectories = []string{"entries", "results", "staging", "locks", "partial", "logs", "history", "packages", "mnt"}
 
 // Open opens the store in dir, which it makes if needed, and removes what killed
 // processes have left there.
