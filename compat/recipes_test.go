@@ -1,0 +1,218 @@
+package compat
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"imagebuilder/builtins/build"
+	"imagebuilder/recipes"
+	"imagebuilder/runtime"
+)
+
+// Of the recipes that come with the tool: each does what the definition of its distribution
+// does, and takes all that its options say.
+
+// planned are the digests of what recipes do, by their options.
+const plannedRecipes = "../testdata/recipes/plans"
+
+// withoutDefinition are recipes of what no definition is for.
+var withoutDefinition = []string{"windows"}
+
+// targets of definitions, by the types of recipes. The type both is made of two of them.
+var targets = map[string]string{"container": "lxd", "vm": "vm", "lxc": "lxc"}
+
+// A definition cannot say everything by the options of the image: the source has a variant of
+// its own, for one. Whoever builds says the rest by overrides, which are these.
+var besides = map[string]func(c choice) []Override{}
+
+// loadRecipe loads a recipe that comes with the tool.
+func loadRecipe(name string, options runtime.Given) (*runtime.Recipe, error) {
+	return runtime.Load(context.Background(), name, runtime.Config{Options: options, Now: time.Unix(1700000000, 0).UTC(), Machine: "x86_64"})
+}
+
+// optionsOf returns the options of a recipe by their names.
+func optionsOf(t *testing.T, name string) map[string]runtime.Option {
+	t.Helper()
+	recipe, err := loadRecipe(name, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := make(map[string]runtime.Option)
+	for _, o := range recipe.Options() {
+		all[o.Name] = o
+	}
+	return all
+}
+
+// comparable are the images that a recipe and a definition are compared for: the target is the
+// type that the recipe has.
+func comparable(options map[string]runtime.Option) []choice {
+	var all []choice
+	for _, release := range options["release"].Values {
+		for _, variant := range append([]string(nil), options["variant"].Values...) {
+			for _, architecture := range []string{"x86_64", "aarch64"} {
+				for _, kind := range options["type"].Values {
+					if slices.Contains(options["architecture"].Values, architecture) && targets[kind] != "" {
+						all = append(all, choice{release, variant, architecture, kind})
+					}
+				}
+			}
+		}
+	}
+	return all
+}
+
+// ofRecipe returns the plan of a recipe, on a machine that has all programs.
+func ofRecipe(t *testing.T, name string, c choice) (plan string, err error) {
+	t.Helper()
+	given := runtime.Given{"release": {c.release}, "variant": {c.variant}, "architecture": {c.architecture}, "type": {c.target}}
+	recipe, err := loadRecipe(name, given)
+	if err != nil {
+		return "", err
+	}
+	planner := &build.Planner{Has: func(string) bool { return true }}
+	err = recipe.PlanOn(planner)
+	return comparison(t, planner), err
+}
+
+// ofDefinition returns the plan of a definition.
+func ofDefinition(t *testing.T, name, file string, c choice) (plan string, err error) {
+	t.Helper()
+	overrides := []Override{{"image.release", c.release}, {"image.variant", c.variant}, {"image.architecture", c.architecture}}
+	if more := besides[name]; more != nil {
+		overrides = append(overrides, more(c)...)
+	}
+	recipe := loadFile(t, file, overrides...).translate(Mode{})
+	planner, err := planRecipe(recipe.Text, nil, runtime.Given{"target": {targets[c.target]}})
+	if planner == nil {
+		return "", err
+	}
+	return comparison(t, planner), err
+}
+
+// comparison prints all that counts of a plan: its steps in their order, with their words,
+// targets and arguments. What does not count is the place in the text that asks for a step and
+// the function of the library that it calls for that, and where the keys of an archive come
+// from that debootstrap reads: definitions have them, recipes take the package of this machine.
+func comparison(t *testing.T, p *build.Planner) string {
+	t.Helper()
+	for i := range p.Steps {
+		p.Steps[i].Label = ""
+	}
+	text := strings.Join(steps(t, p), "\n") + "\n"
+	for _, keyring := range []string{"debian-archive-keyring.gpg", "ubuntu-archive-keyring.gpg"} {
+		text = strings.ReplaceAll(text, `{"file":"`+keyring+`"}`, `{"file":"keyring.gpg"}`)
+	}
+	return text
+}
+
+// For every release, variant, architecture and type that a recipe has, its plan is that of the
+// definition. What they are is remembered by digests, so that a change is seen where there are
+// no definitions to compare with.
+func TestRecipesAreAsDefinitions(t *testing.T) {
+	for _, name := range recipes.Names() {
+		if slices.Contains(withoutDefinition, name) {
+			continue
+		}
+		t.Run(name, func(t *testing.T) {
+			file := shared + "/" + name + ".yaml"
+			if _, err := os.Stat(file); err != nil {
+				t.Logf("%s is not there: the plans are compared with remembered digests alone", file)
+				file = ""
+			}
+			var digests strings.Builder
+			for _, c := range comparable(optionsOf(t, name)) {
+				plan, err := ofRecipe(t, name, c)
+				if err != nil {
+					t.Fatalf("%v: %v", c, err)
+				}
+				if file != "" {
+					want, err := ofDefinition(t, name, file, c)
+					if err != nil {
+						t.Fatalf("%v: the definition: %v", c, err)
+					}
+					if plan != want {
+						t.Fatalf("%v: definition and recipe differ:\n%s", c, difference(want, plan))
+					}
+				}
+				sum := sha256.Sum256([]byte(plan))
+				fmt.Fprintln(&digests, c.release, c.variant, c.architecture, c.target, hex.EncodeToString(sum[:8]))
+			}
+			golden(t, plannedRecipes+"/"+name, digests.String())
+		})
+	}
+}
+
+// aliases are names of architectures that recipes take besides those of the kernel.
+var aliases = []string{"amd64", "arm64", "armel", "armhf", "i386", "ppc64el", "loong64"}
+
+// combinations calls a function with all combinations of the values that options may have;
+// of those without such values, and of the architectures' further names, with the default.
+func combinations(options []runtime.Option, given runtime.Given, f func(runtime.Given)) {
+	if len(options) == 0 {
+		f(given)
+		return
+	}
+	o, rest := options[0], options[1:]
+	if o.Values == nil {
+		combinations(rest, given, f)
+		return
+	}
+	for _, v := range o.Values {
+		if slices.Contains(aliases, v) {
+			continue
+		}
+		given.Set(o.Name, v)
+		combinations(rest, given, f)
+	}
+}
+
+// A recipe can be planned with every combination of the values that it says its options may
+// have, or says itself what there is not. With each value something can be planned.
+func TestRecipesTakeTheirValues(t *testing.T) {
+	for _, name := range recipes.Names() {
+		if slices.Contains(withoutDefinition, name) {
+			continue
+		}
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			recipe, err := loadRecipe(name, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			planned := make(map[string]bool)
+			combinations(recipe.Options(), runtime.Given{}, func(given runtime.Given) {
+				r, err := loadRecipe(name, given)
+				if err == nil {
+					planner := &build.Planner{Has: func(string) bool { return true }}
+					err = r.PlanOn(planner)
+				}
+				if err != nil && !strings.Contains(err.Error(), "there is no virtual machine for") {
+					t.Fatalf("%v: %v", given, err)
+				}
+				for o := range given {
+					planned[o+"="+given.Get(o)] = planned[o+"="+given.Get(o)] || err == nil
+				}
+			})
+			for value, ok := range planned {
+				if !ok {
+					t.Errorf("nothing can be planned with %s", value)
+				}
+			}
+			text, err := recipes.FS.ReadFile(name + ".star")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if formatted := format(t, string(text)); formatted != string(text) {
+				t.Errorf("not formatted: %s", difference(string(text), formatted))
+			}
+		})
+	}
+}
