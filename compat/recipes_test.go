@@ -30,7 +30,14 @@ var targets = map[string]string{"container": "lxd", "vm": "vm", "lxc": "lxc"}
 
 // A definition cannot say everything by the options of the image: the source has a variant of
 // its own, for one. Whoever builds says the rest by overrides, which are these.
-var besides = map[string]func(c choice) []Override{}
+var besides = map[string]func(c choice) []Override{
+	"ubuntu": func(c choice) []Override {
+		if c.architecture == "x86_64" {
+			return nil
+		}
+		return []Override{{"source.url", "http://ports.ubuntu.com/ubuntu-ports"}}
+	},
+}
 
 // loadRecipe loads a recipe that comes with the tool.
 func loadRecipe(name string, options runtime.Given) (*runtime.Recipe, error) {
