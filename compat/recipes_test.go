@@ -37,6 +37,12 @@ var besides = map[string]func(c choice) []Override{
 		}
 		return []Override{{"source.url", "http://ports.ubuntu.com/ubuntu-ports"}}
 	},
+	"voidlinux": func(c choice) []Override {
+		if c.variant == "default" {
+			return nil
+		}
+		return []Override{{"source.variant", c.variant}}
+	},
 }
 
 // loadRecipe loads a recipe that comes with the tool.
