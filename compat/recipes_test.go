@@ -31,6 +31,12 @@ var targets = map[string]string{"container": "lxd", "vm": "vm", "lxc": "lxc"}
 // A definition cannot say everything by the options of the image: the source has a variant of
 // its own, for one. Whoever builds says the rest by overrides, which are these.
 var besides = map[string]func(c choice) []Override{
+	"archlinux": func(c choice) []Override {
+		if c.architecture == "x86_64" {
+			return nil
+		}
+		return []Override{{"source.url", "http://os.archlinuxarm.org"}}
+	},
 	"ubuntu": func(c choice) []Override {
 		if c.architecture == "x86_64" {
 			return nil
@@ -64,12 +70,24 @@ func optionsOf(t *testing.T, name string) map[string]runtime.Option {
 	return all
 }
 
+// valuesOf are the values that an option may have, or its default where it may have any; that
+// of no option is what images have that say nothing.
+func valuesOf(o runtime.Option) []string {
+	switch {
+	case o.Default == nil:
+		return []string{"default"}
+	case o.Values == nil:
+		return []string{o.DefaultText()}
+	}
+	return o.Values
+}
+
 // comparable are the images that a recipe and a definition are compared for: the target is the
 // type that the recipe has.
 func comparable(options map[string]runtime.Option) []choice {
 	var all []choice
-	for _, release := range options["release"].Values {
-		for _, variant := range append([]string(nil), options["variant"].Values...) {
+	for _, release := range valuesOf(options["release"]) {
+		for _, variant := range valuesOf(options["variant"]) {
 			for _, architecture := range []string{"x86_64", "aarch64"} {
 				for _, kind := range options["type"].Values {
 					if slices.Contains(options["architecture"].Values, architecture) && targets[kind] != "" {
@@ -85,7 +103,10 @@ func comparable(options map[string]runtime.Option) []choice {
 // ofRecipe returns the plan of a recipe, on a machine that has all programs.
 func ofRecipe(t *testing.T, name string, c choice) (plan string, err error) {
 	t.Helper()
-	given := runtime.Given{"release": {c.release}, "variant": {c.variant}, "architecture": {c.architecture}, "type": {c.target}}
+	given := runtime.Given{"release": {c.release}, "architecture": {c.architecture}, "type": {c.target}}
+	if _, ok := optionsOf(t, name)["variant"]; ok {
+		given.Set("variant", c.variant)
+	}
 	recipe, err := loadRecipe(name, given)
 	if err != nil {
 		return "", err
