@@ -147,6 +147,12 @@ func comparison(t *testing.T, p *build.Planner) string {
 	return text
 }
 
+// refused tells whether a recipe says that there is no such image. A definition cannot, and
+// makes one without a boot loader.
+func refused(err error) bool {
+	return err != nil && strings.Contains(err.Error(), "there is no virtual machine for")
+}
+
 // For every release, variant, architecture and type that a recipe has, its plan is that of the
 // definition. What they are is remembered by digests, so that a change is seen where there are
 // no definitions to compare with.
@@ -164,6 +170,10 @@ func TestRecipesAreAsDefinitions(t *testing.T) {
 			var digests strings.Builder
 			for _, c := range comparable(optionsOf(t, name)) {
 				plan, err := ofRecipe(t, name, c)
+				if refused(err) {
+					fmt.Fprintln(&digests, c.release, c.variant, c.architecture, c.target, "refused")
+					continue
+				}
 				if err != nil {
 					t.Fatalf("%v: %v", c, err)
 				}
@@ -228,7 +238,7 @@ func TestRecipesTakeTheirValues(t *testing.T) {
 					planner := &build.Planner{Has: func(string) bool { return true }}
 					err = r.PlanOn(planner)
 				}
-				if err != nil && !strings.Contains(err.Error(), "there is no virtual machine for") {
+				if err != nil && !refused(err) {
 					t.Fatalf("%v: %v", given, err)
 				}
 				for o := range given {
