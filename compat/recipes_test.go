@@ -28,6 +28,10 @@ var withoutDefinition = []string{"windows"}
 // targets of definitions, by the types of recipes. The type both is made of two of them.
 var targets = map[string]string{"container": "lxd", "vm": "vm", "lxc": "lxc"}
 
+// misnamed are variants that a definition names where it means another, so that what is for them
+// is for none.
+var misnamed = []string{"desktop"}
+
 // A definition cannot say everything by the options of the image: the source has a variant of
 // its own, for one. Whoever builds says the rest by overrides, which are these.
 var besides = map[string]func(c choice) []Override{
@@ -145,20 +149,32 @@ func ofDefinition(t *testing.T, name, file string, c choice) (plan string, err e
 
 // comparison prints all that counts of a plan: its steps in their order, with their words,
 // targets and arguments. What does not count is the place in the text that asks for a step and
-// the function of the library that it calls for that, and where the keys of an archive come
-// from that debootstrap reads: definitions have them, recipes take the package of this machine.
-// Nor does it count that a definition has the same key twice, once with its subkeys.
+// the function of the library that it calls for that, and where Debian's keys come from: its
+// definition has them, the recipe takes the package of this machine. Nor does it count that a
+// definition has the same key twice, once with its subkeys.
 func comparison(t *testing.T, p *build.Planner) string {
 	t.Helper()
 	for i := range p.Steps {
 		p.Steps[i].Label = ""
 	}
 	text := strings.Join(steps(t, p), "\n") + "\n"
-	for _, keyring := range []string{"debian-archive-keyring.gpg", "ubuntu-archive-keyring.gpg"} {
-		text = strings.ReplaceAll(text, `{"file":"`+keyring+`"}`, `{"file":"keyring.gpg"}`)
-	}
+	text = strings.ReplaceAll(text, `{"file":"debian-archive-keyring.gpg"}`, `{"file":"keyring.gpg"}`)
 	const openwrt = `"54CC74307A2C6DC9CE618269CD84BCED626471F1"`
 	return strings.ReplaceAll(text, openwrt+","+openwrt, openwrt)
+}
+
+// knowsAll fails if a definition tells a release or a variant apart that a recipe does not have.
+func knowsAll(t *testing.T, d *Document, options map[string]runtime.Option) {
+	t.Helper()
+	d.eachFilter(func(key string, f filter) {
+		for name, values := range map[string][]string{"release": f.Releases, "variant": f.Variants} {
+			for _, v := range values {
+				if known := options[name].Values; !slices.Contains(known, v) && !slices.Contains(misnamed, v) {
+					t.Errorf("%s is for %s %s; the recipe has %s", key, name, v, strings.Join(known, ", "))
+				}
+			}
+		}
+	})
 }
 
 // refused tells whether a recipe says that there is no such image. A definition cannot, and
@@ -180,6 +196,9 @@ func TestRecipesAreAsDefinitions(t *testing.T) {
 			if _, err := os.Stat(file); err != nil {
 				t.Logf("%s is not there: the plans are compared with remembered digests alone", file)
 				file = ""
+			}
+			if file != "" {
+				knowsAll(t, loadFile(t, file), optionsOf(t, name))
 			}
 			var digests strings.Builder
 			for _, c := range comparable(optionsOf(t, name)) {
@@ -272,5 +291,50 @@ func TestRecipesTakeTheirValues(t *testing.T) {
 				t.Errorf("not formatted: %s", difference(string(text), formatted))
 			}
 		})
+	}
+}
+
+// usual is the image that a recipe makes if it is told nothing but the architecture.
+func usual(t *testing.T, name, architecture string) choice {
+	t.Helper()
+	options := optionsOf(t, name)
+	return choice{options["release"].DefaultText(), valuesOf(options["variant"])[0], architecture, "container"}
+}
+
+// An architecture can be given by Debian's name, which says the same.
+func TestRecipesTakeDebiansNames(t *testing.T) {
+	for _, name := range []string{"debian", "fedora", "gentoo"} {
+		want, err := ofRecipe(t, name, usual(t, name, "aarch64"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := ofRecipe(t, name, usual(t, name, "arm64"))
+		if err != nil || got != want {
+			t.Errorf("%s: %v: arm64 is not aarch64: %s", name, err, difference(want, got))
+		}
+	}
+}
+
+// The type both makes the two images of one base, each as if it were made alone.
+func TestRecipesMakeBothOfOneBase(t *testing.T) {
+	for _, name := range recipes.Names() {
+		if slices.Contains(withoutDefinition, name) || !slices.Contains(optionsOf(t, name)["type"].Values, "both") {
+			continue
+		}
+		c := usual(t, name, "x86_64")
+		plans := make(map[string][]string)
+		for _, kind := range []string{"both", "container", "vm"} {
+			c.target = kind
+			plan, err := ofRecipe(t, name, c)
+			if err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+			plans[kind] = strings.Split(strings.TrimSuffix(plan, "\n"), "\n")
+		}
+		container, vm, both := plans["container"], plans["vm"], plans["both"]
+		shared := len(container) + len(vm) - len(both)
+		if shared < 1 || !slices.Equal(both[:len(container)], container) || !slices.Equal(both[len(container):], vm[shared:]) {
+			t.Errorf("%s: both images are %d steps, alone they are %d and %d", name, len(both), len(container), len(vm))
+		}
 	}
 }
