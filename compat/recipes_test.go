@@ -192,6 +192,7 @@ func TestRecipesAreAsDefinitions(t *testing.T) {
 			continue
 		}
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			file := shared + "/" + name + ".yaml"
 			if _, err := os.Stat(file); err != nil {
 				t.Logf("%s is not there: the plans are compared with remembered digests alone", file)
