@@ -14,6 +14,10 @@ import (
 // Where Starlark becomes a step of package build: the place in the recipe, the word that a
 // reader knows, and when the step is stale.
 
+// scaffold is the file of the library whose functions stand for lines of the recipe that calls
+// them: no reader would know a step by their names.
+const scaffold = "@stdlib//recipe.star"
+
 // newStep begins a step of the builtin that is being called: it knows which line of the
 // recipe asks for it, and by which word.
 func (b *Words) newStep(thread *starlark.Thread, fn *starlark.Builtin, root *rootfs, args ...build.Arg) *build.Step {
@@ -21,23 +25,22 @@ func (b *Words) newStep(thread *starlark.Thread, fn *starlark.Builtin, root *roo
 	if root != nil {
 		s.Root = root.root
 	}
-	stack := thread.CallStack()
-	callers := stack[:len(stack)-1] // main first
-	in := len(callers)              // the first in the standard library
+	callers := thread.CallStack()
+	callers = callers[:len(callers)-1] // main first
+	last := -1                         // the last of the recipe: functions of the library may call its own
 	for i, frame := range callers {
-		if strings.HasPrefix(frame.Pos.Filename(), "@stdlib//") {
-			in = i
-			break
+		if file := frame.Pos.Filename(); !strings.HasPrefix(file, "@stdlib//") && file != "<builtin>" {
+			last = i
 		}
 	}
-	if in < len(callers) {
-		s.Label = callers[in].Name
+	if last >= 0 {
+		s.At = b.where(callers[last].Pos)
 	}
-	for in > 1 && callers[in-1].Pos.Filename() == "<builtin>" { // such as session
-		in--
-	}
-	if in > 0 {
-		s.At = b.where(callers[in-1].Pos)
+	for _, frame := range callers[last+1:] {
+		if file := frame.Pos.Filename(); strings.HasPrefix(file, "@stdlib//") && file != scaffold {
+			s.Label = frame.Name
+			break
+		}
 	}
 	return s
 }
