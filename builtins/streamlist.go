@@ -65,8 +65,9 @@ func imageValue(i streams.ListedImage) starlark.Value {
 
 // stream_add(image, tree, stream="images", distribution="", release="", architecture="",
 // variant="", version="", link=False, stream_version="v1") puts an image into the tree of
-// an image server as a new version. image is what pack_lxd returns, or a list of files: a
-// metadata tarball and root file systems, or a unified tarball. Files that are cut off,
+// an image server as a new version. image is what pack_lxd returns; a list of files: a
+// metadata tarball and root file systems, or a unified tarball; or the path of a directory of
+// this machine with those, such as an earlier run has left. Files that are cut off,
 // and disks that need a backing file, are an error. Product and version are those of the
 // metadata unless arguments say otherwise; a version that is given must be
 // free. With link, files are linked instead of copied where that is possible. Clients see
@@ -82,14 +83,14 @@ func (b *Words) streamAdd(thread *starlark.Thread, fn *starlark.Builtin, args st
 	if err := c.unpack(args, kwargs, []any{"image", &image, "tree", &c.tree}); err != nil {
 		return nil, err
 	}
-	files, err := addedFiles(image)
+	paths, err := b.addedPaths(thread, image)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", fn.Name(), err)
 	}
 	var added streams.Added
 	err = c.do(func(ctx context.Context, s streams.Site) (err error) {
 		opts := add.Options(s)
-		opts.Files = build.Paths(files)
+		opts.Files = paths()
 		if added, err = streams.Add(ctx, opts); err != nil {
 			return fmt.Errorf("cannot add the image: %w", err)
 		}
@@ -99,6 +100,20 @@ func (b *Words) streamAdd(thread *starlark.Thread, fn *starlark.Builtin, args st
 		"path": starlark.String(added.Path), "product": starlark.String(added.Product), "version": starlark.String(added.Version),
 		"fingerprints": stringValues(added.Fingerprints), "existed": starlark.Bool(added.Existed),
 	}), err
+}
+
+// addedPaths returns the paths of what is to be added, which files have once they are made.
+func (b *Words) addedPaths(thread *starlark.Thread, image starlark.Value) (func() []string, error) {
+	directory, ok := starlark.AsString(image)
+	if !ok {
+		files, err := addedFiles(image)
+		return func() []string { return build.Paths(files) }, err
+	}
+	if b.Locate == nil {
+		return nil, errors.New("internal error: recipes cannot name local files")
+	}
+	directory, err := b.Locate(callerFile(thread), directory)
+	return func() []string { return []string{directory} }, err
 }
 
 // addedFiles returns the files of what pack_lxd returns, or of a list.

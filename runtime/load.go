@@ -74,8 +74,9 @@ type loaded struct {
 
 func embedded() map[string]*library {
 	return map[string]*library{
-		"@stdlib":  {name: "@stdlib", files: stdlib.FS},
-		"@recipes": {name: "@recipes", files: recipes.FS},
+		"@stdlib": {name: "@stdlib", files: stdlib.FS},
+		// They have no files of their own beside them: paths are those of who runs one.
+		"@recipes": {name: "@recipes", files: recipes.FS, dir: "."},
 	}
 }
 

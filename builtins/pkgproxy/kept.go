@@ -212,4 +212,3 @@ func (p *Proxy) sweep() error {
 	}
 	return err
 }
-

@@ -115,7 +115,8 @@ every step is a cached layer, carried out in namespaces of its own.
 
   imagebuilder run debian out        build Debian, leave the image in out/
   imagebuilder run debian --help     its options
-  imagebuilder plan my.star          what a recipe would do
+  imagebuilder init                  write a recipe of your own, recipe.star
+  imagebuilder plan recipe.star      what it would do
   imagebuilder doctor                what this machine lacks
 
 Image definitions in YAML are translated into recipes and run the same way:
@@ -138,6 +139,7 @@ An image server is a tree of images and what is made of it:
 		newDocCommand(),
 		newDoctorCommand(),
 		newHistoryCommand(),
+		newInitCommand(),
 		newOptionsCommand(),
 		newPlanCommand(),
 		newRecipesCommand(),
