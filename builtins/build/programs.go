@@ -144,7 +144,7 @@ func withProxies(environ []string, own string) []string {
 		})
 		for _, key := range []string{name, strings.ToUpper(name)} {
 			value := os.Getenv(key)
-			if name == "http_proxy" && own != "" {
+			if key == "http_proxy" && own != "" { // in this spelling all know it
 				value = own
 			}
 			if !said && value != "" {
