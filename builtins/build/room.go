@@ -11,6 +11,8 @@ import (
 
 	"imagebuilder/builtins/host"
 	"imagebuilder/builtins/sandbox"
+	"imagebuilder/builtins/tree"
+	"imagebuilder/builtins/treetask"
 )
 
 // Root file systems that somebody enters, to look what a step has done or why it has failed.
@@ -61,6 +63,25 @@ func (r *Room) Enter(ctx context.Context, args []string, streams sandbox.Streams
 		return fmt.Errorf("cannot open a shell there: %w", err)
 	}
 	return err
+}
+
+// Survey tells where the bytes of a directory are, as it was when the room was entered, and names
+// so many of the largest.
+func (r *Room) Survey(ctx context.Context, dir string, names int) (tree.Survey, error) {
+	return treetask.Surveying.Run(ctx, []sandbox.Stack{r.reading()}, treetask.Region{Dir: dir, Names: names})
+}
+
+// Read returns the content of a file, as it was when the room was entered.
+func (r *Room) Read(ctx context.Context, name string) ([]byte, error) {
+	answer, err := treetask.Looking.Run(ctx, []sandbox.Stack{r.reading()}, tree.Look{Op: "read", Path: name})
+	return answer.Data, err
+}
+
+// reading is the root file system as nobody has changed it.
+func (r *Room) reading() sandbox.Stack {
+	stack := r.stack
+	stack.Upper, stack.Work = "", ""
+	return stack
 }
 
 // Scripts are the files in which those who enter find what the step runs.

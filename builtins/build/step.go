@@ -100,6 +100,10 @@ func (s *Step) Summary() string {
 			return summarize(arg.Value)
 		case "path", "url", "tree", "compression", "ends":
 			return fmt.Sprint(arg.Value)
+		case "file":
+			if file, ok := arg.Value.(*File); ok {
+				return file.Name
+			}
 		case "files":
 			if files, ok := arg.Value.([]*File); ok {
 				return fileNames(files)

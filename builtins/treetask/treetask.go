@@ -27,6 +27,22 @@ var Looking = sandbox.NewTask("look", func(_ context.Context, in *sandbox.Inside
 	return q.Answer(in.Roots[0])
 })
 
+// Region is a directory of a root file system, and how many names are wanted of it.
+type Region struct {
+	Dir   string
+	Names int
+}
+
+// Surveying tells where the bytes of a root file system are.
+var Surveying = sandbox.NewTask("survey", func(_ context.Context, in *sandbox.Inside, r Region) (tree.Survey, error) {
+	dir, err := in.Roots[0].Sub(r.Dir)
+	if err != nil {
+		return tree.Survey{}, err
+	}
+	defer dir.Close()
+	return tree.TakeSurvey(dir, r.Names)
+})
+
 // Place is where a tree is copied from and to: directories of two root file systems.
 type Place struct{ From, To string }
 

@@ -140,6 +140,7 @@ An image server is a tree of images and what is made of it:
 		newDoctorCommand(),
 		newHistoryCommand(),
 		newInitCommand(),
+		newInspectCommand(),
 		newOptionsCommand(),
 		newPlanCommand(),
 		newRecipesCommand(),
