@@ -106,7 +106,7 @@ func pack(t testing.TB, dir, image, method string, env ...string) int {
 
 // A hundred thousand files are packed in little memory.
 func TestMemory(t *testing.T) {
-	files, most := 100_000, 40<<10
+	files, most := 100_000, 48<<10 // 40 MiB on a quiet machine: on a busy one garbage is collected later
 	if os.Getenv("IMAGEBUILDER_TEST_ALL") != "" {
 		files, most = 1_000_000, 104<<10 // the aim is 100 MiB: what there is of garbage varies
 	}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"math"
@@ -101,9 +100,7 @@ func (o *buildOptions) run(cmd *cobra.Command, recipe *runtime.Recipe, target st
 // prints a list.
 func printResults(w io.Writer, results []build.Result, asJSON bool) error {
 	if asJSON {
-		enc := json.NewEncoder(w)
-		enc.SetIndent("", "  ")
-		return enc.Encode(append([]build.Result{}, results...)) // none are a list, too
+		return printJSON(w, append([]build.Result{}, results...)) // none are a list, too
 	}
 	for _, r := range results {
 		fmt.Fprintln(w, r.Path)

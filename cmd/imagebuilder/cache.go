@@ -15,6 +15,7 @@ import (
 	"imagebuilder/builtins/bytesize"
 	"imagebuilder/builtins/layer"
 	"imagebuilder/builtins/printable"
+	"imagebuilder/builtins/problems"
 	"imagebuilder/builtins/squashfs"
 )
 
@@ -75,6 +76,7 @@ func newCacheCommand() *cobra.Command {
 
 func newCacheListCommand() *cobra.Command {
 	var o cacheOptions
+	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "List what is in the cache, the most recently used first",
@@ -88,11 +90,46 @@ line says how many blocks they hold, and how many of these one has from another.
 				return err
 			}
 			defer store.Close()
+			if asJSON {
+				return listCacheJSON(cmd, store)
+			}
 			return listCache(cmd, store)
 		},
 	}
 	o.addFlags(cmd)
+	addJSONFlag(cmd, &asJSON)
 	return cmd
+}
+
+// A cached is an entry of the cache, for programs.
+type cached struct {
+	Key     string    `json:"key,omitempty"` // "": it is a log, or what was cut
+	Size    int64     `json:"size"`          // bytes on disk
+	Used    time.Time `json:"used"`
+	Step    string    `json:"step"`
+	Summary string    `json:"summary,omitempty"`
+	Cause   string    `json:"damaged,omitempty"` // how
+	Removed bool      `json:"removed,omitempty"`
+}
+
+func asCached(m layer.Meta) cached {
+	c := cached{Size: m.Size, Used: m.Used, Step: m.Step, Summary: m.Summary}
+	if layer.IsKey(m.Key) {
+		c.Key = m.Key
+	}
+	return c
+}
+
+func listCacheJSON(cmd *cobra.Command, store *layer.Store) error {
+	list, err := store.List()
+	if err != nil {
+		return err
+	}
+	entries := []cached{}
+	for _, m := range list {
+		entries = append(entries, asCached(m))
+	}
+	return printJSON(cmd.OutOrStdout(), entries)
 }
 
 // listCache prints a table with a line for each entry and their sum.
@@ -135,7 +172,7 @@ func sayShared(w io.Writer, what string, s squashfs.Shared) {
 
 func newCachePruneCommand() *cobra.Command {
 	var o cacheOptions
-	var all bool
+	var all, asJSON bool
 	cmd := &cobra.Command{
 		Use:   "prune",
 		Short: "Remove what was used least recently, down to --cache-size",
@@ -158,18 +195,26 @@ there is one, so do logs and downloads that were cut.`,
 			for _, m := range removed {
 				total += m.Size
 			}
+			if asJSON {
+				entries := []cached{}
+				for _, m := range removed {
+					entries = append(entries, asCached(m))
+				}
+				return problems.Join(err, printJSON(cmd.OutOrStdout(), entries))
+			}
 			fmt.Fprintf(cmd.OutOrStdout(), "removed %d entries, %v\n", len(removed), bytesize.Size(total))
 			return err
 		},
 	}
 	o.addFlags(cmd)
 	cmd.Flags().BoolVar(&all, "all", false, "remove everything")
+	addJSONFlag(cmd, &asJSON)
 	return cmd
 }
 
 func newCacheVerifyCommand() *cobra.Command {
 	var o cacheOptions
-	var repair bool
+	var repair, asJSON bool
 	cmd := &cobra.Command{
 		Use:   "verify",
 		Short: "Read all that is in the cache, and say what is not as it was stored",
@@ -186,16 +231,17 @@ stays.`,
 				return err
 			}
 			defer store.Close()
-			return verifyCache(cmd, store, repair)
+			return verifyCache(cmd, store, repair, asJSON)
 		},
 	}
 	o.addFlags(cmd)
 	cmd.Flags().BoolVar(&repair, "repair", false, "remove what is damaged")
+	addJSONFlag(cmd, &asJSON)
 	return cmd
 }
 
 // verifyCache prints a line for each entry that is damaged, and how many there are.
-func verifyCache(cmd *cobra.Command, store *layer.Store, repair bool) error {
+func verifyCache(cmd *cobra.Command, store *layer.Store, repair, asJSON bool) error {
 	faults, all, err := store.Verify(cmd.Context(), build.Verify)
 	if err != nil {
 		return err
@@ -209,14 +255,15 @@ func verifyCache(cmd *cobra.Command, store *layer.Store, repair bool) error {
 			return err
 		}
 	}
+	damaged := []cached{}
 	for _, f := range faults {
-		note := ""
-		if repair && !slices.Contains(left, f.Key) {
-			note = " (removed)"
-		}
-		fmt.Fprintf(cmd.OutOrStdout(), "%.12s  %s  %s: %s%s\n", f.Key, f.Step, shorten(f.Summary, 60), printable.Line(f.Cause.Error()), note)
+		c := asCached(f.Meta)
+		c.Cause, c.Removed = f.Cause.Error(), repair && !slices.Contains(left, f.Key)
+		damaged = append(damaged, c)
 	}
-	fmt.Fprintf(cmd.OutOrStdout(), "%d entries, %d damaged\n", all, len(faults))
+	if err := printDamaged(cmd.OutOrStdout(), damaged, all, asJSON); err != nil {
+		return err
+	}
 	switch {
 	case len(left) == 0:
 		return nil
@@ -224,4 +271,20 @@ func verifyCache(cmd *cobra.Command, store *layer.Store, repair bool) error {
 		return fmt.Errorf("%d damaged entries of the cache are in use", len(left))
 	}
 	return fmt.Errorf("%d entries of the cache are damaged; --repair removes them", len(left))
+}
+
+// printDamaged prints which of all entries are damaged.
+func printDamaged(w io.Writer, damaged []cached, all int, asJSON bool) error {
+	if asJSON {
+		return printJSON(w, damaged)
+	}
+	for _, c := range damaged {
+		note := ""
+		if c.Removed {
+			note = " (removed)"
+		}
+		fmt.Fprintf(w, "%.12s  %s  %s: %s%s\n", c.Key, c.Step, shorten(c.Summary, 60), printable.Line(c.Cause), note)
+	}
+	_, err := fmt.Fprintf(w, "%d entries, %d damaged\n", all, len(damaged))
+	return err
 }

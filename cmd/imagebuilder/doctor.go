@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -60,16 +59,14 @@ it says so before it starts.`,
 		},
 	}
 	cache.addFlags(cmd)
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	addJSONFlag(cmd, &asJSON)
 	return cmd
 }
 
 // tellFindings prints a line for each finding, and how to get what is missing, or JSON.
 func tellFindings(w io.Writer, found []finding, asJSON bool) error {
 	if asJSON {
-		enc := json.NewEncoder(w)
-		enc.SetIndent("", "  ")
-		return enc.Encode(found)
+		return printJSON(w, found)
 	}
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	var packages []string

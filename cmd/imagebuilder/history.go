@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
@@ -51,10 +50,7 @@ has shown it, and why it was not in the cache, as --explain would have said.`,
 				runs = runs[run-1 : run]
 			}
 			if asJSON {
-				enc := json.NewEncoder(cmd.OutOrStdout())
-				enc.SetEscapeHTML(false)
-				enc.SetIndent("", "  ")
-				return enc.Encode(runs)
+				return printJSON(cmd.OutOrStdout(), runs)
 			}
 			if run > 0 {
 				printRun(cmd.OutOrStdout(), runs[0])
@@ -65,7 +61,7 @@ has shown it, and why it was not in the cache, as --explain would have said.`,
 	}
 	cache.addFlags(cmd)
 	cmd.Flags().UintVar(&run, "run", 0, "show the steps of this `run`: 1 is the last")
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	addJSONFlag(cmd, &asJSON)
 	return cmd
 }
 

@@ -85,7 +85,7 @@ The image is unpacked into the cache.`,
 	}
 	o.build.cache.addFlags(cmd)
 	o.build.log.addFlags(cmd)
-	cmd.Flags().BoolVar(&o.build.json, "json", false, "print JSON")
+	addJSONFlag(cmd, &o.build.json)
 	cmd.Flags().IntVar(&o.top, "top", o.top, "`number` of the largest to be named")
 	return cmd
 }
@@ -178,10 +178,7 @@ func (o *inspectOptions) look(ctx context.Context, room *build.Room) (inspection
 
 func (o *inspectOptions) print(w io.Writer, found inspection) error {
 	if o.build.json {
-		enc := json.NewEncoder(w)
-		enc.SetEscapeHTML(false)
-		enc.SetIndent("", "  ")
-		return enc.Encode(found)
+		return printJSON(w, found)
 	}
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	printMetadata(table, found)

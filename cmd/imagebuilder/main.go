@@ -63,7 +63,9 @@ func newProgram(name string) program {
 	case "simplestream-maintainer":
 		return newOldMaintainer()
 	}
-	return ownProgram(newRootCommand())
+	root := newRootCommand()
+	root.SetArgs(verbFirst(root, os.Args[1:]))
+	return ownProgram(root)
 }
 
 // ownProgram is a program whose errors are told in our own way.

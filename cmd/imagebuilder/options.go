@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
@@ -33,7 +32,7 @@ func newOptionsCommand() *cobra.Command {
 			return nil
 		},
 	}
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	addJSONFlag(cmd, &asJSON)
 	return cmd
 }
 
@@ -62,7 +61,5 @@ func optionsJSON(w io.Writer, options []runtime.Option) error {
 	for _, o := range options {
 		list = append(list, option{o.Name, o.Type, o.DefaultText(), o.Help, o.Values})
 	}
-	enc := json.NewEncoder(w)
-	enc.SetIndent("", "  ")
-	return enc.Encode(list)
+	return printJSON(w, list)
 }

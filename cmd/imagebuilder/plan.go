@@ -60,10 +60,7 @@ that a build would find now.`,
 				log.Warn(said)
 			}
 			if asJSON {
-				enc := json.NewEncoder(cmd.OutOrStdout())
-				enc.SetEscapeHTML(false)
-				enc.SetIndent("", "  ")
-				return enc.Encode(planner.Steps)
+				return printJSON(cmd.OutOrStdout(), planner.Steps)
 			}
 			for i, step := range planner.Steps {
 				printStep(cmd.OutOrStdout(), i+1, step)
@@ -74,7 +71,7 @@ that a build would find now.`,
 	recipe.addFlags(cmd)
 	cache.addFlags(cmd)
 	cmd.Flags().BoolVar(&resolve, "resolve", false, "ask the network what it has")
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	addJSONFlag(cmd, &asJSON)
 	return cmd
 }
 

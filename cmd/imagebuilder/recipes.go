@@ -15,7 +15,8 @@ import (
 // The recipes that come with the tool, to be read, copied and changed.
 
 func newRecipesCommand() *cobra.Command {
-	return &cobra.Command{
+	var asJSON bool
+	cmd := &cobra.Command{
 		Use:   "recipes [NAME]",
 		Short: "List the recipes that come with the tool, or print one",
 		Args:  args(0, 1),
@@ -32,12 +33,19 @@ func newRecipesCommand() *cobra.Command {
 				_, err = cmd.OutOrStdout().Write(text)
 				return err
 			}
-			return listRecipes(cmd)
+			return listRecipes(cmd, asJSON)
 		},
 	}
+	addJSONFlag(cmd, &asJSON)
+	return cmd
 }
 
-func listRecipes(cmd *cobra.Command) error {
+func listRecipes(cmd *cobra.Command, asJSON bool) error {
+	type listed struct {
+		Name string `json:"name"`
+		Doc  string `json:"doc"`
+	}
+	var list []listed
 	table := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
 	for _, name := range recipes.Names() {
 		r, err := (&recipeOptions{}).load(cmd, name, logOptions{})
@@ -45,7 +53,11 @@ func listRecipes(cmd *cobra.Command) error {
 			return err
 		}
 		doc, _, _ := strings.Cut(r.Doc, "\n")
+		list = append(list, listed{name, doc})
 		fmt.Fprintf(table, "%s\t%s\n", name, printable.Line(doc))
+	}
+	if asJSON {
+		return printJSON(cmd.OutOrStdout(), list)
 	}
 	return table.Flush()
 }

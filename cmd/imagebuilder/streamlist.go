@@ -15,6 +15,7 @@ import (
 func newStreamListCommand() *cobra.Command {
 	var o siteOptions
 	var format string
+	var asJSON bool
 	list := words.ForList(options.AsFlag)
 	formats := strings.Join(streams.ListFormats(), ", ")
 	cmd := &cobra.Command{
@@ -26,6 +27,9 @@ of such images the list says why. What other tools have listed is shown as well.
 		Args: args(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			defer bound(cmd, o.timeout)()
+			if asJSON {
+				format = "json"
+			}
 			if !slices.Contains(streams.ListFormats(), format) {
 				return usageError{fmt.Errorf("--format %s: want one of %s", format, formats)}
 			}
@@ -46,5 +50,6 @@ of such images the list says why. What other tools have listed is shown as well.
 	o.addFlags(cmd)
 	addSettings(cmd, list)
 	cmd.Flags().StringVarP(&format, "format", "f", "table", "`form` of the list: "+formats)
+	addJSONFlag(cmd, &asJSON)
 	return cmd
 }

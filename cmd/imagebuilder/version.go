@@ -12,13 +12,19 @@ import (
 const version = "0.1.0"
 
 func newVersionCommand() *cobra.Command {
-	return &cobra.Command{
+	var asJSON bool
+	cmd := &cobra.Command{
 		Use:   "version",
 		Short: "Print the version",
 		Args:  args(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if asJSON {
+				return printJSON(cmd.OutOrStdout(), map[string]string{"version": version})
+			}
 			_, err := fmt.Fprintln(cmd.OutOrStdout(), "imagebuilder", version)
 			return err
 		},
 	}
+	addJSONFlag(cmd, &asJSON)
+	return cmd
 }
