@@ -89,11 +89,15 @@ func (r *Recipe) explain(err error) error {
 // of lines that every recipe made from something else has.
 func (e *Error) add(l *loader, stack starlark.CallStack) {
 	for _, frame := range stack {
-		if frame.Pos.Line > 0 && l.where(frame.Pos) != "" {
+		if frame.Pos.Line > 0 && l.where(frame.Pos) != "" && (l.allFrames || !inStdlib(frame.Pos)) {
 			e.Frames = append(e.Frames, l.frame(frame.Pos, frame.Name))
 		}
 	}
 }
+
+// inStdlib tells whether a place is in the standard library, whose inside explains nothing to
+// those who call it: what is wrong with a call, the error says.
+func inStdlib(pos syntax.Position) bool { return strings.HasPrefix(pos.Filename(), "@stdlib//") }
 
 // where prints a position, or what its line was made from.
 func (l *loader) where(pos syntax.Position) string {

@@ -62,6 +62,7 @@ type loader struct {
 	core      starlark.StringDict
 	words     starlark.StringDict // core and the prelude
 	later     map[string]module   // files of words that are loaded where a file says the word
+	allFrames bool                // of errors, also those in the standard library
 	print     func(pos, text string)
 }
 

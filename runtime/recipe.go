@@ -27,6 +27,8 @@ type Config struct {
 	Stdin   io.Reader     // where the recipe "-" is read
 	Log     *slog.Logger  // gets what recipes print; nil: nothing does
 	Place   Place         // where the lines of a text come from; nil: from itself
+
+	AllFrames bool // errors show the way through the standard library, too
 }
 
 // A Place tells for a line of a recipe that was made from something else the file, the
@@ -105,6 +107,7 @@ func newRecipe(ctx context.Context, name string, config Config) *Recipe {
 		sources:   make(map[string]module),
 		texts:     make(map[string]string),
 		places:    make(map[string]Place),
+		allFrames: config.AllFrames,
 		print:     func(pos, text string) { r.log.Info(text, "at", pos) },
 	}
 	r.words = &builtins.Words{Now: config.Now, Machine: config.Machine, Log: config.Log, Secrets: config.Secrets, Locate: r.loader.locate, Where: r.loader.where}

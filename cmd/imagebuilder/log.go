@@ -29,7 +29,7 @@ type logOptions struct {
 func (o *logOptions) addFlags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&o.format, "log-format", "text", "`format` of progress: text or json")
 	cmd.Flags().StringVar(&o.progress, "progress", "auto", "`kind` of progress: auto, or plain lines with all that programs print")
-	cmd.Flags().BoolVar(&o.debug, "debug", false, "show every command")
+	cmd.Flags().BoolVar(&o.debug, "debug", false, "show every command, and the way of errors through the standard library")
 	cmd.PreRunE = func(*cobra.Command, []string) error {
 		if o.format != "text" && o.format != "json" {
 			return usageError{fmt.Errorf("--log-format %s: want text or json", o.format)}

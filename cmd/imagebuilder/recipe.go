@@ -71,5 +71,7 @@ func runtimeConfig(cmd *cobra.Command, log logOptions) (runtime.Config, error) {
 		Machine: host.Machine(),
 		Stdin:   cmd.InOrStdin(),
 		Log:     log.logger(cmd.ErrOrStderr()),
+
+		AllFrames: log.debug,
 	}, nil
 }
