@@ -133,6 +133,7 @@ An image server is a tree of images and what is made of it:
 		newCheckCommand(),
 		newDocCommand(),
 		newDoctorCommand(),
+		newFmtCommand(),
 		newOptionsCommand(),
 		newPlanCommand(),
 		newRecipesCommand(),
