@@ -140,6 +140,7 @@ An image server is a tree of images and what is made of it:
 		newRepackWindowsCommand(),
 		newRunCommand(),
 		newStreamCommand(),
+		newTestCommand(),
 		newVersionCommand(),
 	)
 	return root
