@@ -134,6 +134,7 @@ An image server is a tree of images and what is made of it:
 		newDocCommand(),
 		newDoctorCommand(),
 		newFmtCommand(),
+		newLintCommand(),
 		newOptionsCommand(),
 		newPlanCommand(),
 		newRecipesCommand(),
