@@ -139,6 +139,7 @@ An image server is a tree of images and what is made of it:
 		newPlanCommand(),
 		newRecipesCommand(),
 		newRepackWindowsCommand(),
+		newReplCommand(),
 		newRunCommand(),
 		newStreamCommand(),
 		newTestCommand(),
