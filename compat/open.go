@@ -39,6 +39,20 @@ func Open(ctx context.Context, name string, set []string, config runtime.Config)
 	return doc.Recipe(ctx, Mode{}, config)
 }
 
+// OpenSession begins a session with the options that the command line sets. Its recipe is no
+// definition: the text that one is translated into has nothing to be said of by name.
+func OpenSession(ctx context.Context, set []string, o runtime.SessionOptions) (*runtime.Session, error) {
+	if isDefinition(o.Recipe) {
+		return nil, fmt.Errorf("%s is a definition, which has no names; 'imagebuilder convert' makes a recipe of it", o.Recipe)
+	}
+	options, _, err := split(false, set)
+	if err != nil {
+		return nil, err
+	}
+	o.Config.Options = options
+	return runtime.NewSession(ctx, o)
+}
+
 // Check finds what is wrong with a recipe or a definition before it runs: with the options
 // as they are, and with each value that one of them may have besides.
 func Check(ctx context.Context, name string, set []string, config runtime.Config) error {

@@ -28,6 +28,7 @@ const (
 	Words   = "Words"
 	Methods = "Methods of a rootfs"
 	Fields  = "Fields of values"
+	Testing = "Words of tests, in files *_test.star"
 )
 
 // An Entry is what the reference says of one word, function or value.
@@ -119,7 +120,23 @@ func (r *reference) words() ([]Section, error) {
 	for _, d := range builtins.Fields() {
 		fields = append(fields, Entry{Doc: d})
 	}
-	return []Section{{Words, words}, {Methods, methods}, {Fields, fields}}, nil
+	tests, err := testReference()
+	return []Section{{Words, words}, {Methods, methods}, {Fields, fields}, {Testing, tests}}, err
+}
+
+// testReference describes the words that only tests have, by the comments of their functions.
+func testReference() ([]Entry, error) {
+	var entries []Entry
+	for _, name := range testWords {
+		_, comment, _ := strings.Cut(string(testWordsSource), "\n// "+name+"(")
+		comment, _, _ = strings.Cut(name+"("+comment, "\nfunc ")
+		doc, err := builtins.ParseDoc(name, strings.ReplaceAll(comment, "\n// ", "\n"))
+		if err != nil {
+			return nil, err
+		}
+		entries = append(entries, Entry{Doc: doc})
+	}
+	return entries, nil
 }
 
 func byName(entries []Entry) {

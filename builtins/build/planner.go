@@ -35,8 +35,13 @@ type Planner struct {
 	// Has tells whether the host has a program or a file; nil: this machine is asked.
 	Has func(name string) bool
 
+	// Given are the answers that a test gives, by the question and what it is about, as
+	// "read /etc/hostname"; see [Planner.Unasked].
+	Given map[string]any
+
 	needs  []Need
 	claims claims
+	asked  map[string]bool // answers of Given that were used
 }
 
 // A PlannedStep is one effect that a run would have.
@@ -101,9 +106,16 @@ const maxAssumptions = 3
 func (p *Planner) Ask(ctx context.Context, s *Step, q AnyQuestion) (any, error) {
 	p.prepare(ctx, s)
 	answer, certain := q.assume(p)
+	given, isGiven, err := p.given(s, q, answer)
+	if err != nil {
+		return nil, err
+	}
+	if isGiven {
+		p.Answers = append(p.Answers, Record{q.what(), s.Summary(), s.Label != s.Builtin, s.At, true, q.network()})
+		return given, nil
+	}
 	how, shown := "assumed", q.network() && !certain
 	if q.network() && p.Resolve != nil {
-		var err error
 		if answer, err = p.Resolve.Ask(ctx, s, q); err != nil {
 			return nil, err
 		}

@@ -143,13 +143,17 @@ An image server is a tree of images and what is made of it:
 		newHistoryCommand(),
 		newInitCommand(),
 		newInspectCommand(),
+		newFmtCommand(),
+		newLintCommand(),
 		newOptionsCommand(),
 		newPlanCommand(),
 		newRecipesCommand(),
 		newRepackWindowsCommand(),
+		newReplCommand(),
 		newRunCommand(),
 		newShellCommand(),
 		newStreamCommand(),
+		newTestCommand(),
 		newVersionCommand(),
 	)
 	return root
