@@ -100,10 +100,6 @@ func (s *Step) Summary() string {
 			return summarize(arg.Value)
 		case "path", "url", "tree", "compression", "ends":
 			return fmt.Sprint(arg.Value)
-		case "file":
-			if file, ok := arg.Value.(*File); ok {
-				return file.Name
-			}
 		case "files":
 			if files, ok := arg.Value.([]*File); ok {
 				return fileNames(files)
@@ -112,6 +108,11 @@ func (s *Step) Summary() string {
 			if urls, ok := arg.Value.([]string); ok && len(urls) > 0 {
 				return urls[0]
 			}
+		}
+	}
+	for _, arg := range s.Args { // of what is unpacked there is nothing better
+		if file, ok := arg.Value.(*File); ok {
+			return file.Name
 		}
 	}
 	return ""
