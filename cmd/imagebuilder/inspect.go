@@ -20,7 +20,6 @@ import (
 	"imagebuilder/builtins/bytesize"
 	"imagebuilder/builtins/layer"
 	"imagebuilder/builtins/printable"
-	"imagebuilder/builtins/problems"
 	"imagebuilder/builtins/tree"
 	"imagebuilder/runtime"
 )
@@ -75,10 +74,8 @@ The image is unpacked into the cache.`,
   imagebuilder inspect 0ee21ab4f7c5 --json`,
 		Args: args(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) == 1 && layer.IsKey(args[0]) {
-				if _, err := os.Lstat(args[0]); err != nil {
-					return o.layer(cmd, args[0])
-				}
+			if len(args) == 1 && isKey(args[0]) {
+				return o.layer(cmd, args[0])
 			}
 			return o.files(cmd, args)
 		},
@@ -91,21 +88,8 @@ The image is unpacked into the cache.`,
 }
 
 // layer inspects a layer of the cache, with all that is below it.
-func (o *inspectOptions) layer(cmd *cobra.Command, key string) (err error) {
-	store, err := o.build.cache.open(layer.Options{})
-	if err != nil {
-		return err
-	}
-	defer func() { err = problems.Join(err, store.Close()) }()
-	meta, err := store.Find(key)
-	if err != nil {
-		return err
-	}
-	state, err := store.Layer(meta)
-	if err != nil {
-		return err
-	}
-	return build.VisitLayer(cmd.Context(), state, func(ctx context.Context, room *build.Room) error {
+func (o *inspectOptions) layer(cmd *cobra.Command, key string) error {
+	return o.build.cache.visitLayer(cmd.Context(), key, func(ctx context.Context, room *build.Room) error {
 		survey, err := room.Survey(ctx, "/", o.top)
 		if err != nil {
 			return err

@@ -55,10 +55,10 @@ shell as the step has left things.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			defer bound(cmd, o.timeout)()
 			command := args[1:]
-			if layer.IsKey(args[0]) && o.at == "" {
-				if _, err := os.Lstat(args[0]); err != nil {
-					return o.enterLayer(cmd, args[0], command)
-				}
+			if isKey(args[0]) && o.at == "" {
+				return o.build.cache.visitLayer(cmd.Context(), args[0], func(ctx context.Context, room *build.Room) error {
+					return enter(ctx, cmd, room, command)
+				})
 			}
 			return o.enterRecipe(cmd, args[0], command)
 		},
@@ -109,9 +109,9 @@ func (o *shellOptions) enterRecipe(cmd *cobra.Command, name string, command []st
 	})
 }
 
-// enterLayer enters a layer of the cache.
-func (o *shellOptions) enterLayer(cmd *cobra.Command, key string, command []string) (err error) {
-	store, err := o.build.cache.open(layer.Options{})
+// visitLayer has the root file system up to a layer of the cache entered.
+func (o *cacheOptions) visitLayer(ctx context.Context, key string, enter func(context.Context, *build.Room) error) (err error) {
+	store, err := o.open(layer.Options{})
 	if err != nil {
 		return err
 	}
@@ -124,9 +124,13 @@ func (o *shellOptions) enterLayer(cmd *cobra.Command, key string, command []stri
 	if err != nil {
 		return err
 	}
-	return build.VisitLayer(cmd.Context(), state, func(ctx context.Context, room *build.Room) error {
-		return enter(ctx, cmd, room, command)
-	})
+	return build.VisitLayer(ctx, state, enter)
+}
+
+// isKey tells whether an argument names a layer of the cache, and no file.
+func isKey(name string) bool {
+	_, err := os.Lstat(name)
+	return layer.IsKey(name) && err != nil
 }
 
 var lineFormat = regexp.MustCompile(`^([^:]*):([0-9]+)$`)
