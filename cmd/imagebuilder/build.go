@@ -32,14 +32,19 @@ type buildOptions struct {
 }
 
 func (o *buildOptions) addFlags(cmd *cobra.Command) {
+	o.addStepFlags(cmd)
+	cmd.Flags().StringVar(&o.trace, "trace", "", "write where the time went to `file`, in the format of chrome://tracing")
+	cmd.Flags().BoolVar(&o.json, "json", false, "print the results as JSON, with their sizes and digests")
+}
+
+// addStepFlags adds those about steps, for commands without results.
+func (o *buildOptions) addStepFlags(cmd *cobra.Command) {
 	o.cache.addFlags(cmd)
 	o.log.addFlags(cmd)
 	cmd.Flags().BoolVar(&o.explain, "explain", false, "say for each step that is done why it was not in the cache")
 	cmd.Flags().BoolVar(&o.store.NoCache, "no-cache", false, "do every step anew")
 	cmd.Flags().BoolVar(&o.store.Refresh, "refresh", false, "do every step anew that reads the network, and what follows it")
 	cmd.Flags().BoolVar(&o.offline, "offline", false, "ask nothing of the network: what is in the cache is used as it is")
-	cmd.Flags().StringVar(&o.trace, "trace", "", "write where the time went to `file`, in the format of chrome://tracing")
-	cmd.Flags().BoolVar(&o.json, "json", false, "print the results as JSON, with their sizes and digests")
 	cmd.Flags().BoolVar(&o.store.NoOverlay, "disable-overlay", false, "work on plain copies instead of overlayfs, without reuse")
 }
 

@@ -64,7 +64,7 @@ shell as the step has left things.`,
 		},
 	}
 	o.recipe.addFlags(cmd)
-	o.build.addFlags(cmd)
+	o.build.addStepFlags(cmd)
 	cmd.Flags().StringVar(&o.at, "at", "", "enter behind this `step or line`")
 	cmd.Flags().Var(&o.timeout, "timeout", timeLimitUsage)
 	return cmd
