@@ -108,7 +108,7 @@ func newRecipe(ctx context.Context, name string, config Config) *Recipe {
 		texts:     make(map[string]string),
 		places:    make(map[string]Place),
 		allFrames: config.AllFrames,
-		print:     func(pos, text string) { r.log.Info(text, "at", pos) },
+		print:     func(pos, text string) { r.log.Info("printed", "at", pos, "text", text) },
 	}
 	r.words = &builtins.Words{Now: config.Now, Machine: config.Machine, Log: config.Log, Secrets: config.Secrets, Locate: r.loader.locate, Where: r.loader.where}
 	return r

@@ -94,7 +94,7 @@ func (o *buildOptions) run(cmd *cobra.Command, recipe *runtime.Recipe, target st
 	}
 	display.Close()
 	if o.log.format == "json" {
-		display.log.Info("finished", "took", did.Took, "steps", len(did.Steps), "results", results)
+		display.log.Info("finished", "took", did.Took, "steps", len(did.Steps), "results", append([]build.Result{}, results...))
 	} else {
 		printSummary(cmd.ErrOrStderr(), did)
 	}

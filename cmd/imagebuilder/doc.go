@@ -29,7 +29,8 @@ a source, generator or package manager as definitions call it, or a function of 
 library. Of a file of that, such as @stdlib//sources/debian.star, the text is printed.
 
 Other formats print all that is said of everything: markdown and html to be read, stubs to
-be loaded by language servers for Starlark.`,
+be loaded by language servers for Starlark. schema prints the JSON schema of the lines of
+--log-format json.`,
 		Example: `  imagebuilder doc
   imagebuilder doc download debootstrap root.write
   imagebuilder doc --format html >imagebuilder.html`,
@@ -55,14 +56,15 @@ be loaded by language servers for Starlark.`,
 			return print(cmd.OutOrStdout(), sections)
 		},
 	}
-	cmd.Flags().StringVar(&format, "format", "text", "`format`: text, markdown, html or stubs")
+	cmd.Flags().StringVar(&format, "format", "text", "`format`: text, markdown, html, stubs or schema")
 	completeValues(cmd, "format", slices.Sorted(maps.Keys(docFormats)))
 	return cmd
 }
 
-// docFormats print the whole reference.
+// docFormats print the whole reference, and what programs read.
 var docFormats = map[string]func(io.Writer, []runtime.Section) error{
 	"text": listReference, "markdown": referenceMarkdown, "html": referenceHTML, "stubs": referenceStubs,
+	"schema": func(w io.Writer, _ []runtime.Section) error { _, err := w.Write(logSchema); return err },
 }
 
 // printLibraryFile prints a file of the standard library.

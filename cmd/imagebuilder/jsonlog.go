@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	_ "embed"
 	"errors"
 	"io"
 	"log/slog"
@@ -14,19 +15,12 @@ import (
 	"imagebuilder/runtime"
 )
 
-// The log for programs, by --log-format json: an object on each line, with time, level and msg.
-// msg tells what it is about:
+// The log for programs, by --log-format json: an object on each line, to the last.
+
+// logSchema is what those objects are, for programs and people.
 //
-//	running   a step begins to be done: step, at (place in the recipe), what, n (its number), of (how
-//	          many there are, as far as the plan knows), rootfs, target, log (file of its output)
-//	output    a line that its programs print: step, at, line
-//	step      it has ended, or was in the cache: step, at, what, took (seconds), cached, n, of,
-//	          rootfs, target, because (with --explain)
-//	finished  the run has ended well: took, steps (their number), results (path, size in bytes, sha256)
-//	failed    it has not, once for each cause: error, trace (at, in, source), and of a program
-//	          that failed command, status, output (its last lines), log
-//
-// Anything else is a message for people; level WARN and ERROR are what they say.
+//go:embed log.schema.json
+var logSchema []byte
 
 // jsonHandler shows what programs print, whatever the level is.
 type jsonHandler struct {

@@ -86,6 +86,8 @@ func lineOf(r slog.Record) string {
 		return strings.TrimRight(line, " ") + place(f["at"])
 	case r.Message == "output":
 		return strings.Repeat(" ", 10) + "| " + printable.Line(f["line"])
+	case r.Message == "printed": // by the recipe
+		return strings.Repeat(" ", 10) + printable.Line(f["at"]) + ": " + printable.Text(f["text"])
 	case r.Message == "step":
 		took, _ := time.ParseDuration(f["took"])
 		return stepLine(build.Done{Step: f["step"], What: f["what"], Took: took.Seconds(), Cached: f["cached"] == "true", Because: f["because"]})
@@ -93,8 +95,6 @@ func lineOf(r slog.Record) string {
 		return "   error  " + printable.Text(r.Message) + rest(r)
 	case r.Level >= slog.LevelWarn:
 		return " warning  " + printable.Text(r.Message) + rest(r)
-	case f["at"] != "" && len(f) == 1: // printed by the recipe
-		return strings.Repeat(" ", 10) + printable.Line(f["at"]) + ": " + printable.Text(r.Message)
 	}
 	return strings.Repeat(" ", 10) + printable.Text(r.Message) + rest(r)
 }

@@ -5,6 +5,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/santhosh-tekuri/jsonschema/v6"
+
 	"imagebuilder/builtins/build"
 	"imagebuilder/runtime"
 	"imagebuilder/streams"
@@ -51,5 +54,34 @@ func TestSummary(t *testing.T) {
 		if out.String() != test.want {
 			t.Errorf("%s: got %q, want %q", test.about, out.String(), test.want)
 		}
+	}
+}
+
+// jsonlog FILE MSG holds that each line of a log for programs is as the schema says, and that
+// the last one is MSG.
+func jsonLog(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: jsonlog FILE MSG")
+	}
+	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(logSchema))
+	ts.Check(err)
+	compiler := jsonschema.NewCompiler()
+	compiler.AssertFormat()
+	ts.Check(compiler.AddResource("log.schema.json", doc))
+	schema, err := compiler.Compile("log.schema.json")
+	ts.Check(err)
+	var last any
+	for line := range strings.Lines(ts.ReadFile(args[0])) {
+		object, err := jsonschema.UnmarshalJSON(strings.NewReader(line))
+		if err == nil {
+			err = schema.Validate(object)
+		}
+		if err != nil {
+			ts.Fatalf("%s: %v", line, err)
+		}
+		last = object.(map[string]any)["msg"]
+	}
+	if last != args[1] {
+		ts.Fatalf("the last line of %s is %v, want %s", args[0], last, args[1])
 	}
 }

@@ -55,6 +55,7 @@ func TestScript(t *testing.T) {
 			"efidisk":   efiDisk,
 			"image":     makeImage,
 			"interrupt": interrupt,
+			"jsonlog":   jsonLog,
 			"keys":      keysCommand,
 			"lines":     lines,
 			"resize":    resizeCommand,
