@@ -1,32 +1,30 @@
 package main
 
 import (
-	"bufio"
-	"encoding/json"
-	"encoding/xml"
 	"errors"
 	"fmt"
-	"io"
-	"path/filepath"
 	"regexp"
 	goruntime "runtime"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
-	"imagebuilder/builtins/dirfd"
 	"imagebuilder/runtime"
 )
 
 // The command that runs tests of recipes, and what it says of them.
 
+type testOptions struct {
+	run      runtime.TestOptions
+	pattern  string
+	junit    string // file
+	json     bool
+	parallel int
+}
+
 func newTestCommand() *cobra.Command {
-	var o runtime.TestOptions
-	var pattern, junit string
-	var asJSON bool
-	var parallel int
+	var o testOptions
 	cmd := &cobra.Command{
 		Use:   "test [FILE|DIR]...",
 		Short: "Test recipes",
@@ -51,15 +49,15 @@ so that a plan is the same on each machine.`,
   imagebuilder test --junit report.xml`,
 		Args: args(0, 100000),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if pattern != "" {
-				re, err := regexp.Compile(pattern)
+			if o.pattern != "" {
+				re, err := regexp.Compile(o.pattern)
 				if err != nil {
 					return usageError{fmt.Errorf("--run: %w", err)}
 				}
-				o.Run = re
+				o.run.Run = re
 			}
-			if parallel < 1 {
-				return usageError{fmt.Errorf("--parallel %d: want at least 1", parallel)}
+			if o.parallel < 1 {
+				return usageError{fmt.Errorf("--parallel %d: want at least 1", o.parallel)}
 			}
 			if len(args) == 0 {
 				args = []string{"."}
@@ -68,50 +66,39 @@ so that a plan is the same on each machine.`,
 			if err != nil {
 				return usageError{err}
 			}
-			report := runTests(cmd, files, o, parallel)
-			if asJSON {
-				err = report.writeJSON(cmd.OutOrStdout())
-			} else {
-				err = report.write(cmd.OutOrStdout())
-			}
-			if junit != "" {
-				err = errors.Join(err, report.writeJUnit(junit))
-			}
-			if cause := cmd.Context().Err(); cause != nil {
-				return cause
-			}
-			if err == nil && report.Failed > 0 {
-				err = fmt.Errorf("%d of %d tests failed", report.Failed, len(report.Tests))
-			}
-			if err == nil && len(report.Tests) == 0 {
-				err = errors.New("there is no test: functions test_* are, of files *_test.star")
-			}
-			return err
+			return o.report(cmd, runTests(cmd, files, o.run, o.parallel))
 		},
 		ValidArgsFunction: completeStar,
 	}
-	cmd.Flags().StringVar(&pattern, "run", "", "run only tests whose names match `REGEXP`")
-	cmd.Flags().StringVar(&junit, "junit", "", "write a report in the XML of JUnit to `FILE`")
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	cmd.Flags().BoolVar(&o.Update, "update", false, "write golden files instead of comparing with them")
-	cmd.Flags().IntVarP(&parallel, "parallel", "p", goruntime.GOMAXPROCS(0), "test `N` files side by side")
+	cmd.Flags().StringVar(&o.pattern, "run", "", "run only tests whose names match `REGEXP`")
+	cmd.Flags().StringVar(&o.junit, "junit", "", "write a report in the XML of JUnit to `FILE`")
+	cmd.Flags().BoolVar(&o.json, "json", false, "print JSON")
+	cmd.Flags().BoolVar(&o.run.Update, "update", false, "write golden files instead of comparing with them")
+	cmd.Flags().IntVarP(&o.parallel, "parallel", "p", goruntime.GOMAXPROCS(0), "test `N` files side by side")
 	return cmd
 }
 
-// A testReport is what became of tests.
-type testReport struct {
-	Tests  []reportedTest `json:"tests"` // in the order of the command line, whatever ended first
-	Passed int            `json:"passed"`
-	Failed int            `json:"failed"`
-	Took   float64        `json:"took"` // seconds
-}
-
-type reportedTest struct {
-	File  string  `json:"file"`
-	Name  string  `json:"name,omitempty"` // "": the file could not be loaded
-	Took  float64 `json:"took"`           // seconds
-	Error string  `json:"error,omitempty"`
-	Trace string  `json:"trace,omitempty"` // the error with all places
+// report says what became of the tests, wherever that is wanted; a test that has failed is an error.
+func (o testOptions) report(cmd *cobra.Command, report *testReport) error {
+	write := report.write
+	if o.json {
+		write = report.writeJSON
+	}
+	err := write(cmd.OutOrStdout())
+	if o.junit != "" {
+		err = errors.Join(err, report.writeJUnit(o.junit))
+	}
+	switch cause := cmd.Context().Err(); {
+	case cause != nil:
+		return cause
+	case err != nil:
+		return err
+	case report.Failed > 0:
+		return fmt.Errorf("%d of %d tests failed", report.Failed, len(report.Tests))
+	case len(report.Tests) == 0:
+		return errors.New("there is no test: functions test_* are, of files *_test.star")
+	}
+	return nil
 }
 
 // runTests runs the tests of files, several of them side by side.
@@ -150,84 +137,3 @@ func runTests(cmd *cobra.Command, files []string, o runtime.TestOptions, paralle
 	report.Took = time.Since(start).Seconds()
 	return report
 }
-
-func (r *testReport) write(w io.Writer) error {
-	for _, test := range r.Tests {
-		if test.Error != "" {
-			trace := strings.ReplaceAll(strings.TrimSuffix(test.Trace, "\n"), "\n", "\n    ")
-			fmt.Fprintf(w, "FAIL %s\n    %s\n", strings.TrimSpace(test.File+" "+test.Name), trace)
-		}
-	}
-	_, err := fmt.Fprintf(w, "%d passed, %d failed in %.2f s\n", r.Passed, r.Failed, r.Took)
-	return err
-}
-
-func (r *testReport) writeJSON(w io.Writer) error {
-	enc := json.NewEncoder(w)
-	enc.SetEscapeHTML(false)
-	enc.SetIndent("", "  ")
-	return enc.Encode(r)
-}
-
-// The XML of JUnit, as far as those that read it agree on it: a suite for each file.
-type (
-	junitReport struct {
-		XMLName  xml.Name      `xml:"testsuites"`
-		Tests    int           `xml:"tests,attr"`
-		Failures int           `xml:"failures,attr"`
-		Time     string        `xml:"time,attr"`
-		Suites   []*junitSuite `xml:"testsuite"`
-	}
-	junitSuite struct {
-		Name     string      `xml:"name,attr"`
-		Tests    int         `xml:"tests,attr"`
-		Failures int         `xml:"failures,attr"`
-		Cases    []junitCase `xml:"testcase"`
-	}
-	junitCase struct {
-		Class   string        `xml:"classname,attr"`
-		Name    string        `xml:"name,attr"`
-		Time    string        `xml:"time,attr"`
-		Failure *junitFailure `xml:"failure"`
-	}
-	junitFailure struct {
-		Message string `xml:"message,attr"`
-		Text    string `xml:",chardata"`
-	}
-)
-
-func (r *testReport) writeJUnit(file string) (err error) {
-	report := junitReport{Tests: len(r.Tests), Failures: r.Failed, Time: junitTime(r.Took)}
-	var suite *junitSuite
-	for _, test := range r.Tests {
-		if suite == nil || suite.Name != test.File {
-			suite = &junitSuite{Name: test.File}
-			report.Suites = append(report.Suites, suite)
-		}
-		suite.Tests++
-		one := junitCase{Class: strings.TrimSuffix(test.File, ".star"), Name: test.Name, Time: junitTime(test.Took)}
-		if test.Name == "" {
-			one.Name = "load"
-		}
-		if test.Error != "" {
-			suite.Failures++
-			one.Failure = &junitFailure{test.Error, test.Trace}
-		}
-		suite.Cases = append(suite.Cases, one)
-	}
-	text, err := xml.MarshalIndent(report, "", "  ")
-	if err != nil {
-		return err
-	}
-	dir, err := dirfd.Open(filepath.Dir(file), dirfd.Refuse)
-	if err != nil {
-		return fmt.Errorf("cannot write the report: %w", err)
-	}
-	defer func() { err = errors.Join(err, dir.Close()) }()
-	return dir.Replace(filepath.Base(file), 0o644, func(w *bufio.Writer) error {
-		_, err := fmt.Fprintf(w, "%s%s\n", xml.Header, text)
-		return err
-	})
-}
-
-func junitTime(s float64) string { return fmt.Sprintf("%.3f", s) }
