@@ -9,6 +9,7 @@ import (
 	"path"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/rogpeppe/go-internal/diff"
@@ -60,8 +61,9 @@ var testWordsSource []byte
 // one that comes with the tool; options, a dict of strings, are for those. answers says what
 // an image or the network answers, by what is asked and of what: {"read /etc/os-release":
 // "ID=debian", "exists /boot": False, "glob /boot/vmlinuz-*": ["/boot/vmlinuz-1"]}: text for
-// a file, None or False if there is none, a list for paths and links. What it does not name
-// is assumed, as in all plans. An answer that nothing asks for is an error.
+// a file, None or False if there is none, a list for paths and links; a
+// dict for what has fields, such as windows_medium. What it does not name is assumed, as in all
+// plans. An answer that nothing asks for is an error.
 func (t *testFile) plan(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	var recipe starlark.Value
 	var options, answers *starlark.Dict
@@ -92,9 +94,26 @@ func (t *testFile) plan(thread *starlark.Thread, fn *starlark.Builtin, args star
 		return nil, err
 	}
 	if unasked := planner.Unasked(); len(unasked) > 0 {
-		return nil, fmt.Errorf("nothing asks for the answer to %q", unasked[0])
+		return nil, fmt.Errorf("nothing asks for the answer to %q%s", unasked[0], asked(planner, unasked[0]))
 	}
 	return plannedSteps(thread, planner)
+}
+
+// asked says what a plan asks for instead of something.
+func asked(planner *build.Planner, name string) string {
+	var names []string
+	for _, a := range planner.Answers {
+		if !slices.Contains(names, a.Name()) {
+			names = append(names, a.Name())
+		}
+	}
+	if near := builtins.Nearest(name, names); near != "" {
+		return fmt.Sprintf("; did you mean %q?", near)
+	}
+	if len(names) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("; asked is %q", names[:min(len(names), 5)])
 }
 
 // planFile plans a recipe by its name.

@@ -1,6 +1,7 @@
 package build
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -48,7 +49,7 @@ type AnyQuestion interface {
 	assume(p *Planner) (answer any, certain bool)
 	network() bool
 	shown(answer any) []string
-	read(record json.RawMessage) (answer any, err error)
+	read(record *json.Decoder) (answer any, err error)
 }
 
 func (q Question[T]) what() string { return q.What }
@@ -67,9 +68,9 @@ func (q Question[T]) assume(p *Planner) (any, bool) {
 	return q.Assume(p)
 }
 
-func (q Question[T]) read(record json.RawMessage) (any, error) {
+func (q Question[T]) read(record *json.Decoder) (any, error) {
 	var answer T
-	err := json.Unmarshal(record, &answer)
+	err := record.Decode(&answer)
 	return answer, err
 }
 
@@ -126,7 +127,7 @@ func (b *Builder) askNetwork(ctx context.Context, s *Step, q AnyQuestion) (any, 
 	before := b.History.Answered(question)
 	answer, err := q.find(ctx, b)
 	if before != nil && fetch.Unreachable(err) {
-		if last, bad := q.read(before); bad == nil {
+		if last, bad := q.read(json.NewDecoder(bytes.NewReader(before))); bad == nil {
 			if !errors.Is(err, fetch.ErrOffline) { // which was asked for
 				b.Log.Warn("taken to be as it was last answered", "question", q.what(), "about", s.Summary(), "cause", err)
 			}
@@ -145,7 +146,7 @@ func (b *Builder) askNetwork(ctx context.Context, s *Step, q AnyQuestion) (any, 
 	d.Step = q.what()
 	b.Done = append(b.Done, d)
 	attrs := append([]any{"step", d.Step, "at", d.At, "what", d.What, "took", time.Since(start)}, b.which(s)...)
-	if was, bad := q.read(before); b.Explain && bad == nil {
+	if was, bad := q.read(json.NewDecoder(bytes.NewReader(before))); b.Explain && bad == nil {
 		if changed := difference(q.shown(was), q.shown(answer)); changed != "" {
 			attrs = append(attrs, "because", q.what()+" "+s.Summary()+": "+changed)
 		}

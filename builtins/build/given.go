@@ -1,9 +1,13 @@
 package build
 
 import (
+	"bytes"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"path"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -24,10 +28,41 @@ func (p *Planner) given(s *Step, q AnyQuestion, assumed any) (answer any, ok boo
 		p.asked = make(map[string]bool)
 	}
 	p.asked[name] = true
-	if answer, ok = answerOf(v, assumed); !ok {
-		return nil, false, fmt.Errorf("%s cannot be answered by %v", name, v)
+	answer, ok = answerOf(v, assumed)
+	if !ok {
+		answer, err = read(q, v)
+	}
+	if err != nil {
+		return nil, false, fmt.Errorf("%s cannot be answered by %v: %w", name, v, err)
 	}
 	return answer, true, nil
+}
+
+// read takes plain data for an answer as it is: a number for a number, a dict for what has fields.
+func read(q AnyQuestion, v any) (any, error) {
+	text, err := json.Marshal(v)
+	if err != nil {
+		return nil, err
+	}
+	record := json.NewDecoder(bytes.NewReader(text))
+	record.DisallowUnknownFields()
+	answer, err := q.read(record)
+	var bad *json.UnmarshalTypeError
+	if errors.As(err, &bad) {
+		return nil, fmt.Errorf("got a %s, want a %s", bad.Value, kind(bad.Type))
+	}
+	return answer, err
+}
+
+// kind is what recipes call the values that a type of Go is made of.
+func kind(t reflect.Type) string {
+	switch t.Kind() {
+	case reflect.Slice, reflect.Array:
+		return "list"
+	case reflect.Map, reflect.Struct, reflect.Pointer:
+		return "dict"
+	}
+	return t.Kind().String()
 }
 
 // Unasked returns the names of the answers that were given and that nothing has asked for.
@@ -35,7 +70,8 @@ func (p *Planner) Unasked() []string {
 	return slices.DeleteFunc(slices.Sorted(maps.Keys(p.Given)), func(name string) bool { return p.asked[name] })
 }
 
-// answerOf converts plain data into an answer of the type of another.
+// answerOf converts plain data into an answer of the type of another, where a test says less than
+// what the answer holds.
 func answerOf(v, like any) (answer any, ok bool) {
 	switch like.(type) {
 	case bool:

@@ -65,6 +65,9 @@ type Record struct {
 	Network  bool // it is on the network, which [Planner.Resolve] can ask
 }
 
+// Name is what was asked, and about what.
+func (r Record) Name() string { return strings.TrimSpace(r.Question + " " + r.About) }
+
 // Assumed tells whether an answer was assumed.
 func (p *Planner) Assumed() bool {
 	return slices.ContainsFunc(p.Answers, func(a Record) bool { return !a.Certain })
@@ -81,7 +84,7 @@ func (p *Planner) Assumptions() string {
 	var list []string
 	network := ""
 	for _, a := range p.Answers {
-		line := strings.TrimSpace(fmt.Sprintf("%s: %s %s", a.At, a.Question, a.About))
+		line := a.At + ": " + a.Name()
 		if !a.Certain && !a.Library && !slices.Contains(list, line) {
 			list = append(list, line)
 			if a.Network {

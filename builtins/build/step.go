@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"unicode/utf8"
 
@@ -111,8 +112,11 @@ func (s *Step) Summary() string {
 		}
 	}
 	for _, arg := range s.Args { // of what is unpacked there is nothing better
-		if file, ok := arg.Value.(*File); ok {
-			return file.Name
+		switch v := arg.Value.(type) {
+		case *File:
+			return v.Name
+		case WindowsSource:
+			return filepath.Base(v.Name())
 		}
 	}
 	return ""
