@@ -32,7 +32,7 @@ type Words struct {
 	Secrets build.Secrets
 
 	// Locate returns the file of the host that a path means which is said in a recipe
-	// file, for local. It is the runtime that knows where recipes come from.
+	// file, or begins with OfRecipe. It is the runtime that knows where recipes come from.
 	Locate func(module, path string) (string, error)
 
 	// Where prints a position; nil: as it is.
@@ -78,6 +78,7 @@ var vocabulary = map[string]builtin{
 	"pack_lxd":        {do: (*Words).packLXD},
 	"parameters":      {do: (*Words).parameters, pure: true},
 	"quote":           {do: (*Words).quote, pure: true},
+	"recipe_file":     {do: (*Words).recipeFile, pure: true},
 	"render":          {do: (*Words).render, pure: true},
 	"rootfs":          {do: (*Words).rootfs},
 	"session":         {do: (*Words).session},

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"path"
 	"strings"
 
 	"go.starlark.net/starlark"
@@ -157,7 +158,7 @@ func (b *Words) downloadAhead(thread *starlark.Thread, fn *starlark.Builtin, arg
 
 // local(path, sha256="") returns a file of this machine, by its path or its URL, such as
 // file:///srv/a%20name. A relative path, also one behind "file:", is relative to the recipe
-// file that says it. With sha256, 64 hex digits, the file must have that digest.
+// file that says it; see recipe_file for others. With sha256, 64 hex digits, the file must have that digest.
 func (b *Words) local(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	var r fetch.Request
 	if err := unpackArgs(fn, args, kwargs, "path", &r.URL, "sha256?", &r.SHA256); err != nil {
@@ -175,6 +176,24 @@ func (b *Words) local(thread *starlark.Thread, fn *starlark.Builtin, args starla
 		return nil, err
 	}
 	return &file{f}, nil
+}
+
+// OfRecipe begins paths that are relative to the recipe which is run, whatever file says them.
+const OfRecipe = "recipe:"
+
+// recipe_file(path) returns what means a file beside the recipe that is run, wherever a path of
+// this machine can stand, such as local(recipe_file("files/motd")) or root.copy(recipe_file("files/*"),
+// "/etc"): a function of a library finds by it what belongs to the recipe that calls it, where a
+// plain path is relative to the file that says it. An absolute path stays as it is.
+func (b *Words) recipeFile(_ *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
+	var name anyPath
+	if err := unpackArgs(fn, args, kwargs, "path", &name); err != nil {
+		return nil, err
+	}
+	if path.IsAbs(string(name)) {
+		return starlark.String(name), nil
+	}
+	return starlark.String(OfRecipe + path.Clean(strings.TrimPrefix(string(name), OfRecipe))), nil
 }
 
 // localFile returns the file of the host that a path or URL names which a recipe says, if

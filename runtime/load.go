@@ -55,6 +55,7 @@ func (m module) String() string {
 type loader struct {
 	ctx       context.Context
 	libraries map[string]*library
+	own       *library // that of the recipe which is run
 	modules   map[module]*loaded
 	sources   map[string]module // by the name that positions carry
 	texts     map[string]string // source of files, by the same name
@@ -230,6 +231,9 @@ func libraryNames(libs map[string]*library) []string {
 func (l *loader) locate(from, name string) (string, error) {
 	if filepath.IsAbs(name) {
 		return name, nil
+	}
+	if rest, ok := strings.CutPrefix(name, builtins.OfRecipe); ok {
+		return filepath.Join(l.own.dir, rest), nil
 	}
 	m, ok := l.sources[from]
 	if !ok || m.lib.dir == "" {

@@ -25,7 +25,8 @@ func (l *loader) main(name string, stdin io.Reader) (m module, text []byte, err 
 	}
 	if isName(name) {
 		if _, err := fs.Stat(recipes.FS, name+".star"); err == nil {
-			return module{l.libraries["@recipes"], name + ".star"}, nil, nil
+			l.own = l.libraries["@recipes"]
+			return module{l.own, name + ".star"}, nil, nil
 		}
 		if _, err := os.Stat(name); err != nil {
 			return m, nil, fmt.Errorf("there is no recipe %q; 'imagebuilder recipes' lists those that come with the tool", name)
@@ -82,7 +83,8 @@ func (l *loader) open(dir string) (*library, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot open the directory of the recipe: %w", err)
 	}
-	return &library{files: root.FS(), dir: dir}, nil
+	l.own = &library{files: root.FS(), dir: dir}
+	return l.own, nil
 }
 
 var errNoFile = errors.New("it is not a regular file")

@@ -50,7 +50,9 @@ type LocalFiles struct {
 // Expand asks what a path of the host names, with wildcards in its last element, and how
 // that is copied to a path of an image.
 func Expand(source, to string) Question[LocalFiles] {
-	return Question[LocalFiles]{What: "expand", Find: func(_ context.Context, b *Builder) (LocalFiles, error) {
+	// No recipe is told of the answer: none can do otherwise because of what a plan assumes.
+	assume := func(*Planner) (LocalFiles, bool) { return LocalFiles{}, true }
+	return Question[LocalFiles]{What: "expand", Assume: assume, Find: func(_ context.Context, b *Builder) (LocalFiles, error) {
 		matches, err := matching(source)
 		if err != nil {
 			return LocalFiles{}, err
