@@ -46,7 +46,7 @@ func unpackAnyArgs(fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.
 	return nil
 }
 
-// known reports a misspelt argument with the one that may be meant.
+// known reports an argument that a word does not take.
 func known(fn *starlark.Builtin, name string, pairs []any) error {
 	var names []string
 	for i := range len(pairs) / 2 {
@@ -55,11 +55,17 @@ func known(fn *starlark.Builtin, name string, pairs []any) error {
 	if slices.Contains(names, name) {
 		return nil
 	}
-	hint := "known are " + strings.Join(names, ", ")
-	if near := Nearest(name, names); near != "" {
+	return fmt.Errorf("%s: %w", fn.Name(), UnknownArgument(name, names))
+}
+
+// UnknownArgument is the error about an argument that a word does not take, with the one that may
+// be meant.
+func UnknownArgument(name string, known []string) error {
+	hint := "known are " + strings.Join(known, ", ")
+	if near := Nearest(name, known); near != "" {
 		hint = "did you mean " + near + "?"
 	}
-	return fmt.Errorf("%s: unexpected keyword argument %q (%s)", fn.Name(), name, hint)
+	return fmt.Errorf("unexpected keyword argument %q (%s)", name, hint)
 }
 
 // stringList is an argument that is a list of strings.

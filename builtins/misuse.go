@@ -14,9 +14,10 @@ import (
 
 // A Misuse is an error in how a word is called, whatever an image holds: one that a plan
 // finds although it has to assume what the words that look into an image answer.
-type Misuse struct{ error }
+type Misuse struct{ Err error }
 
-func (m Misuse) Unwrap() error { return m.error }
+func (m Misuse) Error() string { return m.Err.Error() }
+func (m Misuse) Unwrap() error { return m.Err }
 
 // misuse(text) ends the recipe as fail does, for what is wrong with the arguments of a
 // function: it is said before a run, even after an answer of the image was assumed.
@@ -35,7 +36,16 @@ var badParameter = regexp.MustCompile(`^[^:]*: for parameter "?(\w+)"?: `)
 // a value that may come from what a plan assumes.
 func argumentError(err error, args starlark.Tuple, kwargs []starlark.Tuple, pairs []any) error {
 	match := badParameter.FindStringSubmatch(err.Error())
-	if match != nil && isBare(argument(match[1], args, kwargs, pairs)) {
+	if match == nil {
+		return Misuse{err}
+	}
+	return BadArgument(err, argument(match[1], args, kwargs, pairs))
+}
+
+// BadArgument is an error about the value of an argument: a misuse, unless the value may come from
+// what a plan assumes.
+func BadArgument(err error, v starlark.Value) error {
+	if CheckNesting(v) == nil && isBare(v) {
 		return err
 	}
 	return Misuse{err}
@@ -72,6 +82,8 @@ func isBare(v starlark.Value) bool {
 		return !strings.ContainsFunc(string(v), isAlphanumeric) || strings.Contains(string(v), "<") && strings.Contains(string(v), ">")
 	case *starlark.Dict:
 		return v.Len() == 0 || slices.ContainsFunc(v.Items(), func(item starlark.Tuple) bool { return isBare(item[0]) || isBare(item[1]) })
+	case starlark.Bytes: // whose elements are bytes again
+		return isBare(starlark.String(v))
 	case starlark.Indexable: // lists and tuples: one element is enough
 		for i := range v.Len() {
 			if isBare(v.Index(i)) {

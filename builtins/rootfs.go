@@ -121,6 +121,9 @@ func (r *rootfs) SetField(name string, v starlark.Value) error {
 // manageBy gives the rootfs a package manager: its programs find the variables of the
 // manager, unless there is one of the name already.
 func (r *rootfs) manageBy(manager starlark.Value) error {
+	if manager != starlark.None && !hasField(manager, "install") {
+		return Misuse{fmt.Errorf("a %s is no package manager, want one such as apt of @stdlib//managers/apt.star", manager.Type())}
+	}
 	r.manager = manager
 	var env stringMap
 	if err := managerField(manager, "env", &env); err != nil {
@@ -132,6 +135,11 @@ func (r *rootfs) manageBy(manager starlark.Value) error {
 		}
 	}
 	return nil
+}
+
+func hasField(v starlark.Value, name string) bool {
+	fields, ok := v.(starlark.HasAttrs)
+	return ok && slices.Contains(fields.AttrNames(), name)
 }
 
 // managerField reads a field of a package manager, which need not have it.

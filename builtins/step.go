@@ -37,7 +37,7 @@ func (b *Words) newStep(thread *starlark.Thread, fn *starlark.Builtin, root *roo
 		s.At = b.where(callers[last].Pos)
 	}
 	for _, frame := range callers[last+1:] {
-		if file := frame.Pos.Filename(); strings.HasPrefix(file, "@stdlib//") && file != scaffold {
+		if file := frame.Pos.Filename(); strings.HasPrefix(file, "@stdlib//") && file != scaffold && frame.Pos.Line > 0 {
 			s.Label = frame.Name
 			break
 		}

@@ -77,7 +77,7 @@ func (r *Recipe) explain(err error) error {
 		e.Frames = append(e.Frames, r.loader.frame(syn.Pos, ""))
 		e.Err = errors.New(syn.Msg + habit(syn, r.loader.texts[syn.Pos.Filename()]))
 	default:
-		e.Err = withAttributes(e.Err)
+		e.Err = r.loader.withParameters(withAttributes(e.Err))
 	}
 	if len(e.Frames) == 0 {
 		return err

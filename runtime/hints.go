@@ -82,6 +82,9 @@ func mixesTabs(lines []string) bool {
 // knows which one is meant.
 var noAttribute = regexp.MustCompile(`^([a-z]\w*) has no \.\w+ field or method$`)
 
+// maxListed is how many names are said to somebody who has said none like them.
+const maxListed = 30
+
 // withAttributes adds to an error about a name that a value does not have those that it has.
 func withAttributes(err error) error {
 	found := noAttribute.FindStringSubmatch(err.Error())
@@ -89,8 +92,27 @@ func withAttributes(err error) error {
 		return err
 	}
 	names := builtins.Attributes(found[1])
-	if len(names) == 0 {
+	if len(names) == 0 || len(names) > maxListed {
 		return err
 	}
 	return fmt.Errorf("%w; it has .%s", err, strings.Join(names, ", ."))
+}
+
+// badName matches what the interpreter says of an argument that a function does not take.
+var badName = regexp.MustCompile(`^function (\S+) got an unexpected keyword argument "(\w+)"$`)
+
+// withParameters says which argument of a function may be meant by one that it does not take.
+func (l *loader) withParameters(err error) error {
+	found := badName.FindStringSubmatch(err.Error())
+	if found == nil {
+		return err
+	}
+	for _, globals := range l.defined {
+		for _, v := range globals {
+			if f, ok := functionOf(v); ok && f.Name() == found[1] {
+				return fmt.Errorf("%s: %w", f.Name(), builtins.UnknownArgument(found[2], parameterNames(f)))
+			}
+		}
+	}
+	return err
 }

@@ -23,7 +23,7 @@ func TestHabits(t *testing.T) {
 		{`x = !True`, "write not for !"},
 		{"x = 1\n\t  y = 2", "some lines are indented by tabs, others by spaces"},
 		{`x = rootfs(image("debian")).nme`, "rootfs has no .nme field or method; it has .append, .chmod, "},
-		{`x = "text".size`, "string has no .size field or method; it has .capitalize, "},
+		{`x = "text".size`, "string has no .size field or method\n"},
 		{`x = [].apend`, "did you mean .append?"},
 	}
 	for _, test := range tests {

@@ -57,13 +57,15 @@ type loader struct {
 	libraries map[string]*library
 	own       *library // that of the recipe which is run
 	modules   map[module]*loaded
-	sources   map[string]module // by the name that positions carry
-	texts     map[string]string // source of files, by the same name
-	places    map[string]Place  // of files that were made from something else, by the same name
+	defined   []starlark.StringDict // what each file has
+	sources   map[string]module     // by the name that positions carry
+	texts     map[string]string     // source of files, by the same name
+	places    map[string]Place      // of files that were made from something else, by the same name
 	core      starlark.StringDict
 	words     starlark.StringDict // core and the prelude
-	later     map[string]module   // files of words that are loaded where a file says the word
-	allFrames bool                // of errors, also those in the standard library
+	checked   map[*starlark.Function]*checked
+	later     map[string]module // files of words that are loaded where a file says the word
+	allFrames bool              // of errors, also those in the standard library
 	print     func(pos, text string)
 }
 
@@ -131,6 +133,7 @@ func (l *loader) exec(m module, text string) (starlark.StringDict, error) {
 		}
 	}
 	globals.Freeze()
+	l.defined = append(l.defined, globals)
 	return globals, nil
 }
 
@@ -147,7 +150,7 @@ func (l *loader) has(name string) (bool, error) {
 	}
 	globals, err := l.load(file)
 	if err == nil {
-		l.words[name] = globals[name]
+		l.words[name] = l.checkedWord(globals[name])
 	}
 	return true, err
 }
@@ -170,11 +173,16 @@ func (l *loader) thread(name string) (*starlark.Thread, func() bool) {
 	thread := &starlark.Thread{
 		Name: name,
 		Load: func(thread *starlark.Thread, name string) (starlark.StringDict, error) {
-			m, err := l.resolve(l.sources[thread.CallFrame(0).Pos.Filename()], name)
+			from := l.sources[thread.CallFrame(0).Pos.Filename()]
+			m, err := l.resolve(from, name)
 			if err != nil {
 				return nil, err
 			}
-			return l.load(m)
+			globals, err := l.load(m)
+			if m.lib.name == "@stdlib" && (from.lib != m.lib || from.path == prelude) {
+				globals = l.checkedWords(globals)
+			}
+			return globals, err
 		},
 		Print: func(thread *starlark.Thread, text string) {
 			l.print(thread.CallFrame(1).Pos.String(), text)

@@ -107,6 +107,7 @@ func newRecipe(ctx context.Context, name string, config Config) *Recipe {
 		sources:   make(map[string]module),
 		texts:     make(map[string]string),
 		places:    make(map[string]Place),
+		checked:   make(map[*starlark.Function]*checked),
 		allFrames: config.AllFrames,
 		print:     func(pos, text string) { r.log.Info("printed", "at", pos, "text", text) },
 	}
@@ -129,7 +130,7 @@ func (r *Recipe) loadPrelude() error {
 	for _, names := range []starlark.StringDict{l.core, words} {
 		for name, v := range names {
 			if name[0] != '_' {
-				l.words[name] = v
+				l.words[name] = l.checkedWord(v)
 			}
 		}
 	}

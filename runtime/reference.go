@@ -107,7 +107,7 @@ func (r *reference) words() ([]Section, error) {
 		}
 	}
 	for name, v := range r.files[prelude] {
-		if f, ok := v.(*starlark.Function); ok && name[0] != '_' {
+		if f, ok := functionOf(v); ok && name[0] != '_' {
 			words = append(words, r.entry(name, f, ""))
 		}
 	}
@@ -160,7 +160,7 @@ func (r *reference) table(file, name string) []Entry {
 
 // fileOf is the file of the library that defines a value under a name that can be loaded.
 func (r *reference) fileOf(v starlark.Value) string {
-	if f, ok := v.(*starlark.Function); ok {
+	if f, ok := functionOf(v); ok {
 		return strings.TrimPrefix(f.Position().Filename(), "@stdlib//")
 	}
 	for _, name := range r.names {
@@ -181,7 +181,7 @@ func (r *reference) rest() []Entry {
 	var entries []Entry
 	for _, file := range r.names {
 		for name, v := range r.files[file] {
-			if f, ok := v.(*starlark.Function); ok && name[0] != '_' && !r.taken[f] && r.fileOf(f) == file {
+			if f, ok := functionOf(v); ok && name[0] != '_' && !r.taken[f] && r.fileOf(f) == file {
 				entries = append(entries, r.entry(name, f, file))
 			}
 		}
@@ -194,7 +194,7 @@ func (r *reference) rest() []Entry {
 // the docstring of its file.
 func (r *reference) entry(name string, v starlark.Value, file string) Entry {
 	e := Entry{builtins.Doc{Name: name, Signature: name}, file}
-	if f, ok := v.(*starlark.Function); ok {
+	if f, ok := functionOf(v); ok {
 		r.taken[f] = true
 		e.Signature, e.Text = f.Name()+parameters(f), dedent(f.Doc())
 	} else if file != "" {
