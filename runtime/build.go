@@ -25,6 +25,7 @@ type BuildOptions struct {
 	Store    layer.Options  // how the store is used; Clock and Log are those of the run
 	Sources  *build.Sources // downloads that users see; nil: they are only in the store
 	Explain  bool           // say why a step is done
+	StaleOK  bool           // where a server cannot be reached, what it last said counts
 	Offline  bool           // ask nothing of the network: see [fetch.Client]
 	Log      *slog.Logger
 	Progress fetch.Progress // of downloads and other long parts; nil: none is shown
@@ -92,6 +93,7 @@ func (r *Recipe) Visit(o BuildOptions, at func(n int, s *build.Step) bool, enter
 // Resolve is Plan with what the network answers: names, digests and sizes as they are.
 // Nothing but the pages and the small files that have the answers is downloaded.
 func (r *Recipe) Resolve(o BuildOptions) (planner *build.Planner, err error) {
+	o.StaleOK = true // which does no harm to a plan
 	builder, err := r.builder(o)
 	if err != nil {
 		return nil, err
@@ -110,7 +112,7 @@ func (r *Recipe) builder(o BuildOptions) (*build.Builder, error) {
 	}
 	return &build.Builder{
 		Store:   store,
-		Fetch:   &fetch.Client{Store: store, Log: o.Log, Progress: o.Progress, Offline: o.Offline},
+		Fetch:   &fetch.Client{Store: store, Log: o.Log, Progress: o.Progress, Offline: o.Offline, StaleOK: o.StaleOK},
 		Log:     o.Log,
 		Target:  o.Target,
 		LogDir:  store.Logs(),

@@ -115,8 +115,8 @@ func isStep(q AnyQuestion) bool {
 	return !certain
 }
 
-// askNetwork finds an answer on the network, and records it. If there is none this time, that
-// of the last run counts, so that one of nothing but cached steps needs no server.
+// askNetwork finds an answer on the network, and records it. If there is none this time, that of the
+// last run counts where that is allowed.
 func (b *Builder) askNetwork(ctx context.Context, s *Step, q AnyQuestion) (any, error) {
 	start := time.Now()
 	args, err := s.Args.MarshalJSON()
@@ -126,12 +126,15 @@ func (b *Builder) askNetwork(ctx context.Context, s *Step, q AnyQuestion) (any, 
 	question := q.what() + " " + string(args)
 	before := b.History.Answered(question)
 	answer, err := q.find(ctx, b)
-	if before != nil && fetch.Unreachable(err) {
-		if last, bad := q.read(json.NewDecoder(bytes.NewReader(before))); bad == nil {
-			if !errors.Is(err, fetch.ErrOffline) { // which was asked for
-				b.Log.Warn("taken to be as it was last answered", "question", q.what(), "about", s.Summary(), "cause", err)
-			}
+	if last, bad := q.read(json.NewDecoder(bytes.NewReader(before))); bad == nil && fetch.Unreachable(err) {
+		switch {
+		case errors.Is(err, fetch.ErrOffline): // which was asked for
 			answer, err = last, nil
+		case b.Fetch.StaleOK:
+			b.Log.Warn("taken to be as it was last answered", "question", q.what(), "about", s.Summary(), "cause", err)
+			answer, err = last, nil
+		default:
+			err = fetch.Stale(err)
 		}
 	}
 	if err != nil {

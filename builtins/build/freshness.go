@@ -108,28 +108,21 @@ const maxIndex = 1 << 30
 
 func indexRequest(url string) fetch.Request { return fetch.Request{URL: url, MaxSize: maxIndex} }
 
-// stamp says what a URL serves. One that this machine cannot read is no reason to fail:
-// it counts as what was last read of it, so that a build of nothing but cached steps needs
-// no server, else as what changes every day. Whether programs can read it, they will say.
+// stamp says what a URL serves. One that this machine could never read is no reason to fail: it
+// counts as what changes every day, and whether programs can read it, they will say.
 func (b *Builder) stamp(ctx context.Context, url, today string) (string, error) {
 	if value, ok := b.unread.Load(url); ok {
 		return value.(string), nil
 	}
 	value, err := b.index(ctx, url)
-	if err == nil || context.Cause(ctx) != nil {
+	if err == nil || context.Cause(ctx) != nil || fetch.IsStale(err) {
 		return value, err
 	}
-	value = today
-	if known, kerr := b.Fetch.Known(ctx, url); errors.Is(err, fetch.ErrNotFound) || errors.Is(err, fs.ErrNotExist) {
-		// There is no such index: nothing is wrong, and the day must do.
-	} else if kerr == nil {
-		value = known.SHA256
-		b.Log.Warn("taken to be as it was last seen", "url", url, "cause", err)
-	} else {
+	if !errors.Is(err, fetch.ErrNotFound) && !errors.Is(err, fs.ErrNotExist) { // else the day must do
 		b.Log.Warn("taken to change every day", "url", url, "cause", err)
 	}
-	b.unread.Store(url, value)
-	return value, nil
+	b.unread.Store(url, today)
+	return today, nil
 }
 
 // index returns the digest of what a URL serves, or of the file that it names.

@@ -63,16 +63,9 @@ func names(links []listing.Link) []string {
 // maxPage is how large a page may be that lists something.
 const maxPage = 16 << 20
 
-// page returns what a URL serves. A server that does not answer is no reason to fail: the page
-// counts as it was last seen, so that a build of nothing but cached steps needs no server.
+// page returns what a URL serves.
 func (b *Builder) page(ctx context.Context, rawURL string) (listing.Page, error) {
 	f, err := b.Fetch.Fetch(ctx, fetch.Request{URL: rawURL, MaxSize: maxPage})
-	if fetch.Unreachable(err) {
-		if known, kerr := b.Fetch.Known(ctx, rawURL); kerr == nil {
-			b.Log.Warn("taken to be as it was last seen", "url", rawURL, "cause", err)
-			f, err = known, nil
-		}
-	}
 	if err != nil {
 		return listing.Page{}, err
 	}

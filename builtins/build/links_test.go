@@ -97,8 +97,8 @@ func TestLinks(t *testing.T) {
 	}
 }
 
-// Where a server does not answer, a page counts as it was last seen; one that it says is
-// gone does not.
+// Where a server does not answer, a page counts as it was last seen if that is allowed, which the
+// error tells; one that it says is gone does not.
 func TestLinksWithoutServer(t *testing.T) {
 	for status, want := range map[int]string{0: "1 2", 500: "1 2", 403: "1 2", 404: "404 Not Found"} {
 		code := 200
@@ -117,6 +117,11 @@ func TestLinksWithoutServer(t *testing.T) {
 			server.Close()
 		}
 		b, said := builderFor(t, dir)
+		_, err := askLinks(t, b, Listing{URL: server.URL}, `\d`)
+		if told := strings.Count(fmt.Sprint(err), "; --stale-ok takes what was last seen"); err == nil || told != 1 && code != 404 || told > 0 && code == 404 {
+			t.Errorf("%d: without --stale-ok: %v", status, err)
+		}
+		b.Fetch.StaleOK = true
 		got, err := askLinks(t, b, Listing{URL: server.URL}, `\d`)
 		got = strings.ReplaceAll(got, server.URL+"/", "")
 		if err != nil {

@@ -200,6 +200,26 @@ func Unreachable(err error) bool {
 	return errors.Is(err, ErrOffline) || errors.As(err, &gone) || errors.As(err, &cut) || errors.As(err, &status) && !errors.Is(err, ErrNotFound)
 }
 
+// A staleError is that of a server that cannot be reached, where what it last served is known.
+type staleError struct{ cause error }
+
+func (e staleError) Error() string { return e.cause.Error() + "; --stale-ok takes what was last seen" }
+func (e staleError) Unwrap() error { return e.cause }
+
+// Stale says of an error what lets the last that is known of a server count, if it cannot be reached.
+func Stale(err error) error {
+	if !Unreachable(err) || IsStale(err) {
+		return err
+	}
+	return staleError{err}
+}
+
+// IsStale tells whether Stale has said that.
+func IsStale(err error) bool {
+	var stale staleError
+	return errors.As(err, &stale)
+}
+
 // store appends an answer to the part, which is whole at total bytes, -1 if that is not
 // known.
 func (c *Client) store(ctx context.Context, r Request, p *fragment, resp *http.Response, total int64) error {

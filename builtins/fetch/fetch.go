@@ -46,6 +46,10 @@ type Client struct {
 	// has not is an error.
 	Offline bool
 
+	// StaleOK lets what the store has count where a server cannot be reached that would have to
+	// say whether it has changed.
+	StaleOK bool
+
 	mu    sync.Mutex
 	hosts map[string]chan struct{}
 	seen  map[string]Fetched // by URL: within a run a URL means one file
@@ -172,10 +176,13 @@ func (c *Client) fetch(ctx context.Context, r Request, check check) (Fetched, er
 		}
 		if !r.Pinned() && !c.Offline {
 			if known.Plain && r.private() {
-				known = response{}
+				return false, c.download(ctx, r, response{}, dir, check)
 			}
-			if err := c.download(ctx, r, known, dir, check); !errors.Is(err, errNotModified) {
-				return false, err
+			switch err := c.download(ctx, r, known, dir, check); {
+			case Unreachable(err) && c.StaleOK:
+				c.Log.Warn("taken to be as it was last seen", "url", r.URL, "cause", err)
+			case !errors.Is(err, errNotModified):
+				return false, Stale(err)
 			}
 		}
 		if check.done(known) {

@@ -24,6 +24,7 @@ type buildOptions struct {
 	log     logOptions
 	explain bool
 	offline bool
+	staleOK bool
 	json    bool
 	shell   bool   // where a step fails
 	trace   string // file
@@ -45,6 +46,7 @@ func (o *buildOptions) addStepFlags(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&o.store.NoCache, "no-cache", false, "do every step anew")
 	cmd.Flags().BoolVar(&o.store.Refresh, "refresh", false, "do every step anew that reads the network, and what follows it")
 	cmd.Flags().BoolVar(&o.offline, "offline", false, "ask nothing of the network: what is in the cache is used as it is")
+	cmd.Flags().BoolVar(&o.staleOK, "stale-ok", false, "where a server cannot be reached, go on with what it last said, if that is in the cache")
 	cmd.Flags().BoolVar(&o.store.NoOverlay, "disable-overlay", false, "work on plain copies instead of overlayfs, without reuse")
 }
 
@@ -80,6 +82,7 @@ func (o *buildOptions) run(cmd *cobra.Command, recipe *runtime.Recipe, target st
 		Store:    o.store,
 		Sources:  o.sources,
 		Explain:  o.explain,
+		StaleOK:  o.staleOK,
 		Offline:  o.offline,
 		Log:      display.log,
 		Progress: display.progress,

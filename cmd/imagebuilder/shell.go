@@ -101,7 +101,7 @@ func (o *shellOptions) enterRecipe(cmd *cobra.Command, name string, command []st
 	display := o.build.log.newDisplay(cmd.ErrOrStderr())
 	defer display.Close()
 	options := runtime.BuildOptions{
-		Cache: dir, Store: o.build.store, Explain: o.build.explain, Offline: o.build.offline, Log: display.log, Progress: display.progress,
+		Cache: dir, Store: o.build.store, Explain: o.build.explain, StaleOK: o.build.staleOK, Offline: o.build.offline, Log: display.log, Progress: display.progress,
 	}
 	return recipe.Visit(options, at, func(ctx context.Context, room *build.Room) error {
 		display.Close()
