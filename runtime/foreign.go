@@ -8,6 +8,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"imagebuilder/builtins"
@@ -55,10 +56,12 @@ func (l *loader) unknown(name string, list *library.List) error {
 	if near := builtins.Nearest(name, known); near != "" {
 		text += " (did you mean " + near + "?)"
 	}
+	slices.Sort(known)
+	text += "; known are " + strings.Join(known, ", ")
 	if library.CheckName(name[1:]) != nil {
 		return errors.New(text)
 	}
-	return fmt.Errorf("%s: %s does not name it; 'imagebuilder mod add %s URL' adds it", text, filepath.Join(l.base, library.FileName), name[1:])
+	return fmt.Errorf("%s; 'imagebuilder mod add %s URL' adds it to %s", text, name[1:], filepath.Join(l.base, library.FileName))
 }
 
 // isForeign tells whether a file is of a library of others.
