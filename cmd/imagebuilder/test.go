@@ -90,6 +90,7 @@ so that a plan is the same on each machine.`,
 		},
 		ValidArgsFunction: completeStar,
 	}
+	addOfflineFlag(cmd)
 	cmd.Flags().StringVar(&pattern, "run", "", "run only tests whose names match `REGEXP`")
 	cmd.Flags().StringVar(&junit, "junit", "", "write a report in the XML of JUnit to `FILE`")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
@@ -125,6 +126,7 @@ func runTests(cmd *cobra.Command, files []string, o runtime.TestOptions, paralle
 			own := o
 			own.Config = runtime.TestConfig()
 			own.Config.Log = logOptions{}.logger(cmd.ErrOrStderr())
+			own.Config.Libraries = librariesOf(cmd)
 			results, err := runtime.RunTests(cmd.Context(), file, own)
 			if err != nil {
 				results = []runtime.TestResult{{Err: err}}
