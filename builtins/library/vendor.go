@@ -25,7 +25,7 @@ import (
 func (p Pin) checkVendored(base string) error {
 	copy := filepath.Join(base, VendorDir, p.Name)
 	if p.Files == "" {
-		return fmt.Errorf("nothing pins the copy %s: its line in %s has no files=; 'imagebuilder mod vendor %s' makes the copy anew", copy, FileName, p.Name)
+		return fmt.Errorf("nothing pins the copy %s: its line in %s has no files=; 'imagebuilder mod vendor --force %s' makes the copy anew", copy, FileName, p.Name)
 	}
 	got, err := p.sumVendored(base)
 	if err != nil {

@@ -65,10 +65,10 @@ func newModAddCommand() *cobra.Command {
 		Use:   "add NAME URL|DIR",
 		Short: "Add a library: download and pin an archive, or name a folder",
 		Long: `Add a library to imagebuilder.mod: an archive, tar or compressed tar, of an http or https URL,
-which is downloaded once and pinned by its SHA-256, or a folder. The line is printed, and what
-recipes can load. --sha256 says which archive it has to be; over http it must be said. If all
-of the archive is in one directory, that is the root of the library, unless --prefix says
-otherwise.`,
+which is downloaded once and pinned by its SHA-256, or a folder, whose path is relative to
+that file. The line is printed, and what recipes can load. --sha256 says which archive it has
+to be; over http it must be said. If all of the archive is in one directory, that is the root
+of the library, unless --prefix says otherwise.`,
 		Example: `  imagebuilder mod add acme https://example.org/acme-1.2.tar.gz
   imagebuilder mod add lab ../lab`,
 		Args: args(2, 2),
@@ -83,6 +83,9 @@ otherwise.`,
 			}
 			if _, ok := list.Find(pin.Name); ok {
 				return fmt.Errorf("%s is in %s already; 'imagebuilder mod update' changes it", pin.Name, o.file())
+			}
+			if pin.Vendored(o.dir) {
+				return fmt.Errorf("%s is there already and of no library; move it away first", filepath.Join(o.dir, library.VendorDir, pin.Name))
 			}
 			return o.set(cmd, list, pin, args[1])
 		},
