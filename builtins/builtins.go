@@ -35,6 +35,17 @@ type Words struct {
 	// file, or begins with OfRecipe. It is the runtime that knows where recipes come from.
 	Locate func(module, path string) (string, error)
 
+	// Foreign tells whether a recipe file is of a library of others, which sees no more of
+	// this machine than its own files and what the user has given; nil: none is.
+	Foreign func(module string) bool
+
+	// Given tells whether the user has given a path, as the value of an option.
+	Given func(path string) bool
+
+	// Say is told a path that a file of the recipe itself has by recipe_file, which a library of
+	// others then may use; nil: nobody is told.
+	Say func(path string)
+
 	// Where prints a position; nil: as it is.
 	Where func(syntax.Position) string
 

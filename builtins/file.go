@@ -103,6 +103,9 @@ func (b *Words) download(thread *starlark.Thread, fn *starlark.Builtin, args sta
 	if err = errors.Join(err, r.CheckContent(sums != nil && sums.Trust != nil)); err != nil {
 		return nil, fmt.Errorf("download: %w", err)
 	}
+	if err := b.checkURLs(thread, signature); err != nil {
+		return nil, fmt.Errorf("download: %w", err)
+	}
 	given, signer, err := b.wanted(thread, fn, &r, sums)
 	if err != nil {
 		return nil, err
@@ -110,7 +113,7 @@ func (b *Words) download(thread *starlark.Thread, fn *starlark.Builtin, args sta
 	s := b.newStep(thread, fn, nil, given...)
 	var f *build.File
 	if here {
-		f, err = b.localFile(thread, s, r)
+		f, err = b.localFile(thread, s, r, "")
 	} else {
 		var list *fetch.Checksums
 		if sums != nil {
@@ -142,6 +145,9 @@ func (b *Words) downloadAhead(thread *starlark.Thread, fn *starlark.Builtin, arg
 	if err := unpackArgs(fn, args, kwargs, "urls", &urls, "signature?", &signature, "trust??", &policy); err != nil {
 		return nil, err
 	}
+	if err := b.checkURLs(thread, urls...); err != nil {
+		return nil, fmt.Errorf("download_ahead: %w", err)
+	}
 	wishes := make([]fetch.Wish, len(urls))
 	for i, url := range urls {
 		wishes[i].Request = fetch.Request{URL: url, NoPage: true}
@@ -156,12 +162,16 @@ func (b *Words) downloadAhead(thread *starlark.Thread, fn *starlark.Builtin, arg
 	return starlark.None, err
 }
 
-// local(path, sha256="") returns a file of this machine, by its path or its URL, such as
-// file:///srv/a%20name. A relative path, also one behind "file:", is relative to the recipe
-// file that says it; see recipe_file for others. With sha256, 64 hex digits, the file must have that digest.
+// local(path, sha256="", package="") returns a file of this machine, by its path or its URL,
+// such as file:///srv/a%20name. A relative path, also one behind "file:", is relative to the
+// recipe file that says it; see recipe_file for others. With sha256, 64 hex digits, the file must have that digest.
+// package is the Debian package that brings the file, for those who miss it. In a library of
+// others (see imagebuilder mod) "//x" is its own file x, and other paths than those of its own
+// files must be values of options that the user gives.
 func (b *Words) local(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	var r fetch.Request
-	if err := unpackArgs(fn, args, kwargs, "path", &r.URL, "sha256?", &r.SHA256); err != nil {
+	var brought string
+	if err := unpackArgs(fn, args, kwargs, "path", &r.URL, "sha256?", &r.SHA256, "package?", &brought); err != nil {
 		return nil, err
 	}
 	if err := fetch.CheckDigest(r.SHA256); err != nil {
@@ -171,7 +181,13 @@ func (b *Words) local(thread *starlark.Thread, fn *starlark.Builtin, args starla
 	if r.SHA256 != "" {
 		s.Args = append(s.Args, arg("sha256", r.SHA256))
 	}
-	f, err := b.localFile(thread, s, r)
+	var f *build.File
+	var err error
+	if brought != "" && inStdlib(callingFile(thread)) { // which says so of no path that it was given
+		f, err = b.make(thread, s, build.Local(s, r.URL, brought, r))
+	} else {
+		f, err = b.localFile(thread, s, r, brought)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -184,8 +200,9 @@ const OfRecipe = "recipe:"
 // recipe_file(path) returns what means a file beside the recipe that is run, wherever a path of
 // this machine can stand, such as local(recipe_file("files/motd")) or root.copy(recipe_file("files/*"),
 // "/etc"): a function of a library finds by it what belongs to the recipe that calls it, where a
-// plain path is relative to the file that says it. An absolute path stays as it is.
-func (b *Words) recipeFile(_ *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
+// plain path is relative to the file that says it. An absolute path stays as it is. In a library of
+// others (see imagebuilder mod) it is an error; such a library can be given what it returns.
+func (b *Words) recipeFile(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	var name anyPath
 	if err := unpackArgs(fn, args, kwargs, "path", &name); err != nil {
 		return nil, err
@@ -193,12 +210,19 @@ func (b *Words) recipeFile(_ *starlark.Thread, fn *starlark.Builtin, args starla
 	if path.IsAbs(string(name)) {
 		return starlark.String(name), nil
 	}
-	return starlark.String(OfRecipe + path.Clean(strings.TrimPrefix(string(name), OfRecipe))), nil
+	if file := callerFile(thread); b.foreign(file) {
+		return nil, Misuse{fmt.Errorf("%s is of a library, which cannot name files of the recipe: take the path as an argument", file)}
+	}
+	of := OfRecipe + path.Clean(strings.TrimPrefix(string(name), OfRecipe))
+	if b.Say != nil {
+		b.Say(of)
+	}
+	return starlark.String(of), nil
 }
 
 // localFile returns the file of the host that a path or URL names which a recipe says, if
 // its content is what is asked for.
-func (b *Words) localFile(thread *starlark.Thread, s *build.Step, r fetch.Request) (*build.File, error) {
+func (b *Words) localFile(thread *starlark.Thread, s *build.Step, r fetch.Request, brought string) (*build.File, error) {
 	if b.Locate == nil {
 		return nil, errors.New("internal error: recipes cannot name local files")
 	}
@@ -216,17 +240,5 @@ func (b *Words) localFile(thread *starlark.Thread, s *build.Step, r fetch.Reques
 	if err != nil {
 		return nil, err
 	}
-	return b.make(thread, s, build.Local(s, path, r))
-}
-
-// callerFile is the recipe file whose paths a builtin was given: that of the first
-// caller outside the standard library, which only passes paths on.
-func callerFile(thread *starlark.Thread) string {
-	for depth := 1; depth < thread.CallStackDepth(); depth++ {
-		name := thread.CallFrame(depth).Pos.Filename()
-		if !strings.HasPrefix(name, "@stdlib//") {
-			return name
-		}
-	}
-	return ""
+	return b.make(thread, s, build.Local(s, path, brought, r))
 }

@@ -160,6 +160,9 @@ func (b *Words) chrootRun(thread *starlark.Thread, fn *starlark.Builtin, args st
 		s.Also = append(s.Also, arg("guests", guests))
 	}
 	s.Fresh = fresh.or(network)
+	if err := b.checkURLs(thread, s.Fresh.URLs...); err != nil {
+		return nil, fmt.Errorf("chroot_run: fresh: %w", err)
+	}
 	if !network {
 		s.Args = append(s.Args, arg("network", false))
 	}
@@ -207,7 +210,7 @@ func (b *Words) session(thread *starlark.Thread, fn *starlark.Builtin, args star
 // the files as /tmp/files/NAME. All else is read-only to them. The command is as for
 // chroot_run, and so are network and fresh. needs maps programs and absolute paths
 // that this machine must have to the Debian packages that bring them; they are looked
-// for before the build starts.
+// for before the build starts. Libraries of others cannot call it.
 func (b *Words) hostRun(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	var root *rootfs
 	var command programs
@@ -218,6 +221,9 @@ func (b *Words) hostRun(thread *starlark.Thread, fn *starlark.Builtin, args star
 	if err := unpackArgs(fn, args, kwargs, "root", &root, "command", &command, "files?", &files, "env?", &env,
 		"network?", &network, "fresh??", &fresh, "needs?", &needs, "hidden?", &hidden); err != nil {
 		return nil, err
+	}
+	if file := callingFile(thread); b.foreign(file) {
+		return nil, Misuse{fmt.Errorf("host_run: %s is of a library, which cannot run programs of this machine: chroot_run runs those of the image", file)}
 	}
 	if err := root.checkMutable("run anything on"); err != nil {
 		return nil, err
@@ -246,6 +252,9 @@ func (b *Words) hostRun(thread *starlark.Thread, fn *starlark.Builtin, args star
 		}
 	}
 	s.Fresh = fresh.or(network)
+	if err := b.checkURLs(thread, s.Fresh.URLs...); err != nil {
+		return nil, fmt.Errorf("host_run: fresh: %w", err)
+	}
 	if !network {
 		s.Args = append(s.Args, arg("network", false))
 	}

@@ -106,6 +106,9 @@ func (c *streamCall) do(work func(context.Context, streams.Site) error) error {
 	if c.words.Locate == nil {
 		return errors.New("internal error: recipes cannot name local files")
 	}
+	if err := c.words.checkReach(c.thread, c.tree); err != nil {
+		return err
+	}
 	root, err := c.words.Locate(callerFile(c.thread), c.tree)
 	if err != nil {
 		return err

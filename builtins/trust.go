@@ -102,7 +102,7 @@ func (c *checksums) AttrNames() []string { return []string{"url"} }
 // form of sha256sum, of BSD's tools, or of Gentoo's DIGESTS; one that is named after a single
 // file, such as x.tar.xz.sha256, may hold nothing but the digest. With optional it need not be
 // there.
-func (b *Words) makeChecksums(_ *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
+func (b *Words) makeChecksums(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	c := &checksums{fetch.Checksums{Algorithm: "sha256"}}
 	var policy *trust
 	if err := unpackArgs(fn, args, kwargs, "url", &c.URL, "trust??", &policy, "signature??", &c.Signature,
@@ -114,6 +114,9 @@ func (b *Words) makeChecksums(_ *starlark.Thread, fn *starlark.Builtin, args sta
 	}
 	if err := c.Check(); err != nil {
 		return nil, Misuse{fmt.Errorf("checksums: %w", err)}
+	}
+	if err := b.checkURLs(thread, c.URL, c.Signature); err != nil {
+		return nil, fmt.Errorf("checksums: %w", err)
 	}
 	if policy != nil && policy.Skip {
 		return starlark.None, nil

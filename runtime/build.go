@@ -61,6 +61,9 @@ func (r *Recipe) Build(o BuildOptions) (results []build.Result, err error) {
 	if o.Sources == nil { // else downloads may be there already
 		defer builder.Fetch.Prefetch(r.loader.ctx, builder.Expected(r.wishes))()
 	}
+	if err := r.loader.hold(builder.Store); err != nil {
+		return nil, err
+	}
 	if err := builder.Store.CheckOverlay(r.loader.ctx); err != nil {
 		return nil, err
 	}
@@ -83,6 +86,9 @@ func (r *Recipe) Visit(o BuildOptions, at func(n int, s *build.Step) bool, enter
 	defer func() { err = problems.Join(err, builder.Store.Close()) }()
 	defer builder.Stop()
 	r.words.Offline = o.Offline
+	if err := r.loader.hold(builder.Store); err != nil {
+		return err
+	}
 	visitor := &build.Visitor{Builder: builder, At: at}
 	if err := r.run(visitor); err != nil && !errors.Is(err, build.ErrVisited) {
 		return err

@@ -18,6 +18,7 @@ import (
 	"go.starlark.net/syntax"
 
 	"imagebuilder/builtins"
+	"imagebuilder/builtins/library"
 	"imagebuilder/recipes"
 	"imagebuilder/stdlib"
 )
@@ -29,16 +30,17 @@ var dialect = &syntax.FileOptions{Set: true, TopLevelControl: true}
 // prelude is the file whose names every recipe has without loading them.
 const prelude = "prelude.star"
 
-// A library is a tree of files that load each other by "//path".
-type library struct {
+// A tree is the files of a library, which load each other by "//path".
+type tree struct {
 	name  string // "" for the recipe's own, "@stdlib" and the like
 	files fs.FS
-	dir   string // directory of the host, where there is one
+	dir   string       // directory of the host, where there is one
+	pin   *library.Pin // of one of others, what imagebuilder.mod says of it
 }
 
 // A module is one file of a library.
 type module struct {
-	lib  *library
+	lib  *tree
 	path string // slash-separated, from the library's root
 }
 
@@ -54,8 +56,11 @@ func (m module) String() string {
 // A loader loads each file once and remembers what became of it.
 type loader struct {
 	ctx       context.Context
-	libraries map[string]*library
-	own       *library // that of the recipe which is run
+	libraries map[string]*tree
+	base      string                  // directory of the recipe, which may have an imagebuilder.mod
+	shelf     library.Options         // where libraries of others are found
+	given     func(value string) bool // by the user, for an option
+	said      map[string]bool         // paths that files of the recipe itself have by recipe_file
 	modules   map[module]*loaded
 	defined   []starlark.StringDict // what each file has
 	sources   map[string]module     // by the name that positions carry
@@ -76,8 +81,8 @@ type loaded struct {
 	done    bool
 }
 
-func embedded() map[string]*library {
-	return map[string]*library{
+func embedded() map[string]*tree {
+	return map[string]*tree{
 		"@stdlib": {name: "@stdlib", files: stdlib.FS},
 		// They have no files of their own beside them: paths are those of who runs one.
 		"@recipes": {name: "@recipes", files: recipes.FS, dir: "."},
@@ -205,10 +210,13 @@ func (l *loader) resolve(from module, name string) (module, error) {
 	lib, rest := from.lib, name
 	switch {
 	case strings.HasPrefix(name, "@"):
-		var ok bool
 		libName, inside, found := strings.Cut(name, "//")
-		if lib, ok = l.libraries[libName]; !ok || !found {
-			return module{}, fmt.Errorf("there is no library %s; known are %s", libName, strings.Join(libraryNames(l.libraries), ", "))
+		if !found {
+			return module{}, fmt.Errorf("%q names no file of a library: say \"%s//FILE.star\"", name, libName)
+		}
+		var err error
+		if lib, err = l.library(libName); err != nil {
+			return module{}, err
 		}
 		rest = inside
 	case strings.HasPrefix(name, "//"):
@@ -220,30 +228,27 @@ func (l *loader) resolve(from module, name string) (module, error) {
 	// root are refused when the file is opened.
 	absolute := strings.HasPrefix(name, "/") && !strings.HasPrefix(name, "//")
 	if strings.Contains(name, "..") || absolute || !fs.ValidPath(rest) {
-		return module{}, fmt.Errorf("%q leaves the directory of the recipe; name files from there on, as \"//lib/x.star\"", name)
+		what := "directory of the recipe"
+		if lib.name != "" {
+			what = "library " + lib.name
+		}
+		return module{}, fmt.Errorf("%q leaves the %s; name files from there on, as \"//lib/x.star\"", name, what)
 	}
 	return module{lib, rest}, nil
 }
 
-func libraryNames(libs map[string]*library) []string {
-	var names []string
-	for _, name := range []string{"@recipes", "@stdlib"} {
-		if _, ok := libs[name]; ok {
-			names = append(names, name)
-		}
-	}
-	return names
-}
-
 // locate returns the file of the host that a path in a recipe file means.
 func (l *loader) locate(from, name string) (string, error) {
+	m, ok := l.sources[from]
+	if rest, isOfRecipe := strings.CutPrefix(name, builtins.OfRecipe); isOfRecipe && (!l.isForeign(from) || l.said[name]) {
+		return filepath.Join(l.base, rest), nil
+	}
+	if ok && m.lib.pin != nil {
+		return l.locateForeign(m, name)
+	}
 	if filepath.IsAbs(name) {
 		return name, nil
 	}
-	if rest, ok := strings.CutPrefix(name, builtins.OfRecipe); ok {
-		return filepath.Join(l.own.dir, rest), nil
-	}
-	m, ok := l.sources[from]
 	if !ok || m.lib.dir == "" {
 		return "", fmt.Errorf("%s is not a file of this machine: only an absolute path can be local to it", from)
 	}

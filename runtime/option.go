@@ -36,6 +36,21 @@ func (g Given) Set(name, value string) { g[name] = []string{value} }
 // Add gives an option one value more.
 func (g Given) Add(name, value string) { g[name] = append(g[name], value) }
 
+// has tells whether a text is a value of an option, or one of its list, or a path that one
+// names as a URL does.
+func (g Given) has(text string) bool {
+	for _, values := range g {
+		for _, value := range values {
+			for _, one := range append(strings.Split(value, ","), value) {
+				if text != "" && (one == text || one == "oci:"+text || one == "file:"+text || one == "file://"+text) {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
 // List are the options as a command line gives them, sorted.
 func (g Given) List() []string {
 	var list []string

@@ -14,6 +14,7 @@ import (
 	"imagebuilder/builtins"
 	"imagebuilder/builtins/build"
 	"imagebuilder/builtins/fetch"
+	"imagebuilder/builtins/library"
 )
 
 // A recipe from its name to its plan. How one is built is in build.go.
@@ -27,6 +28,8 @@ type Config struct {
 	Stdin   io.Reader     // where the recipe "-" is read
 	Log     *slog.Logger  // gets what recipes print; nil: nothing does
 	Place   Place         // where the lines of a text come from; nil: from itself
+
+	Libraries library.Options // where shared libraries are found
 
 	AllFrames bool // errors show the way through the standard library, too
 }
@@ -49,8 +52,8 @@ type Recipe struct {
 	plannedSteps int          // how many steps it has then, as far as a plan knows
 }
 
-// Load loads a recipe: the path of a file, "-" for standard input, or the name of one
-// that comes with the tool. It has no effects.
+// Load loads a recipe: the path of a file, "-" for standard input, the name of one that comes
+// with the tool, or a file of a library. It has no effects but that libraries are downloaded.
 func Load(ctx context.Context, name string, config Config) (*Recipe, error) {
 	r := newRecipe(ctx, name, config)
 	m, text, err := r.loader.main(name, config.Stdin)
@@ -103,6 +106,9 @@ func newRecipe(ctx context.Context, name string, config Config) *Recipe {
 	r.loader = &loader{
 		ctx:       ctx,
 		libraries: embedded(),
+		shelf:     config.Libraries,
+		given:     config.Options.has,
+		said:      make(map[string]bool),
 		modules:   make(map[module]*loaded),
 		sources:   make(map[string]module),
 		texts:     make(map[string]string),
@@ -111,7 +117,9 @@ func newRecipe(ctx context.Context, name string, config Config) *Recipe {
 		allFrames: config.AllFrames,
 		print:     func(pos, text string) { r.log.Info("printed", "at", pos, "text", text) },
 	}
-	r.words = &builtins.Words{Now: config.Now, Machine: config.Machine, Log: config.Log, Secrets: config.Secrets, Locate: r.loader.locate, Where: r.loader.where}
+	r.loader.shelf.Log = config.Log
+	r.words = &builtins.Words{Now: config.Now, Machine: config.Machine, Log: config.Log, Secrets: config.Secrets, Locate: r.loader.locate, Where: r.loader.where,
+		Foreign: r.loader.isForeign, Given: r.loader.given, Say: func(path string) { r.loader.said[path] = true }}
 	return r
 }
 

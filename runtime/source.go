@@ -16,17 +16,22 @@ import (
 // Where the text of a recipe comes from. Only the user's own words lead outside of a
 // library.
 
-// main returns the module of a recipe given as a path, "-" for standard input, or the
-// name of an embedded one, and its text, nil where the library of the module has it. It
-// is the user who names the recipe: no library bounds where a link may lead.
+// main returns the module of a recipe given as a path, "-" for standard input, the name of
+// an embedded one, or as a file of a library, such as "@acme//x.star", and its text, nil where
+// the library of the module has it. It is the user who names the recipe: no library bounds
+// where a link may lead.
 func (l *loader) main(name string, stdin io.Reader) (m module, text []byte, err error) {
+	if strings.HasPrefix(name, "@") && strings.Contains(name, "//") {
+		l.base = "."
+		m, err := l.resolve(module{}, name)
+		return m, nil, err
+	}
 	if name == "-" {
 		return l.stream("<stdin>", "standard input", func() ([]byte, error) { return io.ReadAll(stdin) })
 	}
 	if isName(name) {
 		if _, err := fs.Stat(recipes.FS, name+".star"); err == nil {
-			l.own = l.libraries["@recipes"]
-			return module{l.own, name + ".star"}, nil, nil
+			return module{l.libraries["@recipes"], name + ".star"}, nil, nil
 		}
 		if _, err := os.Stat(name); err != nil {
 			return m, nil, fmt.Errorf("there is no recipe %q; 'imagebuilder recipes' lists those that come with the tool", name)
@@ -78,13 +83,13 @@ func isName(name string) bool { return !strings.ContainsAny(name, "/.") }
 
 // open makes a directory the recipe's own library. Its files are read through an
 // os.Root, which no link leads out of.
-func (l *loader) open(dir string) (*library, error) {
+func (l *loader) open(dir string) (*tree, error) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return nil, fmt.Errorf("cannot open the directory of the recipe: %w", err)
 	}
-	l.own = &library{files: root.FS(), dir: dir}
-	return l.own, nil
+	l.base = dir
+	return &tree{files: root.FS(), dir: dir}, nil
 }
 
 var errNoFile = errors.New("it is not a regular file")

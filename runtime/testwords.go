@@ -322,6 +322,9 @@ func (t *testFile) assertGolden(thread *starlark.Thread, fn *starlark.Builtin, a
 	if !filepath.IsLocal(name) {
 		return nil, fmt.Errorf("%s is not below the directory of the test", name)
 	}
+	if from := thread.CallFrame(1).Pos.Filename(); t.recipe.loader.isForeign(from) {
+		return nil, fmt.Errorf("%s is of a library, whose files are not to be written", from)
+	}
 	file, err := t.recipe.loader.locate(thread.CallFrame(1).Pos.Filename(), path.Clean(name))
 	if err != nil {
 		return nil, err

@@ -12,6 +12,7 @@ import (
 	"imagebuilder/builtins/digest"
 	"imagebuilder/builtins/fetch"
 	"imagebuilder/builtins/layer"
+	"imagebuilder/builtins/library"
 )
 
 // Files outside of any root file system, each known by a digest, and the notes beside packed
@@ -145,9 +146,12 @@ func stillDescribed(dir string) error {
 	return layer.Intact(f.path, descriptionFile(dir), f.Size, f.SHA256)
 }
 
-// Verify reads the file in a directory of the store, whether it was packed or downloaded, to
-// find out whether it still is what was stored.
+// Verify reads what is in a directory of the store, a file that was packed or downloaded or a
+// library, to find out whether it still is what was stored.
 func Verify(dir string) error {
+	if library.IsEntry(dir) {
+		return library.Verify(dir)
+	}
 	f, err := described(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return fetch.Verify(dir)

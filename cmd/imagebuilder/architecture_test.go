@@ -25,7 +25,7 @@ var layers = [][]string{
 	{"builtins/layer"},
 	{"builtins/disk", "builtins/fetch", "builtins/lxd", "builtins/pack", "builtins/registry", "builtins/template", "builtins/unpack",
 		"builtins/windows", "streams/inventory"},
-	{"builtins/boot"},
+	{"builtins/boot", "builtins/library"},
 	{"builtins/build", "streams"},
 	{"streams/serve", "streams/words"},
 	{"builtins"},

@@ -27,10 +27,11 @@ type cacheOptions struct {
 	max bytesize.Size
 }
 
+const cacheUsage = "`directory` of the cache (default $IMAGEBUILDER_CACHE, else /var/cache/imagebuilder or that of the user)"
+
 func (o *cacheOptions) addFlags(cmd *cobra.Command) {
 	o.max = layer.DefaultMaxSize
-	cmd.Flags().StringVar(&o.dir, "cache", "",
-		"`directory` of the cache (default $IMAGEBUILDER_CACHE, else /var/cache/imagebuilder or that of the user)")
+	cmd.Flags().StringVar(&o.dir, "cache", "", cacheUsage)
 	cmd.Flags().Var(&o.max, "cache-size", "`size` above which the cache drops what was used least recently")
 }
 

@@ -26,7 +26,8 @@ func newDocCommand() *cobra.Command {
 sources and package managers, with their parameters and what they do in a line. Of each
 NAME, everything is shown that is said of it: a word, a method such as root.write or write,
 a source, generator or package manager as definitions call it, or a function of the standard
-library. Of a file of that, such as @stdlib//sources/debian.star, the text is printed.
+library. Of a file of that, such as @stdlib//sources/debian.star, or of a library that
+imagebuilder.mod here names, the text is printed.
 
 Other formats print all that is said of everything: markdown and html to be read, stubs to
 be loaded by language servers for Starlark. schema prints the JSON schema of the lines of
@@ -38,6 +39,13 @@ be loaded by language servers for Starlark. schema prints the JSON schema of the
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 1 && strings.HasPrefix(args[0], "@stdlib//") {
 				return printLibraryFile(cmd.OutOrStdout(), strings.TrimPrefix(args[0], "@stdlib//"))
+			}
+			if len(args) == 1 && strings.HasPrefix(args[0], "@") {
+				text, err := runtime.LibraryText(cmd.Context(), args[0], runtime.Config{Libraries: librariesOf(cmd)})
+				if err == nil {
+					_, err = io.WriteString(cmd.OutOrStdout(), text)
+				}
+				return err
 			}
 			print, ok := docFormats[format]
 			if !ok {

@@ -145,6 +145,7 @@ An image server is a tree of images and what is made of it:
 		newInspectCommand(),
 		newFmtCommand(),
 		newLintCommand(),
+		newModCommand(),
 		newOptionsCommand(),
 		newPlanCommand(),
 		newRecipesCommand(),

@@ -32,6 +32,7 @@ func newOptionsCommand() *cobra.Command {
 			return nil
 		},
 	}
+	addOfflineFlag(cmd)
 	addJSONFlag(cmd, &asJSON)
 	return cmd
 }

@@ -46,7 +46,7 @@ that a build would find now.`,
 					return err
 				}
 				plan = func() (*build.Planner, error) {
-					return r.Resolve(runtime.BuildOptions{Cache: dir, Store: layer.Options{MaxSize: cache.maxSize()}, Log: log})
+					return r.Resolve(runtime.BuildOptions{Cache: dir, Offline: librariesOf(cmd).Offline, Store: layer.Options{MaxSize: cache.maxSize()}, Log: log})
 				}
 			}
 			planner, err := plan()
@@ -69,6 +69,7 @@ that a build would find now.`,
 		},
 	}
 	recipe.addFlags(cmd)
+	addOfflineFlag(cmd)
 	cache.addFlags(cmd)
 	cmd.Flags().BoolVar(&resolve, "resolve", false, "ask the network what it has")
 	addJSONFlag(cmd, &asJSON)

@@ -8,6 +8,7 @@ import (
 
 	"imagebuilder/builtins/build"
 	"imagebuilder/builtins/host"
+	"imagebuilder/builtins/library"
 	"imagebuilder/compat"
 	"imagebuilder/runtime"
 )
@@ -59,6 +60,25 @@ func (o *recipeOptions) givenSecrets() (build.Secrets, error) {
 	return secrets, nil
 }
 
+// librariesOf says where a command finds the libraries that recipes share: in the cache of its
+// flag, if it has one, as it has one that keeps it from the network.
+func librariesOf(cmd *cobra.Command) library.Options {
+	var cache cacheOptions
+	if f := cmd.Flags().Lookup("cache"); f != nil {
+		cache.dir = f.Value.String()
+	}
+	o := library.Options{Cache: cache.directory, Log: logOptions{}.logger(cmd.ErrOrStderr())}
+	if f := cmd.Flags().Lookup("offline"); f != nil {
+		o.Offline = f.Value.String() == "true"
+	}
+	return o
+}
+
+// addOfflineFlag adds the flag of commands that download nothing but libraries.
+func addOfflineFlag(cmd *cobra.Command) {
+	cmd.Flags().Bool("offline", false, "download no libraries: those that the cache or a vendored copy has do")
+}
+
 // runtimeConfig is how recipes are evaluated: the clock is read here, once for all that
 // becomes of one.
 func runtimeConfig(cmd *cobra.Command, log logOptions) (runtime.Config, error) {
@@ -72,6 +92,7 @@ func runtimeConfig(cmd *cobra.Command, log logOptions) (runtime.Config, error) {
 		Stdin:   cmd.InOrStdin(),
 		Log:     log.logger(cmd.ErrOrStderr()),
 
+		Libraries: librariesOf(cmd),
 		AllFrames: log.debug,
 	}, nil
 }

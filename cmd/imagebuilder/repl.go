@@ -69,6 +69,7 @@ read from elsewhere are evaluated one by one; it fails if one of them does.`,
 		},
 	}
 	recipe.addFlags(cmd)
+	addOfflineFlag(cmd)
 	return cmd
 }
 

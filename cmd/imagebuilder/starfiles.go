@@ -3,10 +3,13 @@ package main
 import (
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"imagebuilder/builtins/library"
 )
 
 // What the commands that work on files of Starlark, not on recipes, have in common: which
@@ -14,7 +17,7 @@ import (
 
 // starFiles returns the files that a command line means: a file is itself, whatever it is
 // called, of a directory it is all below it that end in suffix. What begins with a dot, such as
-// .git, is left out. It is an error if a directory has none.
+// .git, is left out, and so are vendored copies of libraries. It is an error if a directory has none.
 func starFiles(names []string, suffix string) ([]string, error) {
 	var files []string
 	for _, name := range names {
@@ -28,6 +31,8 @@ func starFiles(names []string, suffix string) ([]string, error) {
 				files = append(files, path)
 			case path == name:
 				dir = true
+			case d.IsDir() && isVendor(path):
+				return fs.SkipDir
 			case strings.HasPrefix(d.Name(), "."):
 				if d.IsDir() {
 					return fs.SkipDir
@@ -45,6 +50,16 @@ func starFiles(names []string, suffix string) ([]string, error) {
 		}
 	}
 	return files, nil
+}
+
+// isVendor tells whether a directory has the vendored copies of libraries, which are to stay as
+// they are.
+func isVendor(dir string) bool {
+	if filepath.Base(dir) != library.VendorDir {
+		return false
+	}
+	_, err := os.Stat(filepath.Join(filepath.Dir(dir), library.FileName))
+	return err == nil
 }
 
 // completeStar completes the names of such files.

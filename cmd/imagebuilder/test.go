@@ -70,6 +70,7 @@ so that a plan is the same on each machine.`,
 		},
 		ValidArgsFunction: completeStar,
 	}
+	addOfflineFlag(cmd)
 	cmd.Flags().StringVar(&o.pattern, "run", "", "run only tests whose names match `REGEXP`")
 	cmd.Flags().StringVar(&o.junit, "junit", "", "write a report in the XML of JUnit to `FILE`")
 	cmd.Flags().BoolVar(&o.json, "json", false, "print JSON")
@@ -112,6 +113,7 @@ func runTests(cmd *cobra.Command, files []string, o runtime.TestOptions, paralle
 			own := o
 			own.Config = runtime.TestConfig()
 			own.Config.Log = logOptions{}.logger(cmd.ErrOrStderr())
+			own.Config.Libraries = librariesOf(cmd)
 			results, err := runtime.RunTests(cmd.Context(), file, own)
 			if err != nil {
 				results = []runtime.TestResult{{Err: err}}
