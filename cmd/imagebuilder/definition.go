@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"imagebuilder/builtins/lxd"
 	"imagebuilder/compat"
 	"imagebuilder/runtime"
 )
@@ -60,6 +61,7 @@ and key; nothing is printed if all is well. - reads standard input.`,
 func newConvertCommand() *cobra.Command {
 	var o definitionOptions
 	var mode compat.Mode
+	var incus bool
 	cmd := &cobra.Command{
 		Use:   "convert DEFINITION",
 		Short: "Translate a YAML definition into a recipe",
@@ -78,11 +80,15 @@ recipe are relative to it: put it where you run the definition.`,
 			if err != nil {
 				return err
 			}
+			if incus {
+				mode.Server = lxd.Incus
+			}
 			_, err = io.WriteString(cmd.OutOrStdout(), doc.Convert(mode))
 			return err
 		},
 	}
 	o.addFlags(cmd)
 	cmd.Flags().BoolVar(&mode.Pack, "pack", false, "print what the pack commands run, which begins with a directory")
+	cmd.Flags().BoolVar(&incus, "incus", false, "print what the commands for Incus run, instead of those for LXD")
 	return cmd
 }
