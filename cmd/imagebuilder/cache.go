@@ -31,6 +31,7 @@ func (o *cacheOptions) addFlags(cmd *cobra.Command) {
 	o.max = layer.DefaultMaxSize
 	cmd.Flags().StringVar(&o.dir, "cache", "",
 		"`directory` of the cache (default $IMAGEBUILDER_CACHE, else /var/cache/imagebuilder or that of the user)")
+	completeDirectory(cmd, "cache")
 	cmd.Flags().Var(&o.max, "cache-size", "`size` above which the cache drops what was used least recently")
 }
 

@@ -24,6 +24,7 @@ well. Of the YAML definition of a recipe all entries are checked, whatever they 
 		},
 	}
 	recipe.addFlags(cmd)
+	cmd.ValidArgsFunction = completeRecipes
 	return cmd
 }
 

@@ -127,12 +127,14 @@ as build-dir has done the rest.`,
 func (c *imageCommand) addFlags(cmd *cobra.Command) {
 	c.definition.addFlags(cmd)
 	c.addRunFlags(cmd)
+	cmd.ValidArgsFunction = completeDefinition
 }
 
 // addRunFlags adds those of them that are about how a build is run.
 func (c *imageCommand) addRunFlags(cmd *cobra.Command) {
 	c.build.addFlags(cmd)
 	cmd.Flags().StringVar(&c.scratch, "cache-dir", "", "`directory` that is removed at the end if it is empty; what is in it is left alone")
+	completeDirectory(cmd, "cache-dir")
 	cmd.Flags().BoolVar(&c.cleanup, "cleanup", true, "remove the directory of --cache-dir")
 	cmd.Flags().UintVarP(&c.timeout, "timeout", "t", 0, "end the run after so many `seconds`")
 }
@@ -152,6 +154,7 @@ func globalFlags(flags *pflag.FlagSet) {
 // addSourceFlags adds the flags of commands that download; the pack commands do not.
 func (c *imageCommand) addSourceFlags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&c.sources, "sources-dir", "", "`directory` to keep downloads in and to take them from, besides the cache")
+	completeDirectory(cmd, "sources-dir")
 	cmd.Flags().BoolVar(&c.keep, "keep-sources", true, "keep what is used of --sources-dir; false removes it at the end")
 }
 

@@ -48,7 +48,8 @@ func newValidateCommand() *cobra.Command {
 		Short: "Check YAML definitions",
 		Long: `Check definitions and all their entries, whatever they are for. Errors say file, line
 and key; nothing is printed if all is well. - reads standard input.`,
-		Args: args(1, 1000),
+		Args:              args(1, 1000),
+		ValidArgsFunction: completeDefinitions,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return ofAll(cmd, args, func(name string) error { return o.validate(cmd, name) })
 		},
@@ -70,7 +71,8 @@ func newConvertCommand() *cobra.Command {
 recipe are relative to it: put it where you run the definition.`,
 		Example: `  imagebuilder convert debian.yaml >debian.star
   imagebuilder run ./debian.star out -o image.release=trixie -o target=lxc`,
-		Args: args(1, 1),
+		Args:              args(1, 1),
+		ValidArgsFunction: completeDefinition,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			config, err := runtimeConfig(cmd, logOptions{})
 			if err != nil {

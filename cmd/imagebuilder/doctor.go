@@ -73,6 +73,7 @@ built without.`,
 	}
 	cache.addFlags(cmd)
 	recipe.addFlags(cmd)
+	cmd.ValidArgsFunction = completeRecipes
 	addJSONFlag(cmd, &asJSON)
 	return cmd
 }
