@@ -45,6 +45,7 @@ fuzz:
 install: build
 	install -D bin/imagebuilder $(DESTDIR)$(PREFIX)/bin/imagebuilder
 	ln -sf imagebuilder $(DESTDIR)$(PREFIX)/bin/lxd-imagebuilder
+	ln -sf imagebuilder $(DESTDIR)$(PREFIX)/bin/distrobuilder
 	ln -sf imagebuilder $(DESTDIR)$(PREFIX)/bin/simplestream-maintainer
 	install -d $(SHARE)/bash-completion/completions $(SHARE)/zsh/site-functions $(SHARE)/fish/vendor_completions.d
 	bin/imagebuilder completion bash >$(SHARE)/bash-completion/completions/imagebuilder

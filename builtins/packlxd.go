@@ -8,12 +8,13 @@ import (
 	"go.starlark.net/starlark"
 
 	"imagebuilder/builtins/build"
+	"imagebuilder/builtins/lxd"
 	"imagebuilder/builtins/options"
 	"imagebuilder/builtins/pack"
 )
 
-// The word pack_lxd, with what all words that pack have in common. What is made is in
-// package build.
+// The words pack_lxd and pack_incus, with what all words that pack have in common. What is
+// made is in package build.
 
 // pack_lxd(root, image, type="split", compression="xz", packer="imagebuilder",
 // properties={}, dir="", format="qcow2", disk_compression="") packs a rootfs as an image for LXD in the target
@@ -36,6 +37,19 @@ import (
 // before, with the name, the serial and the dates of then, until half of the time after
 // which it expires has passed since, or the image says another serial.
 func (b *Words) packLXD(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
+	return b.packFor(lxd.LXD, thread, fn, args, kwargs)
+}
+
+// pack_incus(root, image, type="split", compression="xz", packer="imagebuilder",
+// properties={}, dir="", format="qcow2", disk_compression="") packs a rootfs as an image for Incus. It is
+// pack_lxd in all but the name of the metadata, which is incus.tar.xz: LXD and Incus take
+// the same images, but for the agent in one of a virtual machine (see generate), which is
+// that of one of them.
+func (b *Words) packIncus(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
+	return b.packFor(lxd.Incus, thread, fn, args, kwargs)
+}
+
+func (b *Words) packFor(server lxd.Server, thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	var root *rootfs
 	var img *image
 	var properties stringMap
@@ -75,7 +89,7 @@ func (b *Words) packLXD(thread *starlark.Thread, fn *starlark.Builtin, args star
 		}
 	}
 	product, err := build.LXDImage{
-		Image: img.Image, Unified: o.Form == build.Unified, Disk: root.root.Disk, DiskFormat: format,
+		Server: server, Image: img.Image, Unified: o.Form == build.Unified, Disk: root.root.Disk, DiskFormat: format,
 		Compression: o.Compression, Packer: o.Packer, Properties: properties, Templates: root.templates, Now: b.Now,
 	}.Pack(s, dir)
 	if err != nil { // about options and the name, which no answer of an image has led to

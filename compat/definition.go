@@ -49,10 +49,10 @@ type sourceSection struct {
 
 // A targetsSection says more about the kinds of image.
 type targetsSection struct {
-	LXC   lxcTarget `yaml:"lxc"`
-	LXD   lxdTarget `yaml:"lxd"`
-	Incus lxdTarget `yaml:"incus"` // the sister project's name for lxd
-	Type  string    `yaml:"type"`  // container or vm; accepted and ignored
+	LXC   lxcTarget    `yaml:"lxc"`
+	LXD   serverTarget `yaml:"lxd"`
+	Incus serverTarget `yaml:"incus"` // of distrobuilder, whose definitions have it for lxd
+	Type  string       `yaml:"type"`  // container or vm; accepted and ignored
 }
 
 // A lxcTarget is the metadata of LXC images.
@@ -70,8 +70,8 @@ type lxcConfig struct {
 	Content string `yaml:"content"` // template
 }
 
-// A lxdTarget says what LXD images look like.
-type lxdTarget struct {
+// A serverTarget says what images for LXD, or for Incus, look like.
+type serverTarget struct {
 	VM vmTarget `yaml:"vm"`
 }
 

@@ -123,13 +123,6 @@ func (d *Document) normalize(machine string) {
 	if d.Image.Expiry == "" {
 		d.Image.Expiry = defaultExpiry
 	}
-	vm, sister := &d.Targets.LXD.VM, d.Targets.Incus.VM
-	if vm.Size == "" {
-		vm.Size = sister.Size
-	}
-	if vm.Filesystem == "" {
-		vm.Filesystem = sister.Filesystem
-	}
 }
 
 // owners makes what the older tools understood of a file's mode and owners what it meant.
@@ -255,9 +248,6 @@ func (s *source) disk(t targetsSection) []flaw {
 		key string
 		vmTarget
 	}{{"targets.incus.vm", t.Incus.VM}, {"targets.lxd.vm", t.LXD.VM}} {
-		if vm.key == "targets.lxd.vm" && vm.vmTarget == t.Incus.VM { // of which it was said already
-			continue
-		}
 		if err := new(bytesize.Size).Set(vm.Size); vm.Size != "" && err != nil {
 			flaws = append(flaws, flaw{[]string{"vm"}, true, s.at(vm.key+".size", err)})
 		}

@@ -17,7 +17,7 @@ func (t *translator) files() []statement {
 			if t.All { // entries for different images may clash in one
 				root = "fork(root)"
 			}
-			return call("generate", append([]string{root, literal(generatorName(f.Generator))}, t.fileArgs(key, f)...)...)
+			return call("generate", append([]string{root, literal(t.generatorName(f.Generator))}, t.fileArgs(key, f)...)...)
 		})
 		if f.Generator == "template" && f.Pongo && !t.All { // other images have none: what is wrong with it is nothing to them
 			for i := range entry {
@@ -29,11 +29,11 @@ func (t *translator) files() []statement {
 	return all
 }
 
-// generatorName is what the generator is called here: the sister project's agent has
-// the same place in its images as LXD's in ours.
-func generatorName(name string) string {
-	if name == "incus-agent" {
-		return "lxd-agent"
+// generatorName is what the generator is called here. The agent is that of the server which
+// the image is for, whichever the definition was written for.
+func (t *translator) generatorName(name string) string {
+	if name == "incus-agent" || name == "lxd-agent" {
+		return t.server() + "-agent"
 	}
 	return name
 }
@@ -69,8 +69,8 @@ func (t *translator) fileArgs(key string, f fileEntry) []string {
 		a.optional("content", f.Content)
 		a.properties()
 	case "fstab":
-		if fs := t.Targets.LXD.VM.Filesystem; fs != "" || t.find("targets.lxd.vm.filesystem") != nil {
-			a.add("filesystem", t.str("targets.lxd.vm.filesystem", fs, ""))
+		if key, fs, ok := t.diskSetting("filesystem"); ok {
+			a.add("filesystem", t.str(key, fs, ""))
 		}
 	}
 	return a.args
@@ -101,10 +101,11 @@ func (a *fileArgs) text(name, value string) {
 		return
 	}
 	if a.f.Generator == "template" && name == "content" {
-		vm := &a.t.Targets.LXD.VM // LXD renders it again
-		size, fs := a.t.str("targets.lxd.vm.size", vm.Size, ""), a.t.str("targets.lxd.vm.filesystem", vm.Filesystem, "")
-		lxd := `{"VM": {"Size": ` + size + `, "Filesystem": ` + fs + `}}`
-		a.add(name, a.t.render(key, value, words, "root.image", named("keep_verbatim", "True"), named("lxd", lxd)))
+		sizeKey, size, _ := a.t.diskSetting("size")
+		fsKey, fs, _ := a.t.diskSetting("filesystem")
+		settings := `{"VM": {"Size": ` + a.t.str(sizeKey, size, "") + `, "Filesystem": ` + a.t.str(fsKey, fs, "") + `}}`
+		// The server renders it again.
+		a.add(name, a.t.render(key, value, words, "root.image", named("keep_verbatim", "True"), named(a.t.server(), settings)))
 		return
 	}
 	a.add(name, a.t.render(key, value, words, "root.image"))

@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 
+	"imagebuilder/builtins/lxd"
 	"imagebuilder/builtins/template"
 )
 
@@ -31,8 +32,10 @@ func (t *translator) mainFunction(calls phaseCalls) *code {
 	} else if calls.files != "" {
 		c.add("", 1, "files(built)")
 	}
-	c.add("targets.lxd.vm", 1, `if target == "vm":`)
-	c.add("targets.lxd.vm", 2, "built = "+t.disk())
+	key, _, _ := t.diskSetting("size")
+	key = strings.TrimSuffix(key, ".size")
+	c.add(key, 1, `if target == "vm":`)
+	c.add(key, 2, "built = "+t.disk())
 	c.add("", 1, `generate(built, "system-generator")`)
 	if calls.postFiles != "" {
 		c.add("", 1, "session(built, post_files)")
@@ -272,15 +275,32 @@ func (t *translator) endDir(c *code, calls phaseCalls) {
 }
 
 func (t *translator) disk() string {
-	vm := &t.Targets.LXD.VM
 	args := []string{"built"}
-	if vm.Size != "" || t.find("targets.lxd.vm.size") != nil {
-		args = append(args, named("size", t.str("targets.lxd.vm.size", vm.Size, "")))
-	}
-	if vm.Filesystem != "" || t.find("targets.lxd.vm.filesystem") != nil {
-		args = append(args, named("filesystem", t.str("targets.lxd.vm.filesystem", vm.Filesystem, "")))
+	for _, name := range []string{"size", "filesystem"} {
+		if key, value, ok := t.diskSetting(name); ok {
+			args = append(args, named(name, t.str(key, value, "")))
+		}
 	}
 	return call("disk", args...)
+}
+
+// diskSetting returns the size or the filesystem of disks and the key that says it: that of
+// the server which the image is for, else that of the other.
+func (t *translator) diskSetting(name string) (key, value string, said bool) {
+	sections := []struct {
+		key string
+		vm  vmTarget
+	}{{"targets.lxd.vm.", t.Targets.LXD.VM}, {"targets.incus.vm.", t.Targets.Incus.VM}}
+	if t.Server == lxd.Incus {
+		slices.Reverse(sections)
+	}
+	for _, s := range sections {
+		value := map[string]string{"size": s.vm.Size, "filesystem": s.vm.Filesystem}[name]
+		if value != "" || t.find(s.key+name) != nil {
+			return s.key + name, value, true
+		}
+	}
+	return sections[0].key + name, "", false
 }
 
 // packing prints the packing of the image.
@@ -296,8 +316,9 @@ func (t *translator) packing(c *code, calls phaseCalls) {
 	}
 	c.add("targets.lxc", 2, call("pack_lxc", args...))
 	c.add("", 2, "return")
-	c.add("", 1, "packed = pack_lxd(built, img, type = form, compression = compression)")
-	c.add("", 1, "if import_into_lxd:")
-	c.add("", 2, `alias = "" if import_into_lxd == "-" else render(import_into_lxd, img)`)
-	c.add("", 2, "import_lxd(packed, alias = alias, description = img.description)")
+	server := t.server()
+	c.add("", 1, "packed = pack_"+server+"(built, img, type = form, compression = compression)")
+	c.add("", 1, "if import_into_"+server+":")
+	c.add("", 2, `alias = "" if import_into_`+server+` == "-" else render(import_into_`+server+`, img)`)
+	c.add("", 2, "import_"+server+"(packed, alias = alias, description = img.description)")
 }

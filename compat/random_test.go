@@ -60,7 +60,7 @@ func (r random) definition() *definition {
 	d := &definition{
 		Image:   imageSection{Distribution: r.one("debian", "Odd Name"), Release: r.one("", "1", "3.0"), Variant: r.one("", "cloud"), Description: r.one("", "{{ image.name }} x")},
 		Source:  sourceSection{Downloader: r.one("debootstrap", "rootfs-http", "alpinelinux-http"), URL: "http://x.org/{{ image.release }}", Suite: r.one("a", "b"), SkipVerification: true},
-		Targets: targetsSection{LXC: lxcTarget{CreateMessage: r.text()}, LXD: lxdTarget{vmTarget{Size: r.one("", "5GiB"), Filesystem: r.one("", "btrfs")}}},
+		Targets: targetsSection{LXC: lxcTarget{CreateMessage: r.text()}, LXD: serverTarget{vmTarget{Size: r.one("", "5GiB"), Filesystem: r.one("", "btrfs")}}},
 		Packages: packagesSection{
 			Manager: r.one("apt", "apk", "dnf"), Update: r.IntN(2) == 0, Cleanup: r.IntN(2) == 0,
 			Repositories: []repositoryEntry{{filter: r.filter(), Name: "x", URL: "deb " + r.text()}},

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"imagebuilder/builtins/build"
+	"imagebuilder/builtins/lxd"
 	"imagebuilder/builtins/options"
 )
 
@@ -40,6 +41,8 @@ func (r *translation) Place(line int) (file string, at int, key string) {
 
 // A Mode says what a recipe is translated for.
 type Mode struct {
+	// Server is what images are for that are not for LXC; "" is LXD.
+	Server lxd.Server
 	// Pack begins with a directory that build-dir has made, and does in it only what is
 	// typed for the kind of image before the files, as the pack commands do.
 	Pack bool
@@ -47,6 +50,9 @@ type Mode struct {
 	// not to be run, but to find what is wrong with any of them.
 	All bool
 }
+
+// server is the word for what images are for, in names.
+func (m Mode) server() string { return cmp.Or(m.Server, lxd.LXD).Word() }
 
 // translator turns a definition into the text of a recipe.
 type translator struct {
@@ -204,7 +210,8 @@ func (t *translator) optionStatements() *code {
 	} else {
 		c.add("", 0, `with_post_files = option("with_post_files", False, help = "run post-files actions for target dir, too")`)
 	}
-	c.add("", 0, `import_into_lxd = option("import_into_lxd", "", help = "alias in LXD to import the image with, or - for none")`)
+	name, help := "import_into_"+t.server(), fmt.Sprintf("alias in %s to import the image with, or - for none", cmp.Or(t.Server, lxd.LXD))
+	c.add("", 0, name+" = "+call("option", literal(name), literal(""), named("help", literal(help))))
 	c.blank()
 	c.add("mappings", 0, "arch = "+arch)
 	return c

@@ -16,7 +16,12 @@ import (
 // agentFile returns what the generator lxd-agent writes to a path that ends so.
 func agentFile(t *testing.T, suffix string) string {
 	t.Helper()
-	for _, step := range planText(t, "def main():\n    generate(fork(rootfs(image('x')), 'vm'), 'lxd-agent')\n").Steps {
+	return writtenBy(t, "lxd-agent", suffix)
+}
+
+func writtenBy(t *testing.T, generator, suffix string) string {
+	t.Helper()
+	for _, step := range planText(t, "def main():\n    generate(fork(rootfs(image('x')), 'vm'), '"+generator+"')\n").Steps {
 		if len(step.Args) > 1 && strings.HasSuffix(fmt.Sprint(step.Args[0].Value), suffix) {
 			return step.Args[1].Value.(string)
 		}
@@ -26,8 +31,22 @@ func agentFile(t *testing.T, suffix string) string {
 }
 
 func TestAgentScriptsAreSoundShell(t *testing.T) {
-	soundShell(t, agentFile(t, "/lxd-agent-setup"))
-	soundShell(t, agentFile(t, "/lxd-agent-generator"))
+	for _, agent := range []string{"lxd-agent", "incus-agent"} {
+		soundShell(t, writtenBy(t, agent, "/"+agent+"-setup"))
+		soundShell(t, writtenBy(t, agent, "/"+agent+"-generator"))
+	}
+}
+
+// What is of the one server must not be in what is written for the other.
+func TestAgentsKeepToTheirServer(t *testing.T) {
+	for _, suffix := range []string{"-agent-setup", "-agent-generator", "-agent.service", "-agent.rules"} {
+		for _, of := range []struct{ generator, foreign string }{{"lxd-agent", "incus"}, {"incus-agent", "lxd"}} {
+			text := writtenBy(t, of.generator, suffix)
+			if strings.Contains(strings.ToLower(text), of.foreign) || strings.Contains(text, "@") {
+				t.Errorf("%s writes a file …%s with %q or @ in it:\n%s", of.generator, suffix, of.foreign, text)
+			}
+		}
+	}
 }
 
 // The setup script is run in a root file system of busybox, where mount and its like note

@@ -12,8 +12,8 @@ import (
 
 	"gopkg.in/yaml.v3"
 
+	"imagebuilder/builtins/bytesize"
 	"imagebuilder/streams/inventory"
-	"imagebuilder/streams/page"
 )
 
 // The forms of a list of images, for people and for programs. They stand apart from List
@@ -54,7 +54,7 @@ func writeTable(w io.Writer, images []ListedImage) error {
 			clients = "none: " + plain(i.PassedOver)
 		}
 		fmt.Fprintf(t, "%.12s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", i.Fingerprint, plain(i.OS), plain(i.Release), plain(i.Variant),
-			plain(i.Architecture), i.Type, i.created("2006-01-02 15:04"), page.Size(i.Size), clients)
+			plain(i.Architecture), i.Type, i.created("2006-01-02 15:04"), bytesize.Size(i.Size), clients)
 	}
 	return t.Flush()
 }

@@ -14,10 +14,10 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"imagebuilder/builtins/bytesize"
 	"imagebuilder/builtins/dirfd"
 	"imagebuilder/streams/catalog"
 	"imagebuilder/streams/inventory"
-	"imagebuilder/streams/page"
 	"imagebuilder/streams/site"
 )
 
@@ -70,7 +70,7 @@ type Report struct {
 
 // String returns the report as one line for people.
 func (r *Report) String() string {
-	text := fmt.Sprintf("%s, %s, %s, %s read", plural(r.Products, "product"), plural(r.Versions, "version"), plural(r.Items, "file"), page.Size(r.Bytes))
+	text := fmt.Sprintf("%s, %s, %s, %s read", plural(r.Products, "product"), plural(r.Versions, "version"), plural(r.Items, "file"), bytesize.Size(r.Bytes))
 	if repaired := len(r.Faults) - r.open(); repaired > 0 {
 		text += fmt.Sprintf("; %s repaired", plural(repaired, "fault"))
 	}

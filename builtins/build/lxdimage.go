@@ -15,8 +15,9 @@ import (
 	"imagebuilder/builtins/pack"
 )
 
-// An LXDImage is what a root file system is packed as for LXD.
+// An LXDImage is what a root file system is packed as for LXD or Incus.
 type LXDImage struct {
+	Server      lxd.Server // that it is for
 	Image       *Image
 	Unified     bool       // one archive instead of metadata and root file system
 	Disk        *disk.Disk // that the root file system lies on; nil: it is for a container
@@ -60,7 +61,7 @@ func (i LXDImage) Pack(s *Step, dir string) (Product, error) {
 	return p, nil
 }
 
-// fingerprint gives the last file of an image what LXD calls the image by: the digest of
+// fingerprint gives the last file of an image what servers call the image by: the digest of
 // all files as one. It is kept, as that of a split image takes reading it once more.
 func (b *Builder) fingerprint(ctx context.Context, files []*File) error {
 	last := files[len(files)-1]
@@ -115,7 +116,7 @@ func (i LXDImage) parts() ([]part, error) {
 func (i LXDImage) metadata() part {
 	return part{
 		what:   "metadata",
-		file:   "lxd.tar" + i.Compression.Suffix(),
+		file:   i.Server.Word() + ".tar" + i.Compression.Suffix(),
 		args:   i.args(),
 		maxAge: i.Image.Expiry.maxAge(),
 		make: func(ctx context.Context, job pack.Job) error {
@@ -182,15 +183,15 @@ func (i LXDImage) describe() (pack.Metadata, error) {
 	return m, err
 }
 
-// ImportLXD hands the files of an image to the LXD daemon of this machine and gives it an
-// alias, unless that is empty.
-func ImportLXD(s *Step, files []*File, fingerprint, alias, description string) Act {
+// Import hands the files of an image to the daemon of a server on this machine and gives it
+// an alias, unless that is empty.
+func Import(s *Step, server lxd.Server, files []*File, fingerprint, alias, description string) Act {
 	s.Ready = func(ctx context.Context) error {
-		_, err := lxd.Connect(ctx, os.Getenv)
+		_, err := lxd.Connect(ctx, server, os.Getenv)
 		return err
 	}
 	return Act{Do: func(ctx context.Context, _ *Builder) error {
-		daemon, err := lxd.Connect(ctx, os.Getenv)
+		daemon, err := lxd.Connect(ctx, server, os.Getenv)
 		if err != nil {
 			return err
 		}

@@ -229,20 +229,27 @@ func (p *Planner) has(name string) bool {
 // what the host does, each thing once, at the first place that needs it.
 func (p *Planner) Missing() []error {
 	errs := p.Problems[:len(p.Problems):len(p.Problems)]
-	packages := make(map[string]string)
-	for _, n := range p.needs {
-		if n.Package != "" {
-			packages[n.Name] = n.Package
-		}
-	}
-	said := make(map[string]bool)
-	for _, n := range p.needs {
-		if !said[n.Name] && !p.has(n.Name) {
-			said[n.Name] = true
-			errs = append(errs, at(n.At, host.Missing(n.Name, packages[n.Name])))
+	for _, n := range p.Needs() {
+		if !p.has(n.Name) {
+			errs = append(errs, at(n.At, host.Missing(n.Name, n.Package)))
 		}
 	}
 	return errs
+}
+
+// Needs returns what the host must have for a build, each thing once, at the first place
+// that needs it, with the package that any place knows.
+func (p *Planner) Needs() []Need {
+	var needs []Need
+	for _, n := range p.needs {
+		i := slices.IndexFunc(needs, func(known Need) bool { return known.Name == n.Name })
+		if i < 0 {
+			needs = append(needs, n)
+		} else if n.Package != "" {
+			needs[i].Package = n.Package
+		}
+	}
+	return needs
 }
 
 // MissingFiles returns which files of this machine a recipe names that are not there.

@@ -1,5 +1,6 @@
-// Package bytesize is how the tool writes and reads numbers of bytes: 500MB and 20GiB on
-// command lines, "1.5 GiB" in reports, "6.66 kB" in lists and on web pages.
+// Package bytesize is how the tool writes and reads numbers of bytes. It reads 500MB and
+// 20GiB; it writes "1.5 GiB" wherever people read it, on terminals and web pages: one unit,
+// so that what one command says can be compared with what another does.
 package bytesize
 
 import (
@@ -42,29 +43,16 @@ func (s *Size) Set(text string) error {
 // Type says in the help of a flag what its value is.
 func (s *Size) Type() string { return "size" }
 
-// String prints the size rounded, in units of memory: "600 B", "1.5 GiB".
+// String prints the size rounded, in units of 1024: "600 B", "1.5 GiB".
 func (s Size) String() string {
 	if s < 1024 {
 		return fmt.Sprintf("%d B", int64(s))
 	}
-	return s.in(1024, 1024, "%.1f %s", "KiB", "MiB", "GiB", "TiB")
-}
-
-// Decimal prints the size rounded, in units of ten: "600 B", "6.66 kB".
-func (s Size) Decimal() string {
-	if s < 1000 {
-		return fmt.Sprintf("%d B", int64(s))
-	}
-	return s.in(1000, 999.995, "%.2f %s", "kB", "MB", "GB", "TB", "PB")
-}
-
-// in prints the size in the first unit in which it is less than limit, or in the last.
-func (s Size) in(factor, limit float64, format string, units ...string) string {
 	size, unit := float64(s), ""
-	for _, unit = range units {
-		if size /= factor; size < limit {
+	for _, unit = range []string{"KiB", "MiB", "GiB", "TiB", "PiB", "EiB"} {
+		if size /= 1024; size < 1023.95 { // which would be rounded to 1024.0
 			break
 		}
 	}
-	return fmt.Sprintf(format, size, unit)
+	return fmt.Sprintf("%.1f %s", size, unit)
 }

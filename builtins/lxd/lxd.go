@@ -1,5 +1,5 @@
-// Package lxd talks to the LXD daemon of this machine, as far as handing it an image, and
-// trying one, needs: see https://documentation.ubuntu.com/lxd/latest/rest-api/.
+// Package lxd talks to the daemon of LXD or Incus on this machine, as far as handing it an
+// image, and trying one, needs: see https://documentation.ubuntu.com/lxd/latest/rest-api/.
 package lxd
 
 import (
@@ -20,34 +20,23 @@ import (
 )
 
 // A Daemon is reached through a UNIX socket.
-type Daemon struct{ http *http.Client }
+type Daemon struct {
+	server Server
+	http   *http.Client
+}
 
-// Connect returns the daemon behind the socket that LXD_SOCKET or LXD_DIR names, or
-// that of the snap, or of a distribution's package, once it has answered.
-func Connect(ctx context.Context, getenv func(string) string) (*Daemon, error) {
-	socket := socketPath(getenv)
+// Connect returns the daemon of a server on this machine once it has answered. The
+// environment can say where it listens.
+func Connect(ctx context.Context, server Server, getenv func(string) string) (*Daemon, error) {
+	socket := server.socketPath(getenv)
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "unix", socket)
 	}
-	d := &Daemon{&http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}}}
+	d := &Daemon{server, &http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}}}
 	if err := d.call(ctx, http.MethodGet, "/1.0", "", nil, nil); err != nil {
-		return nil, fmt.Errorf("cannot reach LXD: %w", err)
+		return nil, fmt.Errorf("cannot reach %s: %w", server, err)
 	}
 	return d, nil
-}
-
-func socketPath(getenv func(string) string) string {
-	if socket := getenv("LXD_SOCKET"); socket != "" {
-		return socket
-	}
-	if dir := getenv("LXD_DIR"); dir != "" {
-		return filepath.Join(dir, "unix.socket")
-	}
-	const snap = "/var/snap/lxd/common/lxd/unix.socket"
-	if _, err := os.Stat(snap); err == nil {
-		return snap
-	}
-	return "/var/lib/lxd/unix.socket"
 }
 
 // An Upload is the image that is handed over.
@@ -64,7 +53,7 @@ func (d *Daemon) Import(ctx context.Context, img Upload, alias, description stri
 		err = d.upload(ctx, img)
 	}
 	if err != nil {
-		return fmt.Errorf("cannot import the image into LXD: %w", err)
+		return fmt.Errorf("cannot import the image into %s: %w", d.server, err)
 	}
 	if alias == "" {
 		return nil
@@ -75,7 +64,7 @@ func (d *Daemon) Import(ctx context.Context, img Upload, alias, description stri
 	return nil
 }
 
-// upload sends the files and waits until LXD has made an image of them.
+// upload sends the files and waits until the daemon has made an image of them.
 func (d *Daemon) upload(ctx context.Context, img Upload) error {
 	body, w := io.Pipe()
 	defer body.Close()
@@ -142,7 +131,7 @@ func writeForm(form *multipart.Writer, files []string) error {
 	return form.Close()
 }
 
-// Fingerprint returns what LXD calls an image by: the SHA-256 of its files, one after the
+// Fingerprint returns what servers call an image by: the SHA-256 of its files, one after the
 // other, the metadata first.
 func Fingerprint(files []string) (string, error) {
 	h := sha256.New()
@@ -171,7 +160,7 @@ func (d *Daemon) setAlias(ctx context.Context, alias, description, fingerprint s
 	case err == nil && old.Target == fingerprint:
 		return nil
 	case err == nil:
-		return fmt.Errorf("it is that of the image %.12s; delete it with 'lxc image alias delete %s'", old.Target, alias)
+		return fmt.Errorf("it is that of the image %.12s; delete it with '%s image alias delete %s'", old.Target, d.server.client(), alias)
 	case !isNotFound(err):
 		return err
 	}

@@ -1,6 +1,7 @@
 package lxd_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -95,6 +96,7 @@ func TestImport(t *testing.T) {
 	split := lxd.Upload{Fingerprint: "f1", Files: []string{file("lxd.tar.xz"), file("rootfs.squashfs")}}
 	tests := []struct {
 		summary string
+		server  lxd.Server // "": LXD
 		daemon  fakeDaemon
 		image   lxd.Upload
 		alias   string
@@ -130,6 +132,20 @@ func TestImport(t *testing.T) {
 		log:     "upload metadata:lxd.tar.xz=meta rootfs:rootfs.squashfs=root ",
 		err:     "cannot give the image the alias a1: it is that of the image f0; delete it with 'lxc image alias delete a1'",
 	}, {
+		summary: "the alias of another image of Incus",
+		server:  lxd.Incus,
+		daemon:  fakeDaemon{images: map[string]bool{"f1": true}, aliases: map[string]string{"a1": "f0"}},
+		image:   split,
+		alias:   "a1",
+		err:     "cannot give the image the alias a1: it is that of the image f0; delete it with 'incus image alias delete a1'",
+	}, {
+		summary: "an image that Incus does not like",
+		server:  lxd.Incus,
+		daemon:  fakeDaemon{fail: "Image has bad metadata"},
+		image:   lxd.Upload{Fingerprint: "f1", Files: []string{file("u.tar.xz")}},
+		log:     "upload whole",
+		err:     "cannot import the image into Incus: Image has bad metadata",
+	}, {
 		summary: "an image that LXD does not like",
 		daemon:  fakeDaemon{fail: "Image has bad metadata"},
 		image:   split,
@@ -144,11 +160,12 @@ func TestImport(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			server := &http.Server{Handler: &test.daemon}
-			go server.Serve(listener)
-			defer server.Close()
-			daemon, err := lxd.Connect(t.Context(), func(name string) string {
-				return map[string]string{"LXD_SOCKET": socket}[name]
+			fake := &http.Server{Handler: &test.daemon}
+			go fake.Serve(listener)
+			defer fake.Close()
+			server := cmp.Or(test.server, lxd.LXD)
+			daemon, err := lxd.Connect(t.Context(), server, func(name string) string {
+				return map[string]string{strings.ToUpper(string(server)) + "_SOCKET": socket}[name]
 			})
 			if err != nil {
 				t.Fatal(err)
@@ -165,8 +182,21 @@ func TestImport(t *testing.T) {
 }
 
 func TestConnectWithoutDaemon(t *testing.T) {
-	_, err := lxd.Connect(t.Context(), func(string) string { return "/nowhere" })
-	if err == nil || !strings.HasPrefix(err.Error(), "cannot reach LXD: ") || !strings.HasSuffix(err.Error(), "dial unix /nowhere: connect: no such file or directory") {
-		t.Errorf("got %v", err)
+	tests := []struct {
+		server      lxd.Server
+		environment map[string]string
+		err, socket string
+	}{
+		{lxd.LXD, map[string]string{"LXD_SOCKET": "/nowhere", "LXD_DIR": "/other"}, "cannot reach LXD: ", "/nowhere"},
+		{lxd.LXD, map[string]string{"LXD_DIR": "/nowhere", "INCUS_SOCKET": "/other"}, "cannot reach LXD: ", "/nowhere/unix.socket"},
+		{lxd.Incus, map[string]string{"INCUS_SOCKET": "/nowhere", "LXD_SOCKET": "/other"}, "cannot reach Incus: ", "/nowhere"},
+		{lxd.Incus, map[string]string{"INCUS_DIR": "/nowhere", "LXD_DIR": "/other"}, "cannot reach Incus: ", "/nowhere/unix.socket"},
+	}
+	for _, test := range tests {
+		_, err := lxd.Connect(t.Context(), test.server, func(name string) string { return test.environment[name] })
+		want := "dial unix " + test.socket + ": connect: no such file or directory"
+		if err == nil || !strings.HasPrefix(err.Error(), test.err) || !strings.HasSuffix(err.Error(), want) {
+			t.Errorf("%s, %v: got %v, want %s…%s", test.server, test.environment, err, test.err, want)
+		}
 	}
 }

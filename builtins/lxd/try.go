@@ -46,7 +46,7 @@ func (d *Daemon) Try(ctx context.Context, img Upload, timeout time.Duration) (t 
 		err = d.upload(ctx, img)
 	}
 	if err != nil {
-		return t, fmt.Errorf("cannot import the image into LXD: %w", err)
+		return t, fmt.Errorf("cannot import the image into %s: %w", d.server, err)
 	}
 	c := container{d, fmt.Sprintf("imagebuilder-boot-%d", os.Getpid())}
 	err = c.create(ctx, img.Fingerprint)

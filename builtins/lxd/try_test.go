@@ -90,7 +90,7 @@ func (d *tryDaemon) try(t *testing.T, ctx context.Context, timeout time.Duration
 	server := &http.Server{Handler: d}
 	go server.Serve(listener)
 	t.Cleanup(func() { server.Close() })
-	daemon, err := lxd.Connect(ctx, func(name string) string { return map[string]string{"LXD_SOCKET": dir + "/s"}[name] })
+	daemon, err := lxd.Connect(ctx, lxd.LXD, func(name string) string { return map[string]string{"LXD_SOCKET": dir + "/s"}[name] })
 	if err != nil {
 		t.Fatal(err)
 	}

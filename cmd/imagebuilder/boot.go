@@ -87,7 +87,7 @@ func (o *bootOptions) tryInLXD(cmd *cobra.Command, files []string) error {
 		}
 	}
 	endingOf(cmd.Context()).more.Store(int64(lxd.CleanUp))
-	daemon, err := lxd.Connect(cmd.Context(), os.Getenv)
+	daemon, err := lxd.Connect(cmd.Context(), lxd.LXD, os.Getenv)
 	if err != nil {
 		return err
 	}

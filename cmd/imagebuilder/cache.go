@@ -32,6 +32,7 @@ const cacheUsage = "`directory` of the cache (default $IMAGEBUILDER_CACHE, else 
 func (o *cacheOptions) addFlags(cmd *cobra.Command) {
 	o.max = layer.DefaultMaxSize
 	cmd.Flags().StringVar(&o.dir, "cache", "", cacheUsage)
+	completeDirectory(cmd, "cache")
 	cmd.Flags().Var(&o.max, "cache-size", "`size` above which the cache drops what was used least recently")
 }
 

@@ -25,6 +25,7 @@ well. Of the YAML definition of a recipe all entries are checked, whatever they 
 	}
 	recipe.addFlags(cmd)
 	addOfflineFlag(cmd)
+	cmd.ValidArgsFunction = completeRecipes
 	return cmd
 }
 

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"imagebuilder/builtins/build"
+	"imagebuilder/builtins/lxd"
 	"imagebuilder/builtins/options"
 	"imagebuilder/compat"
 	"imagebuilder/runtime"
@@ -19,10 +20,11 @@ import (
 // The command lines of the older tools. Each sets options of the recipe that a definition
 // means; nothing is done in another way than for a recipe.
 
-// imageCommand is one of the commands of lxd-imagebuilder on definitions, with the
-// flags that it has there and those of our own builds.
+// imageCommand is one of the commands of lxd-imagebuilder or distrobuilder on definitions,
+// with the flags that it has there and those of our own builds.
 type imageCommand struct {
 	target     string // option of the recipe
+	server     lxd.Server
 	definition definitionOptions
 	build      buildOptions
 	scratch    string
@@ -33,11 +35,11 @@ type imageCommand struct {
 	postFiles  bool
 
 	packing    wordOptions       // of what is packed
-	lxd        *build.LXDOptions // the same, if it is for LXD
+	lxd        *build.LXDOptions // the same, if it is for the server
 	importInto string
 }
 
-// noAlias is the value of --import-into-lxd without one.
+// noAlias is the value of --import-into-lxd or --import-into-incus without one.
 const noAlias = "-"
 
 func newBuildDirCommand() *cobra.Command {
@@ -56,12 +58,13 @@ func newBuildLXCCommand() *cobra.Command {
 	return cmd
 }
 
-func newBuildLXDCommand() *cobra.Command {
-	c := &imageCommand{target: "lxd"}
-	cmd := c.command("build-lxd DEFINITION [TARGET_DIR]", "Build an image for LXD from a definition", 1, 2)
-	cmd.SuggestFor = []string{"build-incus"} // the sister project's name for it
+// newBuildServerCommand is build-lxd or build-incus.
+func newBuildServerCommand(server lxd.Server) *cobra.Command {
+	c := &imageCommand{target: "lxd", server: server}
+	cmd := c.command("build-"+server.Word()+" DEFINITION [TARGET_DIR]", fmt.Sprintf("Build an image for %s from a definition", server), 1, 2)
+	cmd.SuggestFor = []string{"build-lxd", "build-incus"} // in the tool that has only this one
 	c.addSourceFlags(cmd)
-	c.addLXDFlags(cmd)
+	c.addServerFlags(cmd)
 	return cmd
 }
 
@@ -72,11 +75,12 @@ func newPackLXCCommand() *cobra.Command {
 	return cmd
 }
 
-func newPackLXDCommand() *cobra.Command {
-	c := &imageCommand{target: "lxd"}
-	cmd := c.packCommand("pack-lxd DEFINITION SOURCE_DIR [TARGET_DIR]", "Pack a directory of build-dir for LXD")
-	cmd.SuggestFor = []string{"pack-incus"}
-	c.addLXDFlags(cmd)
+// newPackServerCommand is pack-lxd or pack-incus.
+func newPackServerCommand(server lxd.Server) *cobra.Command {
+	c := &imageCommand{target: "lxd", server: server}
+	cmd := c.packCommand("pack-"+server.Word()+" DEFINITION SOURCE_DIR [TARGET_DIR]", fmt.Sprintf("Pack a directory of build-dir for %s", server))
+	cmd.SuggestFor = []string{"pack-lxd", "pack-incus"}
+	c.addServerFlags(cmd)
 	return cmd
 }
 
@@ -90,7 +94,7 @@ func (c *imageCommand) command(use, short string, min, max int) *cobra.Command {
 run: 'imagebuilder convert' prints it. - reads the definition from standard input.`,
 		Args: args(min, max),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return c.run(cmd, args[0], append(args, ".")[1], compat.Mode{}, runtime.Given{})
+			return c.run(cmd, args[0], append(args, ".")[1], compat.Mode{Server: c.server}, runtime.Given{})
 		},
 	}
 	c.addFlags(cmd)
@@ -111,7 +115,7 @@ as build-dir has done the rest.`,
 			if err != nil {
 				return err
 			}
-			return c.run(cmd, args[0], append(args, ".")[2], compat.Mode{Pack: true}, runtime.Given{"source": {source}})
+			return c.run(cmd, args[0], append(args, ".")[2], compat.Mode{Server: c.server, Pack: true}, runtime.Given{"source": {source}})
 		},
 	}
 	c.addFlags(cmd)
@@ -123,17 +127,19 @@ as build-dir has done the rest.`,
 func (c *imageCommand) addFlags(cmd *cobra.Command) {
 	c.definition.addFlags(cmd)
 	c.addRunFlags(cmd)
+	cmd.ValidArgsFunction = completeDefinition
 }
 
 // addRunFlags adds those of them that are about how a build is run.
 func (c *imageCommand) addRunFlags(cmd *cobra.Command) {
 	c.build.addFlags(cmd)
 	cmd.Flags().StringVar(&c.scratch, "cache-dir", "", "`directory` that is removed at the end if it is empty; what is in it is left alone")
+	completeDirectory(cmd, "cache-dir")
 	cmd.Flags().BoolVar(&c.cleanup, "cleanup", true, "remove the directory of --cache-dir")
 	cmd.Flags().UintVarP(&c.timeout, "timeout", "t", 0, "end the run after so many `seconds`")
 }
 
-// globalFlags adds the flags that lxd-imagebuilder takes with every command, and before
+// globalFlags adds the flags that the older tools take with every command, and before
 // its name, too.
 func globalFlags(flags *pflag.FlagSet) {
 	cmd := &cobra.Command{}
@@ -148,6 +154,7 @@ func globalFlags(flags *pflag.FlagSet) {
 // addSourceFlags adds the flags of commands that download; the pack commands do not.
 func (c *imageCommand) addSourceFlags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&c.sources, "sources-dir", "", "`directory` to keep downloads in and to take them from, besides the cache")
+	completeDirectory(cmd, "sources-dir")
 	cmd.Flags().BoolVar(&c.keep, "keep-sources", true, "keep what is used of --sources-dir; false removes it at the end")
 }
 
@@ -156,13 +163,14 @@ func (c *imageCommand) addLXCFlags(cmd *cobra.Command) {
 	addSettings(cmd, c.packing)
 }
 
-func (c *imageCommand) addLXDFlags(cmd *cobra.Command) {
+func (c *imageCommand) addServerFlags(cmd *cobra.Command) {
 	c.lxd = build.ForLXD(options.AsFlag)
 	c.packing = c.lxd
 	addSettings(cmd, c.packing)
 	cmd.Flags().BoolVar(&c.lxd.Disk, "vm", false, "make an image for virtual machines")
-	cmd.Flags().StringVar(&c.importInto, "import-into-lxd", "", "import the image into LXD, with an `alias` if one is given")
-	cmd.Flags().Lookup("import-into-lxd").NoOptDefVal = noAlias
+	name := "import-into-" + c.server.Word()
+	cmd.Flags().StringVar(&c.importInto, name, "", fmt.Sprintf("import the image into %s, with an `alias` if one is given", c.server))
+	cmd.Flags().Lookup(name).NoOptDefVal = noAlias
 }
 
 // run translates a definition and runs it.
@@ -231,11 +239,8 @@ func (c *imageCommand) setOptions(cmd *cobra.Command, options runtime.Given) err
 	for _, s := range c.packing.Settings() {
 		options.Set(s.Name, s.Default())
 	}
-	switch {
-	case c.importInto != "":
-		options.Set("import_into_lxd", c.importInto)
-	case cmd.Flags().Changed("import-into-lxd"): // as in --import-into-lxd=
-		options.Set("import_into_lxd", noAlias)
+	if c.lxd != nil && cmd.Flags().Changed("import-into-"+c.server.Word()) {
+		options.Set("import_into_"+c.server.Word(), cmp.Or(c.importInto, noAlias)) // none also as in --import-into-lxd=
 	}
 	return nil
 }
@@ -251,33 +256,36 @@ func (c *imageCommand) setSources(cmd *cobra.Command, doc *compat.Document) erro
 	return err
 }
 
-// newOldBuilderCommand is the root command for those who call the tool lxd-imagebuilder.
-func newOldBuilderCommand() *cobra.Command {
+// newOldBuilderCommand is the root command for those who call the tool lxd-imagebuilder or
+// distrobuilder.
+func newOldBuilderCommand(name string, server lxd.Server) *cobra.Command {
 	root := &cobra.Command{
-		Use:     "lxd-imagebuilder",
-		Short:   "Build images for LXD and LXC from YAML definitions",
+		Use:     name,
+		Short:   fmt.Sprintf("Build images for %s and LXC from YAML definitions", server),
 		Version: oldBuilderVersion,
 	}
 	root.SetVersionTemplate("{{ .Version }}\n")
 	root.CompletionOptions.DisableDefaultCmd = true
 	globalFlags(root.PersistentFlags())
-	root.AddCommand(definitionCommands()...)
+	root.AddCommand(definitionCommands(server)...)
 	root.AddCommand(newRepackWindowsCommand())
 	return root
 }
 
-// oldBuilderVersion is the version of lxd-imagebuilder whose definitions and command
-// line are understood.
+// oldBuilderVersion is the version of lxd-imagebuilder and of distrobuilder whose definitions
+// and command lines are understood.
 const oldBuilderVersion = "3.0"
 
-// definitionCommands returns the commands on definitions, which both names have.
-func definitionCommands() []*cobra.Command {
-	return []*cobra.Command{
+// definitionCommands returns the commands on definitions, which all names have, for servers.
+func definitionCommands(servers ...lxd.Server) []*cobra.Command {
+	commands := []*cobra.Command{
 		newBuildDirCommand(),
 		newBuildLXCCommand(),
-		newBuildLXDCommand(),
 		newPackLXCCommand(),
-		newPackLXDCommand(),
 		newValidateCommand(),
 	}
+	for _, server := range servers {
+		commands = append(commands, newBuildServerCommand(server), newPackServerCommand(server))
+	}
+	return commands
 }

@@ -14,11 +14,17 @@ import (
 // What a shell completes besides commands and flags: recipes, their options, and the values
 // that these and flags can have.
 
-// completeRecipe completes the name of a recipe, or the path of a file.
-func completeRecipe(_ *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
+// completeRecipe completes the name of a recipe, or the path of a file; what comes after the
+// recipe is a directory.
+func completeRecipe(cmd *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
 	if len(args) > 0 {
-		return nil, cobra.ShellCompDirectiveDefault
+		return nil, cobra.ShellCompDirectiveFilterDirs
 	}
+	return completeRecipes(cmd, args, begun)
+}
+
+// completeRecipes is completeRecipe for a command that takes several.
+func completeRecipes(_ *cobra.Command, _ []string, begun string) ([]string, cobra.ShellCompDirective) {
 	var names []string
 	for _, name := range recipes.Names() {
 		if strings.HasPrefix(name, begun) {
@@ -26,6 +32,26 @@ func completeRecipe(_ *cobra.Command, args []string, begun string) ([]string, co
 		}
 	}
 	return names, cobra.ShellCompDirectiveDefault
+}
+
+// completeDefinition completes the path of a definition; what comes after it are directories.
+func completeDefinition(cmd *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveFilterDirs
+	}
+	return completeDefinitions(cmd, args, begun)
+}
+
+// completeDefinitions is completeDefinition for a command that takes several.
+func completeDefinitions(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	return []string{"yaml", "yml"}, cobra.ShellCompDirectiveFilterFileExt
+}
+
+// completeDirectory makes a flag be completed by a directory.
+func completeDirectory(cmd *cobra.Command, flag string) {
+	if err := cmd.MarkFlagDirname(flag); err != nil {
+		panic("internal error: " + err.Error())
+	}
 }
 
 // completeOption completes name=value for the recipe that the command line names: the name of

@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"imagebuilder/builtins/lxd"
 	"imagebuilder/compat"
 	"imagebuilder/runtime"
 )
@@ -47,7 +48,8 @@ func newValidateCommand() *cobra.Command {
 		Short: "Check YAML definitions",
 		Long: `Check definitions and all their entries, whatever they are for. Errors say file, line
 and key; nothing is printed if all is well. - reads standard input.`,
-		Args: args(1, 1000),
+		Args:              args(1, 1000),
+		ValidArgsFunction: completeDefinitions,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return ofAll(cmd, args, func(name string) error { return o.validate(cmd, name) })
 		},
@@ -60,6 +62,7 @@ and key; nothing is printed if all is well. - reads standard input.`,
 func newConvertCommand() *cobra.Command {
 	var o definitionOptions
 	var mode compat.Mode
+	var incus bool
 	cmd := &cobra.Command{
 		Use:   "convert DEFINITION",
 		Short: "Translate a YAML definition into a recipe",
@@ -68,7 +71,8 @@ func newConvertCommand() *cobra.Command {
 recipe are relative to it: put it where you run the definition.`,
 		Example: `  imagebuilder convert debian.yaml >debian.star
   imagebuilder run ./debian.star out -o image.release=trixie -o target=lxc`,
-		Args: args(1, 1),
+		Args:              args(1, 1),
+		ValidArgsFunction: completeDefinition,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			config, err := runtimeConfig(cmd, logOptions{})
 			if err != nil {
@@ -78,11 +82,15 @@ recipe are relative to it: put it where you run the definition.`,
 			if err != nil {
 				return err
 			}
+			if incus {
+				mode.Server = lxd.Incus
+			}
 			_, err = io.WriteString(cmd.OutOrStdout(), doc.Convert(mode))
 			return err
 		},
 	}
 	o.addFlags(cmd)
 	cmd.Flags().BoolVar(&mode.Pack, "pack", false, "print what the pack commands run, which begins with a directory")
+	cmd.Flags().BoolVar(&incus, "incus", false, "print what the commands for Incus run, instead of those for LXD")
 	return cmd
 }

@@ -24,7 +24,7 @@ import (
 
 // A finding is what the doctor says of one thing.
 type finding struct {
-	Verdict string `json:"verdict"` // ok, missing or PROBLEM
+	Verdict string `json:"verdict"` // ok, missing, warning or PROBLEM
 	What    string `json:"what"`
 	Text    string `json:"text,omitempty"`
 	Package string `json:"package,omitempty"` // of Debian, that brings what is missing
@@ -33,22 +33,35 @@ type finding struct {
 const (
 	fine    = "ok"
 	missing = "missing"
+	warning = "warning"
 	problem = "PROBLEM"
 )
 
 func newDoctorCommand() *cobra.Command {
 	var cache cacheOptions
+	var recipe recipeOptions
 	var asJSON bool
 	cmd := &cobra.Command{
-		Use:   "doctor",
+		Use:   "doctor [RECIPE...]",
 		Short: "Say what this machine can do and what it lacks",
 		Long: `Check what builds need of this machine: the kernel, the cache and the programs that
-parts of the work are left to, with the Debian package that brings each. The exit status
-is 1 if there is a problem. That a program is missing is none by itself: a build that needs
-it says so before it starts.`,
-		Args: args(0, 0),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			found := append(examineMachine(cmd.Context(), &cache), examineTools(cmd.Context())...)
+parts of the work are left to, with the Debian package that brings each; and of recipes, by
+default debian, whether their keyrings are there and the servers that they begin with
+answer. The exit status is 1 if there is a problem, as what a recipe needs that was named
+and the machine has not. That another program is missing is none: a build that needs it
+says so before it starts. Nor is a server that does not answer: what the cache has can be
+built without.`,
+		Example: `  imagebuilder doctor
+  imagebuilder doctor alpine fedora
+  imagebuilder doctor debian -o mirror=http://mirror.example.org/debian`,
+		Args: args(0, 1000),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			found, needed := examineMachine(cmd.Context(), &cache), make(map[string]bool)
+			of, err := examineRecipes(cmd, &recipe, args, needed)
+			if err != nil {
+				return err
+			}
+			found = slices.Concat(found, of, examineTools(cmd.Context(), needed))
 			if err := tellFindings(cmd.OutOrStdout(), found, asJSON); err != nil {
 				return err
 			}
@@ -59,6 +72,8 @@ it says so before it starts.`,
 		},
 	}
 	cache.addFlags(cmd)
+	recipe.addFlags(cmd)
+	cmd.ValidArgsFunction = completeRecipes
 	addJSONFlag(cmd, &asJSON)
 	return cmd
 }
@@ -135,14 +150,19 @@ func (w *warningText) Handle(_ context.Context, r slog.Record) error {
 	return nil
 }
 
-// examineTools tells of each program of the host that some step may need.
-func examineTools(ctx context.Context) []finding {
+// examineTools tells of each program of the host that some step may need. It is a problem if
+// one is missing that is needed.
+func examineTools(ctx context.Context, needed map[string]bool) []finding {
 	var found []finding
 	for _, t := range host.Tools() {
+		verdict := missing
+		if needed[t.Name] {
+			verdict = problem
+		}
 		if host.Installed(t.Name) {
 			found = append(found, finding{fine, t.Name, t.VersionLine(ctx), ""})
 		} else {
-			found = append(found, finding{missing, t.Name, fmt.Sprintf("package %s, for %s", t.Package, t.For), t.Package})
+			found = append(found, finding{verdict, t.Name, fmt.Sprintf("package %s, for %s", t.Package, t.For), t.Package})
 		}
 	}
 	return found

@@ -13,6 +13,7 @@ import (
 
 	"imagebuilder/builtins"
 	"imagebuilder/builtins/build"
+	"imagebuilder/builtins/lxd"
 	"imagebuilder/builtins/sandbox"
 	"imagebuilder/runtime"
 )
@@ -59,7 +60,9 @@ type program struct {
 func newProgram(name string) program {
 	switch name {
 	case "lxd-imagebuilder":
-		return ownProgram(newOldBuilderCommand())
+		return ownProgram(newOldBuilderCommand(name, lxd.LXD))
+	case "distrobuilder":
+		return ownProgram(newOldBuilderCommand(name, lxd.Incus))
 	case "simplestream-maintainer":
 		return newOldMaintainer()
 	}
@@ -112,7 +115,7 @@ func newRootCommand() *cobra.Command {
 		Use:     "imagebuilder",
 		Version: version,
 		Short:   "Build system images from programs",
-		Long: `imagebuilder builds images for LXD and LXC from recipes: Starlark programs whose
+		Long: `imagebuilder builds images for LXD, Incus and LXC from recipes: Starlark programs whose
 every step is a cached layer, carried out in namespaces of its own.
 
   imagebuilder run debian out        build Debian, leave the image in out/
@@ -132,7 +135,7 @@ An image server is a tree of images and what is made of it:
 	}
 	asGroup(root)
 	root.SetVersionTemplate("{{.Name}} {{.Version}}\n")
-	root.AddCommand(definitionCommands()...)
+	root.AddCommand(definitionCommands(lxd.LXD, lxd.Incus)...)
 	root.AddCommand(
 		newBootCommand(),
 		newConvertCommand(),

@@ -29,6 +29,7 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
 		"imagebuilder":            main,
 		"lxd-imagebuilder":        main,
+		"distrobuilder":           main,
 		"simplestream-maintainer": main,
 	})
 }

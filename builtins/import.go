@@ -6,12 +6,23 @@ import (
 	"go.starlark.net/starlark"
 
 	"imagebuilder/builtins/build"
+	"imagebuilder/builtins/lxd"
 )
 
 // import_lxd(image, alias="", description="") hands an image that pack_lxd has made to
 // the LXD daemon of this machine and gives it an alias, if there is to be one. An image
 // that LXD has already is not sent again; an alias of another image is an error.
 func (b *Words) importLXD(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
+	return b.importInto(lxd.LXD, thread, fn, args, kwargs)
+}
+
+// import_incus(image, alias="", description="") hands an image that pack_incus has made to
+// the Incus daemon of this machine, as import_lxd does to that of LXD.
+func (b *Words) importIncus(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
+	return b.importInto(lxd.Incus, thread, fn, args, kwargs)
+}
+
+func (b *Words) importInto(server lxd.Server, thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	var image starlark.Value
 	var alias, description string
 	if err := unpackArgs(fn, args, kwargs, "image", &image, "alias?", &alias, "description?", &description); err != nil {
@@ -19,17 +30,17 @@ func (b *Words) importLXD(thread *starlark.Thread, fn *starlark.Builtin, args st
 	}
 	files, fingerprint, err := imageFiles(image)
 	if err != nil {
-		return nil, fmt.Errorf("import_lxd: %w", err)
+		return nil, fmt.Errorf("%s: %w", fn.Name(), err)
 	}
 	s := b.newStep(thread, fn, nil, arg("files", files), arg("alias", alias))
-	return starlark.None, b.Worker.Act(Context(thread), s, build.ImportLXD(s, files, fingerprint, alias, description))
+	return starlark.None, b.Worker.Act(Context(thread), s, build.Import(s, server, files, fingerprint, alias, description))
 }
 
-// imageFiles takes apart what pack_lxd returns.
+// imageFiles takes apart what pack_lxd and pack_incus return.
 func imageFiles(v starlark.Value) (files []*build.File, fingerprint string, err error) {
 	fields, ok := v.(starlark.HasAttrs)
 	if !ok {
-		return nil, "", fmt.Errorf("got %s, want what pack_lxd returns", v.Type())
+		return nil, "", fmt.Errorf("got %s, want what pack_lxd or pack_incus returns", v.Type())
 	}
 	for _, name := range []string{"unified", "metadata", "rootfs", "disk"} {
 		if v, _ := fields.Attr(name); v != nil {
@@ -42,7 +53,7 @@ func imageFiles(v starlark.Value) (files []*build.File, fingerprint string, err 
 		fingerprint, _ = starlark.AsString(sum)
 	}
 	if len(files) == 0 {
-		return nil, "", fmt.Errorf("got %s without files, want what pack_lxd returns", v.Type())
+		return nil, "", fmt.Errorf("got %s without files, want what pack_lxd or pack_incus returns", v.Type())
 	}
 	return files, fingerprint, nil
 }
