@@ -71,6 +71,11 @@ func (b *Words) make(thread *starlark.Thread, s *build.Step, p build.Product) (*
 // whether it has changed. Several downloads of a recipe happen side by side where a plan knows
 // that they will: that of the first does not wait for the call of the second. An HTML page where something else is asked for is an error. The
 // attribute signed_by says which key has signed the file, or its checksum file.
+//
+// Example:
+//
+//	file = download("https://example.org/tool-1.2.tar.gz", sha256 = "b94d27b9934d3e08a52e52d7da7dabfac484efe37a5380ee9088f7ace2efcde9")
+//	unpack(root, file, into = "/opt/tool", strip = 1)
 func (b *Words) download(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	r := fetch.Request{NoPage: true}
 	var name, signature string
@@ -134,6 +139,13 @@ func (b *Words) download(thread *starlark.Thread, fn *starlark.Builtin, args sta
 // signatures have behind those of the files, such as ".asc"; trust is that of download, and
 // the calls have to agree. What goes wrong with a file, its download says. Recipes need it
 // where only answers of the network tell which files there are: others a run begins by itself.
+//
+// Example:
+//
+//	t = trust("https://example.org/packages")
+//	pages = links("https://example.org/packages/", ".*[.]txz")
+//	download_ahead([page.url for page in pages], trust = t)
+//	files = [download(page.url, trust = t) for page in pages]
 func (b *Words) downloadAhead(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	var urls stringList
 	var signature string
@@ -158,6 +170,11 @@ func (b *Words) downloadAhead(thread *starlark.Thread, fn *starlark.Builtin, arg
 // local(path, sha256="") returns a file of this machine, by its path or its URL, such as
 // file:///srv/a%20name. A relative path, also one behind "file:", is relative to the recipe
 // file that says it. With sha256, 64 hex digits, the file must have that digest.
+//
+// Example:
+//
+//	unpack(root, local("base.tar.xz"))
+//	root.copy(local("motd"), "/etc/motd")
 func (b *Words) local(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	var r fetch.Request
 	if err := unpackArgs(fn, args, kwargs, "path", &r.URL, "sha256?", &r.SHA256); err != nil {

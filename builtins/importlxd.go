@@ -11,6 +11,11 @@ import (
 // import_lxd(image, alias="", description="") hands an image that pack_lxd has made to
 // the LXD daemon of this machine and gives it an alias, if there is to be one. An image
 // that LXD has already is not sent again; an alias of another image is an error.
+//
+// Example:
+//
+//	packed = pack_lxd(root, img)
+//	import_lxd(packed, alias = "debian-ssh")
 func (b *Words) importLXD(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	var image starlark.Value
 	var alias, description string

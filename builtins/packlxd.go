@@ -35,6 +35,11 @@ import (
 // the image's fingerprint. An image that has not changed is handed out as it was packed
 // before, with the name, the serial and the dates of then, until half of the time after
 // which it expires has passed since, or the image says another serial.
+//
+// Example:
+//
+//	packed = pack_lxd(fork(root, target = "lxd"), img)      # lxd.tar.xz, rootfs.squashfs
+//	packed = pack_lxd(disk(fork(root, target = "vm")), img)  # lxd.tar.xz, disk.qcow2
 func (b *Words) packLXD(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	var root *rootfs
 	var img *image

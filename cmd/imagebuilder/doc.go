@@ -24,7 +24,8 @@ func newDocCommand() *cobra.Command {
 		Short: "Show what recipes can use: words, sources, package managers",
 		Long: `List the words of recipes, the methods of a rootfs, the fields of values, the generators,
 sources and package managers, with their parameters and what they do in a line. Of each
-NAME, everything is shown that is said of it: a word, a method such as root.write or write,
+NAME, everything is shown that is said of it, with an example, in which img is an image and
+root a rootfs: a word, a method such as root.write or write,
 a source, generator or package manager as definitions call it, or a function of the standard
 library. Of a file of that, such as @stdlib//sources/debian.star, the text is printed.
 
@@ -169,4 +170,18 @@ func showEntry(w io.Writer, e runtime.Entry) {
 	if load := loadOf(e); load != "" {
 		fmt.Fprintf(w, "\n    %s\n", load)
 	}
+	if e.Example != "" {
+		fmt.Fprintf(w, "\n    Example:\n%s\n", indented(e.Example, "      "))
+	}
+}
+
+// indented is a text with an indentation of its lines, but empty ones.
+func indented(text, indent string) string {
+	lines := strings.Split(text, "\n")
+	for i, line := range lines {
+		if line != "" {
+			lines[i] = indent + line
+		}
+	}
+	return strings.Join(lines, "\n")
 }

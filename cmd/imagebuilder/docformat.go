@@ -45,6 +45,9 @@ func partsOf(text string) []docPart {
 	return parts
 }
 
+// inExamples says what all examples have without making it.
+const inExamples = "In examples, img is an image and root a rootfs."
+
 // whole is what an entry says, as a sentence begins.
 func whole(e runtime.Entry) string {
 	if e.File == "" && e.Text != "" {
@@ -64,7 +67,7 @@ func loadOf(e runtime.Entry) string {
 
 func referenceMarkdown(out io.Writer, sections []runtime.Section) error {
 	w := bufio.NewWriter(out)
-	fmt.Fprintf(w, "# imagebuilder %s: what recipes can use\n", version)
+	fmt.Fprintf(w, "# imagebuilder %s: what recipes can use\n\n%s\n", version, inExamples)
 	for _, s := range sections {
 		fmt.Fprintf(w, "\n## %s\n", s.Title)
 		for _, e := range s.Entries {
@@ -83,6 +86,9 @@ func referenceMarkdown(out io.Writer, sections []runtime.Section) error {
 					fmt.Fprintf(w, "- `%s`: %s\n", b.name, b.text)
 				}
 				inList = b.name != ""
+			}
+			if e.Example != "" {
+				fmt.Fprintf(w, "\nExample:\n\n```python\n%s\n```\n", e.Example)
 			}
 		}
 	}
@@ -107,7 +113,7 @@ nav a { display: inline-block; margin-right: .7em }
 
 func referenceHTML(out io.Writer, sections []runtime.Section) error {
 	w := bufio.NewWriter(out)
-	fmt.Fprintf(w, "%s<h1>imagebuilder %s: what recipes can use</h1>\n<nav>\n", pageHead, version)
+	fmt.Fprintf(w, "%s<h1>imagebuilder %s: what recipes can use</h1>\n<p>%s</p>\n<nav>\n", pageHead, version, inExamples)
 	for i, s := range sections {
 		fmt.Fprintf(w, "<h2>%s</h2>\n", html.EscapeString(s.Title))
 		for j, e := range s.Entries {
@@ -136,6 +142,9 @@ func referenceHTML(out io.Writer, sections []runtime.Section) error {
 			}
 			if inList {
 				fmt.Fprintln(w, "</ul>")
+			}
+			if e.Example != "" {
+				fmt.Fprintf(w, "<p>Example:</p>\n<pre>%s</pre>\n", html.EscapeString(e.Example))
 			}
 		}
 	}
@@ -205,12 +214,16 @@ func stub(e runtime.Entry, indent, signature string) string {
 		defaults = defaults || has
 		params = append(params, typed(p))
 	}
+	text := whole(e)
+	if e.Example != "" {
+		text += "\n\nExample:\n" + indented(e.Example, "    ")
+	}
 	result := ""
 	if found := returned.FindStringSubmatch(whole(e)); found != nil {
 		result = " -> " + kindOf[found[1]]
 	}
 	return fmt.Sprintf("%sdef %s(%s)%s:\n%s    %s\n%s    ...\n", indent, function, strings.Join(params, ", "), result,
-		indent, quoted(strings.ReplaceAll(whole(e), "\n", "\n"+indent+"    ")), indent)
+		indent, quoted(strings.TrimLeft(indented(text, indent+"    "), " ")), indent)
 }
 
 // returned matches what a word says that it returns, where that is a type.
