@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -18,7 +19,7 @@ import (
 // The reference of the words and of the standard library, from what they say themselves.
 
 func newDocCommand() *cobra.Command {
-	var format string
+	var format, manual string
 	cmd := &cobra.Command{
 		Use:   "doc [NAME]...",
 		Short: "Show what recipes can use: words, sources, package managers",
@@ -30,7 +31,8 @@ a source, generator or package manager as definitions call it, or a function of 
 library. Of a file of that, such as @stdlib//sources/debian.star, the text is printed.
 
 Other formats print all that is said of everything: markdown and html to be read, stubs to
-be loaded by language servers for Starlark.`,
+be loaded by language servers. With --man, manual pages are written, as an installation has
+them.`,
 		Example: `  imagebuilder doc
   imagebuilder doc download debootstrap root.write
   imagebuilder doc --format html >imagebuilder.html`,
@@ -48,6 +50,10 @@ be loaded by language servers for Starlark.`,
 				return err
 			}
 			switch {
+			case manual != "" && (len(args) > 0 || cmd.Flags().Changed("format")):
+				return usageError{errors.New("--man writes everything: it takes no names and no --format")}
+			case manual != "":
+				return writeManual(manual, cmd.Root(), sections)
 			case len(args) > 0 && format != "text":
 				return usageError{fmt.Errorf("--format %s prints everything: it takes no names", format)}
 			case len(args) > 0:
@@ -57,6 +63,7 @@ be loaded by language servers for Starlark.`,
 		},
 	}
 	cmd.Flags().StringVar(&format, "format", "text", "`format`: text, markdown, html or stubs")
+	cmd.Flags().StringVar(&manual, "man", "", "write manual pages of commands and words below the `directory`")
 	completeValues(cmd, "format", slices.Sorted(maps.Keys(docFormats)))
 	return cmd
 }
