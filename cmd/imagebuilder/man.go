@@ -19,7 +19,7 @@ import (
 // reference. They are written by what installs the tool.
 
 // languagePage is the manual page of the words of recipes.
-const languagePage = "imagebuilder-recipes"
+const languagePage = "imagebuilder-words"
 
 // writeManual writes all pages below a directory of manuals.
 func writeManual(dir string, root *cobra.Command, sections []runtime.Section) error {
