@@ -25,7 +25,7 @@ import (
 // Example:
 //
 //	root.copy("motd", "/etc/motd", mode = 0o644)
-//	root.copy("overlay", "/")                # all that is in the directory
+//	root.copy("overlay", "/")  # all that is in the directory
 func rootfsCopy(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	var source starlark.Value
 	var to optionalPath

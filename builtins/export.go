@@ -24,7 +24,7 @@ import (
 //
 // Example:
 //
-//	export(root, "tree")                              # a directory of the results
+//	export(root, "tree")  # a directory of the results
 //	export(disk(root), "disk.qcow2", format = "qcow2")  # a file
 func (b *Words) export(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	var root *rootfs

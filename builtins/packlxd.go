@@ -38,7 +38,7 @@ import (
 //
 // Example:
 //
-//	packed = pack_lxd(fork(root, target = "lxd"), img)      # lxd.tar.xz, rootfs.squashfs
+//	packed = pack_lxd(fork(root, target = "lxd"), img)  # lxd.tar.xz, rootfs.squashfs
 //	packed = pack_lxd(disk(fork(root, target = "vm")), img)  # lxd.tar.xz, disk.qcow2
 func (b *Words) packLXD(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	var root *rootfs

@@ -207,7 +207,8 @@ var defaultEnviron = []string{
 // Example:
 //
 //	load("@stdlib//managers/apt.star", "apt")
-//	root = rootfs(img, manager = apt)       # empty
+//
+//	root = rootfs(img, manager = apt)  # empty
 //	root = rootfs(img, source = "overlay")  # with what is in that directory
 func (b *Words) rootfs(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	var source string

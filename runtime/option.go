@@ -70,6 +70,7 @@ type options struct {
 // Example:
 //
 //	load("@stdlib//sources/debian.star", "debootstrap")
+//
 //	release = option("release", "trixie", help = "Debian release", values = ["bookworm", "trixie"])
 //
 //	def main():

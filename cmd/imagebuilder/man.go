@@ -1,7 +1,9 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -12,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"imagebuilder/builtins/dirfd"
 	"imagebuilder/runtime"
 )
 
@@ -29,16 +32,31 @@ func writeManual(dir string, root *cobra.Command, sections []runtime.Section) er
 	referencePage(&b, sections)
 	pages["man5/"+languagePage+".5"] = b.Bytes()
 	for name, text := range pages {
-		text = emptyParagraph.ReplaceAll(text, []byte("$1"))
-		file := filepath.Join(dir, name)
-		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
-			return fmt.Errorf("cannot write the manual: %w", err)
-		}
-		if err := os.WriteFile(file, text, 0o644); err != nil {
+		if err := writePage(filepath.Join(dir, name), emptyParagraph.ReplaceAll(text, []byte("$1"))); err != nil {
 			return fmt.Errorf("cannot write the manual: %w", err)
 		}
 	}
 	return nil
+}
+
+// writePage writes a page, whose directory need not be there yet, as a whole.
+func writePage(file string, text []byte) error {
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		return err
+	}
+	real, err := filepath.EvalSymlinks(filepath.Dir(file))
+	if err != nil {
+		return err
+	}
+	dir, err := dirfd.Open(real, dirfd.Refuse)
+	if err != nil {
+		return err
+	}
+	err = dir.Replace(filepath.Base(file), 0o644, func(w *bufio.Writer) error {
+		_, err := w.Write(text)
+		return err
+	})
+	return errors.Join(err, dir.Close())
 }
 
 // emptyParagraph matches the beginning of a paragraph where a section begins anyway.
