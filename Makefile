@@ -5,7 +5,7 @@
 # make lint    gofmt, go vet, staticcheck
 # make bench   figures beside those of the same work done by hand
 # make fuzz    every fuzz test for a while
-# make install the binary, links for the names of the older tools, and completion for shells
+# make install the binary, links for the names of the older tools, completion for shells, manual pages
 
 GO ?= go
 DESTDIR ?=
@@ -51,3 +51,4 @@ install: build
 	bin/imagebuilder completion bash >$(SHARE)/bash-completion/completions/imagebuilder
 	bin/imagebuilder completion zsh >$(SHARE)/zsh/site-functions/_imagebuilder
 	bin/imagebuilder completion fish >$(SHARE)/fish/vendor_completions.d/imagebuilder.fish
+	bin/imagebuilder doc --man $(SHARE)/man

@@ -23,6 +23,12 @@ import (
 // as "90s" or "1h", memory a size such as "2GiB". With secure_boot the firmware starts only
 // what is signed by the keys that machines come with. architecture is "x86_64" or "aarch64",
 // by default that of the metadata, or of this machine.
+//
+// Example:
+//
+//	vm = disk(root, size = "4GiB")
+//	packed = pack_lxd(vm, img)
+//	boot_test(packed, timeout = "20m", secure_boot = True)
 func (b *Words) bootTest(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	var image starlark.Value
 	guest, expect := boot.Guest{Memory: boot.DefaultMemory, Timeout: boot.DefaultTimeout}, boot.DefaultExpect

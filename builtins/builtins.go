@@ -143,6 +143,11 @@ func (b *Words) Run(thread *starlark.Thread, main starlark.Value) error {
 
 // notice(text) says something on the progress log: what a user of the recipe should
 // know and can do nothing wrong about.
+//
+// Example:
+//
+//	if img.release == "sid":
+//	    notice("sid changes every day, and may be broken")
 func (b *Words) notice(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	var text string
 	if err := unpackArgs(fn, args, kwargs, "text", &text); err != nil {

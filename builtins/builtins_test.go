@@ -60,11 +60,12 @@ func TestFieldsAreDocumented(t *testing.T) {
 
 func TestParseDoc(t *testing.T) {
 	for comment, want := range map[string]Doc{
-		"word() does it.": {"word", "word()", "does it."},
-		"word(a=\"(\", *b,\n  c={}) returns c\nor d.\n\nAnd (e).": {"word", `word(a="(", *b, c={})`, "returns c\nor d.\n\nAnd (e)."},
-		"word(a=(1, 2)) x": {"word", "word(a=(1, 2))", "x"},
-		"other() x":        {},
-		"word(a x":         {},
+		"word() does it.": {"word", "word()", "does it.", ""},
+		"word(a=\"(\", *b,\n  c={}) returns c\nor d.\n\nAnd (e).": {"word", `word(a="(", *b, c={})`, "returns c\nor d.\n\nAnd (e).", ""},
+		"word(a=(1, 2)) x": {"word", "word(a=(1, 2))", "x", ""},
+		"word() x.\n\nExample:\n\n\tif a:\n\t    word()\n": {"word", "word()", "x.", "if a:\n    word()"},
+		"other() x": {},
+		"word(a x":  {},
 	} {
 		got, err := ParseDoc("word", comment)
 		if got != want || (err != nil) != (want == Doc{}) {

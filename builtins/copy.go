@@ -21,6 +21,11 @@ import (
 // the wildcards *, ? and [a-z] in the last element. With several, or if path ends in a
 // slash, it is the directory to copy them to. Symbolic links are copied as such; mode,
 // owner and group are for all regular files.
+//
+// Example:
+//
+//	root.copy("motd", "/etc/motd", mode = 0o644)
+//	root.copy("overlay", "/")  # all that is in the directory
 func rootfsCopy(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	var source starlark.Value
 	var to optionalPath

@@ -14,6 +14,13 @@ import (
 // links and device nodes. What is at path stays, except where source has a file of the name.
 // It is done again when the content of the other rootfs has changed; later changes of that
 // are not seen.
+//
+// Example:
+//
+//	build = fork(root)
+//	install(build, ["make", "gcc"])
+//	chroot_run(build, "#!/bin/sh\nmake -C /src install DESTDIR=/out\n", network = False)
+//	root.copy_from(build, source = "/out")
 func rootfsCopyFrom(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	var other *rootfs
 	source, path := anyPath("/"), anyPath("/")

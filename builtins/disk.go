@@ -19,6 +19,10 @@ import (
 // machine. It is what disk of the standard library is made of, which says what that means.
 // programs are scripts by their names: later steps find them before those of the image.
 // environment are variables of theirs.
+//
+// Example:
+//
+//	vm = make_disk(root, size = "8GiB", filesystem = "btrfs", options = ["--nodiscard"])
 func (b *Words) makeDisk(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	var root *rootfs
 	var size, espSize string

@@ -21,6 +21,11 @@ import (
 // export(root, dir, format, disk_compression="") writes the disk of a rootfs that is on one
 // (see disk) into a file instead, and returns that: dir is its path. format is "raw" or "qcow2", disk_compression as pack_lxd
 // has it. The rootfs is frozen.
+//
+// Example:
+//
+//	export(root, "tree")  # a directory of the results
+//	export(disk(root), "disk.qcow2", format = "qcow2")  # a file
 func (b *Words) export(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	var root *rootfs
 	var dir string

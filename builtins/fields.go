@@ -64,7 +64,7 @@ func Fields() []Doc {
 	for _, typeName := range slices.Sorted(maps.Keys(fields)) {
 		for _, name := range slices.Sorted(maps.Keys(fields[typeName])) {
 			full := strings.TrimSuffix(typeName, "fs") + "." + name
-			docs = append(docs, Doc{full, full, fields[typeName][name]})
+			docs = append(docs, Doc{Name: full, Signature: full, Text: fields[typeName][name]})
 		}
 	}
 	return docs

@@ -72,6 +72,11 @@ func (b *Words) make(thread *starlark.Thread, s *build.Step, p build.Product) (*
 // whether it has changed. Several downloads of a recipe happen side by side where a plan knows
 // that they will: that of the first does not wait for the call of the second. An HTML page where something else is asked for is an error. The
 // attribute signed_by says which key has signed the file, or its checksum file.
+//
+// Example:
+//
+//	file = download("https://example.org/tool-1.2.tar.gz", sha256 = "b94d27b9934d3e08a52e52d7da7dabfac484efe37a5380ee9088f7ace2efcde9")
+//	unpack(root, file, into = "/opt/tool", strip = 1)
 func (b *Words) download(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	r := fetch.Request{NoPage: true}
 	var name, signature string
@@ -138,6 +143,13 @@ func (b *Words) download(thread *starlark.Thread, fn *starlark.Builtin, args sta
 // signatures have behind those of the files, such as ".asc"; trust is that of download, and
 // the calls have to agree. What goes wrong with a file, its download says. Recipes need it
 // where only answers of the network tell which files there are: others a run begins by itself.
+//
+// Example:
+//
+//	t = trust("https://example.org/packages")
+//	pages = links("https://example.org/packages/", ".*[.]txz")
+//	download_ahead([page.url for page in pages], trust = t)
+//	files = [download(page.url, trust = t) for page in pages]
 func (b *Words) downloadAhead(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	var urls stringList
 	var signature string
@@ -168,6 +180,11 @@ func (b *Words) downloadAhead(thread *starlark.Thread, fn *starlark.Builtin, arg
 // package is the Debian package that brings the file, for those who miss it. In a library of
 // others (see imagebuilder mod) "//x" is its own file x, and other paths than those of its own
 // files must be values of options that the user gives.
+//
+// Example:
+//
+//	unpack(root, local("base.tar.xz"))
+//	root.copy(local("motd"), "/etc/motd")
 func (b *Words) local(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	var r fetch.Request
 	var brought string
@@ -202,6 +219,11 @@ const OfRecipe = "recipe:"
 // "/etc"): a function of a library finds by it what belongs to the recipe that calls it, where a
 // plain path is relative to the file that says it. An absolute path stays as it is. In a library of
 // others (see imagebuilder mod) it is an error; such a library can be given what it returns.
+//
+// Example:
+//
+//	root.copy(recipe_file("motd"), "/etc/motd")
+//	unpack(root, local(recipe_file("base.tar.xz")))
 func (b *Words) recipeFile(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	var name anyPath
 	if err := unpackArgs(fn, args, kwargs, "path", &name); err != nil {

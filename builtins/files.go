@@ -89,12 +89,21 @@ func receiver(fn *starlark.Builtin) *rootfs { return fn.Receiver().(*rootfs) }
 // directories are made, 0755. A new file is 0644 and root's, an old one keeps mode
 // and owner, unless said otherwise; owner and group are numbers or names in the image.
 // Where the image has no file of the path if_exists, nothing happens.
+//
+// Example:
+//
+//	root.write("/etc/motd", "Welcome\n")
+//	root.write("/usr/local/bin/hello", "#!/bin/sh\necho hello\n", mode = 0o755)
 func rootfsWrite(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	return writeText(thread, fn, args, kwargs, "write")
 }
 
 // root.append(path, content, mode=None, owner=None, group=None, if_exists="") adds text
 // to the end of a file; the rest is as for write.
+//
+// Example:
+//
+//	root.append("/etc/profile", "umask 027\n")
 func rootfsAppend(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	return writeText(thread, fn, args, kwargs, "append")
 }
@@ -113,6 +122,10 @@ func writeText(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tupl
 
 // root.replace(path, pattern, text="") puts text in place of all that matches the RE2
 // pattern, line by line; in text, $1 or ${1} stands for what a group matched.
+//
+// Example:
+//
+//	root.replace("/etc/default/grub", "^GRUB_TIMEOUT=.*", "GRUB_TIMEOUT=0")
 func rootfsReplace(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	var path filePath
 	var pattern, text string
@@ -128,12 +141,20 @@ func rootfsReplace(thread *starlark.Thread, fn *starlark.Builtin, args starlark.
 
 // root.mkdir(path, mode=None, owner=None, group=None) makes a directory and its
 // missing parents, 0755 unless said otherwise; one that is there stays.
+//
+// Example:
+//
+//	root.mkdir("/srv/data", mode = 0o750, owner = "www-data", group = "www-data")
 func rootfsMkdir(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	return setAttributes(thread, fn, args, kwargs, "mkdir")
 }
 
 // root.chmod(path, mode=None, owner=None, group=None) changes mode, owner and group of
 // the file that path leads to.
+//
+// Example:
+//
+//	root.chmod("/etc/shadow", mode = 0o640, owner = "root", group = "shadow")
 func rootfsChmod(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	return setAttributes(thread, fn, args, kwargs, "chmod")
 }
@@ -151,6 +172,10 @@ func setAttributes(thread *starlark.Thread, fn *starlark.Builtin, args starlark.
 
 // root.link(path, target) makes path a symbolic link with the text target. A file or
 // link that is there gives way.
+//
+// Example:
+//
+//	root.link("/etc/localtime", "/usr/share/zoneinfo/Europe/Berlin")
 func rootfsLink(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	var path filePath
 	var target anyPath
@@ -162,11 +187,19 @@ func rootfsLink(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tup
 }
 
 // root.hardlink(path, target) gives the file target the second name path.
+//
+// Example:
+//
+//	root.hardlink("/usr/bin/vi", "/usr/bin/busybox")
 func rootfsHardlink(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	return twoPaths(thread, fn, args, kwargs, "link", "target")
 }
 
 // root.rename(path, to) moves a file or directory; what is at to is replaced.
+//
+// Example:
+//
+//	root.rename("/etc/apt/sources.list", "/etc/apt/sources.list.old")
 func rootfsRename(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	return twoPaths(thread, fn, args, kwargs, "rename", "to")
 }
@@ -182,12 +215,20 @@ func twoPaths(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple
 
 // root.remove(path) removes a file, or a directory with all below it. It is no error
 // if there is none. A symbolic link is removed, not what it points to.
+//
+// Example:
+//
+//	root.remove("/etc/machine-id")
 func rootfsRemove(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	return onePath(thread, fn, args, kwargs, "remove")
 }
 
 // root.clear(path) removes everything in a directory and keeps the directory. It is no
 // error if there is none.
+//
+// Example:
+//
+//	root.clear("/var/cache/apt/archives")
 func rootfsClear(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	return onePath(thread, fn, args, kwargs, "clear")
 }
@@ -195,6 +236,11 @@ func rootfsClear(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tu
 // root.mountpoints() makes the directories, where they are missing, over which whoever runs
 // the image mounts: /dev, /proc, /run and /sys, 0755, and /tmp, 1777. /dev is emptied, since
 // its nodes are the business of those who run the image.
+//
+// Example:
+//
+//	unpack(root, local("base.tar.xz"))
+//	root.mountpoints()
 func rootfsMountpoints(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	if err := unpackArgs(fn, args, kwargs); err != nil {
 		return nil, err
@@ -217,12 +263,23 @@ func onePath(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple,
 
 // root.read(path, default=None) returns the text of a file. Where there is none it
 // returns default, or fails if that is not given.
+//
+// Example:
+//
+//	text = root.read("/etc/os-release", default = "")
+//	if "VERSION_ID" in text:
+//	    root.write("/etc/issue", text)
 func rootfsRead(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	return text(thread, fn, args, kwargs, "read")
 }
 
 // root.readlink(path, default=None) returns the text of a symbolic link. Where there
 // is nothing, or no link, it returns default, or fails if that is not given.
+//
+// Example:
+//
+//	if root.readlink("/bin", default = "") == "usr/bin":
+//	    root.write("/etc/merged", "yes\n")
 func rootfsReadlink(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	return text(thread, fn, args, kwargs, "readlink")
 }
@@ -248,6 +305,11 @@ func text(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kw
 
 // root.exists(path) tells whether there is a file, directory or link of that name. A
 // dangling link is there.
+//
+// Example:
+//
+//	if root.exists("/etc/systemd/system"):
+//	    root.link("/etc/systemd/system/ctrl-alt-del.target", "/dev/null")
 func rootfsExists(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	var path anyPath
 	if err := unpackArgs(fn, args, kwargs, "path", &path); err != nil {
@@ -260,6 +322,11 @@ func rootfsExists(thread *starlark.Thread, fn *starlark.Builtin, args starlark.T
 // root.glob(pattern) returns the sorted paths that match, such as
 // "/etc/apt/sources.list.d/*.list": *, ? and [a-z] stand for parts of one name, /**/ for any
 // number of directories, and a pattern that ends in / matches only directories.
+//
+// Example:
+//
+//	for path in root.glob("/etc/ssh/ssh_host_*"):
+//	    root.remove(path)
 func rootfsGlob(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	var pattern anyPath
 	if err := unpackArgs(fn, args, kwargs, "pattern", &pattern); err != nil {

@@ -51,6 +51,10 @@ func (i *image) AttrNames() []string { return slices.Sorted(maps.Keys(i.Fields()
 // which knows the names of architectures. name and description are templates, which
 // see the image as image and what is in context; that they are wrong matters to images
 // for LXD, which have them, and to who asks for them.
+//
+// Example:
+//
+//	img = make_image("debian", release = "trixie", architecture = "amd64", mapped = "amd64", kernel = "x86_64", personality = "linux64")
 func (b *Words) makeImage(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	img := &build.Image{Variant: "default", Architecture: b.Machine}
 	ends := expiry{build.Expiry{Duration: 30 * 24 * time.Hour, Text: "30d"}}

@@ -12,12 +12,22 @@ import (
 // import_lxd(image, alias="", description="") hands an image that pack_lxd has made to
 // the LXD daemon of this machine and gives it an alias, if there is to be one. An image
 // that LXD has already is not sent again; an alias of another image is an error.
+//
+// Example:
+//
+//	packed = pack_lxd(root, img)
+//	import_lxd(packed, alias = "debian-ssh")
 func (b *Words) importLXD(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	return b.importInto(lxd.LXD, thread, fn, args, kwargs)
 }
 
 // import_incus(image, alias="", description="") hands an image that pack_incus has made to
 // the Incus daemon of this machine, as import_lxd does to that of LXD.
+//
+// Example:
+//
+//	packed = pack_incus(root, img)
+//	import_incus(packed, alias = "debian-ssh")
 func (b *Words) importIncus(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	return b.importInto(lxd.Incus, thread, fn, args, kwargs)
 }

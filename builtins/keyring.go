@@ -13,6 +13,11 @@ import (
 // the binary form that gpgv takes, or armored. Each key is an armored block or a full fingerprint,
 // which is looked up at the key server, by default keys.openpgp.org and then
 // keyserver.ubuntu.com.
+//
+// Example:
+//
+//	keys = keyring(["F6ECB3762474EDA9D21B7022871920D1991BC93C"])
+//	root.copy(keys, "/etc/apt/keyrings/ubuntu.gpg")
 func (b *Words) keyring(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	var keys stringList
 	var keyserver string

@@ -81,6 +81,11 @@ func stringsOf(texts []string) *starlark.List {
 // optional: then the list is empty. A server that cannot be reached counts as serving what it
 // last did. A plan does not ask it: it goes on with one link whose name is the pattern in
 // angle brackets, unless it is to resolve them.
+//
+// Example:
+//
+//	for link in links("https://example.org/packages/", "(tool|lib)-([0-9.]+)[.]txz"):
+//	    print(link.groups[1], link.groups[2], link.url)
 func (b *Words) links(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	var page webURL
 	var wanted patterns
@@ -110,6 +115,13 @@ func (b *Words) links(thread *starlark.Thread, fn *starlark.Builtin, args starla
 // first_found(urls) returns the first of several URLs that its server has, or None. A server
 // that cannot be reached is an error; a plan goes on with the first URL, unless it is to
 // resolve them.
+//
+// Example:
+//
+//	names = ["https://example.org/9-stream", "https://vault.example.org/9-stream"]
+//	url = first_found(names)
+//	if url == None:
+//	    fail("there is none of", names)
 func (b *Words) firstFound(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	var urls webURLs
 	if err := unpackArgs(fn, args, kwargs, "urls", &urls); err != nil {

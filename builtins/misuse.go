@@ -21,6 +21,14 @@ func (m Misuse) Unwrap() error { return m.Err }
 
 // misuse(text) ends the recipe as fail does, for what is wrong with the arguments of a
 // function: it is said before a run, even after an answer of the image was assumed.
+//
+// Example:
+//
+//	def check_variant(variant):
+//	    if variant not in ["default", "cloud"]:
+//	        misuse("the variant is %r, not default or cloud" % variant)
+//
+//	check_variant(img.variant)
 func (b *Words) misuse(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	var text string
 	if err := unpackArgs(fn, args, kwargs, "text", &text); err != nil {

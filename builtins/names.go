@@ -19,6 +19,10 @@ import (
 // join_url(base, *parts) returns a URL with further elements of its path, which have one slash
 // between them. The query and the fragment of the base are dropped; the last part may have a
 // query of its own, and keeps its slash. Empty parts count for nothing.
+//
+// Example:
+//
+//	url = join_url("https://example.org/images/", img.release, "SHA256SUMS")
 func (b *Words) joinURL(_ *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	var base absoluteURL
 	first := args[:min(len(args), 1)]
@@ -94,6 +98,10 @@ func pathOf(text string) string {
 }
 
 // quote(text) returns the pattern that matches nothing but the text.
+//
+// Example:
+//
+//	root.replace("/etc/ssh/sshd_config", "^" + quote("#PermitRootLogin") + ".*", "PermitRootLogin no")
 func (b *Words) quote(_ *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	var text string
 	if err := unpackArgs(fn, args, kwargs, "text", &text); err != nil {
@@ -105,6 +113,11 @@ func (b *Words) quote(_ *starlark.Thread, fn *starlark.Builtin, args starlark.Tu
 // matches(pattern, text) returns what the groups of an RE2 expression match in a text that
 // it matches as a whole, as a list of which the first is the text; None if it does not
 // match. A group that has no part in the match is empty.
+//
+// Example:
+//
+//	parts = matches("([0-9]+)(?:[.]([0-9]+))?", "9.5")
+//	major, minor = parts[1], parts[2]
 func (b *Words) matches(_ *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	var one pattern
 	var text string
@@ -134,6 +147,10 @@ func (p *pattern) Unpack(v starlark.Value) (err error) {
 // names are compared as numbers, and dev, alpha, beta, pre, rc and what stands behind a
 // tilde are older than the release that they lead to. With key, the number of a group, links
 // are compared by what that has matched; those that are alike stay in their order.
+//
+// Example:
+//
+//	names = newest(["tool-1.9.tar.gz", "tool-1.10-rc1.tar.gz", "tool-1.10.tar.gz"])
 func (b *Words) newest(_ *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	items, err := sortNewest(fn, args, kwargs)
 	if err != nil {
@@ -143,6 +160,11 @@ func (b *Words) newest(_ *starlark.Thread, fn *starlark.Builtin, args starlark.T
 }
 
 // latest(items, key=None) returns the first of newest(items, key), which must not be empty.
+//
+// Example:
+//
+//	found = links("https://example.org/isos/", "system-[0-9]+[.][0-9]+[.]iso")
+//	iso = download(latest(found).url)
 func (b *Words) latest(_ *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	items, err := sortNewest(fn, args, kwargs)
 	if err != nil {

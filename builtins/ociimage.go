@@ -54,6 +54,11 @@ const layoutPrefix = "oci:"
 // https unless they are on this machine. For references without a host DOCKER_REGISTRY_BASE in
 // the environment names another registry than Docker's, and DOCKER_REGISTRY_BASE_USER and
 // DOCKER_REGISTRY_BASE_PASS who asks it.
+//
+// Example:
+//
+//	base = oci_image("debian:trixie", platform = "linux/amd64")
+//	unpack_image(root, base)
 func (b *Words) ociImage(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	var source starlark.Value
 	i := new(ociImage)
@@ -101,6 +106,10 @@ func (b *Words) ociImage(thread *starlark.Thread, fn *starlark.Builtin, args sta
 // container image onto the rootfs, with owners, extended attributes and device nodes, and
 // takes away what they say is removed. Every blob and every layer must have its digest. The
 // settings of the image, such as its entry point, have no meaning here.
+//
+// Example:
+//
+//	unpack_image(root, oci_image("alpine:3.22", platform = "linux/amd64"))
 func (b *Words) unpackImage(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	var root *rootfs
 	var i *ociImage

@@ -56,6 +56,10 @@ func newLXCConfig(v starlark.Value) (pack.LXCConfig, error) {
 // containers, for privileged or for unprivileged ones, at the compat levels between
 // after and before; without any, what LXC cannot do without. It returns a struct with
 // the files metadata and rootfs.
+//
+// Example:
+//
+//	pack_lxc(fork(root, target = "lxc"), img, compression = "zstd-19")
 func (b *Words) packLXC(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	var root *rootfs
 	var img *image

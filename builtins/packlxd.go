@@ -36,6 +36,11 @@ import (
 // the image's fingerprint. An image that has not changed is handed out as it was packed
 // before, with the name, the serial and the dates of then, until half of the time after
 // which it expires has passed since, or the image says another serial.
+//
+// Example:
+//
+//	packed = pack_lxd(fork(root, target = "lxd"), img)  # lxd.tar.xz, rootfs.squashfs
+//	packed = pack_lxd(disk(fork(root, target = "vm")), img)  # lxd.tar.xz, disk.qcow2
 func (b *Words) packLXD(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	return b.packFor(lxd.LXD, thread, fn, args, kwargs)
 }
@@ -45,6 +50,10 @@ func (b *Words) packLXD(thread *starlark.Thread, fn *starlark.Builtin, args star
 // pack_lxd in all but the name of the metadata, which is incus.tar.xz: LXD and Incus take
 // the same images, but for the agent in one of a virtual machine (see generate), which is
 // that of one of them.
+//
+// Example:
+//
+//	packed = pack_incus(fork(root, target = "lxd"), img)  # incus.tar.xz, rootfs.squashfs
 func (b *Words) packIncus(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	return b.packFor(lxd.Incus, thread, fn, args, kwargs)
 }

@@ -7,6 +7,14 @@ import "go.starlark.net/starlark"
 // parameters(function) returns the names of the parameters that a function written in
 // Starlark can be given by name, in their order; the last is "**NAME" if that takes all
 // others.
+//
+// Example:
+//
+//	def base(img, url = "", **kwargs):
+//	    return rootfs(img)
+//
+//	if "url" in parameters(base):
+//	    root = base(img, url = "https://example.org/debian")
 func (b *Words) parameters(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	var function *starlark.Function
 	if err := unpackArgs(fn, args, kwargs, "function", &function); err != nil {

@@ -20,6 +20,11 @@ var (
 )
 
 // struct(**kwargs) returns an immutable value with the arguments as its attributes.
+//
+// Example:
+//
+//	options = struct(release = "trixie", packages = ["openssh-server"])
+//	install(root, options.packages)
 func (b *Words) makeStruct(_ *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	if len(args) > 0 {
 		return nil, fmt.Errorf("%s: unexpected positional arguments", fn.Name())

@@ -20,7 +20,22 @@ var sourceFiles embed.FS
 type Doc struct {
 	Name      string // as a recipe writes it; a method of a rootfs begins with "root."
 	Signature string // the name and the parameters
-	Text      string // what it does, without the signature
+	Text      string // what it does, without the signature and the example
+	Example   string // what a recipe writes, with the image img and the rootfs root
+}
+
+// exampleHead is the line of a documentation behind which its example begins.
+const exampleHead = "Example:"
+
+// CutExample takes the example away that a documentation ends with.
+func CutExample(doc string) (text, example string) {
+	text, example, _ = strings.Cut(doc, "\n"+exampleHead+"\n")
+	lines := strings.Split(strings.Trim(example, "\n"), "\n")
+	indent := lines[0][:len(lines[0])-len(strings.TrimLeft(lines[0], " \t"))]
+	for i, line := range lines {
+		lines[i] = strings.TrimPrefix(line, indent)
+	}
+	return strings.TrimSpace(text), strings.TrimSpace(strings.Join(lines, "\n"))
 }
 
 // Docs returns the documentation of all words, those that are written in Starlark left out.
@@ -115,7 +130,8 @@ func ParseDoc(word, comment string) (Doc, error) {
 			depth++
 		case c == ')':
 			if depth--; depth == 0 {
-				return Doc{word, strings.Join(strings.Fields(comment[:i+1]), " "), strings.TrimSpace(comment[i+1:])}, nil
+				text, example := CutExample(comment[i+1:])
+				return Doc{word, strings.Join(strings.Fields(comment[:i+1]), " "), text, example}, nil
 			}
 		}
 	}

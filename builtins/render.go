@@ -13,6 +13,10 @@ import (
 // image. Nothing is escaped, unknown names are blank, + adds numbers, also those that texts
 // spell, and a result that is itself a template is rendered again; with keep_verbatim, what
 // stands within {% verbatim %} is left for somebody else to render.
+//
+// Example:
+//
+//	root.write("/etc/issue", render("{{ image.distribution }} {{ image.release }} of {{ owner }}\n", img, owner = "ACME"))
 func (b *Words) render(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	var text string
 	var img *image

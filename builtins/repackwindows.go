@@ -25,6 +25,12 @@ import (
 // windows_repack tells what it has got.
 //
 // What is no medium, and a damaged file of images, is an error.
+//
+// Example:
+//
+//	medium = windows_medium("Win11.iso", [["sources/install.wim", "sources/install.esd"]])
+//	if not medium["assumed"]:
+//	    print([image["name"] for image in medium["files"][0]["images"]])
 func (b *Words) windowsMedium(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	var iso, files starlark.Value
 	if err := unpackArgs(fn, args, kwargs, "iso", &iso, "files", &files); err != nil {
@@ -58,6 +64,12 @@ func (b *Words) windowsMedium(thread *starlark.Thread, fn *starlark.Builtin, arg
 // registry has it in hexadecimal, and rank, the 48 bytes that the database of drivers calls
 // Version; problem is why nothing else is known of one, "" if all is. drivers is the file of a medium, or the path
 // of one or of a directory (see local).
+//
+// Example:
+//
+//	found = windows_drivers("virtio-win.iso", ["NetKVM/w11/amd64", "viostor/w11/amd64"])
+//	if not found["assumed"]:
+//	    print([place for place, dir in found["dirs"].items() if dir == None])
 func (b *Words) windowsDrivers(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	var source starlark.Value
 	var directories stringList
@@ -115,6 +127,10 @@ func (b *Words) windowsSource(thread *starlark.Thread, s *build.Step, name strin
 //
 // boot are dicts with path, platform ("bios" or "efi") and sectors; one whose file is not on the
 // medium is left out.
+//
+// Example:
+//
+//	windows_repack("Win11.iso", "virtio-win.iso", name = "Win11-virtio.iso")
 func (b *Words) windowsRepack(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	var iso, source starlark.Value
 	edits, boot := starlark.Value(starlark.NewList(nil)), starlark.Value(starlark.NewList(nil))

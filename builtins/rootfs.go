@@ -211,6 +211,13 @@ var defaultEnviron = []string{
 // may have the fields env, a dict of variables that are added to that environment, and
 // guests, a dict of (content, mode) by path: files that are in the image while programs run
 // there, if their directory is and they are not.
+//
+// Example:
+//
+//	load("@stdlib//managers/apt.star", "apt")
+//
+//	root = rootfs(img, manager = apt)  # empty
+//	root = rootfs(img, source = "overlay")  # with what is in that directory
 func (b *Words) rootfs(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	var source string
 	var img *image
@@ -267,6 +274,12 @@ func (r *rootfs) begin(thread *starlark.Thread, fn *starlark.Builtin) error {
 // the target directory of the run, or of that itself: what an export has put there, or
 // anybody else. It is empty if there is nothing. Exported to the same directory again, it
 // takes the place of that content.
+//
+// Example:
+//
+//	root = exported(img, "tree")
+//	root.write("/etc/motd", "Welcome\n")
+//	export(root, "tree")
 func (b *Words) exported(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	var img *image
 	var dir string
@@ -291,6 +304,13 @@ func (b *Words) exported(thread *starlark.Thread, fn *starlark.Builtin, args sta
 // fork(root, target="") returns a second rootfs with the same content, for the image
 // kind target: "lxd", "lxc", "vm", or "" for a plain tree. Changes of one are not
 // seen in the other. It costs nothing: content is shared until it is changed.
+//
+// Example:
+//
+//	lxd = fork(root, target = "lxd")
+//	lxc = fork(root, target = "lxc")
+//	pack_lxd(lxd, img)
+//	pack_lxc(lxc, img)
 func (b *Words) fork(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	var root *rootfs
 	var target starlark.Value = starlark.None

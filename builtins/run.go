@@ -121,6 +121,11 @@ func (p programs) plain() any {
 // in a session, which keeps what is in /run.
 //
 // A program that fails ends the build with its status and last lines.
+//
+// Example:
+//
+//	chroot_run(root, "#!/bin/sh\nset -e\nsystemctl enable ssh\n", network = False)
+//	chroot_run(root, ["useradd", "--create-home", "admin"], network = False)
 func (b *Words) chrootRun(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	var root *rootfs
 	var script programs
@@ -175,6 +180,16 @@ func (b *Words) chrootRun(thread *starlark.Thread, fn *starlark.Builtin, args st
 // Then it goes: images never hold anything of it. So the rootfs cannot be packed, exported
 // or forked meanwhile. What is mounted must be a tmpfs, a directory or file of the rootfs,
 // or proc, sysfs, devpts or mqueue; other mounts end with their step, as its output says.
+//
+// Example:
+//
+//	def prepare(root):
+//	    chroot_run(root, ["mkdir", "/tmp/work"], network = False)
+//
+//	def build(root):
+//	    chroot_run(root, ["touch", "/tmp/work/done"], network = False)
+//
+//	session(root, prepare, build)
 func (b *Words) session(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	var root *rootfs
 	var steps starlark.Tuple
@@ -211,6 +226,10 @@ func (b *Words) session(thread *starlark.Thread, fn *starlark.Builtin, args star
 // chroot_run, and so are network and fresh. needs maps programs and absolute paths
 // that this machine must have to the Debian packages that bring them; they are looked
 // for before the build starts. Libraries of others cannot call it.
+//
+// Example:
+//
+//	host_run(root, ["cp", "/tmp/files/motd", "/tmp/rootfs/etc/motd"], files = {"motd": local("motd")}, network = False)
 func (b *Words) hostRun(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	var root *rootfs
 	var command programs
@@ -262,6 +281,11 @@ func (b *Words) hostRun(thread *starlark.Thread, fn *starlark.Builtin, args star
 }
 
 // installed(program) tells whether this machine has a program.
+//
+// Example:
+//
+//	packer = "mksquashfs" if installed("mksquashfs") else "imagebuilder"
+//	pack_lxd(root, img, packer = packer)
 func (b *Words) installed(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	var program string
 	if err := unpackArgs(fn, args, kwargs, "program", &program); err != nil {
@@ -276,6 +300,10 @@ func (b *Words) installed(thread *starlark.Thread, fn *starlark.Builtin, args st
 // what a package that is installed here does, and no recipe can do. The machine has the
 // name that the kernel gives it, "arm" being all of 32 bits. Where they do not run, the
 // error says what to install.
+//
+// Example:
+//
+//	check_machine("aarch64")
 func (b *Words) checkMachine(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	var machine string
 	if err := unpackArgs(fn, args, kwargs, "machine", &machine); err != nil {

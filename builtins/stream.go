@@ -36,6 +36,12 @@ import (
 // deltas_not_worth and deltas_failed; with published, the list of files that are new,
 // unchanged, whether there was nothing to do, and trouble, a text that is empty if all
 // went well.
+//
+// Example:
+//
+//	built = stream_build("/srv/images", page = {"title": "Our images"})
+//	if built.trouble:
+//	    notice(built.trouble)
 func (b *Words) streamBuild(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	build := words.ForBuild(options.InRecipe)
 	c := b.newStreamCall(thread, fn, build)
@@ -80,6 +86,10 @@ func built(sum *streams.BuildSummary) starlark.StringDict {
 //
 // It returns a struct of numbers: dropped, vanished, removed, deltas, dangling, empty,
 // waiting and failed; with published and trouble as of stream_build.
+//
+// Example:
+//
+//	stream_prune("/srv/images", retain_builds = 3, dangling = True)
 func (b *Words) streamPrune(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	prune := words.ForPrune(options.InRecipe)
 	c := b.newStreamCall(thread, fn, prune)
@@ -116,6 +126,12 @@ func pruned(sum *streams.PruneSummary) starlark.StringDict {
 //
 // It returns a struct of numbers: products, versions, items and bytes; with faults, a
 // list of structs with kind, path, problem and repaired, and trouble as of stream_build.
+//
+// Example:
+//
+//	found = stream_verify("/srv/images", repair = True)
+//	for fault in found.faults:
+//	    notice("%s: %s" % (fault.path, fault.problem))
 func (b *Words) streamVerify(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	verify := words.ForVerify(options.InRecipe)
 	c := b.newStreamCall(thread, fn, verify)

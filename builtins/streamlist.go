@@ -24,6 +24,11 @@ import (
 // "lxd", those that see it), passed_over (why neither does, or empty) and path, the
 // directory of the version in the tree. Without streams it is all that the index lists.
 // An index or a catalog that cannot be read is an error.
+//
+// Example:
+//
+//	for one in stream_list("/srv/images"):
+//	    print(one.product, one.version, one.fingerprint)
 func (b *Words) streamList(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	list := words.ForList(options.InRecipe)
 	c := b.newStreamCall(thread, fn, list)
@@ -76,6 +81,11 @@ func imageValue(i streams.ListedImage) starlark.Value {
 // It returns a struct with path, the directory of the version in the tree, product,
 // version, fingerprints, a list, and existed: whether the tree had the image already and
 // nothing was added.
+//
+// Example:
+//
+//	packed = pack_lxd(root, img)
+//	stream_add(packed, "/srv/images")
 func (b *Words) streamAdd(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	add := words.ForAdd(options.InRecipe)
 	c := b.newStreamCall(thread, fn, add)

@@ -21,6 +21,10 @@ import (
 // said that LXD does not know them. The content is kept in the image under name, which is made from path if it is not given. properties is
 // what the template finds as properties. Where the image has no file of the path
 // if_exists, nothing happens. A later template for the same path takes its place.
+//
+// Example:
+//
+//	root.template("/etc/hosts", "127.0.0.1 localhost\n127.0.1.1 {{ container.name }}\n")
 func rootfsTemplate(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	t := pack.Template{When: []string{"create", "copy"}}
 	var when stringList
@@ -76,6 +80,10 @@ func (r *rootfs) checkTemplate(t pack.Template) error {
 // root.placeholder(path, if_exists="") lets LXC replace its placeholders, such as
 // LXC_NAME, in a file when a container is created. Where the image has no file of the
 // path if_exists, nothing happens.
+//
+// Example:
+//
+//	root.placeholder("/etc/hostname", if_exists = "/etc/hostname")
 func rootfsPlaceholder(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	var path, ifExists string
 	if err := unpackArgs(fn, args, kwargs, "path", &path, "if_exists?", &ifExists); err != nil {

@@ -49,6 +49,12 @@ func (t *trust) AttrNames() []string { return []string{"skips", "verifies"} }
 // With skip_verification nothing is verified, whatever else is given, with a notice.
 // signed=False is for sources that publish no signatures: any URL is taken, with a notice, and
 // keys are said to be of no use.
+//
+// Example:
+//
+//	url = "https://example.org/images"
+//	t = trust(url, keys = ["F6ECB3762474EDA9D21B7022871920D1991BC93C"])
+//	file = download(url + "/base.tar.xz", signature = url + "/base.tar.xz.asc", trust = t)
 func (b *Words) makeTrust(_ *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	var url string
 	var keys stringList
@@ -102,6 +108,13 @@ func (c *checksums) AttrNames() []string { return []string{"url"} }
 // form of sha256sum, of BSD's tools, or of Gentoo's DIGESTS; one that is named after a single
 // file, such as x.tar.xz.sha256, may hold nothing but the digest. With optional it need not be
 // there.
+//
+// Example:
+//
+//	url = "https://cloud.example.org/images"
+//	t = trust(url, keys = ["2E1B81D2C2BE5C7F0B9C5B6A0F3C1A7D4E8F9012"])
+//	sums = checksums(url + "/SHA256SUMS", t, signature = url + "/SHA256SUMS.gpg")
+//	unpack(root, download(url + "/base.tar.xz", checksums = sums, trust = t))
 func (b *Words) makeChecksums(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	c := &checksums{fetch.Checksums{Algorithm: "sha256"}}
 	var policy *trust

@@ -36,6 +36,11 @@ const (
 //
 // An archive that holds more bytes than max_size, or more files and directories than
 // max_entries, is an error; so is an image in it that is larger than max_size.
+//
+// Example:
+//
+//	iso = download("https://example.org/boot.iso", trust = trust("https://example.org"))
+//	unpack(root, iso, within = ["images/install.img"], exclude = ["usr/share/doc"])
 func (b *Words) unpack(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	var root *rootfs
 	var archive *file

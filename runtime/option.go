@@ -81,6 +81,15 @@ type options struct {
 // returns its value: what -o NAME=VALUE says, else the default. Its type is that of
 // the default: a string, True or False, a number, or a list of strings, which are
 // separated by commas or given one by one. values lists the only ones allowed.
+//
+// Example:
+//
+//	load("@stdlib//sources/debian.star", "debootstrap")
+//
+//	release = option("release", "trixie", help = "Debian release", values = ["bookworm", "trixie"])
+//
+//	def main():
+//	    root = debootstrap(image("debian", release), "http://ftp.debian.org/debian")
 func (o *options) option(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	opt := Option{}
 	var values *starlark.List

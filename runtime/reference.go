@@ -92,9 +92,7 @@ func (r *reference) words() ([]Section, error) {
 	if err != nil {
 		return nil, err
 	}
-	_, comment, _ := strings.Cut(string(optionSource), "\n// option(")
-	comment, _, _ = strings.Cut("option("+comment, "\nfunc ")
-	option, err := builtins.ParseDoc("option", strings.ReplaceAll(comment, "\n// ", "\n"))
+	option, err := docIn(optionSource, "option")
 	if err != nil {
 		return nil, err
 	}
@@ -128,15 +126,24 @@ func (r *reference) words() ([]Section, error) {
 func testReference() ([]Entry, error) {
 	var entries []Entry
 	for _, name := range testWords {
-		_, comment, _ := strings.Cut(string(testWordsSource), "\n// "+name+"(")
-		comment, _, _ = strings.Cut(name+"("+comment, "\nfunc ")
-		doc, err := builtins.ParseDoc(name, strings.ReplaceAll(comment, "\n// ", "\n"))
+		doc, err := docIn(testWordsSource, name)
 		if err != nil {
 			return nil, err
 		}
 		entries = append(entries, Entry{Doc: doc})
 	}
 	return entries, nil
+}
+
+// docIn is the documentation of a word by the comment that opens with it in a file of Go.
+func docIn(source []byte, name string) (builtins.Doc, error) {
+	_, comment, _ := strings.Cut(string(source), "\n// "+name+"(")
+	comment, _, _ = strings.Cut(name+"("+comment, "\nfunc ")
+	lines := strings.Split(comment, "\n")
+	for i, line := range lines {
+		lines[i] = strings.TrimPrefix(strings.TrimPrefix(line, "//"), " ")
+	}
+	return builtins.ParseDoc(name, strings.Join(lines, "\n"))
 }
 
 func byName(entries []Entry) {
@@ -196,9 +203,10 @@ func (r *reference) entry(name string, v starlark.Value, file string) Entry {
 	e := Entry{builtins.Doc{Name: name, Signature: name}, file}
 	if f, ok := functionOf(v); ok {
 		r.taken[f] = true
-		e.Signature, e.Text = f.Name()+parameters(f), dedent(f.Doc())
+		e.Signature = f.Name() + parameters(f)
+		e.Text, e.Example = builtins.CutExample(dedent(f.Doc()))
 	} else if file != "" {
-		e.Text = dedent(docOf(r.loader.texts["@stdlib//"+file]))
+		e.Text, e.Example = builtins.CutExample(dedent(docOf(r.loader.texts["@stdlib//"+file])))
 	}
 	return e
 }

@@ -64,6 +64,14 @@ var testWordsSource []byte
 // a file, None or False if there is none, a list for paths and links; a
 // dict for what has fields, such as windows_medium. What it does not name is assumed, as in all
 // plans. An answer that nothing asks for is an error.
+//
+// Example:
+//
+//	load("my.star", "main")
+//
+//	def test_motd():
+//	    steps = plan(main, answers = {"exists /etc/motd": False})
+//	    assert.contains(steps, "Welcome")
 func (t *testFile) plan(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	var recipe starlark.Value
 	var options, answers *starlark.Dict
@@ -189,6 +197,11 @@ func plannedSteps(thread *starlark.Thread, planner *build.Planner) (starlark.Val
 
 // assert.eq(got, want) fails the test if two values are not equal, and shows in what they
 // differ.
+//
+// Example:
+//
+//	steps = plan("my.star")
+//	assert.eq([s.builtin for s in steps], ["mountpoints", "chroot_run"])
 func assertEq(_ *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	var got, want starlark.Value
 	if err := starlark.UnpackArgs(fn.Name(), args, kwargs, "got", &got, "want", &want); err != nil {
@@ -239,6 +252,11 @@ func lined(v starlark.Value) string {
 }
 
 // assert.true(condition, message="") fails the test if the condition is not true.
+//
+// Example:
+//
+//	steps = plan("my.star")
+//	assert.true(len(steps) < 10, "it does too much")
 func assertTrue(_ *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	var condition starlark.Value
 	message := "it is not true"
@@ -253,6 +271,11 @@ func assertTrue(_ *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, k
 
 // assert.contains(container, part) fails the test if a text has no such part, or a list, dict
 // or set no such element. Of a list of steps, the text of one has to contain the part.
+//
+// Example:
+//
+//	steps = plan("my.star", options = {"release": "bookworm"})
+//	assert.contains(steps, "openssh-server")
 func assertContains(_ *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	var container, part starlark.Value
 	if err := starlark.UnpackArgs(fn.Name(), args, kwargs, "container", &container, "part", &part); err != nil {
@@ -287,6 +310,10 @@ func assertContains(_ *starlark.Thread, fn *starlark.Builtin, args starlark.Tupl
 
 // assert.fails(f, pattern) calls a function, and fails the test unless that fails with an
 // error that the RE2 pattern matches; it returns the text of the error.
+//
+// Example:
+//
+//	assert.fails(lambda: plan("my.star", options = {"release": "potato"}), "is none of")
 func assertFails(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	var f starlark.Callable
 	var pattern string
@@ -313,6 +340,10 @@ func assertFails(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tu
 // assert.golden(value, file) fails the test if the text of a value is not that of a file,
 // whose path is relative to that of the test: a text as it is, of a list, such as the steps of
 // a plan, an element a line. imagebuilder test --update writes the file.
+//
+// Example:
+//
+//	assert.golden(plan("my.star"), "my.golden")
 func (t *testFile) assertGolden(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	var value starlark.Value
 	var name string

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -18,20 +19,21 @@ import (
 // The reference of the words and of the standard library, from what they say themselves.
 
 func newDocCommand() *cobra.Command {
-	var format string
+	var format, manual string
 	cmd := &cobra.Command{
 		Use:   "doc [NAME]...",
 		Short: "Show what recipes can use: words, sources, package managers",
 		Long: `List the words of recipes, the methods of a rootfs, the fields of values, the generators,
 sources and package managers, with their parameters and what they do in a line. Of each
-NAME, everything is shown that is said of it: a word, a method such as root.write or write,
+NAME, everything is shown that is said of it, with an example, in which img is an image and
+root a rootfs: a word, a method such as root.write or write,
 a source, generator or package manager as definitions call it, or a function of the standard
 library. Of a file of that, such as @stdlib//sources/debian.star, or of a library that
 imagebuilder.mod here names, the text is printed.
 
 Other formats print all that is said of everything: markdown and html to be read, stubs to
-be loaded by language servers for Starlark. schema prints the JSON schema of the lines of
---log-format json.`,
+be loaded by language servers, schema is the JSON schema of the lines of --log-format json.
+With --man, manual pages are written, as an installation has them.`,
 		Example: `  imagebuilder doc
   imagebuilder doc download debootstrap root.write
   imagebuilder doc --format html >imagebuilder.html`,
@@ -56,6 +58,10 @@ be loaded by language servers for Starlark. schema prints the JSON schema of the
 				return err
 			}
 			switch {
+			case manual != "" && (len(args) > 0 || cmd.Flags().Changed("format")):
+				return usageError{errors.New("--man writes everything: it takes no names and no --format")}
+			case manual != "":
+				return writeManual(manual, cmd.Root(), sections)
 			case len(args) > 0 && format != "text":
 				return usageError{fmt.Errorf("--format %s prints everything: it takes no names", format)}
 			case len(args) > 0:
@@ -65,6 +71,7 @@ be loaded by language servers for Starlark. schema prints the JSON schema of the
 		},
 	}
 	cmd.Flags().StringVar(&format, "format", "text", "`format`: text, markdown, html, stubs or schema")
+	cmd.Flags().StringVar(&manual, "man", "", "write manual pages of commands and words below the `directory`")
 	completeValues(cmd, "format", slices.Sorted(maps.Keys(docFormats)))
 	return cmd
 }
@@ -179,4 +186,18 @@ func showEntry(w io.Writer, e runtime.Entry) {
 	if load := loadOf(e); load != "" {
 		fmt.Fprintf(w, "\n    %s\n", load)
 	}
+	if e.Example != "" {
+		fmt.Fprintf(w, "\n    Example:\n%s\n", indented(e.Example, "      "))
+	}
+}
+
+// indented is a text with an indentation of its lines, but empty ones.
+func indented(text, indent string) string {
+	lines := strings.Split(text, "\n")
+	for i, line := range lines {
+		if line != "" {
+			lines[i] = indent + line
+		}
+	}
+	return strings.Join(lines, "\n")
 }

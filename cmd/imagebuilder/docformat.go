@@ -6,13 +6,12 @@ import (
 	"html"
 	"io"
 	"regexp"
-	"slices"
 	"strings"
 
 	"imagebuilder/runtime"
 )
 
-// The whole reference as a page, and as stubs. What is said of each entry is plain text:
+// The whole reference as a page. What is said of each entry is plain text:
 // paragraphs, and below "Args:" a list of parameters.
 
 // A docPart is a paragraph, or an item of a list.
@@ -45,6 +44,9 @@ func partsOf(text string) []docPart {
 	return parts
 }
 
+// inExamples says what all examples have without making it.
+const inExamples = "In examples, img is an image and root a rootfs."
+
 // whole is what an entry says, as a sentence begins.
 func whole(e runtime.Entry) string {
 	if e.File == "" && e.Text != "" {
@@ -64,7 +66,7 @@ func loadOf(e runtime.Entry) string {
 
 func referenceMarkdown(out io.Writer, sections []runtime.Section) error {
 	w := bufio.NewWriter(out)
-	fmt.Fprintf(w, "# imagebuilder %s: what recipes can use\n", version)
+	fmt.Fprintf(w, "# imagebuilder %s: what recipes can use\n\n%s\n", version, inExamples)
 	for _, s := range sections {
 		fmt.Fprintf(w, "\n## %s\n", s.Title)
 		for _, e := range s.Entries {
@@ -83,6 +85,9 @@ func referenceMarkdown(out io.Writer, sections []runtime.Section) error {
 					fmt.Fprintf(w, "- `%s`: %s\n", b.name, b.text)
 				}
 				inList = b.name != ""
+			}
+			if e.Example != "" {
+				fmt.Fprintf(w, "\nExample:\n\n```python\n%s\n```\n", e.Example)
 			}
 		}
 	}
@@ -107,7 +112,7 @@ nav a { display: inline-block; margin-right: .7em }
 
 func referenceHTML(out io.Writer, sections []runtime.Section) error {
 	w := bufio.NewWriter(out)
-	fmt.Fprintf(w, "%s<h1>imagebuilder %s: what recipes can use</h1>\n<nav>\n", pageHead, version)
+	fmt.Fprintf(w, "%s<h1>imagebuilder %s: what recipes can use</h1>\n<p>%s</p>\n<nav>\n", pageHead, version, inExamples)
 	for i, s := range sections {
 		fmt.Fprintf(w, "<h2>%s</h2>\n", html.EscapeString(s.Title))
 		for j, e := range s.Entries {
@@ -137,6 +142,9 @@ func referenceHTML(out io.Writer, sections []runtime.Section) error {
 			if inList {
 				fmt.Fprintln(w, "</ul>")
 			}
+			if e.Example != "" {
+				fmt.Fprintf(w, "<p>Example:</p>\n<pre>%s</pre>\n", html.EscapeString(e.Example))
+			}
 		}
 	}
 	fmt.Fprint(w, "</body>\n</html>\n")
@@ -145,149 +153,3 @@ func referenceHTML(out io.Writer, sections []runtime.Section) error {
 
 // anchor names an entry within the page: sections may have entries of one name.
 func anchor(section, entry int) string { return fmt.Sprintf("s%d-%d", section, entry) }
-
-// referenceStubs prints declarations in Python's syntax, as language servers for Starlark load
-// them: of all that a recipe has without loading it.
-func referenceStubs(out io.Writer, sections []runtime.Section) error {
-	w := bufio.NewWriter(out)
-	fmt.Fprintf(w, "\"\"\"imagebuilder %s: what recipes have without loading it.\"\"\"\n", version)
-	classes := make(map[string][]runtime.Entry)
-	var names []string
-	for _, s := range sections {
-		for _, e := range s.Entries {
-			owner, _, member := strings.Cut(e.Name, ".")
-			switch {
-			case s.Title == runtime.Words:
-				fmt.Fprintf(w, "\n%s", stub(e, "", e.Signature))
-			case member && (s.Title == runtime.Methods || s.Title == runtime.Fields):
-				if !slices.Contains(names, owner) {
-					names = append(names, owner)
-				}
-				classes[owner] = append(classes[owner], e)
-			}
-		}
-	}
-	for _, owner := range names {
-		fmt.Fprintf(w, "\nclass %s:\n", className(owner))
-		for _, e := range classes[owner] {
-			_, member, _ := strings.Cut(e.Signature, ".")
-			if function, params, ok := strings.Cut(member, "("); ok {
-				if params != ")" {
-					params = ", " + params
-				}
-				fmt.Fprintf(w, "\n%s", stub(e, "    ", function+"(self"+params))
-				continue
-			}
-			fmt.Fprintf(w, "    %s = None\n    %s\n", member, quoted(e.Text))
-		}
-	}
-	return w.Flush()
-}
-
-// className is the type whose values the reference calls by a name.
-func className(owner string) string {
-	if owner == "root" {
-		return "rootfs"
-	}
-	return owner
-}
-
-// stub is the declaration of a function.
-func stub(e runtime.Entry, indent, signature string) string {
-	function, list, _ := strings.Cut(signature, "(")
-	var params []string
-	defaults := false // from here on, all have one or are named
-	for _, p := range splitParameters(strings.TrimSuffix(list, ")")) {
-		has := strings.Contains(p, "=") || strings.HasPrefix(p, "*") || p == "…"
-		if defaults && !has && !slices.ContainsFunc(params, func(p string) bool { return strings.HasPrefix(p, "*") }) {
-			params = append(params, "*")
-		}
-		defaults = defaults || has
-		params = append(params, typed(p))
-	}
-	result := ""
-	if found := returned.FindStringSubmatch(whole(e)); found != nil {
-		result = " -> " + kindOf[found[1]]
-	}
-	return fmt.Sprintf("%sdef %s(%s)%s:\n%s    %s\n%s    ...\n", indent, function, strings.Join(params, ", "), result,
-		indent, quoted(strings.ReplaceAll(whole(e), "\n", "\n"+indent+"    ")), indent)
-}
-
-// returned matches what a word says that it returns, where that is a type.
-var returned = regexp.MustCompile(`^Returns (?:the|an?) (?:new |empty )?(rootfs|file|image|list|dict|string|text|trust|disk)\b`)
-
-// kindOf is the type of what is called so.
-var kindOf = map[string]string{
-	"rootfs": "rootfs", "file": "file", "image": "image", "list": "list", "dict": "dict", "string": "str", "text": "str",
-	"trust": "trust", "disk": "rootfs",
-}
-
-// named are the types of parameters that are called the same everywhere.
-var named = map[string]string{"root": "rootfs", "img": "image", "url": "str", "path": "str", "name": "str"}
-
-// literal matches a default that is one of Python's.
-var literal = regexp.MustCompile(`^(".*"|'.*'|-?\d+(\.\d+)?|True|False|None|\[\]|\{\}|\(\))$`)
-
-// typed is a parameter with its type, as far as its name or its default tells that.
-func typed(p string) string {
-	if p == "…" { // more than the signature says
-		return "**kwargs"
-	}
-	name, def, has := strings.Cut(p, "=")
-	kind := named[name]
-	if !has {
-		if kind == "" {
-			return name
-		}
-		return name + ": " + kind
-	}
-	if !literal.MatchString(def) {
-		def = "..."
-	}
-	switch {
-	case strings.HasPrefix(def, `"`):
-		kind = "str"
-	case def == "True" || def == "False":
-		kind = "bool"
-	case def == "[]":
-		kind = "list"
-	case def == "{}":
-		kind = "dict"
-	case def[0] >= '0' && def[0] <= '9' && strings.Contains(def, "."):
-		kind = "float"
-	case def[0] >= '0' && def[0] <= '9':
-		kind = "int"
-	}
-	if kind == "" {
-		return name + "=" + def
-	}
-	return name + ": " + kind + " = " + def
-}
-
-// splitParameters cuts a list of parameters at its commas, but not inside of defaults.
-func splitParameters(list string) []string {
-	var params []string
-	depth, from, inText := 0, 0, false
-	for i, c := range []byte(list) {
-		switch {
-		case c == '"':
-			inText = !inText
-		case inText:
-		case strings.IndexByte("([{", c) >= 0:
-			depth++
-		case strings.IndexByte(")]}", c) >= 0:
-			depth--
-		case c == ',' && depth == 0:
-			params, from = append(params, strings.TrimSpace(list[from:i])), i+1
-		}
-	}
-	if last := strings.TrimSpace(list[from:]); last != "" {
-		params = append(params, last)
-	}
-	return params
-}
-
-// quoted is a docstring.
-func quoted(text string) string {
-	return `"""` + strings.ReplaceAll(strings.ReplaceAll(text, `\`, `\\`), `"""`, `\"\"\"`) + `"""`
-}

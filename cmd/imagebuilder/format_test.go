@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"os"
+	"strings"
 	"testing"
 
 	"imagebuilder/runtime"
@@ -20,6 +21,22 @@ func TestOwnFilesAreFormatted(t *testing.T) {
 			t.Error(err)
 		} else if !bytes.Equal(text, formatted) {
 			t.Errorf("%s is not formatted: run imagebuilder fmt", name)
+		}
+	}
+}
+
+// So do the examples of the reference.
+func TestExamplesAreFormatted(t *testing.T) {
+	sections, err := runtime.Reference(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range sections {
+		for _, e := range s.Entries {
+			formatted, err := formatText(e.Name, []byte(e.Example))
+			if got := strings.TrimSpace(string(formatted)); err != nil || got != e.Example {
+				t.Errorf("%s: the example is\n%s\nformatted it is\n%s %v", e.Signature, e.Example, got, err)
+			}
 		}
 	}
 }
