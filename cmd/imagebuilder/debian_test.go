@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -46,35 +47,63 @@ func TestUnits(t *testing.T) {
 	if err != nil || len(units) == 0 {
 		t.Fatalf("no units: %v", err)
 	}
-	verifyUnits(t, units...)
+	if err := verifyUnits(t.TempDir(), units...); err != nil {
+		t.Error(err)
+	}
 }
 
-// verifyUnits lets systemd read units whose programs are where the tests have them.
-func verifyUnits(t *testing.T, units ...string) {
-	t.Helper()
+// verifyUnits lets systemd read copies of units, in a directory, whose programs are where
+// the tests have them, and parses the command lines.
+func verifyUnits(dir string, units ...string) error {
 	program, err := exec.LookPath("imagebuilder")
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
-	dir := t.TempDir()
 	var files []string
 	for _, unit := range units {
 		text, err := os.ReadFile(unit)
 		if err != nil {
-			t.Fatal(err)
+			return err
+		}
+		for _, words := range unitCommands(string(text)) {
+			if err := tryCommand(words, dir); err != nil {
+				return fmt.Errorf("%s: %s: %w", filepath.Base(unit), strings.Join(words, " "), err)
+			}
 		}
 		text = regexp.MustCompile(`(?m)^(Exec\w+=)imagebuilder `).ReplaceAll(text, []byte("${1}"+program+" "))
 		text = regexp.MustCompile(`(?m)^Documentation=.*\n`).ReplaceAll(text, nil) // systemd looks for the pages
 		file := filepath.Join(dir, filepath.Base(unit))
 		if err := os.WriteFile(file, text, 0o644); err != nil {
-			t.Fatal(err)
+			return err
 		}
 		files = append(files, file)
 	}
 	out, err := exec.Command("systemd-analyze", append([]string{"verify", "--recursive-errors=no"}, files...)...).CombinedOutput()
 	if err != nil || len(out) > 0 {
-		t.Errorf("systemd-analyze verify %v: %v\n%s", units, err, out)
+		return fmt.Errorf("systemd-analyze verify %s: %v\n%s", strings.Join(units, " "), err, out)
 	}
+	return nil
+}
+
+// unitCommands returns the command lines of a unit, with the variables that it sets.
+func unitCommands(unit string) [][]string {
+	variables := map[string]string{"STATE_DIRECTORY": "state"}
+	for _, line := range regexp.MustCompile(`(?m)^Environment=(.*)$`).FindAllStringSubmatch(unit, -1) {
+		assignments := strings.Fields(line[1])
+		if quoted, ok := strings.CutPrefix(line[1], `"`); ok {
+			assignments = []string{strings.TrimSuffix(quoted, `"`)}
+		}
+		for _, assignment := range assignments {
+			name, value, _ := strings.Cut(assignment, "=")
+			variables[name] = value
+		}
+	}
+	var commands [][]string
+	for _, line := range regexp.MustCompile(`(?m)^Exec\w+=(.*)$`).FindAllStringSubmatch(unit, -1) {
+		text := os.Expand(line[1], func(name string) string { return variables[name] })
+		commands = append(commands, strings.Fields(text))
+	}
+	return commands
 }
 
 // The package is built, passes lintian, and is installed and removed in a clean Debian.
