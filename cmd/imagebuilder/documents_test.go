@@ -68,6 +68,9 @@ func documents(t *testing.T) []string {
 	t.Helper()
 	var files []string
 	err := filepath.WalkDir("../..", func(name string, d fs.DirEntry, err error) error {
+		if err == nil && d.IsDir() && strings.HasPrefix(d.Name(), ".") && d.Name() != ".." {
+			return fs.SkipDir
+		}
 		if err == nil && filepath.Ext(name) == ".md" {
 			files = append(files, name)
 		}
