@@ -5,7 +5,8 @@
 # make lint    gofmt, go vet, staticcheck
 # make bench   figures beside those of the same work done by hand
 # make fuzz    every fuzz test for a while
-# make install the binary, links for the names of the older tools, completion for shells, manual pages
+# make install the binary, links for the names of the older tools, units, completion for shells, manual pages
+# make deb     a Debian package of that in out/, linted where lintian is installed
 
 GO ?= go
 DESTDIR ?=
@@ -13,7 +14,7 @@ PREFIX ?= /usr/local
 FUZZTIME ?= 30s
 SHARE = $(DESTDIR)$(PREFIX)/share
 
-.PHONY: build demo test test-all lint bench fuzz install
+.PHONY: build demo test test-all lint bench fuzz install deb
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags='-s -w' -o bin/imagebuilder ./cmd/imagebuilder
@@ -44,11 +45,16 @@ fuzz:
 
 install: build
 	install -D bin/imagebuilder $(DESTDIR)$(PREFIX)/bin/imagebuilder
-	ln -sf imagebuilder $(DESTDIR)$(PREFIX)/bin/lxd-imagebuilder
-	ln -sf imagebuilder $(DESTDIR)$(PREFIX)/bin/distrobuilder
-	ln -sf imagebuilder $(DESTDIR)$(PREFIX)/bin/simplestream-maintainer
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/lib/systemd/system streams/systemd/*
 	install -d $(SHARE)/bash-completion/completions $(SHARE)/zsh/site-functions $(SHARE)/fish/vendor_completions.d
 	bin/imagebuilder completion bash >$(SHARE)/bash-completion/completions/imagebuilder
 	bin/imagebuilder completion zsh >$(SHARE)/zsh/site-functions/_imagebuilder
 	bin/imagebuilder completion fish >$(SHARE)/fish/vendor_completions.d/imagebuilder.fish
 	bin/imagebuilder doc --man $(SHARE)/man
+	for name in lxd-imagebuilder distrobuilder simplestream-maintainer; do \
+	    ln -sf imagebuilder $(DESTDIR)$(PREFIX)/bin/$$name && \
+	    ln -sf imagebuilder.1 $(SHARE)/man/man1/$$name.1 || exit; \
+	done
+
+deb:
+	.debian/build out

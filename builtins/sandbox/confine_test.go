@@ -111,6 +111,37 @@ func connect(name string) {
 	os.Exit(0)
 }
 
+// mount(8) of util-linux 2.39 and later falls back on mount(2) where the kernel does not know
+// calls that change mounts, and nowhere else.
+func TestCallsThatChangeMountsAreUnknown(t *testing.T) {
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	newStack(t) // skips where there are no sandboxes
+	var out bytes.Buffer
+	spec := sandbox.Spec{Mounts: []sandbox.Mount{{At: "/tmp/mount", Source: exe}, {At: "/tmp/rootfs", Source: t.TempDir()}}}
+	programs := sandbox.Programs{List: []sandbox.Program{{Args: []string{"/tmp/mount"}}}, Env: []string{"SANDBOX_TEST_MOUNT=yes"}}
+	const want = "mount_setattr: function not implemented\nfspick: function not implemented\nmount: errno 0\n"
+	if err := sandbox.Run(context.Background(), spec, programs, &out); err != nil || out.String() != want {
+		t.Errorf("got %q, %v, want %q", &out, err, want)
+	}
+}
+
+// mountAnew makes the calls that mount --make-rprivate / may be, and says what they answer.
+func mountAnew() {
+	for _, call := range []struct {
+		name string
+		nr   uintptr
+	}{{"mount_setattr", unix.SYS_MOUNT_SETATTR}, {"fspick", unix.SYS_FSPICK}} {
+		_, _, errno := unix.Syscall6(call.nr, ^uintptr(0), 0, 0, 0, 0, 0)
+		fmt.Printf("%s: %v\n", call.name, errno)
+	}
+	errno, _ := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, "").(unix.Errno)
+	fmt.Printf("mount: %v\n", errno)
+	os.Exit(0)
+}
+
 // The number of processes is bounded where kernels bound it for each namespace.
 func TestProcessesAreLimited(t *testing.T) {
 	stack := newStack(t)

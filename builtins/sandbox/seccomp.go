@@ -16,10 +16,13 @@ type abi struct {
 
 	// sync wait for a disk: fsync, fdatasync, sync, syncfs, msync and sync_file_range.
 	sync []uint32
-	// refused are add_key, request_key, keyctl, bpf, perf_event_open, adjtimex,
-	// clock_adjtime, mount_setattr and fspick: keys, tracing and the clock are the
-	// kernel's, and with the last two a mount that is read-only would not stay so.
+	// refused are add_key, request_key, keyctl, bpf, perf_event_open, adjtimex and
+	// clock_adjtime: keys, tracing and the clock are the kernel's.
 	refused []uint32
+	// absent are mount_setattr and fspick, with which a mount that is read-only would not
+	// stay so. They look like calls that the kernel does not have, for which mount(8) then
+	// uses mount(2), whose flags the filter sees; from 2.39 on, no other error makes it.
+	absent []uint32
 
 	mknod, mknodat uint32
 	mount          uint32
@@ -78,6 +81,7 @@ var (
 	succeed = unix.SockFilter{Code: ret, K: unix.SECCOMP_RET_ERRNO} // errno 0
 	ask     = unix.SockFilter{Code: ret, K: unix.SECCOMP_RET_USER_NOTIF}
 	refuse  = unix.SockFilter{Code: ret, K: unix.SECCOMP_RET_ERRNO | uint32(unix.EPERM)}
+	unknown = unix.SockFilter{Code: ret, K: unix.SECCOMP_RET_ERRNO | uint32(unix.ENOSYS)}
 )
 
 // assemble makes the program: for the architecture of the call, each rule in turn; what
@@ -109,6 +113,9 @@ func (a abi) rules(noSync, anyNode bool) (rules []unix.SockFilter) {
 	}
 	for _, nr := range a.refused {
 		on(nr, refuse)
+	}
+	for _, nr := range a.absent {
+		on(nr, unknown)
 	}
 	on(a.mount, unix.SockFilter{Code: load, K: offsetArg(3)}, unix.SockFilter{Code: bit, K: unix.MS_REMOUNT, Jf: 1}, refuse,
 		unix.SockFilter{Code: bit, K: unix.MS_BIND | unix.MS_MOVE, Jf: 1}, allow, ask)

@@ -12,12 +12,14 @@ var abis = []abi{{
 	},
 	refused: []uint32{
 		unix.SYS_ADD_KEY, unix.SYS_REQUEST_KEY, unix.SYS_KEYCTL, unix.SYS_BPF, unix.SYS_PERF_EVENT_OPEN,
-		unix.SYS_ADJTIMEX, unix.SYS_CLOCK_ADJTIME, unix.SYS_MOUNT_SETATTR, unix.SYS_FSPICK,
+		unix.SYS_ADJTIMEX, unix.SYS_CLOCK_ADJTIME,
 	},
+	absent:  []uint32{unix.SYS_MOUNT_SETATTR, unix.SYS_FSPICK},
 	mknodat: unix.SYS_MKNODAT, mount: unix.SYS_MOUNT, fsconfig: unix.SYS_FSCONFIG, fsopen: unix.SYS_FSOPEN,
 }, {
 	arch:    unix.AUDIT_ARCH_ARM,
 	sync:    []uint32{118, 148, 36, 373, 144, 341},
-	refused: []uint32{309, 310, 311, 386, 364, 124, 372, 405, 442, 433},
+	refused: []uint32{309, 310, 311, 386, 364, 124, 372, 405},
+	absent:  []uint32{442, 433},
 	mknod:   14, mknodat: 324, mount: 21, fsconfig: 431, fsopen: 430,
 }}
