@@ -22,6 +22,8 @@ type Room struct {
 	Step *Step // the last that was done to it; nil: nobody knows
 	Err  error // why that has failed; nil: it has not
 
+	Offline bool // without a network, whatever the step has
+
 	builder *Builder
 	runs    *running // the step; nil: no programs
 	stack   sandbox.Stack
@@ -32,7 +34,8 @@ type Room struct {
 func (r *Room) Enter(ctx context.Context, args []string, streams sandbox.Streams) error {
 	runs := r.runs
 	if runs == nil {
-		runs = &running{programs: sandbox.Programs{Env: plainEnviron}, network: true, spec: plainSpec(r.Step != nil && r.Step.Root.session == inUse)}
+		session := r.Step != nil && r.Step.Root.session == inUse
+		runs = &running{programs: sandbox.Programs{Env: plainEnviron}, network: !r.Offline, spec: plainSpec(session)}
 	}
 	stack := r.stack
 	if r.Err != nil && stack.Work != "" { // the kernel uses one once
@@ -46,6 +49,7 @@ func (r *Room) Enter(ctx context.Context, args []string, streams sandbox.Streams
 	if err != nil {
 		return err
 	}
+	spec.NoNet = spec.NoNet || r.Offline
 	env := slices.Clone(r.builder.online(*runs).Env)
 	if streams.Terminal {
 		env = append(env, "TERM="+cmp.Or(os.Getenv("TERM"), "dumb"))

@@ -101,7 +101,7 @@ func (v *Visitor) Visit(ctx context.Context, enter func(context.Context, *Room) 
 		return errors.New("there is nothing to enter: no step has changed a rootfs")
 	}
 	return v.stateOf(v.step.Root).Try(ctx, func(ctx context.Context, stack sandbox.Stack) error {
-		return enter(ctx, &Room{Step: v.step, builder: v.Builder, runs: v.runs, stack: stack})
+		return enter(ctx, &Room{Step: v.step, Offline: v.Fetch.Offline, builder: v.Builder, runs: v.runs, stack: stack})
 	})
 }
 

@@ -57,6 +57,7 @@ shell as the step has left things.`,
 			command := args[1:]
 			if isKey(args[0]) && o.at == "" {
 				return o.build.cache.visitLayer(cmd.Context(), args[0], func(ctx context.Context, room *build.Room) error {
+					room.Offline = o.build.offline
 					return enter(ctx, cmd, room, command)
 				})
 			}
