@@ -1,6 +1,6 @@
 // Package bytesize is how the tool writes and reads numbers of bytes. It reads 500MB and
-// 20GiB; it writes "1.5 GiB" wherever people read it, on terminals and web pages: one unit,
-// so that what one command says can be compared with what another does.
+// 20GiB; it writes "1.5 GiB" wherever commands print sizes: one unit, so that what one says can be
+// compared with what another does. Web pages have decimal units, as those of the older tool.
 package bytesize
 
 import (
@@ -48,11 +48,25 @@ func (s Size) String() string {
 	if s < 1024 {
 		return fmt.Sprintf("%d B", int64(s))
 	}
+	return s.in(1024, 1023.95, "%.1f %s", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
+}
+
+// Decimal prints the size rounded, in units of 1000: "600 B", "6.66 kB".
+func (s Size) Decimal() string {
+	if s < 1000 {
+		return fmt.Sprintf("%d B", int64(s))
+	}
+	return s.in(1000, 999.995, "%.2f %s", "kB", "MB", "GB", "TB", "PB")
+}
+
+// in prints the size in the first unit in which it is less than limit, from which on it would be
+// rounded to one of the next, or in the last.
+func (s Size) in(factor, limit float64, format string, units ...string) string {
 	size, unit := float64(s), ""
-	for _, unit = range []string{"KiB", "MiB", "GiB", "TiB", "PiB", "EiB"} {
-		if size /= 1024; size < 1023.95 { // which would be rounded to 1024.0
+	for _, unit = range units {
+		if size /= factor; size < limit {
 			break
 		}
 	}
-	return fmt.Sprintf("%.1f %s", size, unit)
+	return fmt.Sprintf(format, size, unit)
 }

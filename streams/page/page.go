@@ -161,16 +161,19 @@ func Stale(opts Setup, streams []Stream, now time.Time) time.Time {
 // tmpl is parsed when it is needed: every child of a build starts this program.
 var tmpl = sync.OnceValues(func() (*template.Template, error) {
 	return template.New("index.tmpl").Funcs(template.FuncMap{
-		"bytes": func(n int64) string { return bytesize.Size(n).String() },
+		"bytes": Size,
 		"date":  func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04") },
 		"iso":   func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
 		"rough": rough,
 	}).ParseFS(assets, "assets/index.tmpl")
 })
 
-// rough prints a size without a fraction of what has three digits, for a narrow column: "123 MiB".
+// Size prints a size in decimal units: "600 B", "6.66 kB".
+func Size(n int64) string { return bytesize.Size(n).Decimal() }
+
+// rough prints a size with three digits at least, for a narrow column: "123 MB".
 func rough(n int64) string {
-	number, unit, _ := strings.Cut(bytesize.Size(n).String(), " ")
+	number, unit, _ := strings.Cut(Size(n), " ")
 	if whole, _, fraction := strings.Cut(number, "."); fraction && len(whole) > 2 {
 		number = whole
 	}

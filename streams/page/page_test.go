@@ -59,10 +59,10 @@ func TestCommands(t *testing.T) {
 		`<h2 id="stream-empty">empty</h2>`,
 		"There are no images yet.",
 		`title="` + strings.Repeat("c", 64) + `"><b>` + strings.Repeat("c", 12) + `</b>` + strings.Repeat("c", 52) + `<`,
-		`<span>Release</span>`, `<span>Size</span>`, `title="Container: 123456789 bytes">117 MiB<`, `title="VM: 6655 bytes">6.5 KiB<`,
+		`<span>Release</span>`, `<span>Size</span>`, `title="Container: 123456789 bytes">123 MB<`, `title="VM: 6655 bytes">6.66 kB<`,
 		`<option>amd64</option><option>z</option>`,
 		`<a href="images/a%20b%23%3F%25/x">odd name.log</a>`,
-		`title="6655 bytes">6.5 KiB<`, "600 B",
+		`title="6655 bytes">6.66 kB<`, "600 B",
 		`<time datetime="2024-01-09T00:00:00Z">2024-01-09 00:00</time>`,
 		"nesting=true", "Last change:",
 	} {
