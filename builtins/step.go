@@ -3,7 +3,6 @@ package builtins
 import (
 	"fmt"
 	"slices"
-	"strings"
 
 	"go.starlark.net/starlark"
 	"go.starlark.net/syntax"
@@ -29,7 +28,7 @@ func (b *Words) newStep(thread *starlark.Thread, fn *starlark.Builtin, root *roo
 	callers = callers[:len(callers)-1] // main first
 	last := -1                         // the last of the recipe: functions of the library may call its own
 	for i, frame := range callers {
-		if file := frame.Pos.Filename(); !strings.HasPrefix(file, "@stdlib//") && file != "<builtin>" {
+		if file := frame.Pos.Filename(); !inStdlib(file) && file != "<builtin>" {
 			last = i
 		}
 	}
@@ -37,7 +36,8 @@ func (b *Words) newStep(thread *starlark.Thread, fn *starlark.Builtin, root *roo
 		s.At = b.where(callers[last].Pos)
 	}
 	for _, frame := range callers[last+1:] {
-		if file := frame.Pos.Filename(); strings.HasPrefix(file, "@stdlib//") && file != scaffold && frame.Pos.Line > 0 {
+		// One without a line is the check of a call, whose function follows.
+		if file := frame.Pos.Filename(); inStdlib(file) && file != scaffold && frame.Pos.Line > 0 {
 			s.Label = frame.Name
 			break
 		}

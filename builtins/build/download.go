@@ -94,7 +94,8 @@ func (b *Builder) obtain(ctx context.Context, r fetch.Request) (*File, error) {
 }
 
 // Local makes a file of the host one that effects can use, if it is what a request asks for
-// of its content. brought is the package that brings it, "" if none is known. A plan looks no further than whether it is there.
+// of its content. brought is the package that brings it, "" if none is known. A plan looks no
+// further than whether it is there.
 func Local(s *Step, path, brought string, r fetch.Request) Product {
 	s.Needs = append(s.Needs, Need{Name: path, Package: brought, At: s.At})
 	name := filepath.Base(path)
