@@ -115,6 +115,23 @@ func parseError(err error) error {
 	return err
 }
 
+// writeFile writes a file, which need not be there: it is there as a whole, old or new, at any time.
+func writeFile(name string, text []byte) error {
+	real, err := filepath.EvalSymlinks(filepath.Dir(name))
+	if err != nil {
+		return err
+	}
+	dir, err := dirfd.Open(real, dirfd.Refuse)
+	if err != nil {
+		return err
+	}
+	err = dir.Replace(filepath.Base(name), 0o644, func(w *bufio.Writer) error {
+		_, err := w.Write(text)
+		return err
+	})
+	return errors.Join(err, dir.Close())
+}
+
 // replaceFile gives a file another text: it is there as a whole, old or new, at any time. A
 // link stays one, and the file keeps its mode and owner.
 func replaceFile(name string, text []byte) (err error) {

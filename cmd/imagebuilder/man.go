@@ -1,9 +1,7 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -14,7 +12,6 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"imagebuilder/builtins/dirfd"
 	"imagebuilder/runtime"
 )
 
@@ -39,24 +36,12 @@ func writeManual(dir string, root *cobra.Command, sections []runtime.Section) er
 	return nil
 }
 
-// writePage writes a page, whose directory need not be there yet, as a whole.
+// writePage writes a page, whose directory need not be there yet.
 func writePage(file string, text []byte) error {
 	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 		return err
 	}
-	real, err := filepath.EvalSymlinks(filepath.Dir(file))
-	if err != nil {
-		return err
-	}
-	dir, err := dirfd.Open(real, dirfd.Refuse)
-	if err != nil {
-		return err
-	}
-	err = dir.Replace(filepath.Base(file), 0o644, func(w *bufio.Writer) error {
-		_, err := w.Write(text)
-		return err
-	})
-	return errors.Join(err, dir.Close())
+	return writeFile(file, text)
 }
 
 // emptyParagraph matches the beginning of a paragraph where a section begins anyway.

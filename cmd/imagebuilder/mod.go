@@ -1,8 +1,6 @@
 package main
 
 import (
-	"bufio"
-	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -203,20 +201,16 @@ func (o *modOptions) set(cmd *cobra.Command, list *library.List, pin library.Pin
 	return printLibrary(cmd, pin, dir)
 }
 
-// write writes the list: it is there as a whole, old or new, at any time.
-func (o *modOptions) write(list *library.List) (err error) {
-	if _, err := os.Stat(o.file()); err == nil {
-		return replaceFile(o.file(), list.Bytes())
+// write writes the list.
+func (o *modOptions) write(list *library.List) error {
+	write := replaceFile
+	if _, err := os.Stat(o.file()); err != nil {
+		write = writeFile
 	}
-	dir, err := dirfd.Open(o.dir, dirfd.Refuse)
-	if err != nil {
+	if err := write(o.file(), list.Bytes()); err != nil {
 		return fmt.Errorf("cannot write %s: %w", o.file(), dirfd.Cause(err))
 	}
-	defer func() { err = errors.Join(err, dir.Close()) }()
-	return dir.Replace(library.FileName, 0o644, func(w *bufio.Writer) error {
-		_, err := w.Write(list.Bytes())
-		return err
-	})
+	return nil
 }
 
 // printLibrary prints the line of a library and the files that can be loaded.

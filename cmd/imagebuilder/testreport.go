@@ -1,16 +1,11 @@
 package main
 
 import (
-	"bufio"
 	"encoding/json"
 	"encoding/xml"
-	"errors"
 	"fmt"
 	"io"
-	"path/filepath"
 	"strings"
-
-	"imagebuilder/builtins/dirfd"
 )
 
 // What is said of tests of recipes: on a terminal, as JSON, and as the XML of JUnit.
@@ -76,7 +71,7 @@ type (
 	}
 )
 
-func (r *testReport) writeJUnit(file string) (err error) {
+func (r *testReport) writeJUnit(file string) error {
 	report := junitReport{Tests: len(r.Tests), Failures: r.Failed, Time: junitTime(r.Took)}
 	var suite *junitSuite
 	for _, test := range r.Tests {
@@ -99,15 +94,10 @@ func (r *testReport) writeJUnit(file string) (err error) {
 	if err != nil {
 		return err
 	}
-	dir, err := dirfd.Open(filepath.Dir(file), dirfd.Refuse)
-	if err != nil {
+	if err := writeFile(file, fmt.Appendf(nil, "%s%s\n", xml.Header, text)); err != nil {
 		return fmt.Errorf("cannot write the report: %w", err)
 	}
-	defer func() { err = errors.Join(err, dir.Close()) }()
-	return dir.Replace(filepath.Base(file), 0o644, func(w *bufio.Writer) error {
-		_, err := fmt.Fprintf(w, "%s%s\n", xml.Header, text)
-		return err
-	})
+	return nil
 }
 
 func junitTime(s float64) string { return fmt.Sprintf("%.3f", s) }
