@@ -30,6 +30,8 @@ type BuildOptions struct {
 	Log      *slog.Logger
 	Progress fetch.Progress // of downloads and other long parts; nil: none is shown
 
+	Signer *Signer // says where the images come from; nil: nobody does
+
 	Failed func(context.Context, *build.Room) // see [build.Builder]
 	Report func(Run)                          // is told what the run did, however it ended; nil: nobody is
 }
@@ -41,7 +43,10 @@ func (r *Recipe) Ready(target string) error {
 	if err := r.check(planner); err != nil {
 		return err
 	}
-	r.wishes, r.plannedSteps = planner.Wishes, len(planner.Steps)
+	r.wishes, r.plannedSteps, r.needs = planner.Wishes, len(planner.Steps), make(map[string]bool)
+	for _, n := range planner.Needs() {
+		r.needs[n.Name] = true
+	}
 	if os.Geteuid() != 0 {
 		return errors.New("a build needs root, for mounts, owners and device nodes: run it with sudo")
 	}
@@ -71,6 +76,11 @@ func (r *Recipe) Build(o BuildOptions) (results []build.Result, err error) {
 	if err := r.run(builder); err != nil {
 		r.report(o, builder, start, err) // as far as it can be: the error counts
 		return nil, err
+	}
+	if o.Signer != nil {
+		if err := r.vouch(*o.Signer, builder, start); err != nil {
+			return nil, problems.Join(err, r.report(o, builder, start, err))
+		}
 	}
 	return builder.Results, r.report(o, builder, start, nil)
 }

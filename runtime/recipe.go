@@ -47,9 +47,10 @@ type Recipe struct {
 	words        *builtins.Words
 	options      *options
 	entry        starlark.Value
-	log          *slog.Logger // gets what the recipe prints
-	wishes       []fetch.Wish // downloads that a run begins with, once it is known to be ready
-	plannedSteps int          // how many steps it has then, as far as a plan knows
+	log          *slog.Logger    // gets what the recipe prints
+	wishes       []fetch.Wish    // downloads that a run begins with, once it is known to be ready
+	plannedSteps int             // how many steps it has then, as far as a plan knows
+	needs        map[string]bool // what it needs of the machine, by name, as far as a plan knows
 }
 
 // Load loads a recipe: the path of a file, "-" for standard input, the name of one that comes

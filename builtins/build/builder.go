@@ -48,6 +48,7 @@ type Builder struct {
 	began   time.Time
 	answers map[string]any // by question; see answers.go
 
+	inputsRead []Input
 	saidUnseen bool     // that programs do not see the disk
 	unread     sync.Map // URL that cannot be read to what counts instead
 	claims     claims
@@ -181,6 +182,7 @@ func (b *Builder) which(s *Step) []any {
 // Done is what became of a step.
 type Done struct {
 	Step    string  `json:"step"`
+	Key     string  `json:"key,omitempty"` // of its layer; "": it has none
 	At      string  `json:"at,omitempty"`
 	What    string  `json:"what,omitempty"`
 	Rootfs  string  `json:"rootfs,omitempty"`
@@ -204,6 +206,7 @@ func (b *Builder) doneAt(s *Step, start time.Time, failed bool) Done {
 // done logs a finished step.
 func (b *Builder) done(s *Step, outcome layer.Outcome, why string, start time.Time) {
 	d := b.doneAt(s, start, false)
+	d.Key = outcome.Key
 	if d.Cached = outcome.Hit; !d.Cached {
 		d.Because = cmp.Or(outcome.Why, why)
 	}

@@ -82,15 +82,21 @@ func (b *Builder) prefetch(ctx context.Context, wishes []fetch.Wish) (stop func(
 func (b *Builder) obtain(ctx context.Context, r fetch.Request) (*File, error) {
 	name := URLName(r.URL)
 	file, err := b.Sources.find(ctx, b.Fetch, r, name)
-	if err != nil || file != nil {
-		return file, err
-	}
-	f, err := b.Fetch.Fetch(ctx, r)
 	if err != nil {
 		return nil, err
 	}
-	file = fileOf(f, name)
-	return file, b.Sources.add(ctx, file, r.URL)
+	if file == nil {
+		f, err := b.Fetch.Fetch(ctx, r)
+		if err != nil {
+			return nil, err
+		}
+		file = fileOf(f, name)
+		if err := b.Sources.add(ctx, file, r.URL); err != nil {
+			return nil, err
+		}
+	}
+	b.read(r.URL, file)
+	return file, nil
 }
 
 // Local makes a file of the host one that effects can use, if it is what a request asks for
@@ -107,7 +113,9 @@ func Local(s *Step, path, brought string, r fetch.Request) Product {
 			if err != nil {
 				return nil, fmt.Errorf("cannot use %s: %w", path, err)
 			}
-			return []*File{fileOf(f, name)}, nil
+			file := fileOf(f, name)
+			b.read(name, file)
+			return []*File{file}, nil
 		},
 	}
 }

@@ -69,6 +69,7 @@ func Expand(source, to string) Question[LocalFiles] {
 		for _, skipped := range e.skipped {
 			b.Log.Warn("neither a file nor a directory nor a link: not copied", "path", skipped)
 		}
+		b.readCopied(e.Edits)
 		return e.LocalFiles, nil
 	}}
 }

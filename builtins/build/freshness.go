@@ -97,6 +97,11 @@ func (b *Builder) stamps(ctx context.Context, f Freshness) ([]layer.Input, error
 		})
 	}
 	err := group.Wait()
+	for _, in := range inputs {
+		if err == nil && in.Value != today.Value {
+			b.read(in.Name, &File{SHA256: in.Value})
+		}
+	}
 	if f.Daily {
 		inputs = append(inputs, today)
 	}

@@ -28,6 +28,7 @@ type buildOptions struct {
 	json    bool
 	shell   bool   // where a step fails
 	trace   string // file
+	signKey string // file
 	store   layer.Options
 	sources *build.Sources
 }
@@ -35,6 +36,7 @@ type buildOptions struct {
 func (o *buildOptions) addFlags(cmd *cobra.Command) {
 	o.addStepFlags(cmd)
 	cmd.Flags().StringVar(&o.trace, "trace", "", "write where the time went to `file`, in the format of chrome://tracing")
+	cmd.Flags().StringVar(&o.signKey, "sign-key", "", "write beside the images where they come from, signed with the private key in `file`")
 	cmd.Flags().BoolVar(&o.json, "json", false, "print the results as JSON, with their sizes and digests")
 }
 
@@ -59,6 +61,10 @@ func seconds(n uint) timeLimit {
 // the paths of its results.
 func (o *buildOptions) run(cmd *cobra.Command, recipe *runtime.Recipe, target string) error {
 	if err := recipe.Ready(target); err != nil {
+		return err
+	}
+	signer, err := o.signer()
+	if err != nil {
 		return err
 	}
 	display := o.log.newDisplay(cmd.ErrOrStderr())
@@ -86,6 +92,7 @@ func (o *buildOptions) run(cmd *cobra.Command, recipe *runtime.Recipe, target st
 		Offline:  o.offline,
 		Log:      display.log,
 		Progress: display.progress,
+		Signer:   signer,
 		Failed:   failed,
 		Report:   func(run runtime.Run) { did = run },
 	})

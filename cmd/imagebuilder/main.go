@@ -158,6 +158,7 @@ An image server is a tree of images and what is made of it:
 		newShellCommand(),
 		newStreamCommand(),
 		newTestCommand(),
+		newVerifyCommand(),
 		newVersionCommand(),
 	)
 	return root

@@ -1,0 +1,165 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"imagebuilder/builtins/digest"
+	"imagebuilder/builtins/printable"
+	"imagebuilder/builtins/provenance"
+	"imagebuilder/runtime"
+)
+
+// Where images come from, as who has built them says, and whether that is so.
+
+// signer returns who vouches for the images of a build, nil for nobody.
+func (o *buildOptions) signer() (*runtime.Signer, error) {
+	if o.signKey == "" {
+		return nil, nil
+	}
+	key, err := readKey(o.signKey, provenance.ParsePrivateKey)
+	if err != nil {
+		return nil, fmt.Errorf("cannot sign: %w", err)
+	}
+	return &runtime.Signer{Key: key, Version: version}, nil
+}
+
+func readKey(name string, parse func([]byte) (provenance.Key, error)) (provenance.Key, error) {
+	text, err := os.ReadFile(name)
+	if err != nil {
+		return provenance.Key{}, err
+	}
+	key, err := parse(text)
+	if err != nil {
+		err = fmt.Errorf("cannot use the key %s: %w", name, err)
+	}
+	return key, err
+}
+
+type verifyOptions struct {
+	provenance string
+	key        string
+	json       bool
+}
+
+func newVerifyCommand() *cobra.Command {
+	var o verifyOptions
+	cmd := &cobra.Command{
+		Use:   "verify IMAGE...",
+		Short: "Verify where images come from",
+		Long: `Verify that the files of images are those of which a signed provenance speaks, and print
+what that says: recipe, options and all that was read to make them. It is the file
+` + runtime.ProvenanceName + ` beside the first image that 'imagebuilder run --sign-key' has written, or
+any other in the form of in-toto and SLSA that is signed the same way (DSSE).`,
+		Example: `  imagebuilder verify out/rootfs.squashfs out/lxd.tar.xz --key release.pub
+  imagebuilder verify rootfs.squashfs --provenance debian.intoto.jsonl --key release.pub`,
+		Args: cobra.MatchAll(args(1, 100000), func(*cobra.Command, []string) error {
+			if o.key == "" {
+				return usageError{errors.New("--key is missing: whom do you trust? It is the public key of who has built the images")}
+			}
+			return nil
+		}),
+		RunE: func(cmd *cobra.Command, args []string) error { return o.run(cmd, args) },
+	}
+	cmd.Flags().StringVar(&o.provenance, "provenance", "", "what is said of the images is in `file`, by default "+runtime.ProvenanceName+" beside the first")
+	cmd.Flags().StringVar(&o.key, "key", "", "the public key in `file` must have signed it")
+	addJSONFlag(cmd, &o.json)
+	return cmd
+}
+
+func (o verifyOptions) run(cmd *cobra.Command, images []string) error {
+	said, err := o.said(cmd.Context(), cmp.Or(o.provenance, filepath.Join(filepath.Dir(images[0]), runtime.ProvenanceName)))
+	if err != nil {
+		return err
+	}
+	for _, image := range images {
+		if err := covered(said, image); err != nil {
+			return fmt.Errorf("cannot verify %s: %w", image, err)
+		}
+	}
+	if o.json {
+		return printJSON(cmd.OutOrStdout(), said)
+	}
+	return printProvenance(cmd.OutOrStdout(), said)
+}
+
+// said is what a file says that the key has signed.
+func (o verifyOptions) said(ctx context.Context, name string) (provenance.Build, error) {
+	key, err := readKey(o.key, provenance.ParseKey)
+	if err != nil {
+		return provenance.Build{}, fmt.Errorf("cannot verify: %w", err)
+	}
+	envelope, err := os.ReadFile(name)
+	if err != nil {
+		return provenance.Build{}, fmt.Errorf("cannot read the provenance: %w", err)
+	}
+	said, err := provenance.Open(ctx, envelope, key)
+	if err != nil {
+		return said, fmt.Errorf("cannot trust %s: %w", name, err)
+	}
+	return said, nil
+}
+
+// covered finds out whether a file is one of those that were said to be made.
+func covered(said provenance.Build, image string) error {
+	sum, _, err := digest.File(image)
+	if err != nil {
+		return err
+	}
+	if slices.ContainsFunc(said.Images, func(r provenance.Resource) bool { return r.SHA256 == sum.String() }) {
+		return nil
+	}
+	for _, r := range said.Images {
+		if r.Name == filepath.Base(image) {
+			return fmt.Errorf("it is not the file that was built: it has the SHA-256 %s, not %s", sum, r.SHA256)
+		}
+	}
+	var names []string
+	for _, r := range said.Images {
+		names = append(names, r.Name)
+	}
+	return fmt.Errorf("its provenance is about other files: %s", strings.Join(names, ", "))
+}
+
+// printProvenance prints what is said of a build.
+func printProvenance(w io.Writer, b provenance.Build) error {
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	line := func(what string, values ...string) {
+		for i, v := range values {
+			values[i] = printable.Line(v)
+		}
+		fmt.Fprintln(table, what+"\t"+strings.Join(values, "\t"))
+	}
+	line("recipe", b.Recipe)
+	for _, o := range b.Options {
+		line("option", o)
+	}
+	if b.Epoch != "" {
+		line("epoch", b.Epoch)
+	}
+	line("imagebuilder", b.Version)
+	for _, r := range b.Images {
+		line("image", r.Name, r.SHA256)
+	}
+	for _, r := range b.Inputs {
+		if strings.HasPrefix(r.Name, "@stdlib//") {
+			continue // it is of the tool
+		}
+		values := []string{cmp.Or(r.URI, r.Name), r.SHA256}
+		if r.SignedBy != "" {
+			values = append(values, "signed by "+r.SignedBy)
+		}
+		line("input", values...)
+	}
+	return table.Flush()
+}
