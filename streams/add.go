@@ -84,6 +84,7 @@ type adder struct {
 	*openSite
 	opts    AddOptions
 	sources []addedFile
+	beside  []*os.File // documents about them
 	meta    *imageMetadata
 	place   catalog.Location
 }

@@ -32,7 +32,7 @@ func (a *adder) collectDir(ctx context.Context, dir string) error {
 		if err := a.collectFile(ctx, name); err != nil {
 			return err
 		}
-		if sum, ok := sums[filepath.Base(name)]; ok {
+		if sum, ok := sums[filepath.Base(name)]; ok && !inventory.IsDocument(name) {
 			a.sources[len(a.sources)-1].sum = &sum
 		}
 	}
@@ -103,7 +103,7 @@ func itemsIn(dir string) ([]string, error) {
 		name := filepath.Join(dir, e.Name())
 		switch {
 		case !e.Type().IsRegular() || c == inventory.Delta || c == inventory.SumsFile || strings.HasPrefix(e.Name(), "."):
-		case c != inventory.Other || strings.Contains(e.Name(), ".tar") && isTarball(name):
+		case inventory.IsDocument(e.Name()) || c != inventory.Other || strings.Contains(e.Name(), ".tar") && isTarball(name):
 			names = append(names, name)
 		}
 	}

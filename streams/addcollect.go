@@ -8,6 +8,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -47,6 +48,9 @@ func (s *addedFile) unified() bool { return s.meta != nil && (s.rootfs || s.disk
 func (a *adder) closeAll() {
 	for _, s := range a.sources {
 		s.file.Close()
+	}
+	for _, f := range a.beside {
+		f.Close()
 	}
 }
 
@@ -118,9 +122,29 @@ func (a *adder) collectFile(ctx context.Context, name string) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", name, dirfd.Cause(err))
 	}
+	if inventory.IsDocument(filepath.Base(name)) {
+		return a.collectDocument(f)
+	}
 	a.sources = append(a.sources, addedFile{file: f, as: filepath.Base(name)}) // from here on it is closed with the others
 	if err := a.sources[len(a.sources)-1].recognize(ctx); err != nil {
 		return fmt.Errorf("%s: %w", name, dirfd.Cause(err))
+	}
+	return nil
+}
+
+// collectDocument takes a file that says something of the image, under its name.
+func (a *adder) collectDocument(f *os.File) error {
+	a.beside = append(a.beside, f) // from here on it is closed with the others
+	st, err := f.Stat()
+	if err == nil && !st.Mode().IsRegular() {
+		err = errors.New("not a regular file")
+	}
+	name := filepath.Base(f.Name())
+	if err == nil && slices.ContainsFunc(a.beside[:len(a.beside)-1], func(g *os.File) bool { return filepath.Base(g.Name()) == name }) {
+		err = errors.New("another file has that name, too")
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", f.Name(), err)
 	}
 	return nil
 }

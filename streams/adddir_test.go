@@ -39,6 +39,13 @@ func TestAddDirectory(t *testing.T) {
 			"metadata.yaml": metadataYAML, "rootfs/": "", "rootfs/x": "x",
 		})))},
 		has: "SHA256SUMS lxd.tar.xz root.tar.xz",
+	}, {
+		summary: "what says something of the image comes with it",
+		files: map[string]string{
+			"lxd.tar.gz": gzipped(metaTar(metadataYAML)), "rootfs.squashfs": rootfs, "provenance.intoto.jsonl": "{}",
+			"rootfs.spdx.json": "{}", "rootfs.cdx.json": "{}", "rootfs.manifest": "x 1", ".old.manifest": "x 1", "notes.json": "{}",
+		},
+		has: "SHA256SUMS lxd.tar.xz provenance.intoto.jsonl rootfs.cdx.json rootfs.manifest rootfs.spdx.json rootfs.squashfs",
 	}}
 	for _, test := range tests {
 		t.Run(test.summary, func(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -30,6 +31,12 @@ func (a *adder) fill(ctx context.Context, hidden catalog.Location) (*inventory.F
 		}
 		if err := fill(); err != nil {
 			return nil, fmt.Errorf("%s: %w", s.name(), err)
+		}
+	}
+	for _, f := range a.beside {
+		name := hidden.File(filepath.Base(f.Name()))
+		if err := errors.Join(a.put(ctx, addedFile{file: f}, name), a.files.Sync(name)); err != nil {
+			return nil, fmt.Errorf("%s: %w", f.Name(), err)
 		}
 	}
 	v, err := inventory.LookAt(a.files, hidden)

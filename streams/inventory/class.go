@@ -94,6 +94,18 @@ func Classify(name string, upstream bool) class {
 	return c
 }
 
+// IsDocument tells by its name whether a file says something of the images beside it: where they
+// come from, or what is in them. Nobody lists such files, and so no client sees them; whoever
+// knows a version finds them beside its items.
+func IsDocument(name string) bool {
+	for _, suffix := range []string{".intoto.jsonl", ".spdx.json", ".cdx.json", ".manifest"} {
+		if strings.HasSuffix(name, suffix) && !strings.HasPrefix(name, ".") {
+			return true
+		}
+	}
+	return false
+}
+
 func (c class) isMeta() bool { return c == metaLXD || c == metaIncus }
 
 // IsRootfs tells whether a file of the class is a root file system.
