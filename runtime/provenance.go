@@ -59,7 +59,7 @@ func (r *Recipe) provenance(b *build.Builder) provenance.Build {
 	said := provenance.Build{
 		Recipe:  r.Name,
 		Options: r.options.given.List(),
-		Epoch:   host.Epoch(),
+		Epoch:   string(r.epoch),
 		Tools:   make(map[string]string),
 	}
 	for _, tool := range host.Tools() {
