@@ -30,7 +30,7 @@ type BuildOptions struct {
 	Log      *slog.Logger
 	Progress fetch.Progress // of downloads and other long parts; nil: none is shown
 
-	Signer *Signer // says where the images come from; nil: nobody does
+	Voucher Voucher // says where the images come from; nil: nobody does
 
 	Failed func(context.Context, *build.Room) // see [build.Builder]
 	Report func(Run)                          // is told what the run did, however it ended; nil: nobody is
@@ -77,8 +77,8 @@ func (r *Recipe) Build(o BuildOptions) (results []build.Result, err error) {
 		r.report(o, builder, start, err) // as far as it can be: the error counts
 		return nil, err
 	}
-	if o.Signer != nil {
-		if err := r.vouch(*o.Signer, builder, start); err != nil {
+	if o.Voucher != nil {
+		if err := r.vouch(o.Voucher, builder, start); err != nil {
 			return nil, problems.Join(err, r.report(o, builder, start, err))
 		}
 	}

@@ -1,7 +1,6 @@
 package runtime
 
 import (
-	"bufio"
 	"context"
 	"fmt"
 	"maps"
@@ -12,26 +11,19 @@ import (
 
 	"imagebuilder/builtins/build"
 	"imagebuilder/builtins/digest"
-	"imagebuilder/builtins/dirfd"
 	"imagebuilder/builtins/host"
 	"imagebuilder/builtins/provenance"
 )
 
 // Where images come from, as the run knows that has made them.
 
-// ProvenanceName is the name of the file that has it, beside the images.
-const ProvenanceName = "provenance.intoto.jsonl"
+// A Voucher is told where the images in a directory come from, and writes that there. What it
+// has written is a result, too; an empty one: nothing.
+type Voucher func(ctx context.Context, dir string, said provenance.Build) (build.Result, error)
 
-// A Signer vouches for what runs say of the images they have made.
-type Signer struct {
-	Key     provenance.Key // a private one
-	Version string         // of the tool
-}
-
-// vouch writes the provenance of the results, beside them: those of a directory have one file.
-func (r *Recipe) vouch(s Signer, b *build.Builder, start time.Time) error {
+// vouch tells where the results come from, those of a directory at once.
+func (r *Recipe) vouch(voucher Voucher, b *build.Builder, start time.Time) error {
 	said := r.provenance(b)
-	said.Version = s.Version
 	if said.Epoch == "" { // else the same images are to have the same provenance
 		said.Started, said.Ended = start, time.Now()
 	}
@@ -41,15 +33,29 @@ func (r *Recipe) vouch(s Signer, b *build.Builder, start time.Time) error {
 			continue // a directory
 		}
 		dir, name := filepath.Split(result.Path)
-		images[dir] = append(images[dir], provenance.Resource{Name: name, SHA256: result.SHA256})
+		images[filepath.Clean(dir)] = append(images[filepath.Clean(dir)], provenance.Resource{Name: name, SHA256: result.SHA256})
 	}
 	for _, dir := range slices.Sorted(maps.Keys(images)) {
 		said.Images = images[dir]
-		written, err := s.write(r.loader.ctx, said, filepath.Clean(dir))
+		written, err := voucher(r.loader.ctx, dir, said)
 		if err != nil {
-			return fmt.Errorf("cannot write the provenance of what is in %s: %w", filepath.Clean(dir), err)
+			return err
 		}
-		b.Results = append(b.Results, written)
+		if written.Path != "" {
+			b.Results = append(b.Results, written)
+		}
+	}
+	return nil
+}
+
+// Differs finds out whether a file of the recipe has another text than that which images were
+// made with.
+func (r *Recipe) Differs(said provenance.Build) error {
+	for _, in := range said.Inputs {
+		text, ok := r.loader.texts[in.Name]
+		if sum := digest.Sum([]byte(text)).String(); ok && sum != in.SHA256 {
+			return fmt.Errorf("%s is not the one that the images were made with: it has the SHA-256 %s, not %s", in.Name, sum, in.SHA256)
+		}
 	}
 	return nil
 }
@@ -85,24 +91,4 @@ func (r *Recipe) provenance(b *build.Builder) provenance.Build {
 		}
 	}
 	return said
-}
-
-// write writes the signed provenance of images into their directory.
-func (s Signer) write(ctx context.Context, said provenance.Build, dir string) (build.Result, error) {
-	statement, err := said.Statement()
-	if err != nil {
-		return build.Result{}, err
-	}
-	envelope, err := provenance.Sign(ctx, statement, s.Key)
-	if err != nil {
-		return build.Result{}, err
-	}
-	envelope = append(envelope, '\n')
-	d, err := dirfd.Open(dir, dirfd.Refuse)
-	if err != nil {
-		return build.Result{}, err
-	}
-	defer d.Close()
-	return build.Result{Path: filepath.Join(dir, ProvenanceName), Size: int64(len(envelope)), SHA256: digest.Sum(envelope).String()},
-		d.Replace(ProvenanceName, 0o644, func(w *bufio.Writer) error { _, err := w.Write(envelope); return err })
 }

@@ -1,13 +1,17 @@
 package provenance
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"path/filepath"
 
 	"github.com/secure-systems-lab/go-securesystemslib/dsse"
 	"github.com/secure-systems-lab/go-securesystemslib/signerverifier"
+
+	"imagebuilder/builtins/dirfd"
 )
 
 // Signatures and their keys.
@@ -99,4 +103,31 @@ func unsigned(e dsse.Envelope, k Key) error {
 		}
 	}
 	return fmt.Errorf("another key has signed it: %s, not %s", e.Signatures[0].KeyID, k.ID())
+}
+
+// Name is the name of a file with the envelope, beside the images that it is about.
+const Name = "provenance.intoto.jsonl"
+
+// Write writes the envelope of what is said of the images in a directory there, and returns
+// the path of the file, and its bytes.
+func Write(ctx context.Context, dir string, said Build, k Key) (string, []byte, error) {
+	name := filepath.Join(dir, Name)
+	statement, err := said.Statement()
+	var envelope []byte
+	if err == nil {
+		envelope, err = Sign(ctx, statement, k)
+	}
+	if err != nil {
+		return "", nil, fmt.Errorf("cannot write %s: %w", name, err)
+	}
+	envelope = append(envelope, '\n')
+	d, err := dirfd.Open(dir, dirfd.Refuse)
+	if err == nil {
+		err = d.Replace(Name, 0o644, func(w *bufio.Writer) error { _, err := w.Write(envelope); return err })
+		err = errors.Join(err, d.Close())
+	}
+	if err != nil {
+		return "", nil, fmt.Errorf("cannot write %s: %w", name, err)
+	}
+	return name, envelope, nil
 }

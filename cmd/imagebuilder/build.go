@@ -29,6 +29,7 @@ type buildOptions struct {
 	shell   bool   // where a step fails
 	trace   string // file
 	signKey string // file
+	voucher runtime.Voucher
 	store   layer.Options
 	sources *build.Sources
 }
@@ -63,15 +64,26 @@ func (o *buildOptions) run(cmd *cobra.Command, recipe *runtime.Recipe, target st
 	if err := recipe.Ready(target); err != nil {
 		return err
 	}
-	signer, err := o.signer()
+	if o.signKey != "" {
+		var err error
+		if o.voucher, err = signedBy(o.signKey); err != nil {
+			return err
+		}
+	}
+	results, err := o.build(cmd, recipe, target)
 	if err != nil {
 		return err
 	}
+	return printResults(cmd.OutOrStdout(), results, o.json)
+}
+
+// build is run for who has something else to say of the results.
+func (o *buildOptions) build(cmd *cobra.Command, recipe *runtime.Recipe, target string) ([]build.Result, error) {
 	display := o.log.newDisplay(cmd.ErrOrStderr())
 	defer display.Close()
 	dir, err := o.cache.directory()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	o.store.MaxSize = o.cache.maxSize()
 	var failed func(context.Context, *build.Room)
@@ -92,7 +104,7 @@ func (o *buildOptions) run(cmd *cobra.Command, recipe *runtime.Recipe, target st
 		Offline:  o.offline,
 		Log:      display.log,
 		Progress: display.progress,
-		Signer:   signer,
+		Voucher:  o.voucher,
 		Failed:   failed,
 		Report:   func(run runtime.Run) { did = run },
 	})
@@ -100,7 +112,7 @@ func (o *buildOptions) run(cmd *cobra.Command, recipe *runtime.Recipe, target st
 		err = problems.Join(err, writeTrace(o.trace, did))
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
 	display.Close()
 	if o.log.format == "json" {
@@ -108,7 +120,7 @@ func (o *buildOptions) run(cmd *cobra.Command, recipe *runtime.Recipe, target st
 	} else {
 		printSummary(cmd.ErrOrStderr(), did)
 	}
-	return printResults(cmd.OutOrStdout(), results, o.json)
+	return results, nil
 }
 
 // printResults prints a path on each line and nothing else: scripts read them. As JSON it

@@ -14,24 +14,31 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"imagebuilder/builtins/build"
 	"imagebuilder/builtins/digest"
+	"imagebuilder/builtins/host"
 	"imagebuilder/builtins/printable"
 	"imagebuilder/builtins/provenance"
+	"imagebuilder/compat"
 	"imagebuilder/runtime"
 )
 
 // Where images come from, as who has built them says, and whether that is so.
 
-// signer returns who vouches for the images of a build, nil for nobody.
-func (o *buildOptions) signer() (*runtime.Signer, error) {
-	if o.signKey == "" {
-		return nil, nil
-	}
-	key, err := readKey(o.signKey, provenance.ParsePrivateKey)
+// signedBy says where images come from with the signature of a key.
+func signedBy(file string) (runtime.Voucher, error) {
+	key, err := readKey(file, provenance.ParsePrivateKey)
 	if err != nil {
 		return nil, fmt.Errorf("cannot sign: %w", err)
 	}
-	return &runtime.Signer{Key: key, Version: version}, nil
+	return func(ctx context.Context, dir string, said provenance.Build) (build.Result, error) {
+		said.Version = version
+		name, envelope, err := provenance.Write(ctx, dir, said, key)
+		if err != nil {
+			return build.Result{}, err
+		}
+		return build.Result{Path: name, Size: int64(len(envelope)), SHA256: digest.Sum(envelope).String()}, nil
+	}, nil
 }
 
 func readKey(name string, parse func([]byte) (provenance.Key, error)) (provenance.Key, error) {
@@ -49,7 +56,9 @@ func readKey(name string, parse func([]byte) (provenance.Key, error)) (provenanc
 type verifyOptions struct {
 	provenance string
 	key        string
+	rebuild    string // directory
 	json       bool
+	build      buildOptions
 }
 
 func newVerifyCommand() *cobra.Command {
@@ -59,10 +68,16 @@ func newVerifyCommand() *cobra.Command {
 		Short: "Verify where images come from",
 		Long: `Verify that the files of images are those of which a signed provenance speaks, and print
 what that says: recipe, options and all that was read to make them. It is the file
-` + runtime.ProvenanceName + ` beside the first image that 'imagebuilder run --sign-key' has written, or
-any other in the form of in-toto and SLSA that is signed the same way (DSSE).`,
+` + provenance.Name + ` beside the first image that 'imagebuilder run --sign-key' has written, or
+any other in the form of in-toto and SLSA that is signed the same way (DSSE).
+
+With --rebuild the images are built again, in a directory of their own, by the recipe of the
+same name and with the same options and epoch, and must come out the same. The recipe has to be
+the one that they were built from. What the network serves may have changed meanwhile: an image
+that others can rebuild is built with SOURCE_DATE_EPOCH, from what keeps its content.`,
 		Example: `  imagebuilder verify out/rootfs.squashfs out/lxd.tar.xz --key release.pub
-  imagebuilder verify rootfs.squashfs --provenance debian.intoto.jsonl --key release.pub`,
+  imagebuilder verify rootfs.squashfs --provenance debian.intoto.jsonl --key release.pub
+  imagebuilder verify out/rootfs.squashfs --key release.pub --rebuild again`,
 		Args: cobra.MatchAll(args(1, 100000), func(*cobra.Command, []string) error {
 			if o.key == "" {
 				return usageError{errors.New("--key is missing: whom do you trust? It is the public key of who has built the images")}
@@ -71,20 +86,27 @@ any other in the form of in-toto and SLSA that is signed the same way (DSSE).`,
 		}),
 		RunE: func(cmd *cobra.Command, args []string) error { return o.run(cmd, args) },
 	}
-	cmd.Flags().StringVar(&o.provenance, "provenance", "", "what is said of the images is in `file`, by default "+runtime.ProvenanceName+" beside the first")
+	cmd.Flags().StringVar(&o.provenance, "provenance", "", "what is said of the images is in `file`, by default "+provenance.Name+" beside the first")
 	cmd.Flags().StringVar(&o.key, "key", "", "the public key in `file` must have signed it")
+	cmd.Flags().StringVar(&o.rebuild, "rebuild", "", "build the images again in `dir`, and compare")
+	o.build.addStepFlags(cmd)
 	addJSONFlag(cmd, &o.json)
 	return cmd
 }
 
 func (o verifyOptions) run(cmd *cobra.Command, images []string) error {
-	said, err := o.said(cmd.Context(), cmp.Or(o.provenance, filepath.Join(filepath.Dir(images[0]), runtime.ProvenanceName)))
+	said, err := o.said(cmd.Context(), cmp.Or(o.provenance, filepath.Join(filepath.Dir(images[0]), provenance.Name)))
 	if err != nil {
 		return err
 	}
 	for _, image := range images {
 		if err := covered(said, image); err != nil {
 			return fmt.Errorf("cannot verify %s: %w", image, err)
+		}
+	}
+	if o.rebuild != "" {
+		if err := o.again(cmd, said); err != nil {
+			return fmt.Errorf("cannot build the same again: %w", err)
 		}
 	}
 	if o.json {
@@ -129,6 +151,61 @@ func covered(said provenance.Build, image string) error {
 		names = append(names, r.Name)
 	}
 	return fmt.Errorf("its provenance is about other files: %s", strings.Join(names, ", "))
+}
+
+// again builds the images of which something is said, and finds out whether they come out the
+// same.
+func (o verifyOptions) again(cmd *cobra.Command, said provenance.Build) error {
+	config, err := runtimeConfig(cmd, o.build.log)
+	if err != nil {
+		return err
+	}
+	if config.Epoch, err = host.ParseEpoch(said.Epoch); err != nil {
+		return fmt.Errorf("the epoch is %w", err)
+	}
+	config.Now = config.Epoch.Clock()()
+	recipe, err := compat.Open(cmd.Context(), said.Recipe, said.Options, config)
+	if err != nil {
+		return err
+	}
+	if err := recipe.Differs(said); err != nil {
+		return err
+	}
+	if err := recipe.Ready(o.rebuild); err != nil {
+		return err
+	}
+	var now provenance.Build
+	o.build.voucher = func(_ context.Context, _ string, said provenance.Build) (build.Result, error) {
+		now.Inputs = said.Inputs
+		now.Images = append(now.Images, said.Images...)
+		return build.Result{}, nil
+	}
+	o.build.store.NoCache = true // what the first build has left proves nothing
+	if _, err := o.build.build(cmd, recipe, o.rebuild); err != nil {
+		return err
+	}
+	return same(said, now)
+}
+
+// same finds out whether a second build has come to what the first did, and if not, what of
+// that which it has read was another.
+func same(said, now provenance.Build) error {
+	var wrong []error
+	for _, image := range said.Images {
+		if !slices.ContainsFunc(now.Images, func(r provenance.Resource) bool { return r.Name == image.Name && r.SHA256 == image.SHA256 }) {
+			wrong = append(wrong, fmt.Errorf("%s is another", image.Name))
+		}
+	}
+	if len(wrong) == 0 {
+		return nil
+	}
+	for _, in := range said.Inputs {
+		i := slices.IndexFunc(now.Inputs, func(r provenance.Resource) bool { return r.Name == in.Name && r.URI == in.URI })
+		if i >= 0 && now.Inputs[i].SHA256 != in.SHA256 {
+			wrong = append(wrong, fmt.Errorf("%s was another when it was read", cmp.Or(in.URI, in.Name)))
+		}
+	}
+	return errors.Join(append(wrong, errors.New("'imagebuilder diff' says in what images differ"))...)
 }
 
 // printProvenance prints what is said of a build.
