@@ -7,9 +7,17 @@
 package provenance
 
 import (
+	"bufio"
 	"bytes"
+	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
+	"path/filepath"
 	"time"
+
+	"imagebuilder/builtins/dirfd"
+	"imagebuilder/builtins/signing"
 )
 
 // BuildType is what builds are told from others by: a recipe is run with options.
@@ -84,3 +92,47 @@ func (b Build) Statement() ([]byte, error) {
 
 // seconds is a time without what is less than one.
 func seconds(t time.Time) time.Time { return t.UTC().Truncate(time.Second) }
+
+// payloadType is what the envelope of a statement holds.
+const payloadType = "application/vnd.in-toto+json"
+
+// Name is the name of a file with the envelope, beside the images that it is about.
+const Name = "provenance.intoto.jsonl"
+
+// Sign returns the signed envelope of the statement.
+func (b Build) Sign(ctx context.Context, k signing.Key) ([]byte, error) {
+	statement, err := b.Statement()
+	if err != nil {
+		return nil, err
+	}
+	return k.Sign(ctx, payloadType, statement)
+}
+
+// Open returns what an envelope says of a build if the key has signed it.
+func Open(ctx context.Context, envelope []byte, k signing.Key) (Build, error) {
+	statement, err := signing.Open(ctx, payloadType, envelope, k)
+	if err != nil {
+		return Build{}, err
+	}
+	return parse(statement)
+}
+
+// Write writes the envelope of what is said of the images in a directory there, and returns
+// the path of the file, and its bytes.
+func Write(ctx context.Context, dir string, said Build, k signing.Key) (string, []byte, error) {
+	name := filepath.Join(dir, Name)
+	envelope, err := said.Sign(ctx, k)
+	if err != nil {
+		return "", nil, fmt.Errorf("cannot write %s: %w", name, err)
+	}
+	envelope = append(envelope, '\n')
+	d, err := dirfd.Open(dir, dirfd.Refuse)
+	if err == nil {
+		err = d.Replace(Name, 0o644, func(w *bufio.Writer) error { _, err := w.Write(envelope); return err })
+		err = errors.Join(err, d.Close())
+	}
+	if err != nil {
+		return "", nil, fmt.Errorf("cannot write %s: %w", name, err)
+	}
+	return name, envelope, nil
+}

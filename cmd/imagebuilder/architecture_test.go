@@ -16,7 +16,7 @@ import (
 var layers = [][]string{
 	{
 		"builtins/bytesize", "builtins/digest", "builtins/dirfd", "builtins/host", "builtins/listing", "builtins/magic",
-		"builtins/printable", "builtins/problems", "builtins/timespan", "builtins/version", "builtins/yamlmap", "recipes",
+		"builtins/printable", "builtins/problems", "builtins/signing", "builtins/timespan", "builtins/version", "builtins/yamlmap", "recipes",
 		"stdlib", "streams/catalog", "streams/whole", "builtins/xattr",
 	},
 	{"builtins/options", "builtins/pkgproxy", "builtins/provenance", "builtins/tree", "builtins/xz", "streams/page", "streams/site"},

@@ -19,6 +19,7 @@ import (
 	"imagebuilder/builtins/host"
 	"imagebuilder/builtins/printable"
 	"imagebuilder/builtins/provenance"
+	"imagebuilder/builtins/signing"
 	"imagebuilder/compat"
 	"imagebuilder/runtime"
 )
@@ -27,7 +28,7 @@ import (
 
 // signedBy says where images come from with the signature of a key.
 func signedBy(file string) (runtime.Voucher, error) {
-	key, err := readKey(file, provenance.ParsePrivateKey)
+	key, err := readKey(file, signing.ParsePrivateKey)
 	if err != nil {
 		return nil, fmt.Errorf("cannot sign: %w", err)
 	}
@@ -41,10 +42,10 @@ func signedBy(file string) (runtime.Voucher, error) {
 	}, nil
 }
 
-func readKey(name string, parse func([]byte) (provenance.Key, error)) (provenance.Key, error) {
+func readKey(name string, parse func([]byte) (signing.Key, error)) (signing.Key, error) {
 	text, err := os.ReadFile(name)
 	if err != nil {
-		return provenance.Key{}, err
+		return signing.Key{}, err
 	}
 	key, err := parse(text)
 	if err != nil {
@@ -117,7 +118,7 @@ func (o verifyOptions) run(cmd *cobra.Command, images []string) error {
 
 // said is what a file says that the key has signed.
 func (o verifyOptions) said(ctx context.Context, name string) (provenance.Build, error) {
-	key, err := readKey(o.key, provenance.ParseKey)
+	key, err := readKey(o.key, signing.ParseKey)
 	if err != nil {
 		return provenance.Build{}, fmt.Errorf("cannot verify: %w", err)
 	}
