@@ -17,9 +17,9 @@ type Remote interface {
 	Push(ctx context.Context, address string, meta Meta, dir string) error
 }
 
-// address is what an entry is known by elsewhere: it is tied to the very content of its
+// Address is what an entry is known by elsewhere: it is tied to the very content of its
 // base, so that nobody mixes layers that were not built on each other.
-func address(key, baseID string) string {
+func Address(key, baseID string) string {
 	sum := sha256.Sum256([]byte(key + " " + baseID))
 	return hex.EncodeToString(sum[:])
 }
@@ -29,7 +29,7 @@ func (s *Store) pull(ctx context.Context, base Base, step Origin, key string) *E
 	if s.options.Remote == nil {
 		return nil
 	}
-	at := address(key, base.ID)
+	at := Address(key, base.ID)
 	meta, err := s.options.Remote.Look(ctx, at)
 	if err == nil && meta == nil {
 		return nil
@@ -51,7 +51,7 @@ func (s *Store) push(ctx context.Context, e *Entry) {
 	if s.options.Remote == nil {
 		return
 	}
-	if err := s.options.Remote.Push(ctx, address(e.Key, e.BaseID), e.Meta, e.Data()); err != nil {
+	if err := s.options.Remote.Push(ctx, Address(e.Key, e.BaseID), e.Meta, e.Data()); err != nil {
 		s.options.Log.Warn("cannot give a layer to others", "step", e.Step, "cause", err)
 	}
 }

@@ -1,0 +1,194 @@
+package registry
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"os"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/partial"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+	"github.com/klauspost/compress/zstd"
+	"golang.org/x/sys/unix"
+
+	"imagebuilder/builtins/treetask"
+)
+
+// Entries as blobs: an archive of what is in the directory, compressed. What it is archived by,
+// and unpacked, runs in the sandbox.
+
+// An archive is the blob of an entry, in a file without a name.
+type archive struct {
+	file      *os.File
+	digest    v1.Hash // of the file
+	size      int64
+	plain     string // SHA-256 of the archive without its compression
+	plainSize int64
+}
+
+// newArchive archives an entry. The file lies where the entry does, without changing that.
+func newArchive(ctx context.Context, dir string) (a *archive, err error) {
+	file, err := os.OpenFile(dir, unix.O_TMPFILE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	a = &archive{file: file}
+	defer func() {
+		if err != nil {
+			a.Close()
+		}
+	}()
+	packed := &counted{Writer: file, hash: sha256.New()}
+	z, err := zstd.NewWriter(packed, zstd.WithEncoderLevel(zstd.SpeedDefault), zstd.WithEncoderConcurrency(1))
+	if err != nil {
+		return nil, err
+	}
+	plain := &counted{Writer: z, hash: sha256.New()}
+	if err := archiveTo(ctx, dir, plain); err != nil {
+		return nil, errors.Join(err, z.Close())
+	}
+	if err := z.Close(); err != nil {
+		return nil, err
+	}
+	a.digest = v1.Hash{Algorithm: "sha256", Hex: packed.sum()}
+	a.size, a.plain, a.plainSize = packed.n, plain.sum(), plain.n
+	return a, nil
+}
+
+// counted hashes and counts what is written.
+type counted struct {
+	io.Writer
+	hash hash.Hash
+	n    int64
+}
+
+func (c *counted) Write(p []byte) (int, error) {
+	n, err := c.Writer.Write(p)
+	c.hash.Write(p[:n])
+	c.n += int64(n)
+	return n, err
+}
+
+func (c *counted) sum() string { return hex.EncodeToString(c.hash.Sum(nil)) }
+
+// archiveTo writes the archive of a directory.
+func archiveTo(ctx context.Context, dir string, w io.Writer) error {
+	from, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer from.Close()
+	r, into, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	done := make(chan error, 1)
+	go func() {
+		_, err := treetask.Archiving.Run(ctx, nil, false, from, into)
+		done <- errors.Join(err, into.Close())
+	}()
+	_, err = io.Copy(w, r)
+	err = errors.Join(err, r.Close()) // so that the other end never waits
+	return errors.Join(<-done, err)
+}
+
+// unarchive fills a directory with what a blob has, if that is what was said of it.
+func unarchive(ctx context.Context, blob io.Reader, dir string, said description) error {
+	to, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer to.Close()
+	z, err := zstd.NewReader(blob, zstd.WithDecoderConcurrency(1))
+	if err != nil {
+		return err
+	}
+	defer z.Close()
+	out, in, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	done := make(chan error, 1)
+	go func() {
+		_, err := treetask.Filling.Run(ctx, nil, false, to, out)
+		done <- errors.Join(err, out.Close())
+	}()
+	plain := &counted{Writer: in, hash: sha256.New()}
+	_, err = io.Copy(plain, io.LimitReader(z, said.Size+1))
+	if err == nil && plain.n != said.Size {
+		err = fmt.Errorf("it has another size than its description says, %d", said.Size)
+	}
+	if err == nil && plain.sum() != said.Archive {
+		err = fmt.Errorf("its content has the SHA-256 %s, its description says %s", plain.sum(), said.Archive)
+	}
+	err = errors.Join(err, in.Close())
+	if failed := <-done; errors.Is(err, unix.EPIPE) {
+		return failed
+	} else {
+		return errors.Join(err, failed)
+	}
+}
+
+// Close lets go of the file, and so removes it.
+func (a *archive) Close() error { return a.file.Close() }
+
+// Digest, DiffID, Size and the others implement [v1.Layer].
+func (a *archive) Digest() (v1.Hash, error) { return a.digest, nil }
+
+func (a *archive) DiffID() (v1.Hash, error) { return v1.Hash{Algorithm: "sha256", Hex: a.plain}, nil }
+
+func (a *archive) Size() (int64, error) { return a.size, nil }
+
+func (a *archive) MediaType() (types.MediaType, error) { return archiveType, nil }
+
+func (a *archive) Compressed() (io.ReadCloser, error) {
+	return io.NopCloser(io.NewSectionReader(a.file, 0, a.size)), nil
+}
+
+func (a *archive) Uncompressed() (io.ReadCloser, error) {
+	return nil, errors.New("internal error: nobody asks for this")
+}
+
+// image is the image of the entry with its description.
+func (a *archive) image(envelope []byte) (v1.Image, error) {
+	config, size, err := v1.SHA256(bytes.NewReader(envelope))
+	if err != nil {
+		return nil, err
+	}
+	manifest, err := json.Marshal(v1.Manifest{
+		SchemaVersion: 2, MediaType: mediaType,
+		Config: v1.Descriptor{MediaType: envelopeType, Digest: config, Size: size},
+		Layers: []v1.Descriptor{{MediaType: archiveType, Digest: a.digest, Size: a.size}},
+	})
+	if err != nil {
+		return nil, err
+	}
+	return partial.CompressedToImage(parts{a, envelope, manifest})
+}
+
+// parts are those of an image that has no configuration of a container.
+type parts struct {
+	archive  *archive
+	envelope []byte
+	manifest []byte
+}
+
+func (p parts) RawConfigFile() ([]byte, error) { return p.envelope, nil }
+
+func (p parts) RawManifest() ([]byte, error) { return p.manifest, nil }
+
+func (p parts) MediaType() (types.MediaType, error) { return mediaType, nil }
+
+func (p parts) LayerByDigest(h v1.Hash) (partial.CompressedLayer, error) {
+	if h != p.archive.digest {
+		return nil, fmt.Errorf("internal error: there is no layer %s", h)
+	}
+	return p.archive, nil
+}
