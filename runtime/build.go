@@ -112,7 +112,7 @@ func (r *Recipe) Resolve(o BuildOptions) (planner *build.Planner, err error) {
 // builder opens the store for a run.
 func (r *Recipe) builder(o BuildOptions) (*build.Builder, error) {
 	o.Store.Clock, o.Store.Log = func() time.Time { return r.words.Now }, o.Log
-	o.Store.Copies = r.epoch != "" // else the layers would tell who has made them
+	o.Store.Copies = r.words.Epoch != "" // else the layers would tell who has made them
 	store, err := layer.Open(o.Cache, o.Store)
 	if err != nil {
 		return nil, err
@@ -130,7 +130,7 @@ func (r *Recipe) builder(o BuildOptions) (*build.Builder, error) {
 		Progress: o.Progress,
 		Failed:   o.Failed,
 		Planned:  r.plannedSteps,
-		Epoch:    r.epoch,
+		Epoch:    r.words.Epoch,
 	}, nil
 }
 
