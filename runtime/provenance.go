@@ -65,7 +65,7 @@ func (r *Recipe) provenance(b *build.Builder) provenance.Build {
 	said := provenance.Build{
 		Recipe:  r.Name,
 		Options: r.options.given.List(),
-		Epoch:   string(r.epoch),
+		Epoch:   string(r.words.Epoch),
 		Tools:   make(map[string]string),
 	}
 	for _, tool := range host.Tools() {
