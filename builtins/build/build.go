@@ -87,5 +87,8 @@ type Act struct {
 // Tasks are the tasks of the sandbox that builds need: main functions hand them to
 // [sandbox.Main].
 func Tasks() []sandbox.Registered {
-	return append([]sandbox.Registered{treetask.Editing, treetask.Layering, treetask.Looking, treetask.Surveying, treetask.CopyingFrom, treetask.Archiving, treetask.Filling, disk.Looking, pack.Squashing}, layer.Tasks...)
+	return append([]sandbox.Registered{
+		treetask.Archiving, treetask.Comparing, treetask.CopyingFrom, treetask.Editing, treetask.Filling, treetask.Layering, treetask.Looking, treetask.Surveying,
+		disk.Looking, pack.Squashing,
+	}, layer.Tasks...)
 }

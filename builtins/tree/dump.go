@@ -3,13 +3,14 @@ package tree
 import (
 	"fmt"
 	"io"
+	"maps"
 	"path"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
 	"imagebuilder/builtins/digest"
 	"imagebuilder/builtins/dirfd"
-	"imagebuilder/builtins/xattr"
 )
 
 // Dump writes one line for each file of a root, sorted by path, so that two trees
@@ -109,18 +110,11 @@ func (d *dumper) digest(name string) (string, error) {
 
 func (d *dumper) attributes(name string) (text string, err error) {
 	err = d.root.ProcPath("read attributes", name, func(file string) error {
-		names, err := xattr.List(file)
-		if err != nil {
-			return err
+		all, err := attributes(file)
+		for _, attr := range slices.Sorted(maps.Keys(all)) {
+			text += fmt.Sprintf(" %s=%x", attr, all[attr])
 		}
-		for _, attr := range names {
-			value, err := xattr.Get(file, attr)
-			if err != nil {
-				return err
-			}
-			text += fmt.Sprintf(" %s=%x", attr, value)
-		}
-		return nil
+		return err
 	})
 	return text, err
 }

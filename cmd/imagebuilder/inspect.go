@@ -100,7 +100,27 @@ func (o *inspectOptions) layer(cmd *cobra.Command, key string) error {
 
 // files inspects the files of an image.
 func (o *inspectOptions) files(cmd *cobra.Command, names []string) error {
-	config, err := runtimeConfig(cmd, o.build.log)
+	display := o.build.log.newDisplay(cmd.ErrOrStderr())
+	defer display.Close()
+	return o.build.visitImage(cmd, display, names, func(ctx context.Context, room *build.Room, read inspected) error {
+		found := inspection{Templates: read.Templates, Packages: read.Packages}
+		err := yaml.Unmarshal([]byte(read.Metadata), &found.Metadata)
+		if err != nil {
+			return fmt.Errorf("cannot read metadata.yaml of the image: %w", err)
+		}
+		if read.Rootfs != "" {
+			if found.Survey, err = room.Survey(ctx, read.Rootfs, o.top); err != nil {
+				return err
+			}
+		}
+		display.Close()
+		return o.print(cmd.OutOrStdout(), found)
+	})
+}
+
+// visitImage unpacks the files of an image and has that entered, with what is known of it.
+func (o *buildOptions) visitImage(cmd *cobra.Command, display *display, names []string, enter func(context.Context, *build.Room, inspected) error) error {
+	config, err := runtimeConfig(cmd, o.log)
 	if err != nil {
 		return err
 	}
@@ -122,42 +142,22 @@ func (o *inspectOptions) files(cmd *cobra.Command, names []string) error {
 	if err != nil {
 		return err
 	}
-	dir, err := o.build.cache.directory()
+	dir, err := o.cache.directory()
 	if err != nil {
 		return err
 	}
-	display := o.build.log.newDisplay(cmd.ErrOrStderr())
-	defer display.Close()
-	options := runtime.BuildOptions{Cache: dir, Store: layer.Options{MaxSize: o.build.cache.maxSize()}, Log: display.log, Progress: display.progress}
+	options := runtime.BuildOptions{Cache: dir, Store: layer.Options{MaxSize: o.cache.maxSize()}, Log: display.log, Progress: display.progress}
 	return recipe.Visit(options, nil, func(ctx context.Context, room *build.Room) error {
-		found, err := o.look(ctx, room)
+		var read inspected
+		text, err := room.Read(ctx, "/inspected.json")
+		if err == nil {
+			err = json.Unmarshal(text, &read)
+		}
 		if err != nil {
 			return err
 		}
-		display.Close()
-		return o.print(cmd.OutOrStdout(), found)
+		return enter(ctx, room, read)
 	})
-}
-
-// look reads what the recipe has found.
-func (o *inspectOptions) look(ctx context.Context, room *build.Room) (inspection, error) {
-	var read inspected
-	text, err := room.Read(ctx, "/inspected.json")
-	if err == nil {
-		err = json.Unmarshal(text, &read)
-	}
-	if err != nil {
-		return inspection{}, err
-	}
-	found := inspection{Templates: read.Templates, Packages: read.Packages}
-	if err := yaml.Unmarshal([]byte(read.Metadata), &found.Metadata); err != nil {
-		return found, fmt.Errorf("cannot read metadata.yaml of the image: %w", err)
-	}
-	if read.Rootfs == "" {
-		return found, nil
-	}
-	found.Survey, err = room.Survey(ctx, read.Rootfs, o.top)
-	return found, err
 }
 
 func (o *inspectOptions) print(w io.Writer, found inspection) error {

@@ -95,11 +95,14 @@ func exitCode(tool string, err error) int {
 	var usage usageError
 	var misspelt runtime.Misspelt
 	var ended signalError
+	var trouble troubleError
 	switch {
 	case (errors.As(err, &usage) || errors.As(err, &misspelt)) && tool == "imagebuilder":
 		return exitUsage
 	case errors.As(err, &ended):
 		return 128 + int(ended.signal)
+	case errors.As(err, &trouble):
+		return exitUsage
 	}
 	return exitError
 }
@@ -108,6 +111,11 @@ func exitCode(tool string, err error) int {
 type usageError struct{ error }
 
 func (e usageError) Unwrap() error { return e.error }
+
+// troubleError is an error of a command whose exit status 1 means something else.
+type troubleError struct{ error }
+
+func (e troubleError) Unwrap() error { return e.error }
 
 // newRootCommand is the command line under the tool's own name.
 func newRootCommand() *cobra.Command {
@@ -141,6 +149,7 @@ An image server is a tree of images and what is made of it:
 		newConvertCommand(),
 		newCacheCommand(),
 		newCheckCommand(),
+		newDiffCommand(),
 		newDocCommand(),
 		newDoctorCommand(),
 		newHistoryCommand(),
