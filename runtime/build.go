@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -46,9 +45,6 @@ func (r *Recipe) Ready(target string) error {
 	r.wishes, r.plannedSteps, r.needs = planner.Wishes, len(planner.Steps), make(map[string]bool)
 	for _, n := range planner.Needs() {
 		r.needs[n.Name] = true
-	}
-	if os.Geteuid() != 0 {
-		return errors.New("a build needs root, for mounts, owners and device nodes: run it with sudo")
 	}
 	return problems.Join(planner.Missing()...)
 }

@@ -8,6 +8,8 @@ import (
 	"slices"
 
 	"golang.org/x/sys/unix"
+
+	"imagebuilder/builtins/host"
 )
 
 // Where a cache may be: whoever can write to it, or rename what it stands in, decides what
@@ -26,11 +28,18 @@ func makePlace(dir string) (string, error) {
 	if err := checkPlace(dir, []int{os.Geteuid()}, unix.S_ISVTX); err != nil {
 		return "", err
 	}
+	above := []int{0, os.Geteuid()}
+	if host.Confined() {
+		above = append(above, nobody) // which the machine's root looks like from within
+	}
 	for at := dir; at != "/"; {
 		at = filepath.Dir(at)
-		if err := checkPlace(at, []int{0, os.Geteuid()}, unix.S_ISVTX); err != nil {
+		if err := checkPlace(at, above, unix.S_ISVTX); err != nil {
 			return "", err
 		}
+	}
+	if err := checkIDMap(dir); err != nil {
+		return "", err
 	}
 	for _, name := range subdirectories {
 		sub := filepath.Join(dir, name)
@@ -41,8 +50,14 @@ func makePlace(dir string) (string, error) {
 			return "", err
 		}
 	}
+	if err := claim(dir); err != nil {
+		return "", err
+	}
 	return dir, nil
 }
+
+// nobody is who owns, in a user namespace, what belongs to users that it does not know.
+const nobody = 65534
 
 // checkPlace refuses a directory that belongs to somebody else, or that others can write to,
 // unless it has the sticky bit and that is enough, as in /tmp, where all may only make. Our
@@ -61,7 +76,11 @@ func checkPlace(dir string, owners []int, sticky uint32) error {
 	case st.Mode&unix.S_IFMT != unix.S_IFDIR:
 		return fmt.Errorf("cannot use the cache: %s is not a directory; %s", dir, next)
 	case !slices.Contains(owners, int(st.Uid)):
-		return fmt.Errorf("cannot use the cache: %s belongs to the user %d, who could put anything into it; %s", dir, st.Uid, next)
+		who := fmt.Sprintf("the user %d", st.Uid)
+		if st.Uid == nobody && host.Confined() {
+			who = "another user"
+		}
+		return fmt.Errorf("cannot use the cache: %s belongs to %s, who could put anything into it; %s", dir, who, next)
 	case st.Mode&others != 0 && st.Mode&sticky == 0:
 		return fmt.Errorf("cannot use the cache: others can write to %s; take that from them, or %s", dir, next)
 	}

@@ -15,6 +15,7 @@
 //	logs/<run>/          what steps have printed
 //	history/<recipe>     what the steps of a recipe depended on when it last ran, and its answers
 //	mnt/                 empty; where children mount, each in its own namespace
+//	idmap                the map of ids that its files are of
 //
 // A result never changes and never moves: whoever uses one holds it by a shared lock on
 // its directory, and what is built anew takes its key, but not its place. What is in the

@@ -44,7 +44,7 @@ func (spec *Spec) detached() (list detachedMounts, err error) {
 		case m.FileSystem != "":
 			one.fd, err = mountImage(m.Source, m.FileSystem, m.Writable)
 		case m.Stack == nil:
-			one.fd, err = detach(m.Source, m.Writable)
+			one.fd, err = detachHost(m.Source, m.Writable)
 		case m.Into != "":
 			one.fd, one.into, err = m.Stack.unpacking(m)
 		default:
@@ -56,7 +56,7 @@ func (spec *Spec) detached() (list detachedMounts, err error) {
 		list = append(list, one)
 		if m.Stack == nil || spec.AnyNode {
 			attr := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_NODEV}
-			if err := unix.MountSetattr(one.fd, "", unix.AT_EMPTY_PATH, &attr); err != nil {
+			if err := unix.MountSetattr(one.fd, "", unix.AT_EMPTY_PATH|unix.AT_RECURSIVE, &attr); err != nil {
 				return list, fmt.Errorf("cannot close the devices of %s: %w", m.At, err)
 			}
 		}
@@ -107,10 +107,7 @@ func (m detachedMount) attach(root *dirfd.Dir) error {
 	if err != nil {
 		return err
 	}
-	err = onto(root, m.at, func(target string) error {
-		return unix.MoveMount(m.fd, "", unix.AT_FDCWD, target, unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_SYMLINKS)
-	})
-	if err == nil {
+	if err = place(m.fd, root, m.at); err == nil {
 		err = hideIn(root, m.at, m.hidden)
 	}
 	return err

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"imagebuilder/builtins/dirfd"
+	"imagebuilder/builtins/host"
 )
 
 // What a root file system is furnished with while programs run in it: kernel file systems,
@@ -83,7 +84,7 @@ func furnish(root *dirfd.Dir, s *session) error {
 			there, err = s.mountOn(root, m.target, m.mode)
 		}
 		if err == nil && !there {
-			err = mountIn(root, m.target, m.fstype, m.flags, m.options())
+			err = m.mount(root)
 		}
 		if err != nil {
 			return fmt.Errorf("cannot mount %s: %w", m.target, err)
@@ -94,7 +95,34 @@ func furnish(root *dirfd.Dir, s *session) error {
 			return err
 		}
 	}
-	return makeDevices(root)
+	devices, err := hostDevices()
+	if err != nil {
+		return err
+	}
+	defer devices.close()
+	return makeDevices(root, devices)
+}
+
+// mount mounts it. Who is confined gets a sysfs only in a network namespace of their own, and
+// else sees that of the host.
+func (m fitment) mount(root *dirfd.Dir) error {
+	err := mountIn(root, m.target, m.fstype, m.flags, m.options())
+	if m.fstype != "sysfs" || !host.Confined() || !errors.Is(err, unix.EPERM) {
+		return err
+	}
+	fd, err := detachHost("/sys", false)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	return place(fd, root, m.target)
+}
+
+// place puts a mount that is not in the tree on a file or directory of root.
+func place(fd int, root *dirfd.Dir, name string) error {
+	return onto(root, name, func(target string) error {
+		return unix.MoveMount(fd, "", unix.AT_FDCWD, target, unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_SYMLINKS)
+	})
 }
 
 // makeTarget makes a directory to mount on, which stays in the image if it was not there:
@@ -129,9 +157,36 @@ func freeze(name string) error {
 	return nil
 }
 
-func makeDevices(root *dirfd.Dir) error {
+// hostDevices returns the devices of the host for those who are confined and can make none;
+// none for others.
+func hostDevices() (list detachedMounts, err error) {
+	if !host.Confined() {
+		return nil, nil
+	}
+	for _, d := range devices {
+		fd, err := detach("/dev/"+d.name, true)
+		if errors.Is(err, fs.ErrNotExist) { // as the console of some containers
+			continue
+		}
+		if err != nil {
+			list.close()
+			return nil, err
+		}
+		list = append(list, detachedMount{fd: fd, at: "/dev/" + d.name})
+	}
+	return list, nil
+}
+
+// makeDevices makes what programs find in /dev: those of the host, if there are any.
+func makeDevices(root *dirfd.Dir, ofHost detachedMounts) error {
+	if err := ofHost.attach(root); err != nil {
+		return err
+	}
 	return onto(root, "/dev", func(dev string) error {
 		for _, d := range devices {
+			if ofHost != nil {
+				break
+			}
 			name := filepath.Join(dev, d.name)
 			if err := unix.Mknod(name, unix.S_IFCHR|d.mode, int(unix.Mkdev(d.major, d.minor))); err != nil {
 				return fmt.Errorf("cannot make /dev/%s: %w", d.name, err)

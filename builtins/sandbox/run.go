@@ -226,7 +226,12 @@ func (spec *Spec) onHost(programs Programs, in input, mounts detachedMounts) err
 // and a /dev with nothing of the host's: loop devices, which outlive programs, and disks,
 // among them the host's own, are not there.
 func hideHost() error {
-	err := atNamespaceRoot(func() error {
+	devices, err := hostDevices()
+	if err != nil {
+		return err
+	}
+	defer devices.close()
+	err = atNamespaceRoot(func() error {
 		attr := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}
 		return unix.MountSetattr(unix.AT_FDCWD, "/", unix.AT_RECURSIVE, &attr)
 	})
@@ -256,7 +261,7 @@ func hideHost() error {
 		return err
 	}
 	defer root.Close()
-	if err := makeDevices(root); err != nil {
+	if err := makeDevices(root, devices); err != nil {
 		return err
 	}
 	if err := root.Mkdir("/dev/shm", 0o755); err != nil {

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
+
+	"imagebuilder/builtins/host"
 )
 
 // How layers become one file system. Only the child mounts.
@@ -71,11 +73,17 @@ func (s *Stack) overlay(device, point string) error {
 		// redirect_dir: directories of lower layers can be renamed, as rpm does; what was
 		// renamed before is found in any case. The other two are switched off since layers
 		// outlive the mount.
-		redirect := "on"
-		if s.Copies {
-			redirect = "follow"
+		options += fmt.Sprintf(",upperdir=%d,workdir=%d,volatile,index=off,metacopy=off", upper, work)
+		switch {
+		case host.Confined(): // where mv and its like copy instead
+		case s.Copies:
+			options += ",redirect_dir=follow"
+		default:
+			options += ",redirect_dir=on"
 		}
-		options += fmt.Sprintf(",upperdir=%d,workdir=%d,volatile,redirect_dir=%s,index=off,metacopy=off", upper, work, redirect)
+	}
+	if host.Confined() { // whose root has no attributes of the kind trusted
+		options += ",userxattr"
 	}
 	return mountOverlay("/proc/self/fd", device, point, options)
 }
@@ -109,13 +117,26 @@ func openPath(name string) (int, error) {
 }
 
 func bind(source, point string, readOnly bool) error {
-	if err := unix.Mount(source, point, "", unix.MS_BIND, ""); err != nil {
+	flags := uintptr(unix.MS_BIND)
+	if host.Confined() { // who must not uncover what the mounts of others hide
+		flags |= unix.MS_REC
+	}
+	if err := unix.Mount(source, point, "", flags, ""); err != nil {
 		return fmt.Errorf("cannot bind %s: %w", filepath.Base(source), err)
 	}
 	if !readOnly {
 		return nil
 	}
 	return restrict(point, unix.MOUNT_ATTR_RDONLY)
+}
+
+// detachHost is detach for a file or directory of the host, which may have mounts of others
+// below it: who is confined cannot have it without them.
+func detachHost(name string, writable bool) (int, error) {
+	if !host.Confined() {
+		return detach(name, writable)
+	}
+	return clone(name, writable, unix.AT_RECURSIVE)
 }
 
 // restrict gives a mount an attribute such as read-only.
@@ -133,8 +154,10 @@ func unmount(point string) error {
 }
 
 // detach returns a mount of name that is not in the tree.
-func detach(name string, writable bool) (int, error) {
-	fd, err := unix.OpenTree(unix.AT_FDCWD, name, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
+func detach(name string, writable bool) (int, error) { return clone(name, writable, 0) }
+
+func clone(name string, writable bool, flags uint) (int, error) {
+	fd, err := unix.OpenTree(unix.AT_FDCWD, name, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|flags)
 	if err != nil {
 		return -1, &os.PathError{Op: "open", Path: name, Err: err}
 	}
@@ -142,7 +165,7 @@ func detach(name string, writable bool) (int, error) {
 		return fd, nil
 	}
 	attr := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}
-	if err := unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH, &attr); err != nil {
+	if err := unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH|flags, &attr); err != nil {
 		unix.Close(fd)
 		return -1, fmt.Errorf("cannot make %s read-only: %w", name, err)
 	}

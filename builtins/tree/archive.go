@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"path"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -166,15 +165,16 @@ func (a *archiver) attributes(name string, h *tar.Header) (opaque bool, err erro
 			return err
 		}
 		for _, attr := range names {
-			if own, ok := strings.CutPrefix(attr, xattr.Overlay); ok && own != "redirect" && own != "opaque" {
+			own, ofOverlay := xattr.CutOverlay(attr)
+			if ofOverlay && own != "redirect" && own != "opaque" {
 				continue
 			}
 			value, err := xattr.Get(file, attr)
 			if err != nil {
 				return err
 			}
-			if attr == xattr.Overlay+"opaque" {
-				opaque = string(value) == "y"
+			if ofOverlay && own == "opaque" {
+				opaque = opaque || string(value) == "y"
 				continue
 			}
 			h.PAXRecords[attributeRecord+attr] = string(value)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"path"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -36,8 +37,10 @@ func (u *unarchiver) layered(h *tar.Header, m member, content io.Reader) error {
 	if err := u.links.pass(h, m.path); err != nil {
 		return err
 	}
-	if _, ok := h.PAXRecords[attributeRecord+xattr.Overlay+"redirect"]; ok {
-		return errors.New("it names a directory of a layer below, which only the machine knows that has made it")
+	for record := range h.PAXRecords {
+		if own, ofOverlay := xattr.CutOverlay(strings.TrimPrefix(record, attributeRecord)); ofOverlay && own == "redirect" {
+			return errors.New("it names a directory of a layer below, which only the machine knows that has made it")
+		}
 	}
 	if h.Typeflag == tar.TypeFifo && h.PAXRecords[socketRecord] != "" {
 		return u.socket(h, m.path)
@@ -52,7 +55,7 @@ func (u *unarchiver) hide(r Removal) error {
 	}
 	if r.Content {
 		return u.root.ProcPath("set attributes", r.Path, func(file string) error {
-			return unix.Lsetxattr(file, xattr.Overlay+"opaque", []byte("y"), 0)
+			return xattr.SetOverlay(file, "opaque", "y")
 		})
 	}
 	return u.root.Change("mknod", r.Path, func(dirfd int, base string) error {

@@ -178,7 +178,7 @@ func (u *unarchiver) attributes(dir *dirfd.Dir, name string, h *tar.Header) erro
 // setXattr sets an extended attribute. Not all that there are in the world can be set: of
 // user's, links and devices have none, and a file system may know none of a kind.
 func setXattr(file, attr, value string, kind byte) error {
-	if strings.HasPrefix(attr, xattr.Overlay) || strings.HasPrefix(attr, "user.overlay.") {
+	if _, ofOverlay := xattr.CutOverlay(attr); ofOverlay {
 		return nil // they are of the layers on the machine it was made on
 	}
 	err := unix.Lsetxattr(file, attr, []byte(value), 0)

@@ -121,7 +121,7 @@ func decompress(file string, by magic.Kind) string {
 // calls that the usual ones take.
 func tar(file, out string) []string {
 	return []string{"tar", "--extract", "--blocking-factor=2048", "--file=" + file, "--directory=" + out, "--numeric-owner", "--preserve-permissions",
-		"--same-owner", "--xattrs", "--xattrs-include=*", "--xattrs-exclude=trusted.overlay.*", "--acls"}
+		"--same-owner", "--xattrs", "--xattrs-include=*", "--xattrs-exclude=trusted.overlay.*", "--xattrs-exclude=user.overlay.*", "--acls"}
 }
 
 func bsdtar(p Places, o Options) []string {

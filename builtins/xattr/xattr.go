@@ -9,13 +9,36 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Overlay begins the names by which overlayfs keeps its own books.
-const Overlay = "trusted.overlay."
+// overlay begin the names by which overlayfs keeps its own books: the second in a user
+// namespace.
+var overlay = [2]string{"trusted.overlay.", "user.overlay."}
+
+// CutOverlay returns the rest of the name of an attribute of overlayfs.
+func CutOverlay(name string) (rest string, is bool) {
+	for _, prefix := range overlay {
+		if rest, is := strings.CutPrefix(name, prefix); is {
+			return rest, true
+		}
+	}
+	return name, false
+}
+
+// SetOverlay sets an attribute of overlayfs: the first of its names, or the second where that is
+// not allowed, as in a user namespace.
+func SetOverlay(file, name, value string) error {
+	err := unix.Lsetxattr(file, overlay[0]+name, []byte(value), 0)
+	if err == unix.EPERM {
+		err = unix.Lsetxattr(file, overlay[1]+name, []byte(value), 0)
+	}
+	return err
+}
+
+func isOverlay(name string) bool { _, is := CutOverlay(name); return is }
 
 // List returns the sorted names of the attributes of a file but those of overlayfs.
 func List(file string) ([]string, error) {
 	names, err := All(file)
-	return slices.DeleteFunc(names, func(name string) bool { return strings.HasPrefix(name, Overlay) }), err
+	return slices.DeleteFunc(names, isOverlay), err
 }
 
 // All returns the sorted names of all attributes of a file. Where the file system has none

@@ -4,6 +4,7 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -105,6 +106,28 @@ func allImports(t *testing.T) map[string]map[string]string {
 		t.Fatal(err)
 	}
 	return all
+}
+
+// What an ordinary user builds is what root builds, by the same code: only few packages ask
+// whether they are confined.
+func TestFewAskWhetherTheyAreConfined(t *testing.T) {
+	allowed := []string{"builtins/host", "builtins/sandbox", "builtins/layer", "builtins/unpack", "cmd/imagebuilder/door.go"}
+	for pkg := range allImports(t) {
+		files, err := filepath.Glob(filepath.Join("../..", pkg, "*.go"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range files {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			name := strings.TrimPrefix(file, "../../")
+			if !strings.HasSuffix(file, "_test.go") && strings.Contains(string(text), "Confined()") && !slices.Contains(allowed, pkg) && !slices.Contains(allowed, name) {
+				t.Errorf("%s asks for host.Confined, which is for %v only", name, allowed)
+			}
+		}
+	}
 }
 
 // Every command and flag explains itself.

@@ -44,6 +44,7 @@ func (o *buildOptions) addFlags(cmd *cobra.Command) {
 // addStepFlags adds those about steps, for commands without results.
 func (o *buildOptions) addStepFlags(cmd *cobra.Command) {
 	o.cache.addFlags(cmd)
+	behindDoor(cmd)
 	o.log.addFlags(cmd)
 	cmd.Flags().BoolVar(&o.explain, "explain", false, "say for each step that is done why it was not in the cache")
 	cmd.Flags().BoolVar(&o.store.NoCache, "no-cache", false, "do every step anew")

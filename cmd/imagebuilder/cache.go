@@ -27,6 +27,9 @@ type cacheOptions struct {
 	max bytesize.Size
 }
 
+// cacheVariable is the variable of the environment that names the directory.
+const cacheVariable = "IMAGEBUILDER_CACHE"
+
 const cacheUsage = "`directory` of the cache (default $IMAGEBUILDER_CACHE, else /var/cache/imagebuilder or that of the user)"
 
 func (o *cacheOptions) addFlags(cmd *cobra.Command) {
@@ -41,7 +44,7 @@ func (o *cacheOptions) directory() (string, error) {
 	if o.dir != "" {
 		return o.dir, nil
 	}
-	if dir := os.Getenv("IMAGEBUILDER_CACHE"); dir != "" {
+	if dir := os.Getenv(cacheVariable); dir != "" {
 		return dir, nil
 	}
 	if os.Geteuid() == 0 {
@@ -99,6 +102,7 @@ line says how many blocks they hold, and how many of these one has from another.
 		},
 	}
 	o.addFlags(cmd)
+	behindDoor(cmd)
 	addJSONFlag(cmd, &asJSON)
 	return cmd
 }
@@ -209,6 +213,7 @@ there is one, so do logs and downloads that were cut.`,
 		},
 	}
 	o.addFlags(cmd)
+	behindDoor(cmd)
 	cmd.Flags().BoolVar(&all, "all", false, "remove everything")
 	addJSONFlag(cmd, &asJSON)
 	return cmd
@@ -237,6 +242,7 @@ stays.`,
 		},
 	}
 	o.addFlags(cmd)
+	behindDoor(cmd)
 	cmd.Flags().BoolVar(&repair, "repair", false, "remove what is damaged")
 	addJSONFlag(cmd, &asJSON)
 	return cmd

@@ -29,6 +29,9 @@ const endGrace = 2 * host.DefaultGrace
 type ending struct {
 	codes chan<- int   // ends the process at once, with an exit code
 	more  atomic.Int64 // what a server adds to endGrace for the requests under way
+
+	signals <-chan os.Signal                // that come from outside the door; nil: they come as usual
+	pass    atomic.Pointer[func(os.Signal)] // takes signals in place of this process; nil: nothing does
 }
 
 // endingKey is the key of the ending in a context.
@@ -58,13 +61,14 @@ var signalNames = map[syscall.Signal]string{
 // it leaves the next one removes. A signal that the caller ignores stays ignored, as
 // nohup and shells that start something in the background mean it.
 func (e *ending) watchSignals(cancel context.CancelCauseFunc) {
-	signals := make(chan os.Signal, 2)
-	for s := range signalNames {
-		if !signal.Ignored(s) {
-			signal.Notify(signals, s)
-		}
+	signals := e.signals
+	if signals == nil {
+		signals = caughtSignals()
 	}
 	first := (<-signals).(syscall.Signal)
+	for pass := e.pass.Load(); pass != nil; first = (<-signals).(syscall.Signal) {
+		(*pass)(first)
+	}
 	cancel(signalError{first})
 	select {
 	case second := <-signals:
@@ -72,6 +76,16 @@ func (e *ending) watchSignals(cancel context.CancelCauseFunc) {
 	case <-time.After(endGrace + time.Duration(e.more.Load())):
 		e.abandon(signalError{first}, 128+int(first))
 	}
+}
+
+func caughtSignals() <-chan os.Signal {
+	signals := make(chan os.Signal, 2)
+	for _, s := range host.Signals {
+		if !signal.Ignored(s) {
+			signal.Notify(signals, s)
+		}
+	}
+	return signals
 }
 
 // bound ends the command after some time, if that is not zero: as a signal does, in order,

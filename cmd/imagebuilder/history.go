@@ -60,6 +60,7 @@ has shown it, and why it was not in the cache, as --explain would have said.`,
 		},
 	}
 	cache.addFlags(cmd)
+	behindDoor(cmd)
 	cmd.Flags().UintVar(&run, "run", 0, "show the steps of this `run`: 1 is the last")
 	addJSONFlag(cmd, &asJSON)
 	return cmd

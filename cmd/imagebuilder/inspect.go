@@ -81,6 +81,7 @@ The image is unpacked into the cache.`,
 		},
 	}
 	o.build.cache.addFlags(cmd)
+	behindDoor(cmd)
 	o.build.log.addFlags(cmd)
 	addJSONFlag(cmd, &o.build.json)
 	cmd.Flags().IntVar(&o.top, "top", o.top, "`number` of the largest to be named")

@@ -13,6 +13,7 @@ import (
 
 	"imagebuilder/builtins"
 	"imagebuilder/builtins/build"
+	"imagebuilder/builtins/host"
 	"imagebuilder/builtins/lxd"
 	"imagebuilder/builtins/sandbox"
 	"imagebuilder/runtime"
@@ -32,8 +33,13 @@ func start() int {
 	if code, ok := sandbox.Main(build.Tasks()...); ok {
 		return code
 	}
+	signals, err := host.AtDoor()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "error:", err)
+		return exitError
+	}
 	codes := make(chan int, 4)
-	go func() { codes <- run(&ending{codes: codes}) }()
+	go func() { codes <- run(&ending{codes: codes, signals: signals}) }()
 	return <-codes
 }
 
@@ -73,6 +79,7 @@ func newProgram(name string) program {
 
 // ownProgram is a program whose errors are told in our own way.
 func ownProgram(root *cobra.Command) program {
+	root.PersistentPreRunE = throughDoor
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w; see '%s --help'", err, cmd.CommandPath())}
 	})

@@ -19,12 +19,17 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"imagebuilder/builtins/build"
+	"imagebuilder/builtins/host"
 	"imagebuilder/builtins/sandbox"
 )
 
 func TestMain(m *testing.M) {
 	if code, ok := sandbox.Main(build.Tasks()...); ok {
 		os.Exit(code)
+	}
+	if _, err := host.AtDoor(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
 	}
 	testscript.Main(m, map[string]func(){
 		"imagebuilder":            main,
@@ -44,6 +49,8 @@ func TestScript(t *testing.T) {
 			switch {
 			case cond == "root":
 				return os.Geteuid() == 0, nil
+			case cond == "rootless":
+				return host.TryDoor() == nil, nil
 			case cond == "unshare": // not in a chroot, whose root is no mount
 				return exec.Command("unshare", "--mount", "true").Run() == nil, nil
 			case strings.HasPrefix(cond, "file:"):

@@ -71,6 +71,7 @@ that a build would find now.`,
 	recipe.addFlags(cmd)
 	addOfflineFlag(cmd)
 	cache.addFlags(cmd)
+	behindDoor(cmd, "resolve")
 	cmd.Flags().BoolVar(&resolve, "resolve", false, "ask the network what it has")
 	addJSONFlag(cmd, &asJSON)
 	return cmd

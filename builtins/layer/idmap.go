@@ -1,0 +1,84 @@
+package layer
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"imagebuilder/builtins/host"
+)
+
+// A store belongs to one map of ids: the files of its layers have owners that are others, or
+// nobody, under another, and overlayfs keeps its books in attributes that only one of them sees.
+
+// idMapFile is the file of a store that says which it is.
+const idMapFile = "idmap"
+
+// noIDMap is what it says where ids are those of the machine, as they are for root.
+const noIDMap = "none"
+
+// checkIDMap refuses a store that belongs to another map of ids than this process has.
+func checkIDMap(dir string) error {
+	mine, err := idMap()
+	if err != nil {
+		return err
+	}
+	its, err := storedIDMap(dir)
+	if err != nil || its == "" || its == mine {
+		return err
+	}
+	const next = "choose another cache with --cache"
+	switch {
+	case its == noIDMap:
+		return fmt.Errorf("cannot use the cache %s: its layers were made by root, and this is a user namespace; %s", dir, next)
+	case mine == noIDMap:
+		return fmt.Errorf("cannot use the cache %s: its layers were made in a user namespace, with --rootless or by another user; %s", dir, next)
+	}
+	return fmt.Errorf("cannot use the cache %s: its layers were made with other subordinate ids (%s) than there are now (%s); %s, or remove it as root", dir, its, mine, next)
+}
+
+// storedIDMap is what a store belongs to; "": to nothing yet.
+func storedIDMap(dir string) (string, error) {
+	text, err := os.ReadFile(filepath.Join(dir, idMapFile))
+	if !errors.Is(err, fs.ErrNotExist) {
+		return strings.TrimSpace(string(text)), err
+	}
+	// Earlier versions have made stores of root only, without the file.
+	names, err := os.ReadDir(filepath.Join(dir, "results"))
+	if err == nil && len(names) > 0 {
+		return noIDMap, nil
+	}
+	return "", nil
+}
+
+// claim makes a store that belongs to nothing yet one of this process's map.
+func claim(dir string) error {
+	mine, err := idMap()
+	if err != nil {
+		return err
+	}
+	if _, err := os.Lstat(filepath.Join(dir, idMapFile)); err == nil {
+		return nil
+	}
+	draft := filepath.Join(dir, "staging", rand.Text()) // whose leftovers are swept
+	if err := os.WriteFile(draft, []byte(mine+"\n"), 0o600); err != nil {
+		return err
+	}
+	defer os.Remove(draft)
+	if err := os.Link(draft, filepath.Join(dir, idMapFile)); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return checkIDMap(dir)
+}
+
+func idMap() (string, error) {
+	m, err := host.IDMap()
+	if m == "" {
+		m = noIDMap
+	}
+	return m, err
+}
