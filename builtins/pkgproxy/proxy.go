@@ -53,9 +53,7 @@ func Start(o Options) (*Proxy, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	upstream := http.DefaultTransport.(*http.Transport).Clone() // behind the caller's own proxy, if there is one
-	upstream.DisableCompression = true                          // what is sent is passed on as it is
-	upstream.ResponseHeaderTimeout = time.Minute
+	upstream := Upstream()
 	p := &Proxy{kept: kept, log: o.Log, refresh: o.Refresh, upstream: upstream, listener: listener}
 	p.pass = &httputil.ReverseProxy{
 		Rewrite:   func(r *httputil.ProxyRequest) { r.Out.Host = r.In.Host },
