@@ -129,6 +129,7 @@ func (r *Recipe) builder(o BuildOptions) (*build.Builder, error) {
 		Progress: o.Progress,
 		Failed:   o.Failed,
 		Planned:  r.plannedSteps,
+		Epoch:    r.epoch,
 	}, nil
 }
 

@@ -14,6 +14,7 @@ import (
 	"imagebuilder/builtins"
 	"imagebuilder/builtins/build"
 	"imagebuilder/builtins/fetch"
+	"imagebuilder/builtins/host"
 	"imagebuilder/builtins/library"
 )
 
@@ -24,6 +25,7 @@ type Config struct {
 	Options Given         // -o NAME=VALUE
 	Secrets build.Secrets // --secret NAME=FILE
 	Now     time.Time     // when the run happens, for all that it makes
+	Epoch   host.Epoch    // what it makes is dated by; then Now is that moment
 	Machine string        // machine name of uname(2)
 	Stdin   io.Reader     // where the recipe "-" is read
 	Log     *slog.Logger  // gets what recipes print; nil: nothing does
@@ -48,6 +50,7 @@ type Recipe struct {
 	options      *options
 	entry        starlark.Value
 	log          *slog.Logger // gets what the recipe prints
+	epoch        host.Epoch
 	wishes       []fetch.Wish // downloads that a run begins with, once it is known to be ready
 	plannedSteps int          // how many steps it has then, as far as a plan knows
 }
@@ -102,7 +105,7 @@ func newRecipe(ctx context.Context, name string, config Config) *Recipe {
 	if config.Log == nil {
 		config.Log = slog.New(slog.DiscardHandler)
 	}
-	r := &Recipe{Name: name, options: &options{given: config.Options}, log: config.Log}
+	r := &Recipe{Name: name, options: &options{given: config.Options}, log: config.Log, epoch: config.Epoch}
 	r.loader = &loader{
 		ctx:       ctx,
 		libraries: embedded(),

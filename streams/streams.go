@@ -74,7 +74,7 @@ func (t Site) open() (*openSite, error) {
 		w.log = slog.New(slog.DiscardHandler)
 	}
 	if w.clock == nil {
-		w.clock, _ = host.NewClock("") // only a wrong date is an error
+		w.clock = host.SystemClock
 	}
 	if w.Workers < 1 {
 		w.Workers = runtime.GOMAXPROCS(0)

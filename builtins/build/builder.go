@@ -33,6 +33,7 @@ type Builder struct {
 	History *layer.History // what the steps of the last run depended on
 	Explain bool           // say why a step is done
 	Planned int            // how many steps a plan has; 0: nobody knows
+	Epoch   host.Epoch     // what is made is dated by it, and programs see it
 	Sources *Sources       // nil: downloads are only in the store
 
 	// Failed is told where a change has failed, before what it has done goes; nil: nobody is.
@@ -73,6 +74,9 @@ func (b *Builder) Change(ctx context.Context, s *Step, c Change) error {
 	inputs, err := b.inputs(ctx, s)
 	if err != nil {
 		return err
+	}
+	if c.Runs != nil {
+		inputs = b.dated(inputs)
 	}
 	state := b.stateOf(s.Root)
 	st := layer.Origin{Name: s.Builtin, Inputs: inputs, Network: s.Fresh.network(), Summary: s.Summary(), Check: c.unchanged}
@@ -224,6 +228,15 @@ func (b *Builder) inputs(ctx context.Context, s *Step) ([]layer.Input, error) {
 	}
 	stamps, err := b.stamps(ctx, s.Fresh)
 	return append(inputs, stamps...), err
+}
+
+// dated are the inputs of what is made by programs that see the epoch, if there is one. Without,
+// keys are what they always were.
+func (b *Builder) dated(inputs []layer.Input) []layer.Input {
+	if b.Epoch == "" {
+		return inputs
+	}
+	return append(inputs[:len(inputs):len(inputs)], layer.Input{Name: "epoch", Value: string(b.Epoch)})
 }
 
 // output is where a step's programs write: a file that exists once they do.

@@ -86,8 +86,9 @@ func (b *Builder) partitions(ctx context.Context, d *disk.Disk, stack sandbox.St
 	if err != nil {
 		return nil, err
 	}
+	inputs = b.dated(inputs)
 	e, _, err := b.Store.Get(ctx, layer.Base{}, layer.Origin{Name: "disk", Inputs: inputs, Summary: "empty file systems"}, func(dir string) error {
-		return d.StandIns(ctx, dir)
+		return d.StandIns(ctx, dir, b.Epoch)
 	})
 	if err != nil {
 		return nil, err
@@ -169,11 +170,11 @@ func (f DiskFormat) part(d *disk.Disk, name string) part {
 	}
 }
 
-func (f DiskFormat) args(d *disk.Disk) Args { return Args{{"disk", d}, {"format", f}, epoch()} }
+func (f DiskFormat) args(d *disk.Disk) Args { return Args{{"disk", d}, {"format", f}} }
 
 // write makes the file in the directory of a job.
 func (f DiskFormat) write(ctx context.Context, d *disk.Disk, job pack.Job, name string) error {
-	j := disk.Job{Disk: *d, Stack: job.Stack, Dir: job.Dir, Out: job.Out, Log: job.Log}
+	j := disk.Job{Disk: *d, Stack: job.Stack, Dir: job.Dir, Out: job.Out, Log: job.Log, Epoch: job.Epoch}
 	raw := name
 	if f.Format != Raw || f.whole().Program() != "" {
 		raw = name + ".raw"

@@ -28,10 +28,9 @@ func (i LXCImage) Pack(s *Step, dir string) (Product, error) {
 		s.Needs = append(s.Needs, Need{Name: program})
 	}
 	meta := part{
-		what: "metadata",
-		file: "meta.tar.xz",
-		args: Args{{"image", i.Image}, {"create_message", i.CreateMessage}, {"config", i.Config}, {"templates", i.Placeholders},
-			epoch()},
+		what:   "metadata",
+		file:   "meta.tar.xz",
+		args:   Args{{"image", i.Image}, {"create_message", i.CreateMessage}, {"config", i.Config}, {"templates", i.Placeholders}},
 		maxAge: i.Image.Expiry.maxAge(),
 		make: func(ctx context.Context, job pack.Job) error {
 			return job.LXCMeta(ctx, pack.LXCMetadata{

@@ -158,8 +158,7 @@ func (i LXDImage) unified(name string) part {
 
 // args are what the metadata depend on.
 func (i LXDImage) args() Args {
-	return Args{{"image", i.Image}, {"properties", i.Properties}, {"templates", i.Templates}, {"compression", i.Compression.String()},
-		epoch()}
+	return Args{{"image", i.Image}, {"properties", i.Properties}, {"templates", i.Templates}, {"compression", i.Compression.String()}}
 }
 
 func (i LXDImage) describe() (pack.Metadata, error) {

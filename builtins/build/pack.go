@@ -12,7 +12,6 @@ import (
 	"path/filepath"
 	"time"
 
-	"imagebuilder/builtins/host"
 	"imagebuilder/builtins/layer"
 	"imagebuilder/builtins/pack"
 	"imagebuilder/builtins/sandbox"
@@ -30,9 +29,6 @@ type part struct {
 	maxAge time.Duration // how old it may be; 0: of any age
 	make   func(context.Context, pack.Job) error
 }
-
-// epoch is what the times in a packed file depend on besides those in the tree.
-func epoch() Arg { return Arg{"epoch", host.Epoch()} }
 
 // packed is the product of the files of an image, which are put into a directory below the
 // target directory. The last of them has the root file system, and its name for itself: of
@@ -131,7 +127,7 @@ func (k packer) publish(ctx context.Context, set []pack.Result) error {
 
 // part makes one file, or finds it in the store.
 func (k packer) part(ctx context.Context, p part) (*File, layer.Outcome, string, error) {
-	inputs, err := p.args.inputs()
+	inputs, err := append(p.args[:len(p.args):len(p.args)], Arg{"epoch", k.Epoch}).inputs()
 	if err != nil {
 		return nil, layer.Outcome{}, "", err
 	}
@@ -142,7 +138,7 @@ func (k packer) part(ctx context.Context, p part) (*File, layer.Outcome, string,
 	out := k.output(k.step)
 	dir, outcome, err := state.Result(ctx, st, func(ctx context.Context, stack sandbox.Stack, dir string) error {
 		k.running(k.step, p.file, out)
-		job := pack.Job{Stack: stack, Dir: dir, Name: p.file, Out: out, Log: k.Log, Made: k.made, Explain: k.Explain}
+		job := pack.Job{Stack: stack, Dir: dir, Name: p.file, Out: out, Log: k.Log, Made: k.made, Explain: k.Explain, Epoch: k.Epoch}
 		if k.Progress != nil {
 			job.Progress = k.Progress.Start
 		}
@@ -163,7 +159,7 @@ func tarPart(c pack.Compression) part {
 	return part{
 		what: "rootfs",
 		file: "rootfs.tar" + c.Suffix(),
-		args: Args{{"compression", c.String()}, epoch()},
+		args: Args{{"compression", c.String()}},
 		make: func(ctx context.Context, job pack.Job) error { return job.Tar(ctx, c) },
 	}
 }
@@ -173,7 +169,7 @@ func squashfsPart(c pack.Compression, packer string) part {
 	return part{
 		what: "squashfs",
 		file: pack.RootSquashfs,
-		args: Args{{"compression", c.String()}, {"packer", packer}, epoch()},
+		args: Args{{"compression", c.String()}, {"packer", packer}},
 		make: func(ctx context.Context, job pack.Job) error { return job.Squashfs(ctx, c, packer) },
 	}
 }

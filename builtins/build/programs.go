@@ -64,13 +64,17 @@ func run(r running, reads ...*File) Change {
 		if err != nil {
 			return err
 		}
-		return sandbox.Run(ctx, spec, b.online(r), out)
+		return sandbox.Run(ctx, spec, b.surrounded(r), out)
 	}}
 }
 
-// online are the programs with what their environment says of the way out, if they have one.
-func (b *Builder) online(r running) sandbox.Programs {
+// surrounded are the programs with what their environment says of the epoch and of the way out,
+// if they have one.
+func (b *Builder) surrounded(r running) sandbox.Programs {
 	programs := r.programs
+	if b != nil {
+		programs.Env = b.Epoch.In(programs.Env)
+	}
 	if r.network {
 		programs.Env = withProxies(programs.Env, b.packageProxy())
 	}

@@ -50,7 +50,7 @@ func (r *Room) Enter(ctx context.Context, args []string, streams sandbox.Streams
 		return err
 	}
 	spec.NoNet = spec.NoNet || r.Offline
-	env := slices.Clone(r.builder.online(*runs).Env)
+	env := slices.Clone(r.builder.surrounded(*runs).Env)
 	if streams.Terminal {
 		env = append(env, "TERM="+cmp.Or(os.Getenv("TERM"), "dumb"))
 	}

@@ -107,7 +107,7 @@ func (b *Builder) repackWindows(ctx context.Context, s *Step, r WindowsRepack) e
 	if err != nil {
 		return err
 	}
-	st := layer.Origin{Name: s.Builtin, Inputs: append(inputs, layer.Input{Name: "result", Value: to}), Summary: s.Summary(), Intact: stillDescribed}
+	st := layer.Origin{Name: s.Builtin, Inputs: append(b.dated(inputs), layer.Input{Name: "result", Value: to}), Summary: s.Summary(), Intact: stillDescribed}
 	why, made, kept := b.History.Explain("", st), madeMedium{}, false
 	_, err = b.Store.Revise(ctx, st, func(old *layer.Entry, dir string) (keep bool, err error) {
 		if old != nil && !b.Store.Refreshing() {
@@ -188,7 +188,7 @@ func (b *Builder) makeMedium(ctx context.Context, s *Step, r WindowsRepack, work
 	}
 	out := b.output(s)
 	job := &windows.Job{
-		Medium: medium, Drivers: drivers, Edits: r.needed(), Boot: r.Boot, Scratch: work, Output: &together{w: out}, Log: b.Log,
+		Medium: medium, Drivers: drivers, Edits: r.needed(), Boot: r.Boot, Scratch: work, Output: &together{w: out}, Log: b.Log, Epoch: b.Epoch,
 		Meanwhile: func(context.Context) error { return r.unchanged() }, Progress: b.progress,
 	}
 	if err := b.close(ctx, out, job.Repack(ctx)); err != nil {

@@ -29,6 +29,7 @@ type Job struct {
 	Dir   string    // directory of the host that gets the file
 	Out   io.Writer // output of the programs
 	Log   *slog.Logger
+	Epoch host.Epoch // of file systems
 }
 
 // Where programs find things.
@@ -47,12 +48,12 @@ func (d Disk) Needs() []string {
 }
 
 // environ is the environment of all of them. Times on FAT are local ones.
-func environ() []string {
+func environ(epoch host.Epoch) []string {
 	env := map[string]string{"TZ": "UTC", "MTOOLS_SKIP_CHECK": "1"}
-	if epoch := host.Epoch(); epoch != "" {
-		env["SOURCE_DATE_EPOCH"], env["E2FSPROGS_FAKE_TIME"] = epoch, epoch
+	if epoch != "" {
+		env["E2FSPROGS_FAKE_TIME"] = string(epoch)
 	}
-	return host.Environ(env)
+	return epoch.In(host.Environ(env))
 }
 
 // Raw makes the disk as it is, in a sparse file of that name.
@@ -111,7 +112,7 @@ func (j Job) run(ctx context.Context, mounts []sandbox.Mount, programs ...sandbo
 		NoNet:   true,
 		AnyNode: true,
 	}
-	return sandbox.Run(ctx, spec, sandbox.Programs{List: programs, Env: environ()}, j.Out)
+	return sandbox.Run(ctx, spec, sandbox.Programs{List: programs, Env: environ(j.Epoch)}, j.Out)
 }
 
 // rootfs is the root file system as the root partition has it.

@@ -29,7 +29,7 @@ const (
 var standInSize = map[string]int64{"ext4": 8 << 20, "btrfs": 128 << 20}
 
 // StandIns makes the files in a directory that Partitions shows.
-func (d Disk) StandIns(ctx context.Context, dir string) error {
+func (d Disk) StandIns(ctx context.Context, dir string, epoch host.Epoch) error {
 	root, esp := filepath.Join(dir, rootImage), filepath.Join(dir, espImage)
 	size := standInSize[d.FileSystem]
 	if err := sparse(root, size); err != nil {
@@ -41,7 +41,7 @@ func (d Disk) StandIns(ctx context.Context, dir string) error {
 	plain := d
 	plain.Options = nil // they may be for a larger one
 	for _, args := range [][]string{plain.mkfs(root, span{0, size}), d.mkfsESP(esp)} {
-		if err := (host.Command{Args: args, Env: environ()}).Run(ctx); err != nil {
+		if err := (host.Command{Args: args, Env: environ(epoch)}).Run(ctx); err != nil {
 			return fmt.Errorf("cannot make an empty file system: %w", err)
 		}
 	}

@@ -3,7 +3,9 @@ package host
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -15,18 +17,54 @@ type Clock func() time.Time
 // SystemClock is the system's clock, in UTC.
 func SystemClock() time.Time { return time.Now().UTC() }
 
-// Epoch is the value of SOURCE_DATE_EPOCH, seconds since 1970, "" if it is not set: this is
-// the one place that reads it. See https://reproducible-builds.org/specs/source-date-epoch.
-func Epoch() string { return os.Getenv("SOURCE_DATE_EPOCH") }
+// An Epoch is the moment that what is made is dated by, so that it can be made again: seconds
+// since 1970 as digits; "": there is none, and the clock counts. Whoever starts a build knows
+// it, from [CallerEpoch] or elsewhere; nothing else reads it from the environment.
+type Epoch string
 
-// NewClock returns the system's clock or, for an epoch, one that stands still at that time.
-func NewClock(epoch string) (Clock, error) {
-	if epoch == "" {
-		return SystemClock, nil
+// epochVariable is how programs are told; see https://reproducible-builds.org/specs/source-date-epoch.
+const epochVariable = "SOURCE_DATE_EPOCH"
+
+// CallerEpoch is the epoch of the caller's environment: this is the one place that reads it.
+func CallerEpoch() (Epoch, error) {
+	e, err := ParseEpoch(os.Getenv(epochVariable))
+	if err != nil {
+		return "", fmt.Errorf("%s is %w", epochVariable, err)
 	}
-	seconds, err := strconv.ParseInt(epoch, 10, 64)
+	return e, nil
+}
+
+// ParseEpoch reads an epoch; of "" there is none.
+func ParseEpoch(text string) (Epoch, error) {
+	if text == "" {
+		return "", nil
+	}
+	seconds, err := strconv.ParseInt(text, 10, 64)
 	if err != nil || seconds < 0 {
-		return nil, fmt.Errorf("SOURCE_DATE_EPOCH is not a number of seconds: %q", epoch)
+		return "", fmt.Errorf("not a number of seconds: %q", text)
 	}
-	return func() time.Time { return time.Unix(seconds, 0).UTC() }, nil
+	return Epoch(strconv.FormatInt(seconds, 10)), nil
+}
+
+// Seconds are those since 1970, 0 if there is no epoch.
+func (e Epoch) Seconds() int64 {
+	seconds, _ := strconv.ParseInt(string(e), 10, 64) // which was read before
+	return seconds
+}
+
+// Clock is the system's clock or, for an epoch, one that stands still at that time.
+func (e Epoch) Clock() Clock {
+	if e == "" {
+		return SystemClock
+	}
+	return func() time.Time { return time.Unix(e.Seconds(), 0).UTC() }
+}
+
+// In returns an environment that tells programs of the epoch, unless it does so itself.
+func (e Epoch) In(environ []string) []string {
+	said := func(v string) bool { return strings.HasPrefix(v, epochVariable+"=") }
+	if e == "" || slices.ContainsFunc(environ, said) {
+		return environ
+	}
+	return append(slices.Clone(environ), epochVariable+"="+string(e))
 }

@@ -85,12 +85,29 @@ func TestQuote(t *testing.T) {
 }
 
 func TestClock(t *testing.T) {
-	clock, err := host.NewClock("86400")
-	if err != nil || clock().Format(time.DateTime) != "1970-01-02 00:00:00" {
-		t.Errorf("%v", err)
+	epoch, err := host.ParseEpoch("086400")
+	if err != nil || epoch != "86400" || epoch.Clock()().Format(time.DateTime) != "1970-01-02 00:00:00" {
+		t.Errorf("%q: %v", epoch, err)
 	}
-	if _, err := host.NewClock("soon"); err == nil {
-		t.Error("nonsense is no error")
+	for _, text := range []string{"soon", "-1", "1.5", " 1"} {
+		if _, err := host.ParseEpoch(text); err == nil {
+			t.Errorf("%q is no error", text)
+		}
+	}
+}
+
+func TestEpochInEnvironment(t *testing.T) {
+	for _, test := range []struct {
+		epoch       host.Epoch
+		given, want string
+	}{
+		{"", "A=1", "A=1"},
+		{"5", "A=1", "A=1 SOURCE_DATE_EPOCH=5"},
+		{"5", "SOURCE_DATE_EPOCH=7 A=1", "SOURCE_DATE_EPOCH=7 A=1"},
+	} {
+		if got := strings.Join(test.epoch.In(strings.Fields(test.given)), " "); got != test.want {
+			t.Errorf("%q in %s: %s, want %s", test.epoch, test.given, got, test.want)
+		}
 	}
 }
 

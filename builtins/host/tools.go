@@ -114,16 +114,13 @@ func (t Tool) VersionLine(ctx context.Context) string {
 }
 
 // Environ is the environment of the host's own tools: nothing of the caller's but
-// where programs are and, if it is set, the time that stands still.
+// where programs are. What dates its results is told the time by [Epoch.In].
 func Environ(extra map[string]string) []string {
 	vars := map[string]string{
 		"PATH":   os.Getenv("PATH"),
 		"HOME":   "/tmp",
 		"TMPDIR": "/tmp",
 		"LC_ALL": "C.UTF-8",
-	}
-	if epoch := Epoch(); epoch != "" {
-		vars["SOURCE_DATE_EPOCH"] = epoch
 	}
 	for key, value := range extra {
 		vars[key] = value

@@ -24,6 +24,7 @@ type Job struct {
 	Name  string    // of the file
 	Out   io.Writer // output of the programs
 	Log   *slog.Logger
+	Epoch host.Epoch // no time in the file is later
 
 	Made    func(file string) []Made // results that hold a file of a name, the best first; nil: there are none
 	Explain bool                     // say what had to be compressed
@@ -51,7 +52,7 @@ func (j Job) run(ctx context.Context, out io.Writer, more []sandbox.Mount, args 
 		NoSync: true, // the store syncs the result
 		NoNet:  true,
 	}
-	programs := sandbox.Programs{List: []sandbox.Program{{Args: args}}, Env: host.Environ(nil)}
+	programs := sandbox.Programs{List: []sandbox.Program{{Args: args}}, Env: j.Epoch.In(host.Environ(nil))}
 	return sandbox.Run(ctx, spec, programs, out)
 }
 

@@ -68,12 +68,8 @@ func (j Job) Squashfs(ctx context.Context, c Compression, packer string) error {
 		return j.mksquashfs(ctx, c)
 	}
 	s := squashing{Compression: c, Name: j.Name}
-	if epoch := host.Epoch(); epoch != "" {
-		clock, err := host.NewClock(epoch)
-		if err != nil {
-			return err
-		}
-		seconds := clock().Unix()
+	if j.Epoch != "" {
+		seconds := j.Epoch.Seconds()
 		s.Epoch = &seconds
 	}
 	if name := squashfs.ProgramOf(c.Method, c.Level); name != "" {

@@ -106,8 +106,8 @@ func (j Job) tar(ctx context.Context, c Compression, more []sandbox.Mount, args 
 	if c.Program() != "" {
 		command = append(command, "--use-compress-program="+host.Quote(c.command()))
 	}
-	if epoch := host.Epoch(); epoch != "" {
-		command = append(command, "--mtime=@"+epoch, "--clamp-mtime")
+	if j.Epoch != "" {
+		command = append(command, "--mtime=@"+string(j.Epoch), "--clamp-mtime")
 	}
 	command = append(command, "--file="+j.target())
 	if err := j.run(ctx, j.Out, more, append(command, args...)...); err != nil {

@@ -92,6 +92,7 @@ type Job struct {
 	Scratch   string    // directory of the host, empty, on which all of the medium has room twice; see ResultName
 	Output    io.Writer // gets what programs print
 	Log       *slog.Logger
+	Epoch     host.Epoch                  // of the new medium
 	Meanwhile func(context.Context) error // is done while the new medium is written
 
 	// Progress begins to show how far a part of the work is, which has so many bytes; add is told
@@ -209,7 +210,7 @@ func (j *Job) run(ctx context.Context, out io.Writer, list ...sandbox.Program) e
 		NoSync: true, // it is scratch
 		NoNet:  true,
 	}
-	env := host.Environ(map[string]string{"WIMLIB_IMAGEX_IGNORE_CASE": "1"})
+	env := j.Epoch.In(host.Environ(map[string]string{"WIMLIB_IMAGEX_IGNORE_CASE": "1"}))
 	return sandbox.Run(ctx, spec, sandbox.Programs{List: list, Env: env}, out)
 }
 

@@ -82,12 +82,13 @@ func addOfflineFlag(cmd *cobra.Command) {
 // runtimeConfig is how recipes are evaluated: the clock is read here, once for all that
 // becomes of one.
 func runtimeConfig(cmd *cobra.Command, log logOptions) (runtime.Config, error) {
-	clock, err := host.NewClock(host.Epoch())
+	epoch, err := host.CallerEpoch()
 	if err != nil {
 		return runtime.Config{}, err
 	}
 	return runtime.Config{
-		Now:     clock(),
+		Now:     epoch.Clock()(),
+		Epoch:   epoch,
 		Machine: host.Machine(),
 		Stdin:   cmd.InOrStdin(),
 		Log:     log.logger(cmd.ErrOrStderr()),

@@ -28,8 +28,8 @@ func (o *siteOptions) addFlags(cmd *cobra.Command) {
 
 // site returns the site at root, as far as it is not the options' to say.
 func (o *siteOptions) site(cmd *cobra.Command, root string) (streams.Site, error) {
-	clock, err := host.NewClock(host.Epoch())
-	return streams.Site{Root: root, Log: o.log.logger(cmd.ErrOrStderr()), Clock: clock}, err
+	epoch, err := host.CallerEpoch()
+	return streams.Site{Root: root, Log: o.log.logger(cmd.ErrOrStderr()), Clock: epoch.Clock()}, err
 }
 
 // A summary is what a run has found and done.

@@ -68,12 +68,12 @@ func (m *oldMaintainer) command(name, short string, run func(context.Context, st
 				return errors.New(`Argument "path" is required and cannot be empty`)
 			}
 			defer bound(cmd, seconds(m.timeout))()
-			clock, err := host.NewClock(host.Epoch())
+			epoch, err := host.CallerEpoch()
 			if err != nil {
 				return err
 			}
 			return run(cmd.Context(), streams.Site{
-				Root: args[0], Streams: m.streams, StreamVersion: m.version, Workers: max(1, m.workers), Log: m.log, Clock: clock,
+				Root: args[0], Streams: m.streams, StreamVersion: m.version, Workers: max(1, m.workers), Log: m.log, Clock: epoch.Clock(),
 			})
 		},
 	}

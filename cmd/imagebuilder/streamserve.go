@@ -72,9 +72,7 @@ func runStreamServe(cmd *cobra.Command, o serve.ServerOptions, log logOptions) (
 	if o.StateDir == "" {
 		o.StateDir = serveState()
 	}
-	if o.Clock, err = host.NewClock(""); err != nil { // a certificate is of today whatever images are of
-		return err
-	}
+	o.Clock = host.SystemClock // a certificate is of today whatever images are of
 	server, err := serve.Listen(o)
 	if err != nil {
 		return fmt.Errorf("cannot serve %s: %w", o.Root, err)

@@ -66,7 +66,7 @@ func Listen(opts ServerOptions) (*Server, error) {
 		s.opts.Stall = defaultStall
 	}
 	if s.opts.Clock == nil {
-		s.opts.Clock, _ = host.NewClock("") // only a wrong date is an error
+		s.opts.Clock = host.SystemClock
 	}
 	if err := s.listen(); err != nil {
 		return nil, errors.Join(err, s.Close())
