@@ -135,6 +135,13 @@ func (b *Builder) Act(ctx context.Context, s *Step, a Act) error {
 	if a.Do == nil {
 		return nil
 	}
+	if l := b.lock(); l != nil && l.Record {
+		if a.Assumed {
+			return errors.New("it goes beyond the run, and what comes of it is no part of a lock: lock a recipe without it")
+		}
+		b.Log.Info("left out while the lock is made", "step", s.Label, "at", s.At, "what", s.Summary())
+		return nil
+	}
 	b.running(s, s.Summary(), nil)
 	if err := a.Do(ctx, b); err != nil {
 		return err

@@ -31,7 +31,7 @@ func (c *Client) Body(ctx context.Context, url string, content lock.Content) (*o
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		c.Log.Warn("what the lock has is damaged in the cache: it is downloaded again", "url", url, "cause", err)
 	}
-	if _, err := c.Fetch(ctx, Request{URL: url}); err != nil {
+	if _, err := c.together(ctx, Request{URL: url}.normal()); err != nil {
 		return nil, err
 	}
 	return c.Lock.Bodies.Open(content)

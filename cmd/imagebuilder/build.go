@@ -11,6 +11,7 @@ import (
 
 	"imagebuilder/builtins/build"
 	"imagebuilder/builtins/layer"
+	"imagebuilder/builtins/lock"
 	"imagebuilder/builtins/problems"
 	"imagebuilder/runtime"
 )
@@ -30,6 +31,7 @@ type buildOptions struct {
 	trace   string // file
 	store   layer.Options
 	sources *build.Sources
+	lock    *lock.Session // nil: there is none
 }
 
 func (o *buildOptions) addFlags(cmd *cobra.Command) {
@@ -58,14 +60,23 @@ func seconds(n uint) timeLimit {
 // run runs a recipe after all that can be known before is known to be right, and prints
 // the paths of its results.
 func (o *buildOptions) run(cmd *cobra.Command, recipe *runtime.Recipe, target string) error {
-	if err := recipe.Ready(target); err != nil {
+	results, err := o.make(cmd, recipe, target)
+	if err != nil {
 		return err
+	}
+	return printResults(cmd.OutOrStdout(), results, o.json)
+}
+
+// make is run but for what is printed of the results.
+func (o *buildOptions) make(cmd *cobra.Command, recipe *runtime.Recipe, target string) ([]build.Result, error) {
+	if err := recipe.Ready(target); err != nil {
+		return nil, err
 	}
 	display := o.log.newDisplay(cmd.ErrOrStderr())
 	defer display.Close()
 	dir, err := o.cache.directory()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	o.store.MaxSize = o.cache.maxSize()
 	var failed func(context.Context, *build.Room)
@@ -84,6 +95,7 @@ func (o *buildOptions) run(cmd *cobra.Command, recipe *runtime.Recipe, target st
 		Explain:  o.explain,
 		StaleOK:  o.staleOK,
 		Offline:  o.offline,
+		Lock:     o.lock,
 		Log:      display.log,
 		Progress: display.progress,
 		Failed:   failed,
@@ -93,7 +105,7 @@ func (o *buildOptions) run(cmd *cobra.Command, recipe *runtime.Recipe, target st
 		err = problems.Join(err, writeTrace(o.trace, did))
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
 	display.Close()
 	if o.log.format == "json" {
@@ -101,7 +113,7 @@ func (o *buildOptions) run(cmd *cobra.Command, recipe *runtime.Recipe, target st
 	} else {
 		printSummary(cmd.ErrOrStderr(), did)
 	}
-	return printResults(cmd.OutOrStdout(), results, o.json)
+	return results, nil
 }
 
 // printResults prints a path on each line and nothing else: scripts read them. As JSON it

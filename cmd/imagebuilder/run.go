@@ -16,6 +16,7 @@ type runOptions struct {
 	recipe  recipeOptions
 	build   buildOptions
 	timeout timeLimit
+	locked  lockedOptions
 }
 
 func newRunCommand() *cobra.Command {
@@ -38,6 +39,9 @@ the results are printed.
 				return usageError{errors.New("--shell-on-failure needs a terminal: nobody could talk to the shell")}
 			}
 			defer bound(cmd, o.timeout)()
+			if err := o.locked.open(args[0], &o); err != nil {
+				return err
+			}
 			recipe, err := o.recipe.load(cmd, args[0], o.build.log)
 			if err != nil {
 				return err
@@ -52,6 +56,7 @@ the results are printed.
 	o.recipe.addFlags(cmd)
 	o.build.addFlags(cmd)
 	cmd.Flags().BoolVar(&o.build.shell, "shell-on-failure", false, "where a step fails, open a shell in its root file system")
+	o.locked.addFlags(cmd)
 	cmd.Flags().Var(&o.timeout, "timeout", timeLimitUsage)
 	help := cmd.HelpFunc()
 	cmd.SetHelpFunc(func(cmd *cobra.Command, args []string) {
