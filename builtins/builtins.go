@@ -20,12 +20,14 @@ import (
 	"go.starlark.net/syntax"
 
 	"imagebuilder/builtins/build"
+	"imagebuilder/builtins/host"
 )
 
 // Words are the builtins of one run of a recipe, with what they act on.
 type Words struct {
 	Worker  build.Worker // carries out what recipes ask for, or records it
 	Now     time.Time    // when the run happens, for all that it makes
+	Epoch   host.Epoch   // what is made is dated by it
 	Machine string       // machine name of uname(2), the default architecture
 	Log     *slog.Logger // gets what the user should know
 	Offline bool         // programs have no network, whatever a recipe says
@@ -117,6 +119,10 @@ func (b *Words) predeclared(vocabulary map[string]builtin) starlark.StringDict {
 		"json":    jsonModule,
 		"math":    math.Module,
 		"machine": starlark.String(b.Machine),
+		"epoch":   starlark.None,
+	}
+	if b.Epoch != "" {
+		names["epoch"] = starlark.MakeInt64(b.Epoch.Seconds())
 	}
 	maps.Copy(names, printing())
 	for name, word := range vocabulary {

@@ -23,7 +23,7 @@ import (
 type BuildOptions struct {
 	Target   string         // directory that gets the results
 	Cache    string         // directory of the store
-	Store    layer.Options  // how the store is used; Clock and Log are those of the run
+	Store    layer.Options  // how the store is used; Clock, Copies and Log are those of the run
 	Sources  *build.Sources // downloads that users see; nil: they are only in the store
 	Explain  bool           // say why a step is done
 	StaleOK  bool           // where a server cannot be reached, what it last said counts
@@ -118,6 +118,7 @@ func (r *Recipe) Resolve(o BuildOptions) (planner *build.Planner, err error) {
 // builder opens the store for a run.
 func (r *Recipe) builder(o BuildOptions) (*build.Builder, error) {
 	o.Store.Clock, o.Store.Log = func() time.Time { return r.words.Now }, o.Log
+	o.Store.Copies = r.words.Epoch != "" // else the layers would tell who has made them
 	store, err := layer.Open(o.Cache, o.Store)
 	if err != nil {
 		return nil, err
@@ -138,7 +139,7 @@ func (r *Recipe) builder(o BuildOptions) (*build.Builder, error) {
 		Progress: o.Progress,
 		Failed:   o.Failed,
 		Planned:  r.plannedSteps,
-		Epoch:    r.epoch,
+		Epoch:    r.words.Epoch,
 	}, nil
 }
 

@@ -50,8 +50,7 @@ type Recipe struct {
 	options      *options
 	entry        starlark.Value
 	log          *slog.Logger // gets what the recipe prints
-	epoch        host.Epoch
-	wishes       []fetch.Wish // downloads that a run begins with, once it is known to be ready
+		wishes       []fetch.Wish // downloads that a run begins with, once it is known to be ready
 	plannedSteps int          // how many steps it has then, as far as a plan knows
 }
 
@@ -105,7 +104,7 @@ func newRecipe(ctx context.Context, name string, config Config) *Recipe {
 	if config.Log == nil {
 		config.Log = slog.New(slog.DiscardHandler)
 	}
-	r := &Recipe{Name: name, options: &options{given: config.Options}, log: config.Log, epoch: config.Epoch}
+	r := &Recipe{Name: name, options: &options{given: config.Options}, log: config.Log}
 	r.loader = &loader{
 		ctx:       ctx,
 		libraries: embedded(),
@@ -121,7 +120,7 @@ func newRecipe(ctx context.Context, name string, config Config) *Recipe {
 		print:     func(pos, text string) { r.log.Info("printed", "at", pos, "text", text) },
 	}
 	r.loader.shelf.Log = config.Log
-	r.words = &builtins.Words{Now: config.Now, Machine: config.Machine, Log: config.Log, Secrets: config.Secrets, Locate: r.loader.locate, Where: r.loader.where,
+	r.words = &builtins.Words{Now: config.Now, Epoch: config.Epoch, Machine: config.Machine, Log: config.Log, Secrets: config.Secrets, Locate: r.loader.locate, Where: r.loader.where,
 		Foreign: r.loader.isForeign, Given: r.loader.given, Say: func(path string) { r.loader.said[path] = true }}
 	return r
 }
@@ -211,6 +210,7 @@ func (r *Recipe) check(planner *build.Planner) error {
 	if err == nil && len(planner.Steps) == 0 && len(planner.Answers) == 0 {
 		log.Warn("main does nothing: images are made and packed by what it calls, as 'imagebuilder recipes debian' shows", "recipe", r.Name)
 	}
+	r.warnOfChance(planner.Steps, log.Warn)
 	// What goes wrong after an answer was assumed may be the assumption's fault.
 	if planner.Assumed() && r.loader.ctx.Err() == nil && !isCertain(err) {
 		planner.Doubtful, err = err, nil

@@ -186,7 +186,7 @@ func (f DiskFormat) write(ctx context.Context, d *disk.Disk, job pack.Job, name 
 	case f.Format == QCow2:
 		return j.QCow2(ctx, raw, name, f.compression())
 	case raw != name:
-		return f.whole().CompressFile(ctx, job.Dir, raw, name)
+		return f.whole().CompressFile(ctx, job.Dir, raw, name, job.Epoch)
 	}
 	return nil
 }

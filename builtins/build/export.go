@@ -138,7 +138,7 @@ func (e exporter) copyTo(ctx context.Context, dir *dirfd.Dir, merge bool) error 
 	if e.root.Empty() {
 		return nil
 	}
-	_, err := treetask.Copying.Run(ctx, []sandbox.Stack{e.stateOf(e.root).Stack()}, merge, dir.File())
+	_, err := treetask.Copying.Run(ctx, []sandbox.Stack{e.stateOf(e.root).Stack()}, treetask.Manner{Merge: merge, Epoch: e.Epoch}, dir.File())
 	return err
 }
 

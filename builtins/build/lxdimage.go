@@ -124,7 +124,7 @@ func (i LXDImage) metadata() part {
 			if err != nil {
 				return err
 			}
-			return m.Write(ctx, job.Dir, job.Name, i.Compression)
+			return m.Write(ctx, job.Dir, job.Name, i.Compression, job.Epoch)
 		},
 	}
 }

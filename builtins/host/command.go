@@ -26,12 +26,13 @@ const DefaultGrace = 5 * time.Second
 const tailLines = 20
 
 // Command is one program to run. The zero value of every field but Args has a
-// meaning; a nil Env is the caller's own environment.
+// meaning. What the caller's environment says besides [Environ] never reaches a program: options
+// of compressors there, for example, would change what they write.
 type Command struct {
 	Args   []string             // program, looked up in PATH, and its arguments
 	Path   string               // file to execute in place of Args[0], if not empty
 	Dir    string               // working directory
-	Env    []string             // environment
+	Env    []string             // environment; nil: that of Environ
 	Stdin  io.Reader            // nil: /dev/null
 	Stdout io.Writer            // gets standard output as it comes
 	Stderr io.Writer            // gets standard error as it comes; may equal Stdout
@@ -102,6 +103,9 @@ func (c Command) build(ctx context.Context) *exec.Cmd {
 		cmd.Path, cmd.Err = c.Path, nil
 	}
 	cmd.Dir, cmd.Env, cmd.Stdin, cmd.ExtraFiles = c.Dir, c.Env, c.Stdin, c.Files
+	if c.Env == nil {
+		cmd.Env = Environ(nil)
+	}
 	attr := syscall.SysProcAttr{}
 	if c.Attr != nil {
 		attr = *c.Attr

@@ -65,6 +65,18 @@ func TestCommandIsCancelled(t *testing.T) {
 	}
 }
 
+// Nothing of the caller's environment changes what a program does.
+func TestCommandHasNothingOfTheCaller(t *testing.T) {
+	t.Setenv("XZ_OPT", "--check=none")
+	t.Setenv("SOURCE_DATE_EPOCH", "5")
+	t.Setenv("LC_ALL", "de_DE.UTF-8")
+	var out bytes.Buffer
+	err := host.Command{Args: []string{"sh", "-c", "echo ${XZ_OPT-none} ${SOURCE_DATE_EPOCH-none} $LC_ALL"}, Stdout: &out}.Run(context.Background())
+	if err != nil || out.String() != "none none C.UTF-8\n" {
+		t.Errorf("%q, %v", &out, err)
+	}
+}
+
 func TestTail(t *testing.T) {
 	var tail host.Tail
 	for i := range 30 {

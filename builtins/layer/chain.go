@@ -123,7 +123,7 @@ func (c *chain) Try(ctx context.Context, run func(context.Context, sandbox.Stack
 }
 
 func (c *chain) Stack() sandbox.Stack {
-	stack := sandbox.Stack{Point: c.store.Point()}
+	stack := sandbox.Stack{Point: c.store.Point(), Copies: c.store.options.Copies}
 	if c.below != "" {
 		stack.Lower = append(stack.Lower, c.below)
 	}
@@ -163,6 +163,6 @@ func copyTo(ctx context.Context, from sandbox.Stack, dir string) error {
 		return err
 	}
 	defer to.Close()
-	_, err = treetask.Copying.Run(ctx, []sandbox.Stack{from}, false, to)
+	_, err = treetask.Copying.Run(ctx, []sandbox.Stack{from}, treetask.Manner{}, to)
 	return err
 }

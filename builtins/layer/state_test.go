@@ -13,6 +13,7 @@ import (
 	"imagebuilder/builtins/sandbox"
 	"imagebuilder/builtins/tree"
 	"imagebuilder/builtins/treetask"
+	"imagebuilder/builtins/xattr"
 )
 
 func needRoot(t *testing.T) {
@@ -45,7 +46,7 @@ func copyInto(dir string, stack sandbox.Stack) error {
 		return err
 	}
 	defer to.Close()
-	_, err = treetask.Copying.Run(ctx, []sandbox.Stack{stack}, false, to)
+	_, err = treetask.Copying.Run(ctx, []sandbox.Stack{stack}, treetask.Manner{}, to)
 	return err
 }
 
@@ -94,6 +95,33 @@ func TestState(t *testing.T) {
 				t.Errorf("the result holds %q", text)
 			}
 		})
+	}
+}
+
+// A directory of a layer below is renamed at no cost or, where layers are to be the same
+// everywhere, as a copy; the root file system is the same.
+func TestRenamedDirectories(t *testing.T) {
+	needRoot(t)
+	for _, copies := range []bool{false, true} {
+		s := open(t, t.TempDir(), layer.Options{Copies: copies})
+		root := s.NewState()
+		edit(t, root, tree.Edit{Op: "mkdir", Path: "d", SetMode: true, Mode: 0o750}, put("d/a", "1"), tree.Edit{Op: "mkdir", Path: "empty"})
+		edit(t, root, tree.Edit{Op: "rename", Path: "d", To: "empty"}, tree.Edit{Op: "rename", Path: "empty", To: "e"})
+		to := t.TempDir()
+		if err := copyInto(to, root.Stack()); err != nil {
+			t.Fatal(err)
+		}
+		names, _ := filepath.Glob(to + "/*")
+		text, _ := os.ReadFile(to + "/e/a")
+		st, err := os.Stat(to + "/e")
+		if err != nil || len(names) != 1 || string(text) != "1" || st.Mode().Perm() != 0o750 {
+			t.Errorf("copies=%v: %v, %q, %v, %v", copies, names, text, st, err)
+		}
+		layers := root.Stack().Lower
+		redirect, err := xattr.Get(filepath.Join(layers[len(layers)-1], "e"), "trusted.overlay.redirect")
+		if (err == nil) == copies {
+			t.Errorf("copies=%v: the layer says %q, %v", copies, redirect, err)
+		}
 	}
 }
 

@@ -50,6 +50,7 @@ const DefaultMaxSize = 20 << 30
 type Options struct {
 	MaxSize   int64        // bytes; 0: DefaultMaxSize, negative: keep nothing
 	NoOverlay bool         // work on plain copies, without reuse
+	Copies    bool         // layers are what they are where a directory cannot be renamed: see [sandbox.Stack]
 	NoCache   bool         // build every step anew
 	Refresh   bool         // build every step anew that reads the network
 	Remote    Remote       // a store elsewhere; nil: there is none

@@ -145,7 +145,7 @@ func (c Compression) Suffix() string { return methods[c.Method].suffix }
 func (c Compression) Program() string { return methods[c.Method].program }
 
 // CompressFile compresses a file in a directory of the host into another and removes it.
-func (c Compression) CompressFile(ctx context.Context, dir, from, to string) (err error) {
+func (c Compression) CompressFile(ctx context.Context, dir, from, to string, epoch host.Epoch) (err error) {
 	in, err := os.Open(filepath.Join(dir, from))
 	if err != nil {
 		return err
@@ -159,7 +159,18 @@ func (c Compression) CompressFile(ctx context.Context, dir, from, to string) (er
 	if err := (host.Command{Args: c.command(), Stdin: in, Stdout: out}).Run(ctx); err != nil {
 		return fmt.Errorf("cannot compress %s: %w", to, err)
 	}
-	return os.Remove(filepath.Join(dir, from))
+	return errors.Join(c.date(filepath.Join(dir, to), epoch), os.Remove(filepath.Join(dir, from)))
+}
+
+// date takes the time of day out of a file that was compressed, if there is an epoch instead.
+func (c Compression) date(name string, epoch host.Epoch) error {
+	if c.Method != "lzo" || epoch == "" {
+		return nil
+	}
+	if err := dateLzop(name, epoch.Clock()()); err != nil {
+		return fmt.Errorf("cannot set the time in %s: %w", filepath.Base(name), err)
+	}
+	return nil
 }
 
 // command is the command line that compresses standard input to standard output.

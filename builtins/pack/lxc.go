@@ -129,7 +129,7 @@ func (m LXCMetadata) configFiles() []archiveFile {
 
 // Write makes the metadata archive, which is always compressed by xz.
 func (m LXCMetadata) Write(ctx context.Context, dir, name string) error {
-	return writeArchive(ctx, filepath.Join(dir, name), m.files(), m.Created, Compression{"xz", -1})
+	return writeArchive(ctx, filepath.Join(dir, name), m.files(), m.Created, Compression{"xz", -1}, "")
 }
 
 // LXCMeta makes meta.tar.xz for the root file system of the job.

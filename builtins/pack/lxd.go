@@ -104,8 +104,8 @@ var keywords = map[string]bool{"true": true, "false": true, "yes": true, "no": t
 
 // Write makes the metadata archive, in dir under the given name: metadata.yaml and,
 // if there are any, the templates.
-func (m Metadata) Write(ctx context.Context, dir, name string, c Compression) error {
-	return writeArchive(ctx, filepath.Join(dir, name), m.files(), m.Created, c)
+func (m Metadata) Write(ctx context.Context, dir, name string, c Compression, epoch host.Epoch) error {
+	return writeArchive(ctx, filepath.Join(dir, name), m.files(), m.Created, c, epoch)
 }
 
 func (m Metadata) files() []archiveFile {
@@ -130,7 +130,7 @@ type archiveFile struct {
 }
 
 // writeArchive makes a small tar archive and compresses it.
-func writeArchive(ctx context.Context, name string, files []archiveFile, mtime time.Time, c Compression) (err error) {
+func writeArchive(ctx context.Context, name string, files []archiveFile, mtime time.Time, c Compression, epoch host.Epoch) (err error) {
 	out, err := os.Create(name)
 	if err != nil {
 		return err
@@ -149,7 +149,7 @@ func writeArchive(ctx context.Context, name string, files []archiveFile, mtime t
 	if err := (host.Command{Args: c.command(), Stdin: r, Stdout: out}).Run(ctx); err != nil {
 		return fmt.Errorf("cannot compress %s: %w", filepath.Base(name), err)
 	}
-	return nil
+	return c.date(name, epoch)
 }
 
 func writeTar(w io.Writer, files []archiveFile, mtime time.Time) error {

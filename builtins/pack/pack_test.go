@@ -163,7 +163,7 @@ func TestMetadataArchive(t *testing.T) {
 			}
 		}
 		dir := t.TempDir()
-		if err := metadata.Write(context.Background(), dir, "lxd.tar"+c.Suffix(), c); err != nil {
+		if err := metadata.Write(context.Background(), dir, "lxd.tar"+c.Suffix(), c, ""); err != nil {
 			t.Fatal(err)
 		}
 		out, err := exec.Command("tar", "-tvf", dir+"/lxd.tar"+c.Suffix(), "--full-time", "--utc").Output()

@@ -67,11 +67,7 @@ func (j Job) Squashfs(ctx context.Context, c Compression, packer string) error {
 	if c.packerOf(packer) == Mksquashfs {
 		return j.mksquashfs(ctx, c)
 	}
-	s := squashing{Compression: c, Name: j.Name}
-	if j.Epoch != "" {
-		seconds := j.Epoch.Seconds()
-		s.Epoch = &seconds
-	}
+	s := squashing{Compression: c, Name: j.Name, Epoch: j.Epoch}
 	if name := squashfs.ProgramOf(c.Method, c.Level); name != "" {
 		if s.Program.Path, err = host.Find(name); err != nil {
 			return err
@@ -238,7 +234,7 @@ type squashing struct {
 	Compression Compression
 	Program     host.Program
 	Name        string
-	Epoch       *int64
+	Epoch       host.Epoch
 	Made        []string // images made before, for messages
 	Sums        int      // how many of them have sums
 	Told        bool     // the last file is told how far it is
@@ -260,7 +256,11 @@ var Squashing = sandbox.NewTask("squashfs", func(ctx context.Context, in *sandbo
 	if err != nil {
 		return done, err
 	}
-	o := squashfs.Options{Compressor: c, Epoch: s.Epoch, Damaged: func(err error) { done.Damaged = append(done.Damaged, err.Error()) }}
+	o := squashfs.Options{Compressor: c, Damaged: func(err error) { done.Damaged = append(done.Damaged, err.Error()) }}
+	if s.Epoch != "" {
+		seconds := s.Epoch.Seconds()
+		o.Epoch = &seconds
+	}
 	image, index, sums, others := in.Files[0], in.Files[1], in.Files[2], in.Files[3:]
 	for i, dir := range s.Made {
 		o.Known = append(o.Known, &squashfs.Made{Name: filepath.Join(dir, s.Name), Image: others[2*i], Index: others[2*i+1]})

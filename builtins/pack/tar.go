@@ -14,13 +14,14 @@ import (
 // A root file system as a tar archive, alone or together with its metadata.
 
 // tarArgs make an archive of a root file system the same from the same files, with all
-// that makes up an image: numeric owners, extended attributes (and so capabilities),
-// ACLs and holes, but neither the names of this host's users nor times that only say
-// when the tree was read.
+// that makes up an image: numeric owners, extended attributes (and so capabilities) and
+// ACLs, but neither the names of this host's users nor times that only say when the tree was
+// read. Holes are zeros, which compress to nothing: where they are depends on what the file
+// system made of a file, and tar names a member with holes by its own process.
 var tarArgs = []string{
 	"--create", "--sort=name", "--format=posix",
 	"--pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime",
-	"--numeric-owner", "--xattrs", "--xattrs-include=*", "--acls", "--sparse",
+	"--numeric-owner", "--xattrs", "--xattrs-include=*", "--acls",
 }
 
 // Tar packs the root file system as a tar archive whose members begin with "./".
@@ -113,5 +114,5 @@ func (j Job) tar(ctx context.Context, c Compression, more []sandbox.Mount, args 
 	if err := j.run(ctx, j.Out, more, append(command, args...)...); err != nil {
 		return fmt.Errorf("cannot make %s: %w", j.Name, err)
 	}
-	return nil
+	return c.date(filepath.Join(j.Dir, j.Name), j.Epoch)
 }

@@ -19,6 +19,7 @@ type Stack struct {
 	Work     string   // empty directory on the file system of Upper, for overlayfs
 	Dir      string   // a plain directory that is changed in place, instead of all these
 	ReadOnly bool     // Dir is not to be changed
+	Copies   bool     // a directory of a layer below is not renamed, but copied by who wants that, as it is everywhere
 	Point    string   // empty directory of the host to mount on, in the child's namespace only
 }
 
@@ -67,9 +68,14 @@ func (s *Stack) overlay(device, point string) error {
 		}
 		defer unix.Close(work)
 		// volatile: a build step that is cut short is thrown away, the store syncs once.
-		// redirect_dir: directories of lower layers can be renamed, as rpm does. The
-		// other two are switched off since layers outlive the mount.
-		options += fmt.Sprintf(",upperdir=%d,workdir=%d,volatile,redirect_dir=on,index=off,metacopy=off", upper, work)
+		// redirect_dir: directories of lower layers can be renamed, as rpm does; what was
+		// renamed before is found in any case. The other two are switched off since layers
+		// outlive the mount.
+		redirect := "on"
+		if s.Copies {
+			redirect = "follow"
+		}
+		options += fmt.Sprintf(",upperdir=%d,workdir=%d,volatile,redirect_dir=%s,index=off,metacopy=off", upper, work, redirect)
 	}
 	return mountOverlay("/proc/self/fd", device, point, options)
 }

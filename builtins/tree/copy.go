@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"imagebuilder/builtins/dirfd"
+	"imagebuilder/builtins/host"
 	"imagebuilder/builtins/xattr"
 )
 
@@ -23,6 +24,8 @@ type Copier struct {
 	// Merge lets directories and files that exist in the destination stay or be
 	// replaced; without it an existing name other than a directory is an error.
 	Merge bool
+
+	Epoch host.Epoch // no time is later than that of it, if there is one
 
 	links map[inode]string // files with several names, by where they were copied to
 }
@@ -49,7 +52,7 @@ func (c *Copier) copyDir(ctx context.Context, dst, src *dirfd.Dir, dir string) e
 		}
 	}
 	// Attributes come last: filling a directory changes its times.
-	return copyAttributes(dst, src, dir)
+	return c.copyAttributes(dst, src, dir)
 }
 
 func (c *Copier) copyNode(ctx context.Context, dst, src *dirfd.Dir, name string) error {
@@ -86,7 +89,7 @@ func (c *Copier) copyNode(ctx context.Context, dst, src *dirfd.Dir, name string)
 	if err != nil {
 		return err
 	}
-	return copyAttributes(dst, src, name)
+	return c.copyAttributes(dst, src, name)
 }
 
 // makeDir makes a directory, or keeps one that is there. A symbolic link to a
@@ -184,10 +187,15 @@ func copyRange(out, in *os.File, start, length int64) error {
 }
 
 // copyAttributes copies extended attributes, owner, mode and times of one name.
-func copyAttributes(dst, src *dirfd.Dir, name string) error {
+func (c *Copier) copyAttributes(dst, src *dirfd.Dir, name string) error {
 	st, err := src.Lstat(name)
 	if err != nil {
 		return err
+	}
+	if c.Epoch != "" {
+		if latest := unix.NsecToTimespec(c.Epoch.Clock()().UnixNano()); st.Mtim.Nano() > latest.Nano() {
+			st.Mtim = latest
+		}
 	}
 	return src.ProcPath("copy attributes", name, func(from string) error {
 		return dst.ProcPath("copy attributes", name, func(to string) error { return setAttributes(to, from, &st) })

@@ -46,7 +46,7 @@ var edits = map[string]func(editor, Edit) error{
 	"link":    func(r editor, e Edit) error { return r.Link(e.To, e.Path) },
 	"mkdir":   editor.mkdir,
 	"remove":  func(r editor, e Edit) error { return r.RemoveAll(e.Path) },
-	"rename":  func(r editor, e Edit) error { return r.Rename(e.Path, e.To) },
+	"rename":  func(r editor, e Edit) error { return rename(r.Dir, e.Path, e.To) },
 	"replace": editor.replace,
 	"symlink": editor.symlink,
 	"write":   editor.write,

@@ -1,6 +1,7 @@
 package tree
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"path"
@@ -72,5 +73,35 @@ func moveNode(root *dirfd.Dir, from, to string) error {
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	return root.Rename(from, to)
+	return rename(root, from, to)
+}
+
+// rename is rename(2), also of a directory that overlayfs would have to copy, of which it leaves
+// that to its caller.
+func rename(root *dirfd.Dir, from, to string) error {
+	err := root.Rename(from, to)
+	if !errors.Is(err, unix.EXDEV) {
+		return err
+	}
+	src, err := root.Sub(from)
+	if err != nil {
+		return err
+	}
+	defer src.Close()
+	err = root.Change("rename", to, func(dirfd int, base string) error { return unix.Unlinkat(dirfd, base, unix.AT_REMOVEDIR) })
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := root.Mkdir(to, 0o700); err != nil {
+		return err
+	}
+	dst, err := root.Sub(to)
+	if err != nil {
+		return err
+	}
+	defer dst.Close()
+	if err := new(Copier).Copy(context.Background(), dst, src); err != nil {
+		return err
+	}
+	return root.RemoveAll(from)
 }

@@ -8,6 +8,7 @@ import (
 	"path"
 
 	"imagebuilder/builtins/dirfd"
+	"imagebuilder/builtins/host"
 	"imagebuilder/builtins/sandbox"
 	"imagebuilder/builtins/tree"
 )
@@ -66,9 +67,14 @@ var CopyingFrom = sandbox.NewTask("copy from", func(ctx context.Context, in *san
 	return false, c.Copy(ctx, to, from)
 })
 
-// Copying copies a root file system into a directory, the first file of the task. With
-// the argument set it merges it into what is there.
-var Copying = sandbox.NewTask("copy", func(ctx context.Context, in *sandbox.Inside, merge bool) (sandbox.None, error) {
-	c := tree.Copier{Merge: merge}
+// Manner is how a root file system is copied; see [tree.Copier].
+type Manner struct {
+	Merge bool
+	Epoch host.Epoch
+}
+
+// Copying copies a root file system into a directory, the first file of the task.
+var Copying = sandbox.NewTask("copy", func(ctx context.Context, in *sandbox.Inside, m Manner) (sandbox.None, error) {
+	c := tree.Copier{Merge: m.Merge, Epoch: m.Epoch}
 	return false, c.Copy(ctx, dirfd.New(in.Files[0], dirfd.InRoot), in.Roots[0])
 })
