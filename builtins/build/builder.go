@@ -70,6 +70,7 @@ func (b *Builder) Stop() {
 
 // Change implements Worker.
 func (b *Builder) Change(ctx context.Context, s *Step, c Change) error {
+	b.uses(s)
 	start := b.count()
 	inputs, err := b.inputs(ctx, s)
 	if err != nil {
@@ -120,6 +121,7 @@ func (c Change) unchanged(ctx context.Context) error {
 
 // Make implements Worker.
 func (b *Builder) Make(ctx context.Context, s *Step, p Product) ([]*File, error) {
+	b.uses(s)
 	if err := b.claims.check(s, p); err != nil {
 		return nil, err
 	}

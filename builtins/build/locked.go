@@ -3,9 +3,12 @@ package build
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 
+	"imagebuilder/builtins/fetch"
+	"imagebuilder/builtins/host"
 	"imagebuilder/builtins/layer"
 	"imagebuilder/builtins/lock"
 	"imagebuilder/builtins/pkgproxy"
@@ -88,4 +91,67 @@ func (b *Builder) lockedStamp(ctx context.Context, l *lock.Session, url string) 
 		return l.Wire(), nil
 	}
 	return answer.SHA256, nil
+}
+
+// local returns a file of this machine, or what the lock has of it.
+func (b *Builder) local(ctx context.Context, r fetch.Request, path string) (fetch.Fetched, error) {
+	l := b.lock()
+	if l == nil || !l.Outside(path) {
+		return b.Fetch.Verify(ctx, r, path)
+	}
+	content, held, err := l.File(path)
+	if err != nil {
+		return fetch.Fetched{}, err
+	}
+	if !held {
+		f, err := b.Fetch.Verify(ctx, r, path)
+		if err == nil {
+			err = l.KeepFile(path, lock.Content{SHA256: f.SHA256, Size: f.Size})
+		}
+		return f, err
+	}
+	if body, err := l.Bodies.Open(content); err == nil {
+		body.Close()
+		return b.Fetch.Verify(ctx, r, l.Bodies.Path(content))
+	}
+	f, err := b.Fetch.Verify(ctx, r, path)
+	if err == nil && f.SHA256 != content.SHA256 {
+		err = fmt.Errorf("it has the SHA-256 %s, not %s as %s says, and the cache has not what it was; lock anew with --update", f.SHA256, content.SHA256, l.Name)
+	}
+	return f, err
+}
+
+// choices are the programs that others can take the place of, with other results: which one it was
+// is in the lock.
+var choices = []string{"debootstrap", "mmdebstrap"}
+
+// installed tells whether a program is to be used that this machine may have.
+func (b *Builder) installed(program string) (bool, error) {
+	there := host.Installed(program)
+	l := b.lock()
+	if l == nil || !slices.Contains(choices, program) {
+		return there, nil
+	}
+	if l.Record {
+		if there {
+			l.Use(program)
+		}
+		return there, nil
+	}
+	if !l.HasTool(program) {
+		return false, nil
+	}
+	if !there {
+		return false, fmt.Errorf("%w: %s was made with it, and another program makes something else", host.Missing(program, ""), l.Name)
+	}
+	return true, nil
+}
+
+// uses notes what a step needs of this machine while the lock is made.
+func (b *Builder) uses(s *Step) {
+	if l := b.lock(); l != nil && l.Record {
+		for _, need := range s.Needs {
+			l.Use(need.Name)
+		}
+	}
 }

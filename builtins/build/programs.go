@@ -167,7 +167,7 @@ func withProxies(environ []string, own string) []string {
 func Installed(program string) Question[bool] {
 	return Question[bool]{
 		What:   "installed",
-		Find:   func(context.Context, *Builder) (bool, error) { return host.Installed(program), nil },
+		Find:   func(_ context.Context, b *Builder) (bool, error) { return b.installed(program) },
 		Assume: func(p *Planner) (bool, bool) { return p.has(program), true },
 	}
 }

@@ -70,6 +70,9 @@ func (s *Session) newest() time.Time {
 // Epoch is the time of what is made from a lock, in seconds since 1970; "": it says none.
 func (f *File) Epoch() string { return f.values[fact{epoch, ""}] }
 
+// SetEpoch gives a lock another epoch.
+func (f *File) SetEpoch(seconds string) { f.set(fact{epoch, ""}, seconds) }
+
 // dated adds the epoch of what the run has got to that of a lock.
 func (s *Session) dated(f *File) {
 	seconds := strconv.FormatInt(max(s.newest().Unix(), 0), 10)
@@ -79,5 +82,5 @@ func (s *Session) dated(f *File) {
 		}
 		seconds = newer(before, seconds)
 	}
-	f.set(fact{epoch, ""}, seconds)
+	f.SetEpoch(seconds)
 }

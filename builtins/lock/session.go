@@ -18,15 +18,17 @@ import (
 // Its methods may be called by several goroutines.
 type Session struct {
 	Name   string // the lock's file
+	Dir    string // that of the recipe, an absolute path; "": it has none
 	Record bool   // what the lock does not say is asked for and written down; else it is an error
 	Bodies Bodies
 
 	mu     sync.Mutex
-	before *File         // what holds whatever servers say
-	now    *File         // what they have said in this run
-	used   map[fact]bool // what the run has asked for
-	dates  [2]time.Time  // the newest that an index bears, that a server gives a file
-	broken error         // why the run must end, once it is known
+	before *File           // what holds whatever servers say
+	now    *File           // what they have said in this run
+	tools  map[string]bool // programs of this machine that take part
+	used   map[fact]bool   // what the run has asked for
+	dates  [2]time.Time    // the newest that an index bears, that a server gives a file
+	broken error           // why the run must end, once it is known
 }
 
 // Open begins a session with what a lock says.
@@ -190,10 +192,15 @@ func (s *Session) Wire() string {
 
 // Places are the URLs that may serve what a URL has served, itself first.
 func (s *Session) Places(rawURL string) []string {
-	places := []string{rawURL}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, key := range slices.SortedFunc(maps.Keys(s.before.values), func(a, b fact) int { return strings.Compare(a.about, b.about) }) {
+	return s.before.Places(rawURL)
+}
+
+// Places are the URLs that may serve what a URL has served, itself first.
+func (f *File) Places(rawURL string) []string {
+	places := []string{rawURL}
+	for _, key := range slices.SortedFunc(maps.Keys(f.values), func(a, b fact) int { return strings.Compare(a.about, b.about) }) {
 		if key.kind != mirror {
 			continue
 		}
@@ -246,4 +253,21 @@ func about(rawURL string) string {
 		rawURL = u.String()
 	}
 	return word(rawURL, "")
+}
+
+// Use notes that a program of this machine takes part.
+func (s *Session) Use(program string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.tools == nil {
+		s.tools = make(map[string]bool)
+	}
+	s.tools[program] = true
+}
+
+// Used are the programs of this machine that take part, sorted.
+func (s *Session) Used() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Sorted(maps.Keys(s.tools))
 }

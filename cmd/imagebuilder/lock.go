@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"imagebuilder/builtins/dirfd"
+	"imagebuilder/builtins/host"
 	"imagebuilder/builtins/lock"
 	"imagebuilder/builtins/problems"
 	"imagebuilder/runtime"
@@ -23,6 +24,8 @@ type lockOptions struct {
 	file    string
 	update  bool
 	prune   bool
+	check   bool
+	results bool
 	timeout timeLimit
 }
 
@@ -50,7 +53,20 @@ so when it is read, with both lines; --update settles it.`,
 		Args: args(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			defer bound(cmd, o.timeout)()
-			return o.lock(cmd, args[0])
+			file, err := lockFile(args[0], o.file)
+			if err != nil {
+				return err
+			}
+			if o.check {
+				return o.checkServers(cmd, file)
+			}
+			if err := o.lock(cmd, args[0], file); err != nil {
+				return err
+			}
+			if o.results {
+				return o.lockResults(cmd, args[0], file)
+			}
+			return nil
 		},
 	}
 	o.recipe.addFlags(cmd)
@@ -60,34 +76,51 @@ so when it is read, with both lines; --update settles it.`,
 	cmd.Flags().StringVar(&o.file, "lock-file", "", lockFileUsage)
 	cmd.Flags().BoolVar(&o.update, "update", false, "pin what the network has now, whatever the lock says")
 	cmd.Flags().BoolVar(&o.prune, "prune", false, "drop what this run, with these options, does not need")
+	cmd.Flags().BoolVar(&o.check, "check", false, "run nothing: say which files of the lock servers do not have any more, or have others of")
+	cmd.Flags().BoolVar(&o.results, "results", false, "run the recipe from the lock as well, and pin what comes of it")
+	cmd.MarkFlagsMutuallyExclusive("check", "update")
+	cmd.MarkFlagsMutuallyExclusive("check", "prune")
+	cmd.MarkFlagsMutuallyExclusive("check", "results")
 	cmd.Flags().Var(&o.timeout, "timeout", timeLimitUsage)
 	return cmd
 }
 
-func (o *lockOptions) lock(cmd *cobra.Command, name string) error {
-	file, err := lockFile(name, o.file)
+// lock runs the recipe and writes what it was answered.
+func (o *lockOptions) lock(cmd *cobra.Command, name, file string) error {
+	before, err := lock.Read(file)
+	if o.update {
+		before, err = before.Mirrors(), nil // which people write
+	}
 	if err != nil {
 		return err
-	}
-	before := new(lock.File)
-	if !o.update {
-		if before, err = lock.Read(file); err != nil {
-			return err
-		}
 	}
 	recipe, err := o.recipe.load(cmd, name, o.build.log)
 	if err != nil {
 		return err
 	}
-	session := lock.Open(file, before, lock.Bodies{}, true)
+	session, err := openLock(name, file, before, true)
+	if err != nil {
+		return err
+	}
 	o.build.lock, o.build.store.Refresh = session, true
-	if err := o.build.aside(cmd, recipe); err != nil {
+	if _, err := o.build.aside(cmd, recipe); err != nil {
 		if wrong := session.Err(); wrong != nil {
 			return wrong
 		}
 		return err
 	}
-	if err := writeLock(file, session.Merged(o.prune)); err != nil {
+	said, err := host.CallerEpoch()
+	if err != nil {
+		return err
+	}
+	merged := session.Merged(o.prune)
+	if said != "" {
+		merged.SetEpoch(string(said))
+	}
+	for tool, version := range toolsNow(cmd.Context(), session.Used()).Tools() {
+		merged.SetTool(tool, version)
+	}
+	if err := writeLock(file, merged); err != nil {
 		return err
 	}
 	fmt.Fprintf(cmd.ErrOrStderr(), "%d answers are new in the lock\n", session.Found())
@@ -122,13 +155,48 @@ func (o *buildOptions) scratch() (dir string, remove func() error, err error) {
 	return dir, func() error { return os.RemoveAll(dir) }, err
 }
 
-// aside runs a recipe whose results nobody is to see.
-func (o *buildOptions) aside(cmd *cobra.Command, recipe *runtime.Recipe) (err error) {
+// aside runs a recipe whose results nobody is to see, and returns what they are.
+func (o *buildOptions) aside(cmd *cobra.Command, recipe *runtime.Recipe) (made []lock.Result, err error) {
 	dir, remove, err := o.scratch()
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = problems.Join(err, remove()) }()
+	results, err := o.make(cmd, recipe, dir)
+	for _, r := range results {
+		name, relErr := filepath.Rel(dir, r.Path)
+		c, readErr := lock.ContentOf(r.Path)
+		if readErr != nil || relErr != nil { // it is a directory
+			continue
+		}
+		made = append(made, lock.Result{Name: name, SHA256: c.SHA256})
+	}
+	return made, err
+}
+
+// lockResults runs the recipe from its lock and writes down what comes of it.
+func (o *lockOptions) lockResults(cmd *cobra.Command, name, file string) error {
+	f, err := lock.Read(file)
 	if err != nil {
 		return err
 	}
-	defer func() { err = problems.Join(err, remove()) }()
-	_, err = o.make(cmd, recipe, dir)
-	return err
+	if o.recipe.epoch, err = lockedEpoch(file, f); err != nil {
+		return err
+	}
+	recipe, err := o.recipe.load(cmd, name, o.build.log)
+	if err != nil {
+		return err
+	}
+	if o.build.lock, err = openLock(name, file, f, false); err != nil {
+		return err
+	}
+	o.build.store.Refresh = false
+	made, err := o.build.aside(cmd, recipe)
+	if err != nil {
+		return err
+	}
+	for _, r := range made {
+		f.SetResult(r, o.recipe.set)
+	}
+	return writeLock(file, f)
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"imagebuilder/builtins/printable"
+	"imagebuilder/builtins/problems"
 	"imagebuilder/runtime"
 )
 
@@ -50,7 +51,14 @@ the results are printed.
 			if len(args) == 2 {
 				target = args[1]
 			}
-			return o.build.run(cmd, recipe, target)
+			if err := o.locked.checkTools(cmd.Context(), o.build.log.logger(cmd.ErrOrStderr())); err != nil {
+				return err
+			}
+			kept := o.locked.keepBefore(target, o.recipe.set)
+			if err := o.build.run(cmd, recipe, target); err != nil {
+				return problems.Join(err, dropAll(kept))
+			}
+			return o.locked.checkResults(target, o.recipe.set, kept)
 		},
 	}
 	o.recipe.addFlags(cmd)
