@@ -13,6 +13,7 @@ import (
 	"imagebuilder/builtins/build"
 	"imagebuilder/builtins/fetch"
 	"imagebuilder/builtins/layer"
+	"imagebuilder/builtins/lock"
 	"imagebuilder/builtins/problems"
 )
 
@@ -26,6 +27,7 @@ type BuildOptions struct {
 	Explain  bool           // say why a step is done
 	StaleOK  bool           // where a server cannot be reached, what it last said counts
 	Offline  bool           // ask nothing of the network: see [fetch.Client]
+	Lock     *lock.Session  // what the network answers, or where that is written down; nil: neither
 	Log      *slog.Logger
 	Progress fetch.Progress // of downloads and other long parts; nil: none is shown
 
@@ -59,7 +61,11 @@ func (r *Recipe) Build(o BuildOptions) (results []build.Result, err error) {
 	defer func() { err = problems.Join(err, o.Sources.Close(), builder.Store.Close()) }()
 	defer builder.Stop()
 	r.words.Offline = o.Offline
-	if o.Sources == nil { // else downloads may be there already
+	switch {
+	case o.Lock != nil && o.Lock.Record: // nothing is to be asked for that is not needed
+	case o.Lock != nil:
+		defer builder.Fetch.Prefetch(r.loader.ctx, r.wishes)()
+	case o.Sources == nil: // else downloads may be there already
 		defer builder.Fetch.Prefetch(r.loader.ctx, builder.Expected(r.wishes))()
 	}
 	if err := r.loader.hold(builder.Store); err != nil {
@@ -123,9 +129,12 @@ func (r *Recipe) builder(o BuildOptions) (*build.Builder, error) {
 	if err != nil {
 		return nil, err
 	}
+	if o.Lock != nil {
+		o.Lock.Bodies = lock.Bodies{Dir: store.Bodies()}
+	}
 	return &build.Builder{
 		Store:   store,
-		Fetch:   &fetch.Client{Store: store, Log: o.Log, Progress: o.Progress, Offline: o.Offline, StaleOK: o.StaleOK},
+		Fetch:   &fetch.Client{Store: store, Log: o.Log, Progress: o.Progress, Lock: o.Lock, Offline: o.Offline, StaleOK: o.StaleOK},
 		Log:     o.Log,
 		Target:  o.Target,
 		LogDir:  store.Logs(),

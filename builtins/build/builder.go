@@ -71,6 +71,7 @@ func (b *Builder) Stop() {
 
 // Change implements Worker.
 func (b *Builder) Change(ctx context.Context, s *Step, c Change) error {
+	b.uses(s)
 	start := b.count()
 	inputs, err := b.inputs(ctx, s)
 	if err != nil {
@@ -121,6 +122,7 @@ func (c Change) unchanged(ctx context.Context) error {
 
 // Make implements Worker.
 func (b *Builder) Make(ctx context.Context, s *Step, p Product) ([]*File, error) {
+	b.uses(s)
 	if err := b.claims.check(s, p); err != nil {
 		return nil, err
 	}
@@ -134,6 +136,13 @@ func (b *Builder) Make(ctx context.Context, s *Step, p Product) ([]*File, error)
 func (b *Builder) Act(ctx context.Context, s *Step, a Act) error {
 	start := b.count()
 	if a.Do == nil {
+		return nil
+	}
+	if l := b.lock(); l != nil && l.Record {
+		if a.Assumed {
+			return errors.New("it goes beyond the run, and what comes of it is no part of a lock: lock a recipe without it")
+		}
+		b.Log.Info("left out while the lock is made", "step", s.Label, "at", s.At, "what", s.Summary())
 		return nil
 	}
 	b.running(s, s.Summary(), nil)

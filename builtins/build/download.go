@@ -109,7 +109,7 @@ func Local(s *Step, path, brought string, r fetch.Request) Product {
 		Files:   []*File{{Name: name, local: path}},
 		Unshown: true,
 		Do: func(ctx context.Context, b *Builder) ([]*File, error) {
-			f, err := b.Fetch.Verify(ctx, r, path)
+			f, err := b.local(ctx, r, path)
 			if err != nil {
 				return nil, fmt.Errorf("cannot use %s: %w", path, err)
 			}

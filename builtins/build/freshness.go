@@ -85,6 +85,9 @@ func (b *Builder) Expected(planned []fetch.Wish) []fetch.Wish {
 
 // stamps are the inputs of a step that lie outside the recipe.
 func (b *Builder) stamps(ctx context.Context, f Freshness) ([]layer.Input, error) {
+	if inputs, ok, err := b.lockedStamps(ctx, f); ok {
+		return inputs, err
+	}
 	// The real day: SOURCE_DATE_EPOCH says what goes into images, not how old they may be.
 	today := layer.Input{Name: "day", Value: time.Now().UTC().Format(time.DateOnly)}
 	inputs := make([]layer.Input, len(f.URLs))

@@ -64,7 +64,8 @@ func run(r running, reads ...*File) Change {
 		if err != nil {
 			return err
 		}
-		return sandbox.Run(ctx, spec, b.surrounded(r), out)
+		explain := b.confine(r, &spec)
+		return explain(sandbox.Run(ctx, spec, b.surrounded(r), out))
 	}}
 }
 
@@ -75,7 +76,10 @@ func (b *Builder) surrounded(r running) sandbox.Programs {
 	if b != nil {
 		programs.Env = b.Epoch.In(programs.Env)
 	}
-	if r.network {
+	switch {
+	case r.network && b.lock() != nil:
+		programs.Env = throughLock(programs.Env)
+	case r.network:
 		programs.Env = withProxies(programs.Env, b.packageProxy())
 	}
 	return programs
@@ -163,7 +167,7 @@ func withProxies(environ []string, own string) []string {
 func Installed(program string) Question[bool] {
 	return Question[bool]{
 		What:   "installed",
-		Find:   func(context.Context, *Builder) (bool, error) { return host.Installed(program), nil },
+		Find:   func(_ context.Context, b *Builder) (bool, error) { return b.installed(program) },
 		Assume: func(p *Planner) (bool, bool) { return p.has(program), true },
 	}
 }

@@ -61,7 +61,8 @@ func (r *Room) Enter(ctx context.Context, args []string, streams sandbox.Streams
 	if shell {
 		args = []string{"/bin/sh", "-c", "command -v bash >/dev/null && exec bash; exec sh"}
 	}
-	err = sandbox.Attach(ctx, spec, sandbox.Programs{List: []sandbox.Program{{Args: args}}, Env: env}, streams)
+	explain := r.builder.confine(*runs, &spec)
+	err = explain(sandbox.Attach(ctx, spec, sandbox.Programs{List: []sandbox.Program{{Args: args}}, Env: env}, streams))
 	var exit *host.ExitError
 	if shell && err != nil && !errors.As(err, &exit) {
 		return fmt.Errorf("cannot open a shell there: %w", err)

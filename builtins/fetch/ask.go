@@ -85,6 +85,13 @@ func (c *Client) answer(req *retryablehttp.Request, via http.RoundTripper) (*htt
 // It is for protocols of which something else does the rest, such as redirections. An answer
 // that a later try may not get is an error, which [Unreachable] tells.
 func (c *Client) RoundTrip(req *http.Request) (*http.Response, error) {
+	if c.Lock != nil {
+		return c.lockedRoundTrip(req)
+	}
+	return c.roundTrip(req)
+}
+
+func (c *Client) roundTrip(req *http.Request) (*http.Response, error) {
 	if c.Offline {
 		return nil, ErrOffline
 	}

@@ -29,9 +29,22 @@ var ErrOffline = errors.New("it is not in the cache, and nothing is downloaded w
 // returns errNotModified if the file is still the known one. What arrives before a
 // connection breaks is kept, and the rest asked for.
 func (c *Client) download(ctx context.Context, r Request, known response, dir string, check check) error {
+	if c.Lock != nil && r.SHA256 != "" {
+		if there, err := c.fromBody(r, dir, check); there {
+			return err
+		}
+	}
 	if c.Offline {
 		return ErrOffline
 	}
+	if c.Lock == nil {
+		return c.downloadFrom(ctx, r, known, dir, check)
+	}
+	return c.downloadLocked(ctx, r, known, dir, check)
+}
+
+// downloadFrom asks the one server that the URL names.
+func (c *Client) downloadFrom(ctx context.Context, r Request, known response, dir string, check check) error {
 	part, err := c.openPart(r)
 	if err != nil {
 		return err

@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"imagebuilder/builtins/layer"
+	"imagebuilder/builtins/lock"
 )
 
 // DefaultMaxSize bounds a download that says nothing else.
@@ -41,6 +42,9 @@ type Client struct {
 	Wait      time.Duration     // before the first retry, doubled for each; 0: half a second
 	MaxWait   time.Duration     // the longest that a server may ask for by Retry-After; 0: a minute
 	Patience  time.Duration     // how long a server may take to answer, and for each further 64 KiB; 0: a minute
+
+	// Lock says what servers answer, or writes it down; nil: they are asked, and that is all.
+	Lock *lock.Session
 
 	// Offline asks nothing of any server: what the store has is taken as it is, and what it
 	// has not is an error.
@@ -128,11 +132,19 @@ func (c *Client) once(ctx context.Context, r Request) (Fetched, error) {
 	if err != nil {
 		return Fetched{}, err
 	}
+	r, held, err := c.lockedRequest(r)
+	if err != nil {
+		return Fetched{}, err
+	}
 	c.mu.Lock()
 	f, ok := c.seen[r.URL]
 	c.mu.Unlock()
+	if c.Lock != nil && !held { // what is written down must still be so when it is asked for again
+		ok = false
+	}
 	if !ok || !f.known.digestsOf(r) || !check.done(f.known) || f.known.Plain && r.private() {
-		if f, err = c.fetch(ctx, r, check); err != nil {
+		f, err = c.fetch(ctx, r, check)
+		if f, err = c.written(r, held, f, err); err != nil {
 			return f, err
 		}
 		c.mu.Lock()

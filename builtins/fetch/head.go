@@ -24,6 +24,12 @@ func (c *Client) Head(ctx context.Context, rawURL string) (Head, error) {
 	if err := (Request{URL: rawURL}).Check(); err != nil {
 		return Head{}, err
 	}
+	if head, ok, err := c.lockedHead(rawURL); ok || err != nil {
+		if err != nil {
+			err = fmt.Errorf("cannot look for %s: %w", rawURL, err)
+		}
+		return head, err
+	}
 	if c.Offline {
 		return Head{}, fmt.Errorf("cannot look for %s: %w", rawURL, ErrOffline)
 	}
@@ -36,7 +42,7 @@ func (c *Client) Head(ctx context.Context, rawURL string) (Head, error) {
 	if refused, ok := err.(statusError); ok && refused.code/100 == 4 && refused.code != http.StatusNotFound && refused.code != http.StatusGone || ok && refused.code == http.StatusNotImplemented {
 		head, err = c.head(ctx, http.MethodGet, rawURL)
 	}
-	if err != nil {
+	if head, err = c.writtenHead(rawURL, head, err); err != nil {
 		return Head{}, fmt.Errorf("cannot look for %s: %w", rawURL, err)
 	}
 	return head, nil

@@ -196,9 +196,13 @@ func (c *Client) lookUp(ctx context.Context, server string, fingerprint []byte) 
 	query := url.Values{"op": {"get"}, "options": {"mr"}, "search": {"0x" + strings.ToUpper(hex.EncodeToString(fingerprint))}}
 	from := server + "/pks/lookup?" + query.Encode()
 	inputs := []layer.Input{{Name: "url", Value: from}}
-	e, _, err := c.Store.Get(ctx, layer.Base{}, layer.Origin{Name: "key", Inputs: inputs, Network: true, MaxAge: keyAge, Summary: from}, func(dir string) error {
+	inputs, age, err := c.lockedInputs(inputs, from)
+	if err != nil {
+		return nil, err
+	}
+	e, _, err := c.Store.Get(ctx, layer.Base{}, layer.Origin{Name: "key", Inputs: inputs, Network: true, MaxAge: age, Summary: from}, func(dir string) error {
 		answer, err := c.read(ctx, Request{URL: from, MaxSize: maxKey, NoPage: true})
-		if err != nil && !errors.Is(err, ErrNotFound) && context.Cause(ctx) == nil {
+		if err != nil && !errors.Is(err, ErrNotFound) && context.Cause(ctx) == nil && c.Lock == nil {
 			known, kerr := c.Known(ctx, from)
 			if kerr != nil {
 				return err

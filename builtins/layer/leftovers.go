@@ -16,6 +16,9 @@ import (
 // leftoverKinds are the directories with leftovers, and what these are.
 var leftoverKinds = []struct{ dir, step string }{{"partial", "partial download"}, {"logs", "log"}}
 
+// heaps are the directories of which all count as one, and what is in them.
+var heaps = map[string]string{"packages": "packages that programs have fetched", "bodies": "answers that locks name"}
+
 // Partial is the directory for files in the making that outlive a run, Logs that for
 // what steps have printed. What is not touched there for a week is removed.
 func (s *Store) Partial() string { return s.path("partial") }
@@ -26,6 +29,10 @@ const ForPartial = ".json"
 // Packages is the directory for packages that programs have fetched: all of them count as one,
 // that was used when the directory was last touched.
 func (s *Store) Packages() string { return s.path("packages") }
+
+// Bodies is the directory for what servers have sent to builds that are locked, which counts as
+// packages do.
+func (s *Store) Bodies() string { return s.path("bodies") }
 
 // Logs returns the name of the directory for the logs of this run.
 func (s *Store) Logs() string { return s.path(s.logs) }
@@ -57,10 +64,14 @@ func (s *Store) leftovers() ([]Meta, error) {
 			list = append(list, Meta{Key: name, Step: kind.step, Summary: at, Size: size, Used: time.Unix(st.Mtim.Unix()), leftover: at})
 		}
 	}
-	if st, err := s.root.Lstat("packages"); err == nil {
-		if names, err := s.root.ReadDir("packages"); err == nil && len(names) > 0 {
-			list = append(list, Meta{Key: "packages", Step: "packages", Summary: fmt.Sprintf("%d packages that programs have fetched", len(names)),
-				Size: s.sizeOf("packages"), Used: time.Unix(st.Mtim.Unix()), leftover: "packages"})
+	for dir, what := range heaps {
+		st, err := s.root.Lstat(dir)
+		if err != nil {
+			continue
+		}
+		if names, err := s.root.ReadDir(dir); err == nil && len(names) > 0 {
+			list = append(list, Meta{Key: dir, Step: dir, Summary: fmt.Sprintf("%d %s", len(names), what),
+				Size: s.sizeOf(dir), Used: time.Unix(st.Mtim.Unix()), leftover: dir})
 		}
 	}
 	return list, errors.Join(errs...)
@@ -68,7 +79,7 @@ func (s *Store) leftovers() ([]Meta, error) {
 
 // removeLeftover removes what is described so.
 func (s *Store) removeLeftover(m Meta) error {
-	if m.leftover == "packages" { // the directory stays for those that follow
+	if heaps[m.leftover] != "" { // the directory stays for those that follow
 		return s.root.Clear(m.leftover)
 	}
 	return errors.Join(s.root.RemoveAll(m.leftover), s.root.Remove(m.leftover+ForPartial))
@@ -86,7 +97,7 @@ func (s *Store) sweepOld() error {
 	list, err := s.leftovers()
 	errs := []error{err}
 	for _, m := range list {
-		if time.Since(m.Used) > 7*24*time.Hour {
+		if time.Since(m.Used) > 7*24*time.Hour && m.leftover != "bodies" { // which locks need for longer
 			errs = append(errs, s.removeLeftover(m))
 		}
 	}

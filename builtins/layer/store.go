@@ -12,6 +12,7 @@
 //	locks/<key>          held by the one builder of a key
 //	partial/             downloads that were cut
 //	packages/            packages that programs have fetched (see package pkgproxy)
+//	bodies/              what servers have sent to locked builds (see package lock)
 //	logs/<run>/          what steps have printed
 //	history/<recipe>     what the steps of a recipe depended on when it last ran, and its answers
 //	mnt/                 empty; where children mount, each in its own namespace
@@ -74,7 +75,7 @@ type Store struct {
 	run   *os.File        // staging directory of this run, for plain directories; nil until needed
 }
 
-var subdirectories = []string{"entries", "results", "staging", "locks", "partial", "logs", "history", "packages", "mnt"}
+var subdirectories = []string{"entries", "results", "staging", "locks", "partial", "logs", "history", "packages", "bodies", "mnt"}
 
 // Open opens the store in dir, which it makes if needed, and removes what killed
 // processes have left there.

@@ -53,9 +53,7 @@ func Start(o Options) (*Proxy, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	upstream := http.DefaultTransport.(*http.Transport).Clone() // behind the caller's own proxy, if there is one
-	upstream.DisableCompression = true                          // what is sent is passed on as it is
-	upstream.ResponseHeaderTimeout = time.Minute
+	upstream := Upstream()
 	p := &Proxy{kept: kept, log: o.Log, refresh: o.Refresh, upstream: upstream, listener: listener}
 	p.pass = &httputil.ReverseProxy{
 		Rewrite:   func(r *httputil.ProxyRequest) { r.Out.Host = r.In.Host },
@@ -86,7 +84,12 @@ var suffixes = []string{".apk", ".deb", ".drpm", ".ipk", ".pkg.tar.xz", ".pkg.ta
 // isPackage tells whether a request is one for a whole package.
 func isPackage(r *http.Request) bool {
 	return r.Method == http.MethodGet && r.URL.RawQuery == "" && r.Header.Get("Range") == "" && r.Header.Get("Authorization") == "" &&
-		slices.ContainsFunc(suffixes, func(s string) bool { return strings.HasSuffix(r.URL.Path, s) })
+		IsPackage(r.URL.Path)
+}
+
+// IsPackage tells whether a path ends as those of packages do.
+func IsPackage(path string) bool {
+	return slices.ContainsFunc(suffixes, func(s string) bool { return strings.HasSuffix(path, s) })
 }
 
 // ServeHTTP answers one request.

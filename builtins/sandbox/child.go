@@ -89,6 +89,13 @@ func (o *orders) carryOut(tasks []Registered) ([]byte, error) {
 		in = input{os.NewFile(firstFile, "input"), o.Terminal}
 		defer in.Close()
 	}
+	if o.Proxy {
+		parent := os.NewFile(uintptr(firstFile+o.Files), "parent")
+		defer parent.Close() // when this process ends, so that the parent knows
+		if err := listenForParent(parent); err != nil {
+			return nil, err
+		}
+	}
 	return nil, o.Spec.run(*o.Programs, in)
 }
 

@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"syscall"
 	"time"
@@ -32,6 +33,11 @@ type Spec struct {
 	Session bool        // Root: /tmp, /run, /dev/shm and mounts are as the step before has left them
 	NoSync  bool        // answer fsync and its kin with success, without doing anything
 	NoNet   bool        // give them an empty network namespace
+
+	// Proxy gives them a network namespace in which there is nothing but ProxyAddress. It is called
+	// with a listener there, which is closed when they have ended, and returns then; nil: there is
+	// none. It stays in this process.
+	Proxy func(net.Listener)
 
 	// AnyNode lets them make device nodes of any kind, none of which can be opened. Else
 	// they can make the usual ones, such as /dev/null.
@@ -109,6 +115,7 @@ type orders struct {
 	Args     []byte  // of the task
 	Files    int     // how many the task inherits, or 1: what programs read
 	Terminal bool    // what they read is a terminal of theirs
+	Proxy    bool    // the last file that it inherits is where the socket of Spec.Proxy goes
 }
 
 // reply is what a child reports.
@@ -150,7 +157,7 @@ func Attach(ctx context.Context, spec Spec, programs Programs, streams Streams) 
 		spec.Grace = host.DefaultGrace
 	}
 	flags := uintptr(syscall.CLONE_NEWNS | syscall.CLONE_NEWPID | syscall.CLONE_NEWUTS | syscall.CLONE_NEWIPC)
-	if spec.NoNet {
+	if spec.NoNet || spec.Proxy != nil {
 		flags |= syscall.CLONE_NEWNET
 	}
 	o := orders{Spec: spec, Programs: &programs, Terminal: streams.Terminal}
@@ -158,8 +165,17 @@ func Attach(ctx context.Context, spec Spec, programs Programs, streams Streams) 
 	if streams.In != nil {
 		o.Files, c.files = 1, []*os.File{streams.In}
 	}
-	_, err := spawn(ctx, o, c)
-	return err
+	if spec.Proxy == nil {
+		_, err := spawn(ctx, o, c)
+		return err
+	}
+	proxy, err := serveProxy(spec.Proxy)
+	if err != nil {
+		return err
+	}
+	o.Proxy, c.files = true, append(c.files, proxy.theirs)
+	_, err = spawn(ctx, o, c)
+	return errors.Join(err, proxy.end())
 }
 
 // A child is how the process of some orders is started.

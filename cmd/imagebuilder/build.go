@@ -11,6 +11,7 @@ import (
 
 	"imagebuilder/builtins/build"
 	"imagebuilder/builtins/layer"
+	"imagebuilder/builtins/lock"
 	"imagebuilder/builtins/problems"
 	"imagebuilder/runtime"
 )
@@ -32,6 +33,7 @@ type buildOptions struct {
 	voucher runtime.Voucher
 	store   layer.Options
 	sources *build.Sources
+	lock    *lock.Session // nil: there is none
 }
 
 func (o *buildOptions) addFlags(cmd *cobra.Command) {
@@ -62,24 +64,24 @@ func seconds(n uint) timeLimit {
 // run runs a recipe after all that can be known before is known to be right, and prints
 // the paths of its results.
 func (o *buildOptions) run(cmd *cobra.Command, recipe *runtime.Recipe, target string) error {
-	if err := recipe.Ready(target); err != nil {
-		return err
-	}
-	if o.signKey != "" {
-		var err error
-		if o.voucher, err = signedBy(o.signKey); err != nil {
-			return err
-		}
-	}
-	results, err := o.build(cmd, recipe, target)
+	results, err := o.make(cmd, recipe, target)
 	if err != nil {
 		return err
 	}
 	return printResults(cmd.OutOrStdout(), results, o.json)
 }
 
-// build is run for who has something else to say of the results.
-func (o *buildOptions) build(cmd *cobra.Command, recipe *runtime.Recipe, target string) ([]build.Result, error) {
+// make is run but for what is printed of the results.
+func (o *buildOptions) make(cmd *cobra.Command, recipe *runtime.Recipe, target string) ([]build.Result, error) {
+	if err := recipe.Ready(target); err != nil {
+		return nil, err
+	}
+	if o.signKey != "" {
+		var err error
+		if o.voucher, err = signedBy(o.signKey); err != nil {
+			return nil, err
+		}
+	}
 	display := o.log.newDisplay(cmd.ErrOrStderr())
 	defer display.Close()
 	dir, err := o.cache.directory()
@@ -103,6 +105,7 @@ func (o *buildOptions) build(cmd *cobra.Command, recipe *runtime.Recipe, target 
 		Explain:  o.explain,
 		StaleOK:  o.staleOK,
 		Offline:  o.offline,
+		Lock:     o.lock,
 		Log:      display.log,
 		Progress: display.progress,
 		Voucher:  o.voucher,

@@ -164,6 +164,7 @@ An image server is a tree of images and what is made of it:
 		newInspectCommand(),
 		newFmtCommand(),
 		newLintCommand(),
+		newLockCommand(),
 		newModCommand(),
 		newOptionsCommand(),
 		newPlanCommand(),

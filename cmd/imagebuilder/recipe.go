@@ -20,6 +20,7 @@ import (
 type recipeOptions struct {
 	set     []string
 	secrets []string
+	epoch   host.Epoch // "": that of the caller
 }
 
 func (o *recipeOptions) addFlags(cmd *cobra.Command) {
@@ -35,6 +36,9 @@ func (o *recipeOptions) addFlags(cmd *cobra.Command) {
 // sets.
 func (o *recipeOptions) load(cmd *cobra.Command, name string, log logOptions) (*runtime.Recipe, error) {
 	config, err := runtimeConfig(cmd, log)
+	if err == nil && o.epoch != "" {
+		config.Epoch, config.Now = o.epoch, o.epoch.Clock()()
+	}
 	if err == nil {
 		config.Secrets, err = o.givenSecrets()
 	}

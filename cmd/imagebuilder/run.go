@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"imagebuilder/builtins/printable"
+	"imagebuilder/builtins/problems"
 	"imagebuilder/runtime"
 )
 
@@ -16,6 +17,7 @@ type runOptions struct {
 	recipe  recipeOptions
 	build   buildOptions
 	timeout timeLimit
+	locked  lockedOptions
 }
 
 func newRunCommand() *cobra.Command {
@@ -38,6 +40,9 @@ the results are printed.
 				return usageError{errors.New("--shell-on-failure needs a terminal: nobody could talk to the shell")}
 			}
 			defer bound(cmd, o.timeout)()
+			if err := o.locked.open(args[0], &o); err != nil {
+				return err
+			}
 			recipe, err := o.recipe.load(cmd, args[0], o.build.log)
 			if err != nil {
 				return err
@@ -46,12 +51,20 @@ the results are printed.
 			if len(args) == 2 {
 				target = args[1]
 			}
-			return o.build.run(cmd, recipe, target)
+			if err := o.locked.checkTools(cmd.Context(), o.build.log.logger(cmd.ErrOrStderr())); err != nil {
+				return err
+			}
+			kept := o.locked.keepBefore(target, o.recipe.set)
+			if err := o.build.run(cmd, recipe, target); err != nil {
+				return problems.Join(err, dropAll(kept))
+			}
+			return o.locked.checkResults(target, o.recipe.set, kept)
 		},
 	}
 	o.recipe.addFlags(cmd)
 	o.build.addFlags(cmd)
 	cmd.Flags().BoolVar(&o.build.shell, "shell-on-failure", false, "where a step fails, open a shell in its root file system")
+	o.locked.addFlags(cmd)
 	cmd.Flags().Var(&o.timeout, "timeout", timeLimitUsage)
 	help := cmd.HelpFunc()
 	cmd.SetHelpFunc(func(cmd *cobra.Command, args []string) {

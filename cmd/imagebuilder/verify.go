@@ -172,9 +172,6 @@ func (o verifyOptions) again(cmd *cobra.Command, said provenance.Build) error {
 	if err := recipe.Differs(said); err != nil {
 		return err
 	}
-	if err := recipe.Ready(o.rebuild); err != nil {
-		return err
-	}
 	var now provenance.Build
 	o.build.voucher = func(_ context.Context, _ string, said provenance.Build) (build.Result, error) {
 		now.Inputs = said.Inputs
@@ -182,7 +179,7 @@ func (o verifyOptions) again(cmd *cobra.Command, said provenance.Build) error {
 		return build.Result{}, nil
 	}
 	o.build.store.NoCache = true // what the first build has left proves nothing
-	if _, err := o.build.build(cmd, recipe, o.rebuild); err != nil {
+	if _, err := o.build.make(cmd, recipe, o.rebuild); err != nil {
 		return err
 	}
 	return same(said, now)

@@ -1,0 +1,157 @@
+package build
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"imagebuilder/builtins/fetch"
+	"imagebuilder/builtins/host"
+	"imagebuilder/builtins/layer"
+	"imagebuilder/builtins/lock"
+	"imagebuilder/builtins/pkgproxy"
+	"imagebuilder/builtins/sandbox"
+)
+
+// Steps of a run that has a lock: what their programs get of the network, and what stands for its
+// state.
+
+// lock is what the run records its answers in, or takes them from; nil: neither.
+func (b *Builder) lock() *lock.Session {
+	if b == nil || b.Fetch == nil {
+		return nil
+	}
+	return b.Fetch.Lock
+}
+
+// confine leaves programs that have a network only what the lock has, or writes down. explain is told
+// how they have ended.
+func (b *Builder) confine(r running, spec *sandbox.Spec) (explain func(error) error) {
+	l := b.lock()
+	if l == nil || !r.network || spec.NoNet {
+		return func(err error) error { return err }
+	}
+	upstream := pkgproxy.Upstream()
+	proxy := &pkgproxy.Locked{Lock: l, Log: b.Log, Body: b.Fetch.Body, Upstream: upstream}
+	if b.Epoch != "" {
+		proxy.Modified = b.Epoch.Clock()()
+	}
+	spec.Proxy = proxy.Serve
+	return func(err error) error {
+		upstream.CloseIdleConnections()
+		return errors.Join(l.Err(), proxy.Explain(err))
+	}
+}
+
+// throughLock adds the variables that name the only way out, whatever the environment says of
+// others.
+func throughLock(environ []string) []string {
+	list := slices.DeleteFunc(slices.Clone(environ), func(v string) bool {
+		name, _, _ := strings.Cut(v, "=")
+		return strings.HasSuffix(strings.ToLower(name), "_proxy")
+	})
+	for _, name := range []string{"http_proxy", "https_proxy", "ftp_proxy"} {
+		for _, key := range []string{name, strings.ToUpper(name)} {
+			list = append(list, key+"=http://"+sandbox.ProxyAddress)
+		}
+	}
+	return list
+}
+
+// lockedStamps are the inputs of a step that lie outside the recipe, as the lock has them. ok is
+// false while it is made, as nobody knows them yet.
+func (b *Builder) lockedStamps(ctx context.Context, f Freshness) (inputs []layer.Input, ok bool, err error) {
+	l := b.lock()
+	if l == nil || l.Record {
+		return nil, false, nil
+	}
+	for _, url := range f.URLs {
+		value, err := b.lockedStamp(ctx, l, url)
+		if err != nil {
+			return nil, true, err
+		}
+		inputs = append(inputs, layer.Input{Name: url, Value: value})
+	}
+	if f.Daily {
+		inputs = append(inputs, layer.Input{Name: "lock", Value: l.Wire()})
+	}
+	return inputs, true, nil
+}
+
+// lockedStamp says what a URL serves. What could not be read when the lock was made counts as what
+// changes whenever that does.
+func (b *Builder) lockedStamp(ctx context.Context, l *lock.Session, url string) (string, error) {
+	if strings.HasPrefix(url, "file:") {
+		return b.index(ctx, url)
+	}
+	answer, _, err := l.Answer(url)
+	if err != nil || answer.Gone {
+		return l.Wire(), nil
+	}
+	return answer.SHA256, nil
+}
+
+// local returns a file of this machine, or what the lock has of it.
+func (b *Builder) local(ctx context.Context, r fetch.Request, path string) (fetch.Fetched, error) {
+	l := b.lock()
+	if l == nil || !l.Outside(path) {
+		return b.Fetch.Verify(ctx, r, path)
+	}
+	content, held, err := l.File(path)
+	if err != nil {
+		return fetch.Fetched{}, err
+	}
+	if !held {
+		f, err := b.Fetch.Verify(ctx, r, path)
+		if err == nil {
+			err = l.KeepFile(path, lock.Content{SHA256: f.SHA256, Size: f.Size})
+		}
+		return f, err
+	}
+	if body, err := l.Bodies.Open(content); err == nil {
+		body.Close()
+		return b.Fetch.Verify(ctx, r, l.Bodies.Path(content))
+	}
+	f, err := b.Fetch.Verify(ctx, r, path)
+	if err == nil && f.SHA256 != content.SHA256 {
+		err = fmt.Errorf("it has the SHA-256 %s, not %s as %s says, and the cache has not what it was; lock anew with --update", f.SHA256, content.SHA256, l.Name)
+	}
+	return f, err
+}
+
+// choices are the programs that others can take the place of, with other results: which one it was
+// is in the lock.
+var choices = []string{"debootstrap", "mmdebstrap"}
+
+// installed tells whether a program is to be used that this machine may have.
+func (b *Builder) installed(program string) (bool, error) {
+	there := host.Installed(program)
+	l := b.lock()
+	if l == nil || !slices.Contains(choices, program) {
+		return there, nil
+	}
+	if l.Record {
+		if there {
+			l.Use(program)
+		}
+		return there, nil
+	}
+	if !l.HasTool(program) {
+		return false, nil
+	}
+	if !there {
+		return false, fmt.Errorf("%w: %s was made with it, and another program makes something else", host.Missing(program, ""), l.Name)
+	}
+	return true, nil
+}
+
+// uses notes what a step needs of this machine while the lock is made.
+func (b *Builder) uses(s *Step) {
+	if l := b.lock(); l != nil && l.Record {
+		for _, need := range s.Needs {
+			l.Use(need.Name)
+		}
+	}
+}
