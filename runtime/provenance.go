@@ -2,7 +2,6 @@ package runtime
 
 import (
 	"context"
-	"fmt"
 	"maps"
 	"path/filepath"
 	"slices"
@@ -24,6 +23,10 @@ type Voucher func(ctx context.Context, dir string, said provenance.Build) (build
 // vouch tells where the results come from, those of a directory at once.
 func (r *Recipe) vouch(voucher Voucher, b *build.Builder, start time.Time) error {
 	said := r.provenance(b)
+	if lock := b.Fetch.Lock; lock != nil {
+		said.Lock = filepath.Base(lock.Name)
+		said.Inputs = append(said.Inputs, provenance.Resource{Name: said.Lock, SHA256: lock.Digest().String()})
+	}
 	if said.Epoch == "" { // else the same images are to have the same provenance
 		said.Started, said.Ended = start, time.Now()
 	}
@@ -51,10 +54,9 @@ func (r *Recipe) vouch(voucher Voucher, b *build.Builder, start time.Time) error
 // Differs finds out whether a file of the recipe has another text than that which images were
 // made with.
 func (r *Recipe) Differs(said provenance.Build) error {
-	for _, in := range said.Inputs {
-		text, ok := r.loader.texts[in.Name]
-		if sum := digest.Sum([]byte(text)).String(); ok && sum != in.SHA256 {
-			return fmt.Errorf("%s is not the one that the images were made with: it has the SHA-256 %s, not %s", in.Name, sum, in.SHA256)
+	for name, text := range r.loader.texts {
+		if err := said.Same(name, digest.Sum([]byte(text)).String()); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"imagebuilder/builtins/digest"
 	"imagebuilder/builtins/problems"
 )
 
@@ -35,6 +36,9 @@ type Session struct {
 func Open(name string, f *File, bodies Bodies, record bool) *Session {
 	return &Session{Name: name, Record: record, Bodies: bodies, before: f, now: new(File), used: make(map[fact]bool)}
 }
+
+// Digest is that of the lock as it was when the session began, whatever the order of its lines.
+func (s *Session) Digest() digest.Digest { return digest.Sum(s.before.Bytes()) }
 
 // An Answer is what is known of a URL.
 type Answer struct {

@@ -35,6 +35,9 @@ type Build struct {
 	Options []string `json:"options,omitempty"` // that it was given, each as name=value
 	Epoch   string   `json:"epoch,omitempty"`   // the time that stood still, seconds since 1970; "": it did not
 
+	// Lock is the name of the input that pins what came over the wire; "": nothing does.
+	Lock string `json:"lock,omitempty"`
+
 	Images []Resource `json:"images"` // what came of it
 	Inputs []Resource `json:"inputs"` // the text of the recipe, of what it loads, and all that was read
 	Layers []Layer    `json:"layers"` // what the images are made of, in their order
@@ -71,7 +74,7 @@ func (b Build) Statement() ([]byte, error) {
 		BuildDefinition: definition{
 			BuildType:            BuildType,
 			ExternalParameters:   external{b.Recipe, b.Options},
-			InternalParameters:   internal{b.Epoch},
+			InternalParameters:   internal{b.Epoch, b.Lock},
 			ResolvedDependencies: descriptors(b.Inputs),
 		},
 		RunDetails: details{
@@ -88,6 +91,17 @@ func (b Build) Statement() ([]byte, error) {
 	encoder.SetEscapeHTML(false)
 	err := encoder.Encode(s)
 	return bytes.TrimSpace(out.Bytes()), err
+}
+
+// Same finds out whether an input that has a name is still what the images were made with. What
+// they were made without is the business of whoever asks for it.
+func (b Build) Same(name, sha256 string) error {
+	for _, in := range b.Inputs {
+		if in.Name == name && in.SHA256 != sha256 {
+			return fmt.Errorf("%s is not the one that the images were made with: it has the SHA-256 %s, not %s", name, sha256, in.SHA256)
+		}
+	}
+	return nil
 }
 
 // seconds is a time without what is less than one.

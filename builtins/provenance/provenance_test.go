@@ -26,6 +26,7 @@ func sample() Build {
 		Recipe:  "debian",
 		Options: []string{"release=bookworm", "odd=a=<b>&\xff"},
 		Epoch:   "1760000000",
+		Lock:    "debian.lock",
 		Images:  []Resource{{Name: "rootfs.squashfs", SHA256: sum("image")}},
 		Inputs: []Resource{
 			{Name: "debian.star", SHA256: sum("recipe")},

@@ -50,6 +50,7 @@ type external struct {
 
 type internal struct {
 	Epoch string `json:"epoch,omitempty"`
+	Lock  string `json:"lock,omitempty"`
 }
 
 type details struct {
@@ -113,6 +114,7 @@ func (s statement) build() Build {
 		Recipe:  p.BuildDefinition.ExternalParameters.Recipe,
 		Options: p.BuildDefinition.ExternalParameters.Options,
 		Epoch:   p.BuildDefinition.InternalParameters.Epoch,
+		Lock:    p.BuildDefinition.InternalParameters.Lock,
 		Images:  resources(s.Subject),
 		Inputs:  resources(p.BuildDefinition.ResolvedDependencies),
 		Version: p.RunDetails.Builder.Version["imagebuilder"],

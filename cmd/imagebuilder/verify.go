@@ -20,7 +20,6 @@ import (
 	"imagebuilder/builtins/printable"
 	"imagebuilder/builtins/provenance"
 	"imagebuilder/builtins/signing"
-	"imagebuilder/compat"
 	"imagebuilder/runtime"
 )
 
@@ -58,6 +57,7 @@ type verifyOptions struct {
 	provenance string
 	key        string
 	rebuild    string // directory
+	locked     lockedOptions
 	json       bool
 	build      buildOptions
 }
@@ -74,8 +74,8 @@ any other in the form of in-toto and SLSA that is signed the same way (DSSE).
 
 With --rebuild the images are built again, in a directory of their own, by the recipe of the
 same name and with the same options and epoch, and must come out the same. The recipe has to be
-the one that they were built from. What the network serves may have changed meanwhile: an image
-that others can rebuild is built with SOURCE_DATE_EPOCH, from what keeps its content.`,
+the one that they were built from, and so has its lock if they were built by 'run --locked'.
+Without a lock the network may serve something else meanwhile.`,
 		Example: `  imagebuilder verify out/rootfs.squashfs out/lxd.tar.xz --key release.pub
   imagebuilder verify rootfs.squashfs --provenance debian.intoto.jsonl --key release.pub
   imagebuilder verify out/rootfs.squashfs --key release.pub --rebuild again`,
@@ -90,6 +90,7 @@ that others can rebuild is built with SOURCE_DATE_EPOCH, from what keeps its con
 	cmd.Flags().StringVar(&o.provenance, "provenance", "", "what is said of the images is in `file`, by default "+provenance.Name+" beside the first")
 	cmd.Flags().StringVar(&o.key, "key", "", "the public key in `file` must have signed it")
 	cmd.Flags().StringVar(&o.rebuild, "rebuild", "", "build the images again in `dir`, and compare")
+	cmd.Flags().StringVar(&o.locked.file, "lock-file", "", lockFileUsage)
 	o.build.addStepFlags(cmd)
 	addJSONFlag(cmd, &o.json)
 	return cmd
@@ -157,15 +158,22 @@ func covered(said provenance.Build, image string) error {
 // again builds the images of which something is said, and finds out whether they come out the
 // same.
 func (o verifyOptions) again(cmd *cobra.Command, said provenance.Build) error {
-	config, err := runtimeConfig(cmd, o.build.log)
-	if err != nil {
+	run := runOptions{build: o.build, recipe: recipeOptions{set: said.Options}, locked: o.locked}
+	if said.Lock != "" {
+		run.locked.how = lockedUsual
+	}
+	if err := run.locked.open(said.Recipe, &run); err != nil {
 		return err
 	}
-	if config.Epoch, err = host.ParseEpoch(said.Epoch); err != nil {
-		return fmt.Errorf("the epoch is %w", err)
+	if lock := run.build.lock; lock != nil {
+		if err := said.Same(said.Lock, lock.Digest().String()); err != nil {
+			return err
+		}
 	}
-	config.Now = config.Epoch.Clock()()
-	recipe, err := compat.Open(cmd.Context(), said.Recipe, said.Options, config)
+	if err := run.dated(said); err != nil {
+		return err
+	}
+	recipe, err := run.recipe.load(cmd, said.Recipe, o.build.log)
 	if err != nil {
 		return err
 	}
@@ -173,16 +181,24 @@ func (o verifyOptions) again(cmd *cobra.Command, said provenance.Build) error {
 		return err
 	}
 	var now provenance.Build
-	o.build.voucher = func(_ context.Context, _ string, said provenance.Build) (build.Result, error) {
+	run.build.voucher = func(_ context.Context, _ string, said provenance.Build) (build.Result, error) {
 		now.Inputs = said.Inputs
 		now.Images = append(now.Images, said.Images...)
 		return build.Result{}, nil
 	}
-	o.build.store.NoCache = true // what the first build has left proves nothing
-	if _, err := o.build.make(cmd, recipe, o.rebuild); err != nil {
+	run.build.store.NoCache = true // what the first build has left proves nothing
+	if _, err := run.build.make(cmd, recipe, o.rebuild); err != nil {
 		return err
 	}
 	return same(said, now)
+}
+
+// dated gives a run the epoch that images were built with.
+func (o *runOptions) dated(said provenance.Build) (err error) {
+	if o.recipe.epoch, err = host.ParseEpoch(said.Epoch); err != nil {
+		return fmt.Errorf("the epoch is %w", err)
+	}
+	return nil
 }
 
 // same finds out whether a second build has come to what the first did, and if not, what of
