@@ -15,6 +15,7 @@ import (
 	"imagebuilder/builtins/layer"
 	"imagebuilder/builtins/lock"
 	"imagebuilder/builtins/problems"
+	"imagebuilder/builtins/registry"
 )
 
 // BuildOptions say how a recipe is run, and where its results go. This file is where the
@@ -31,7 +32,8 @@ type BuildOptions struct {
 	Log      *slog.Logger
 	Progress fetch.Progress // of downloads and other long parts; nil: none is shown
 
-	Voucher Voucher // says where the images come from; nil: nobody does
+	Share   *registry.Share // a store that machines share; nil: there is none
+	Voucher Voucher         // says where the images come from; nil: nobody does
 
 	Failed func(context.Context, *build.Room) // see [build.Builder]
 	Report func(Run)                          // is told what the run did, however it ended; nil: nobody is
@@ -124,7 +126,10 @@ func (r *Recipe) Resolve(o BuildOptions) (planner *build.Planner, err error) {
 // builder opens the store for a run.
 func (r *Recipe) builder(o BuildOptions) (*build.Builder, error) {
 	o.Store.Clock, o.Store.Log = func() time.Time { return r.words.Now }, o.Log
-	o.Store.Copies = r.words.Epoch != "" // else the layers would tell who has made them
+	o.Store.Copies = r.words.Epoch != "" || o.Share != nil // else the layers would tell who has made them
+	if o.Share != nil {
+		o.Share.Log, o.Store.Remote = o.Log, o.Share
+	}
 	store, err := layer.Open(o.Cache, o.Store)
 	if err != nil {
 		return nil, err

@@ -18,6 +18,9 @@ type Run struct {
 	Error   string         `json:"error,omitempty"` // "": it came to its end
 	Steps   []build.Done   `json:"steps"`
 	Results []build.Result `json:"results,omitempty"`
+
+	Taken int `json:"taken,omitempty"` // how many steps came from a shared store
+	Given int `json:"given,omitempty"` // how many results were given to it
 }
 
 // Runs returns what is kept of the runs of a recipe, by the name it is run by, the last one
@@ -37,6 +40,9 @@ func Runs(store *layer.Store, recipe string) ([]Run, error) {
 // report tells what a run did, and keeps it.
 func (r *Recipe) report(o BuildOptions, b *build.Builder, start time.Time, failed error) error {
 	run := Run{Started: start, Took: time.Since(start).Seconds(), Options: r.options.given.List(), Steps: b.Done, Results: b.Results}
+	if o.Share != nil {
+		run.Taken, run.Given = o.Share.Close()
+	}
 	if failed != nil {
 		run.Error = failed.Error()
 	}

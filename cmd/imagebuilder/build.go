@@ -34,12 +34,14 @@ type buildOptions struct {
 	store   layer.Options
 	sources *build.Sources
 	lock    *lock.Session // nil: there is none
+	share   shareOptions
 }
 
 func (o *buildOptions) addFlags(cmd *cobra.Command) {
 	o.addStepFlags(cmd)
 	cmd.Flags().StringVar(&o.trace, "trace", "", "write where the time went to `file`, in the format of chrome://tracing")
 	cmd.Flags().StringVar(&o.signKey, "sign-key", "", "write beside the images where they come from, signed with the private key in `file`")
+	o.share.addFlags(cmd)
 	cmd.Flags().BoolVar(&o.json, "json", false, "print the results as JSON, with their sizes and digests")
 }
 
@@ -82,6 +84,10 @@ func (o *buildOptions) make(cmd *cobra.Command, recipe *runtime.Recipe, target s
 			return nil, err
 		}
 	}
+	share, err := o.share.open(o.signKey)
+	if err != nil {
+		return nil, err
+	}
 	display := o.log.newDisplay(cmd.ErrOrStderr())
 	defer display.Close()
 	dir, err := o.cache.directory()
@@ -108,6 +114,7 @@ func (o *buildOptions) make(cmd *cobra.Command, recipe *runtime.Recipe, target s
 		Lock:     o.lock,
 		Log:      display.log,
 		Progress: display.progress,
+		Share:    share,
 		Voucher:  o.voucher,
 		Failed:   failed,
 		Report:   func(run runtime.Run) { did = run },

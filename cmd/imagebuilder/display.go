@@ -252,6 +252,12 @@ func printSummary(w io.Writer, run runtime.Run) {
 	if cached > 0 {
 		text += fmt.Sprintf(", cached: %d", cached)
 	}
+	if run.Taken > 0 {
+		text += fmt.Sprintf(", taken from others: %d", run.Taken)
+	}
+	if run.Given > 0 {
+		text += fmt.Sprintf(", given to others: %d", run.Given)
+	}
 	var size int64
 	for _, r := range run.Results {
 		size += r.Size

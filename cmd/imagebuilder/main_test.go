@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -16,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-containerregistry/pkg/registry"
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"imagebuilder/builtins/build"
@@ -66,6 +69,7 @@ func TestScript(t *testing.T) {
 			"jsonlog":   jsonLog,
 			"keys":      keysCommand,
 			"lines":     lines,
+			"registry":  registryCommand,
 			"resize":    resizeCommand,
 			"screen":    screenCommand,
 			"serve":     serveDir,
@@ -132,6 +136,23 @@ func serveDir(ts *testscript.TestScript, neg bool, args []string) {
 	servers[dir] = server
 	ts.Defer(server.Close)
 	ts.Setenv("URL", server.URL)
+}
+
+// registry starts a registry that has nothing, and puts its HOST:PORT into $REGISTRY. With !, it
+// goes away.
+func registryCommand(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 0 {
+		ts.Fatalf("usage: registry")
+	}
+	servers := ts.Value(serversKey{}).(map[string]*httptest.Server)
+	if neg {
+		servers["registry"].Close()
+		return
+	}
+	server := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
+	servers["registry"] = server
+	ts.Defer(server.Close)
+	ts.Setenv("REGISTRY", strings.TrimPrefix(server.URL, "http://"))
 }
 
 // waitfor FILE waits until a file exists.

@@ -1,0 +1,82 @@
+package main
+
+import (
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"imagebuilder/builtins/registry"
+	"imagebuilder/builtins/signing"
+)
+
+// A store that machines share, as the command line says it.
+
+// shareOptions are the flags about it.
+type shareOptions struct {
+	repository string
+	keys       string // file
+	push       bool
+}
+
+func (o *shareOptions) addFlags(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&o.repository, "remote", "", "share steps with other machines in a `repository` of a registry, such as registry.example:5000/team/layers; it is never needed")
+	cmd.Flags().StringVar(&o.keys, "remote-keys", "", "take from there what any of the public keys in `file` has signed")
+	cmd.Flags().BoolVar(&o.push, "remote-push", false, "give there what is built here, signed with --sign-key")
+}
+
+// open returns the store, nil if there is none.
+func (o *shareOptions) open(signKey string) (*registry.Share, error) {
+	switch {
+	case o.repository == "" && (o.keys != "" || o.push):
+		return nil, usageError{errors.New("--remote-keys and --remote-push are about the repository that --remote says")}
+	case o.repository == "":
+		return nil, nil
+	case o.keys == "" && !o.push:
+		return nil, usageError{errors.New("--remote alone takes nothing and gives nothing: a layer is code that runs as root, so say with --remote-keys whose to take, or give with --remote-push")}
+	case o.push && signKey == "":
+		return nil, usageError{errors.New("--remote-push needs --sign-key: nobody takes what is not signed")}
+	}
+	share, err := registry.NewShare(o.repository)
+	if err != nil {
+		return nil, usageError{fmt.Errorf("--remote: %w", err)}
+	}
+	if o.keys != "" {
+		if share.Keys, err = readKeys(o.keys); err != nil {
+			return nil, fmt.Errorf("cannot use the shared store: %w", err)
+		}
+	}
+	if o.push {
+		key, err := readKey(signKey, signing.ParsePrivateKey)
+		if err != nil {
+			return nil, fmt.Errorf("cannot sign: %w", err)
+		}
+		share.Signer = &key
+	}
+	return share, nil
+}
+
+// readKeys reads a file with any number of keys.
+func readKeys(name string) (keys []signing.Key, err error) {
+	text, err := os.ReadFile(name)
+	if err != nil {
+		return nil, err
+	}
+	for {
+		block, rest := pem.Decode(text)
+		if block == nil {
+			break
+		}
+		k, err := signing.ParseKey(pem.EncodeToMemory(block))
+		if err != nil {
+			return nil, fmt.Errorf("cannot use key %d of %s: %w", len(keys)+1, name, err)
+		}
+		keys, text = append(keys, k), rest
+	}
+	if len(keys) == 0 {
+		return nil, fmt.Errorf("%s has no key in PEM form", name)
+	}
+	return keys, nil
+}
