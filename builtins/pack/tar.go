@@ -2,6 +2,7 @@ package pack
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path"
@@ -65,19 +66,16 @@ func (j Job) unified(ctx context.Context, m Metadata, c Compression, content ...
 	names := []string{"metadata.yaml"}
 	for _, f := range m.files() {
 		name := filepath.Join(dir, f.name)
-		if path.Base(f.name) != f.name {
-			names = []string{"metadata.yaml", "templates"}
-			if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+		if f.content == nil { // the directory, which comes before what is in it
+			names = append(names, path.Clean(f.name))
+			if err := host.Mkdir(name); err != nil {
 				return err
 			}
-		}
-		if f.content == nil {
 			continue
 		}
-		if err := os.WriteFile(name, f.content, 0o644); err != nil {
-			return err
-		}
-		if err := os.Chtimes(name, m.Created, m.Created); err != nil {
+		// Whatever the umask takes away.
+		err := os.WriteFile(name, f.content, 0o644)
+		if err := errors.Join(err, os.Chmod(name, 0o644), os.Chtimes(name, m.Created, m.Created)); err != nil {
 			return err
 		}
 	}
