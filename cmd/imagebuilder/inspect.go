@@ -117,7 +117,7 @@ func (o *inspectOptions) files(cmd *cobra.Command, names []string) error {
 	}
 	recipe, err := runtime.LoadText(cmd.Context(), "inspect", inspecting, config)
 	if err == nil {
-		err = recipe.Ready(os.TempDir())
+		err = recipe.Ready(os.TempDir(), nil)
 	}
 	if err != nil {
 		return err
