@@ -41,7 +41,7 @@ type BuildOptions struct {
 // results, as far as that can be known before. What a lock has need not be there; nil: there is none.
 func (r *Recipe) Ready(target string, l *lock.Session) error {
 	planner := &build.Planner{Target: target}
-	if l != nil && !l.Record {
+	if l != nil {
 		planner.Has = func(name string) bool { return l.HasFile(name) || host.Installed(name) }
 	}
 	if err := r.check(planner); err != nil {
