@@ -12,6 +12,7 @@ import (
 
 	"imagebuilder/builtins/build"
 	"imagebuilder/builtins/fetch"
+	"imagebuilder/builtins/host"
 	"imagebuilder/builtins/layer"
 	"imagebuilder/builtins/lock"
 	"imagebuilder/builtins/problems"
@@ -40,9 +41,12 @@ type BuildOptions struct {
 }
 
 // Ready finds out whether the recipe can be run on this machine, with a directory for the
-// results, as far as that can be known before.
-func (r *Recipe) Ready(target string) error {
+// results, as far as that can be known before. What a lock has need not be there; nil: there is none.
+func (r *Recipe) Ready(target string, l *lock.Session) error {
 	planner := &build.Planner{Target: target}
+	if l != nil {
+		planner.Has = func(name string) bool { return l.HasFile(name) || host.Installed(name) }
+	}
 	if err := r.check(planner); err != nil {
 		return err
 	}

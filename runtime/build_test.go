@@ -104,7 +104,7 @@ def main():
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	if err := r.Ready(dir); err != nil {
+	if err := r.Ready(dir, nil); err != nil {
 		t.Fatal(err)
 	}
 	_, err = r.Build(BuildOptions{Target: dir, Cache: t.TempDir(), Log: slog.New(slog.DiscardHandler)})

@@ -126,9 +126,13 @@ type Body struct {
 
 // Create begins a body whose digest is not known yet.
 func (b Bodies) Create() (*Body, error) {
-	f, err := os.OpenFile(b.temp(), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	f, err := os.OpenFile(b.temp(), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 	if err != nil {
 		return nil, err
+	}
+	// Programs that are shown one, such as a keyring, need not run as its owner.
+	if err := f.Chmod(0o644); err != nil {
+		return nil, errors.Join(err, f.Close(), os.Remove(f.Name()))
 	}
 	return &Body{bodies: b, file: f, hash: sha256.New()}, nil
 }

@@ -175,3 +175,6 @@ func ContentOf(path string) (Content, error) {
 	sum, size, err := digest.File(path)
 	return Content{sum.String(), size}, err
 }
+
+// HasFile tells whether the lock has a file of another machine.
+func (s *Session) HasFile(path string) bool { return s.before.has(fact{file, word(path, "%")}) }

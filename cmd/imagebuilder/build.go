@@ -75,7 +75,7 @@ func (o *buildOptions) run(cmd *cobra.Command, recipe *runtime.Recipe, target st
 
 // make is run but for what is printed of the results.
 func (o *buildOptions) make(cmd *cobra.Command, recipe *runtime.Recipe, target string) ([]build.Result, error) {
-	if err := recipe.Ready(target); err != nil {
+	if err := recipe.Ready(target, o.lock); err != nil {
 		return nil, err
 	}
 	if o.signKey != "" {

@@ -138,7 +138,7 @@ func (o *buildOptions) visitImage(cmd *cobra.Command, display *display, names []
 	}
 	recipe, err := runtime.LoadText(cmd.Context(), "inspect", inspecting, config)
 	if err == nil {
-		err = recipe.Ready(os.TempDir())
+		err = recipe.Ready(os.TempDir(), nil)
 	}
 	if err != nil {
 		return err

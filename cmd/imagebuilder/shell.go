@@ -91,7 +91,7 @@ func (o *shellOptions) enterRecipe(cmd *cobra.Command, name string, command []st
 			return usageError{err}
 		}
 	}
-	if err := recipe.Ready(os.TempDir()); err != nil {
+	if err := recipe.Ready(os.TempDir(), nil); err != nil {
 		return err
 	}
 	dir, err := o.build.cache.directory()
