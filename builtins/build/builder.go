@@ -67,6 +67,11 @@ func (b *Builder) Stop() {
 			b.Log.Warn("cannot tidy what is kept of packages", "cause", err)
 		}
 	}
+	if b.Fetch.Lock != nil {
+		if err := b.Fetch.Lock.Bodies.Sweep(); err != nil {
+			b.Log.Warn("cannot tidy what is kept of servers' answers", "cause", err)
+		}
+	}
 }
 
 // Change implements Worker.
