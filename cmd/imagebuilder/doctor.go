@@ -45,7 +45,7 @@ func newDoctorCommand() *cobra.Command {
 		Use:   "doctor [RECIPE...]",
 		Short: "Say what this machine can do and what it lacks",
 		Long: `Check what builds need of this machine: the kernel, the cache and the programs that
-parts of the work are left to, with the Debian package that brings each; and of recipes, by
+parts of the work are left to, and of who is not root, user namespaces; with the Debian package that brings each; and of recipes, by
 default debian, whether their keyrings are there and the servers that they begin with
 answer. The exit status is 1 if there is a problem, as what a recipe needs that was named
 and the machine has not. That another program is missing is none: a build that needs it
@@ -56,6 +56,9 @@ built without.`,
   imagebuilder doctor debian -o mirror=http://mirror.example.org/debian`,
 		Args: args(0, 1000),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if os.Geteuid() != 0 && host.TryDoor() == nil {
+				return goThrough(cmd.Context())
+			}
 			found, needed := examineMachine(cmd.Context(), &cache), make(map[string]bool)
 			of, err := examineRecipes(cmd, &recipe, args, needed)
 			if err != nil {
@@ -101,10 +104,10 @@ func tellFindings(w io.Writer, found []finding, asJSON bool) error {
 // examineMachine tells of what no package brings: rights, space and the kernel. It tries
 // what a build would do, since versions and modules tell little of what is allowed.
 func examineMachine(ctx context.Context, cache *cacheOptions) []finding {
-	if os.Geteuid() != 0 {
-		return []finding{{problem, "root", "builds need it; plan, check and options do not", ""}, examineCache(cache)}
+	if os.Geteuid() != 0 { // and the door is closed: else this process would be behind it
+		return []finding{{problem, "user namespace", host.TryDoor().Error(), ""}}
 	}
-	found := []finding{{fine, "root", "", ""}, examineCache(cache)}
+	found := []finding{{fine, whoBuilds(), "", ""}, examineCache(cache)}
 	warnings := &warningText{}
 	store, err := cache.open(layer.Options{Log: slog.New(warnings)})
 	if err != nil {

@@ -41,11 +41,15 @@ func throughDoor(cmd *cobra.Command, _ []string) error {
 	if os.Geteuid() == 0 && (!asked || host.Confined()) {
 		return nil
 	}
+	return goThrough(cmd.Context())
+}
+
+// goThrough starts the tool again in a user namespace, and ends as that does.
+func goThrough(ctx context.Context) error {
 	env, err := insideEnviron()
 	if err != nil {
 		return err
 	}
-	ctx := cmd.Context()
 	status, err := host.GoThrough(env, func(pass func(os.Signal)) {
 		endingOf(ctx).pass.Store(&pass)
 		var before signalError
@@ -57,6 +61,14 @@ func throughDoor(cmd *cobra.Command, _ []string) error {
 		return err
 	}
 	return statusError(status)
+}
+
+// whoBuilds is what doctor calls the user of this process, who is root.
+func whoBuilds() string {
+	if host.Confined() {
+		return "root of a user namespace"
+	}
+	return "root"
 }
 
 // insideEnviron is the environment of the process inside: it finds the cache where this one
