@@ -87,5 +87,5 @@ type Act struct {
 // Tasks are the tasks of the sandbox that builds need: main functions hand them to
 // [sandbox.Main].
 func Tasks() []sandbox.Registered {
-	return append([]sandbox.Registered{treetask.Editing, treetask.Layering, treetask.Looking, treetask.Surveying, treetask.Comparing, treetask.CopyingFrom, disk.Looking, pack.Squashing}, layer.Tasks...)
+	return append([]sandbox.Registered{treetask.Editing, treetask.Layering, treetask.Looking, treetask.Surveying, treetask.Comparing, treetask.Packaging, treetask.CopyingFrom, disk.Looking, pack.Squashing}, layer.Tasks...)
 }

@@ -19,7 +19,7 @@ var layers = [][]string{
 		"builtins/printable", "builtins/problems", "builtins/timespan", "builtins/version", "builtins/yamlmap", "recipes",
 		"stdlib", "streams/catalog", "streams/whole", "builtins/xattr",
 	},
-	{"builtins/options", "builtins/pkgproxy", "builtins/tree", "builtins/xz", "streams/page", "streams/site"},
+	{"builtins/options", "builtins/packages", "builtins/pkgproxy", "builtins/tree", "builtins/xz", "streams/page", "streams/site"},
 	{"builtins/sandbox", "builtins/squashfs", "streams/imagetree"},
 	{"builtins/treetask"},
 	{"builtins/layer"},
