@@ -88,7 +88,7 @@ type Act struct {
 // [sandbox.Main].
 func Tasks() []sandbox.Registered {
 	return append([]sandbox.Registered{
-		treetask.Archiving, treetask.Comparing, treetask.CopyingFrom, treetask.Editing, treetask.Filling, treetask.Layering, treetask.Looking, treetask.Surveying,
+		treetask.Archiving, treetask.Comparing, treetask.CopyingFrom, treetask.Editing, treetask.Filling, treetask.Layering, treetask.Looking, treetask.Packaging, treetask.Surveying,
 		disk.Looking, pack.Squashing,
 	}, layer.Tasks...)
 }

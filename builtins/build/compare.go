@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 
+	"imagebuilder/builtins/packages"
 	"imagebuilder/builtins/sandbox"
 	"imagebuilder/builtins/tree"
 	"imagebuilder/builtins/treetask"
@@ -28,6 +29,14 @@ type Comparison struct {
 	Old, New Compared
 	Ignore   []string // kinds of differences: see [tree.Kinds]
 	Leave    []string // patterns of paths of which nobody wants to know
+}
+
+// Packages are those of the root file system.
+func (c Compared) Packages(ctx context.Context) ([]packages.Package, error) {
+	if c.Room != nil {
+		return c.Room.Packages(ctx, c.System)
+	}
+	return treetask.Packaging.Run(ctx, nil, "", c.Dir)
 }
 
 // Compare tells of each difference while it is found, and how much there is on both sides.

@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"imagebuilder/builtins/host"
+	"imagebuilder/builtins/packages"
 	"imagebuilder/builtins/sandbox"
 	"imagebuilder/builtins/tree"
 	"imagebuilder/builtins/treetask"
@@ -74,6 +75,11 @@ func (r *Room) Enter(ctx context.Context, args []string, streams sandbox.Streams
 // so many of the largest.
 func (r *Room) Survey(ctx context.Context, dir string, names int) (tree.Survey, error) {
 	return treetask.Surveying.Run(ctx, []sandbox.Stack{r.reading()}, treetask.Region{Dir: dir, Names: names})
+}
+
+// Packages are those that a directory has, as it was when the room was entered.
+func (r *Room) Packages(ctx context.Context, dir string) ([]packages.Package, error) {
+	return treetask.Packaging.Run(ctx, []sandbox.Stack{r.reading()}, dir)
 }
 
 // Read returns the content of a file, as it was when the room was entered.

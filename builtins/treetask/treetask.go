@@ -9,6 +9,7 @@ import (
 
 	"imagebuilder/builtins/dirfd"
 	"imagebuilder/builtins/host"
+	"imagebuilder/builtins/packages"
 	"imagebuilder/builtins/sandbox"
 	"imagebuilder/builtins/tree"
 )
@@ -42,6 +43,20 @@ var Surveying = sandbox.NewTask("survey", func(_ context.Context, in *sandbox.In
 	}
 	defer dir.Close()
 	return tree.TakeSurvey(dir, r.Names)
+})
+
+// Packaging tells which packages a directory of a root file system has: of the first, or of the
+// host if the task has a file, which is then that directory.
+var Packaging = sandbox.NewTask("packages", func(_ context.Context, in *sandbox.Inside, name string) ([]packages.Package, error) {
+	if len(in.Files) > 0 {
+		return packages.Read(dirfd.New(in.Files[0], dirfd.InRoot))
+	}
+	dir, err := in.Roots[0].Sub(name)
+	if err != nil {
+		return nil, err
+	}
+	defer dir.Close()
+	return packages.Read(dir)
 })
 
 // Place is where a tree is copied from and to: directories of two root file systems.

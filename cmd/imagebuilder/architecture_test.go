@@ -20,7 +20,7 @@ var layers = [][]string{
 		"builtins/printable", "builtins/problems", "builtins/signing", "builtins/timespan", "builtins/version", "builtins/yamlmap", "recipes",
 		"stdlib", "streams/catalog", "streams/whole", "builtins/xattr",
 	},
-	{"builtins/lock", "builtins/options", "builtins/provenance", "builtins/tree", "builtins/xz", "streams/page", "streams/site"},
+	{"builtins/lock", "builtins/options", "builtins/packages", "builtins/provenance", "builtins/tree", "builtins/xz", "streams/page", "streams/site"},
 	{"builtins/pkgproxy", "builtins/sandbox", "builtins/squashfs", "streams/imagetree"},
 	{"builtins/treetask"},
 	{"builtins/layer"},

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -14,6 +15,7 @@ import (
 	"imagebuilder/builtins"
 	"imagebuilder/builtins/build"
 	"imagebuilder/builtins/digest"
+	"imagebuilder/builtins/packages"
 	"imagebuilder/builtins/tree"
 )
 
@@ -100,6 +102,11 @@ func (o *diffOptions) diff(cmd *cobra.Command, old, new string) (differ bool, er
 	err = o.visit(cmd, display, old, func(_ context.Context, was diffSide) error {
 		return o.visit(cmd, display, new, func(ctx context.Context, is diffSide) error {
 			display.Close()
+			for _, side := range []*diffSide{&was, &is} {
+				if err := side.readPackages(ctx, display.log); err != nil {
+					return err
+				}
+			}
 			c := build.Comparison{Old: was.Compared, New: is.Compared, Ignore: o.ignore, Leave: o.leave}
 			totals, err := build.Compare(ctx, c, func(d tree.Difference) error {
 				differ = true
@@ -123,7 +130,22 @@ func (o *diffOptions) diff(cmd *cobra.Command, old, new string) (differ bool, er
 // A diffSide is one of what is compared.
 type diffSide struct {
 	build.Compared
-	packages []packageInImage // nil: nobody knows
+	packages []packages.Package // nil: nobody knows
+}
+
+// readPackages finds the packages of a side. Databases that cannot be read are no reason not to
+// compare files.
+func (s *diffSide) readPackages(ctx context.Context, log *slog.Logger) error {
+	found, err := s.Packages(ctx)
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if err != nil {
+		log.Warn("packages are not compared", "cause", err)
+		return nil
+	}
+	s.packages = append([]packages.Package{}, found...)
+	return nil
 }
 
 // visit enters an image, a directory or a layer.
@@ -150,7 +172,7 @@ func (o *diffOptions) visit(cmd *cobra.Command, display *display, name string, e
 		return fmt.Errorf("cannot compare %s: it is no file and no directory", name)
 	}
 	return o.build.visitImage(cmd, display, files, func(ctx context.Context, room *build.Room, read inspected) error {
-		return enter(ctx, diffSide{read.compared(room, len(files)), append([]packageInImage{}, read.Packages...)})
+		return enter(ctx, diffSide{Compared: read.compared(room, len(files))})
 	})
 }
 

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"slices"
 	"strings"
+
+	"imagebuilder/builtins/packages"
 )
 
 // packageChange is a package that two images have in different versions, or one of them alone.
@@ -26,7 +28,7 @@ func (p packageChanges) none() bool { return len(p.Added)+len(p.Removed)+len(p.C
 
 // changedPackages compares lists of packages. A package may be there in several versions, as
 // kernels are, or for several architectures. Where nobody knows one of the lists nothing is said.
-func changedPackages(old, new []packageInImage) packageChanges {
+func changedPackages(old, new []packages.Package) packageChanges {
 	changes := packageChanges{[]packageChange{}, []packageChange{}, []packageChange{}}
 	if old == nil || new == nil {
 		return changes
@@ -49,12 +51,12 @@ func changedPackages(old, new []packageInImage) packageChanges {
 }
 
 // without returns the packages that others do not have in the same version, sorted.
-func without(list, others []packageInImage) []packageInImage {
+func without(list, others []packages.Package) []packages.Package {
 	have := make(map[[2]string]int)
 	for _, p := range others {
 		have[[2]string{p.Name, p.Version}]++
 	}
-	var left []packageInImage
+	var left []packages.Package
 	for _, p := range list {
 		if id := [2]string{p.Name, p.Version}; have[id] > 0 {
 			have[id]--
@@ -62,14 +64,14 @@ func without(list, others []packageInImage) []packageInImage {
 		}
 		left = append(left, p)
 	}
-	slices.SortStableFunc(left, func(a, b packageInImage) int {
+	slices.SortStableFunc(left, func(a, b packages.Package) int {
 		return cmp.Or(strings.Compare(a.Name, b.Name), strings.Compare(a.Version, b.Version))
 	})
 	return left
 }
 
 // orderOfNames tells which of two lists begins with the name that comes first.
-func orderOfNames(a, b []packageInImage) int {
+func orderOfNames(a, b []packages.Package) int {
 	switch {
 	case len(a) == 0:
 		return 1
