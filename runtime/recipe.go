@@ -50,7 +50,7 @@ type Recipe struct {
 	options      *options
 	entry        starlark.Value
 	log          *slog.Logger // gets what the recipe prints
-		wishes       []fetch.Wish // downloads that a run begins with, once it is known to be ready
+	wishes       []fetch.Wish // downloads that a run begins with, once it is known to be ready
 	plannedSteps int          // how many steps it has then, as far as a plan knows
 }
 
