@@ -40,7 +40,7 @@ type levels struct {
 
 var methods = map[string]method{
 	"bzip2": {tar: levels{true, 1, 9}, program: "bzip2", suffix: ".bz2"},
-	"gzip":  {tar: levels{true, 1, 9}, squashfs: levels{true, 1, 9}, program: "gzip", suffix: ".gz"},
+	"gzip":  {tar: levels{true, 1, 9}, squashfs: levels{true, 1, 9}, program: "gzip", suffix: ".gz", args: untimed},
 	"lz4":   {tar: levels{ok: true}, squashfs: levels{ok: true}}, // LXD takes no tar archive of it: they stay as they are
 	"lzip":  {tar: levels{true, 0, 9}, program: "lzip", suffix: ".lz"},
 	"lzma":  {tar: levels{true, 0, 9}, squashfs: levels{ok: true}, program: "lzma", suffix: ".lzma", args: threads},
@@ -62,6 +62,9 @@ func zstdArgs(level int) []string {
 }
 
 var withLevel = regexp.MustCompile(`^(\w+)-(\d{1,2})$`)
+
+// untimed keeps name and time of a file out of what gzip makes of it.
+func untimed(int) []string { return []string{"-n"} }
 
 // ParseCompression reads METHOD or METHOD-LEVEL. The methods are bzip2, gzip, lz4,
 // lzip, lzma, lzo (or lzop), none, xz and zstd.

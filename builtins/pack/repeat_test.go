@@ -37,6 +37,7 @@ func TestCompressionRepeats(t *testing.T) {
 			continue
 		}
 		t.Run(method, func(t *testing.T) {
+			var at int64 // the time of the file that is compressed
 			compressed := func() (archive, file []byte) {
 				t.Helper()
 				dir := t.TempDir()
@@ -45,6 +46,10 @@ func TestCompressionRepeats(t *testing.T) {
 					t.Fatal(err)
 				}
 				if err := os.WriteFile(filepath.Join(dir, "plain"), content, 0o600); err != nil {
+					t.Fatal(err)
+				}
+				at += 100
+				if err := os.Chtimes(filepath.Join(dir, "plain"), time.Unix(at, 0), time.Unix(at, 0)); err != nil {
 					t.Fatal(err)
 				}
 				if err := c.CompressFile(context.Background(), dir, "plain", "file", epoch); err != nil {

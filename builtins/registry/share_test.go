@@ -55,6 +55,7 @@ func key(t testing.TB, text string) signing.Key {
 type machine struct {
 	share *Share
 	log   bytes.Buffer
+	to    *slog.Logger // writes there
 }
 
 // newMachine returns one that signs what it gives, and trusts what the same key has signed.
@@ -65,7 +66,8 @@ func newMachine(t *testing.T, registry, signer, trusted string) *machine {
 		t.Fatal(err)
 	}
 	m := &machine{share: share}
-	share.Log = slog.New(slog.NewTextHandler(&m.log, nil))
+	m.to = slog.New(slog.NewTextHandler(&m.log, nil))
+	share.Log = m.to
 	if trusted != "" {
 		share.Keys = []signing.Key{key(t, trusted)}
 	}
@@ -79,8 +81,7 @@ func newMachine(t *testing.T, registry, signer, trusted string) *machine {
 // build builds all of it and returns how many steps were done, and what came of it.
 func (m *machine) build(t *testing.T) (done int, content string) {
 	t.Helper()
-	log := slog.New(slog.NewTextHandler(&m.log, nil))
-	store, err := layer.Open(t.TempDir(), layer.Options{Remote: m.share, Log: log})
+	store, err := layer.Open(t.TempDir(), layer.Options{Remote: m.share, Log: m.to})
 	if err != nil {
 		t.Fatal(err)
 	}
