@@ -26,16 +26,21 @@ func needDisks(t *testing.T) {
 }
 
 // check is a script of the guest that looks around when all is up, and says on the console
-// whether all is as it should be. If not the guest goes off, so that nobody waits for it.
+// whether all is as it should be. If not the guest goes off, so that nobody waits for it. It
+// says it again and again: the getty that takes the console hangs up on who writes there.
 const check = `#!/bin/sh
 bad=
 [ "$(findmnt -no LABEL /)" = rootfs ] || bad="$bad no-rootfs"
 ls /boot/efi/EFI/BOOT >/dev/null
 [ "$(findmnt -rno LABEL /boot/efi | tail -n 1)" = UEFI ] || bad="$bad no-UEFI"
 failed=$(systemctl list-units --failed --plain --no-legend | grep -v '^lxd-agent')
-[ -z "$bad$failed" ] && echo "report: fine" && exit
-echo "report: $bad $failed"
-poweroff
+report=fine
+[ -z "$bad$failed" ] || report="$bad $failed"
+for i in 1 2 3 4 5 6 7 8 9 10; do
+	echo "report: $report" >/dev/ttyS0
+	sleep 1
+done
+[ "$report" = fine ] || poweroff
 `
 
 // unit starts the check.
@@ -43,8 +48,6 @@ const unit = `[Unit]
 After=getty.target multi-user.target
 [Service]
 Type=oneshot
-StandardOutput=tty
-TTYPath=/dev/ttyS0
 ExecStart=/usr/bin/report
 [Install]
 WantedBy=default.target
