@@ -32,6 +32,9 @@ func Open(ctx context.Context, name string, set []string, config runtime.Config)
 	if !isDefinition(name) {
 		return runtime.Load(ctx, name, config)
 	}
+	for _, o := range overrides {
+		config.Keys = append(config.Keys, o.Key+"="+o.Value)
+	}
 	doc, err := OpenDefinition(ctx, name, overrides, config)
 	if err != nil {
 		return nil, err

@@ -66,7 +66,7 @@ func (r *Recipe) Differs(said provenance.Build) error {
 func (r *Recipe) provenance(b *build.Builder) provenance.Build {
 	said := provenance.Build{
 		Recipe:  r.Name,
-		Options: r.options.given.List(),
+		Options: r.given(),
 		Epoch:   string(r.words.Epoch),
 		Tools:   make(map[string]string),
 	}

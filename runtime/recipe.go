@@ -23,6 +23,7 @@ import (
 // Config says how recipes are evaluated.
 type Config struct {
 	Options Given         // -o NAME=VALUE
+	Keys    []string      // -o KEY=VALUE of the definition that the recipe is translated from
 	Secrets build.Secrets // --secret NAME=FILE
 	Now     time.Time     // when the run happens, for all that it makes
 	Epoch   host.Epoch    // what it makes is dated by; then Now is that moment
@@ -48,6 +49,7 @@ type Recipe struct {
 	loader       *loader
 	words        *builtins.Words
 	options      *options
+	keys         []string // of a definition, that are set
 	entry        starlark.Value
 	log          *slog.Logger    // gets what the recipe prints
 	wishes       []fetch.Wish    // downloads that a run begins with, once it is known to be ready
@@ -105,7 +107,7 @@ func newRecipe(ctx context.Context, name string, config Config) *Recipe {
 	if config.Log == nil {
 		config.Log = slog.New(slog.DiscardHandler)
 	}
-	r := &Recipe{Name: name, options: &options{given: config.Options}, log: config.Log}
+	r := &Recipe{Name: name, options: &options{given: config.Options}, keys: config.Keys, log: config.Log}
 	r.loader = &loader{
 		ctx:       ctx,
 		libraries: embedded(),

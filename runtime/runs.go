@@ -37,9 +37,12 @@ func Runs(store *layer.Store, recipe string) ([]Run, error) {
 	return runs, nil
 }
 
+// given is what -o has set.
+func (r *Recipe) given() []string { return append(r.options.given.List(), r.keys...) }
+
 // report tells what a run did, and keeps it.
 func (r *Recipe) report(o BuildOptions, b *build.Builder, start time.Time, failed error) error {
-	run := Run{Started: start, Took: time.Since(start).Seconds(), Options: r.options.given.List(), Steps: b.Done, Results: b.Results}
+	run := Run{Started: start, Took: time.Since(start).Seconds(), Options: r.given(), Steps: b.Done, Results: b.Results}
 	if o.Share != nil {
 		run.Taken, run.Given = o.Share.Close()
 	}

@@ -129,11 +129,11 @@ func unarchive(ctx context.Context, blob io.Reader, dir string, said description
 		err = fmt.Errorf("its content has the SHA-256 %s, its description says %s", plain.sum(), said.Archive)
 	}
 	err = errors.Join(err, in.Close())
-	if failed := <-done; errors.Is(err, unix.EPIPE) {
+	failed := <-done
+	if errors.Is(err, unix.EPIPE) { // which is only that it has failed
 		return failed
-	} else {
-		return errors.Join(err, failed)
 	}
+	return errors.Join(err, failed)
 }
 
 // Close lets go of the file, and so removes it.
@@ -163,7 +163,7 @@ func (a *archive) image(envelope []byte) (v1.Image, error) {
 		return nil, err
 	}
 	manifest, err := json.Marshal(v1.Manifest{
-		SchemaVersion: 2, MediaType: mediaType,
+		SchemaVersion: 2, MediaType: types.OCIManifestSchema1,
 		Config: v1.Descriptor{MediaType: envelopeType, Digest: config, Size: size},
 		Layers: []v1.Descriptor{{MediaType: archiveType, Digest: a.digest, Size: a.size}},
 	})
@@ -184,7 +184,7 @@ func (p parts) RawConfigFile() ([]byte, error) { return p.envelope, nil }
 
 func (p parts) RawManifest() ([]byte, error) { return p.manifest, nil }
 
-func (p parts) MediaType() (types.MediaType, error) { return mediaType, nil }
+func (p parts) MediaType() (types.MediaType, error) { return types.OCIManifestSchema1, nil }
 
 func (p parts) LayerByDigest(h v1.Hash) (partial.CompressedLayer, error) {
 	if h != p.archive.digest {

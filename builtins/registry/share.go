@@ -17,7 +17,6 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
-	"github.com/google/go-containerregistry/pkg/v1/types"
 
 	"imagebuilder/builtins/layer"
 	"imagebuilder/builtins/signing"
@@ -254,6 +253,3 @@ func unusable(err error) bool {
 	var network net.Error
 	return errors.As(err, &network) || errors.Is(err, io.ErrUnexpectedEOF)
 }
-
-// mediaType is that of the manifests.
-const mediaType = types.OCIManifestSchema1

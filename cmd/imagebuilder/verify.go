@@ -97,6 +97,11 @@ Without a lock the network may serve something else meanwhile.`,
 }
 
 func (o verifyOptions) run(cmd *cobra.Command, images []string) error {
+	for _, image := range images {
+		if o.rebuild != "" && sameFile(o.rebuild, filepath.Dir(image)) {
+			return usageError{fmt.Errorf("--rebuild %s: %s lies there, which would be overwritten; name another directory", o.rebuild, image)}
+		}
+	}
 	said, err := o.said(cmd.Context(), cmp.Or(o.provenance, filepath.Join(filepath.Dir(images[0]), provenance.Name)))
 	if err != nil {
 		return err
@@ -115,6 +120,13 @@ func (o verifyOptions) run(cmd *cobra.Command, images []string) error {
 		return printJSON(cmd.OutOrStdout(), said)
 	}
 	return printProvenance(cmd.OutOrStdout(), said)
+}
+
+// sameFile tells whether two names lead to one file that is there.
+func sameFile(a, b string) bool {
+	first, err1 := os.Stat(a)
+	second, err2 := os.Stat(b)
+	return err1 == nil && err2 == nil && os.SameFile(first, second)
 }
 
 // said is what a file says that the key has signed.
