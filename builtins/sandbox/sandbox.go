@@ -220,10 +220,9 @@ func spawn(ctx context.Context, o orders, c child) ([]byte, error) {
 		errs = &masker{w: io.MultiWriter(c.err, tail), hidden: c.hidden}
 	}
 	err = host.Command{
-		Args: []string{childName},
-		Path: "/proc/self/exe",
-		// Go would keep files of the host's cgroups open to follow their limits.
-		Env:    []string{"GODEBUG=containermaxprocs=0,updatemaxprocs=0"},
+		Args:   []string{childName},
+		Path:   "/proc/self/exe",
+		Env:    childEnv(),
 		Stdout: out,
 		Stderr: errs,
 		Files:  append([]*os.File{control, reportEnd}, c.files...),
@@ -235,6 +234,17 @@ func spawn(ctx context.Context, o orders, c child) ([]byte, error) {
 	errs.flush()
 	r := <-answers
 	return r.Result, r.err(err, tail)
+}
+
+// childEnv is the environment of the child, not of the programs that it starts. Go would
+// keep files of the host's cgroups open to follow their limits; tests under the race
+// detector would wait a second at the end of every child.
+func childEnv() []string {
+	env := []string{"GODEBUG=containermaxprocs=0,updatemaxprocs=0"}
+	if race, ok := os.LookupEnv("GORACE"); ok {
+		env = append(env, "GORACE="+race)
+	}
+	return env
 }
 
 // err makes one error of what the child reported and of how it ended.
