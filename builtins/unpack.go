@@ -20,6 +20,7 @@ const (
 // unpack(root, file, into="/", strip=0, only=[], exclude=[], within=[], partition=0,
 // max_size="64GiB", max_entries=4000000) unpacks a file into a directory of the rootfs, with
 // owners, device nodes, extended attributes and capabilities as far as its format has them.
+// Device nodes that would be below /dev are left out; others are an error without root.
 //
 // What a file is, its first bytes say: a tar archive of any compression, a package of
 // Slackware or Plamo among them; a zip or cpio archive; a package of RPM or Debian; an

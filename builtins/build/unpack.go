@@ -38,7 +38,7 @@ func Unpack(file *File, into string, o unpack.Options, bounds Bounds) (Change, [
 		return Change{}, nil, err
 	}
 	places := unpack.Places{
-		File: path.Join(sandbox.FilesDir, "archive"), Tree: path.Join(sandbox.FilesDir, "tree"), Out: sandbox.RootfsDir,
+		File: path.Join(sandbox.FilesDir, "archive"), Tree: path.Join(sandbox.FilesDir, "tree"), Out: sandbox.RootfsDir, Into: into,
 	}
 	script, err := format.Script(places, o)
 	return Change{Reads: []*File{file}, Do: func(ctx context.Context, _ *Builder, stack sandbox.Stack, out io.Writer) error {
@@ -56,6 +56,9 @@ func Unpack(file *File, into string, o unpack.Options, bounds Bounds) (Change, [
 			return err
 		case errors.Is(err, sandbox.ErrTooMuch):
 			err = tooMuch(err)
+		}
+		if said := unpack.Refused(err); said != "" {
+			err = errors.New(said)
 		}
 		return fmt.Errorf("cannot unpack %s: %w", file.Name, err)
 	}}, needs, err

@@ -94,7 +94,10 @@ var Compressions = []string{"zlib", "zstd", "none"}
 // QCow2 makes a qcow2 disk of the one that Raw has made, which it removes. What is zero in that
 // it does not hold. The method is one of Compressions.
 func (j Job) QCow2(ctx context.Context, raw, name, method string) error {
-	args := []string{"qemu-img", "convert", "-q", "-W", "-m", strconv.Itoa(min(16, max(2, 2*runtime.NumCPU()))), "-f", "raw", "-O", "qcow2"}
+	args := []string{"qemu-img", "convert", "-q", "-m", strconv.Itoa(min(16, max(2, 2*runtime.NumCPU()))), "-f", "raw", "-O", "qcow2"}
+	if j.Epoch == "" {
+		args = append(args, "-W") // what is compressed first is written first, which is faster, and never the same
+	}
 	if method != "none" {
 		args = append(args, "-c", "-o", "compression_type="+method)
 	}
@@ -161,7 +164,10 @@ func (j Job) ext4(ctx context.Context, name string, content Content) error {
 		return err
 	}
 	filled := append(empty[:1:1], append([]string{"-d", sandbox.RootfsDir}, empty[1:]...)...)
-	return j.run(ctx, []sandbox.Mount{j.rootfs(content)}, sandbox.Program{Args: filled})
+	if err := j.run(ctx, []sandbox.Mount{j.rootfs(content)}, sandbox.Program{Args: filled}); err != nil {
+		return err
+	}
+	return j.settle(name)
 }
 
 // checkRoom finds out whether an empty ext4 file system has room: its superblock says how many

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -266,6 +267,59 @@ func TestDiskIsWhatItWasMadeOf(t *testing.T) {
 			var is unix.Stat_t
 			if err := unix.Stat(filepath.Join(back, "srv/sparse"), &is); err != nil || is.Blocks*512 > 1<<20 {
 				t.Errorf("the sparse file takes %d bytes, %v", is.Blocks*512, err)
+			}
+		})
+	}
+}
+
+// What a disk is made of is read at other times, and listed in another order, in each build. With
+// an epoch nothing of that is on it.
+func TestDisksRepeat(t *testing.T) {
+	tests := []struct {
+		summary string
+		options []string
+	}{
+		{"as usual", nil},
+		{"small inodes", []string{"-I", "128", "-O", "^extra_isize,^metadata_csum"}},
+		{"no checksums", []string{"-O", "^metadata_csum,^64bit"}},
+		{"a seed of checksums", []string{"-O", "metadata_csum_seed"}},
+	}
+	for _, test := range tests {
+		t.Run(test.summary, func(t *testing.T) {
+			var images []string
+			for n := range 2 {
+				d := disk.New("debian", "trixie")
+				d.Size, d.Options = 256<<20, test.options
+				job, root := newJob(t, d)
+				job.Epoch = "1600000000"
+				names := []string{"d/a", "d/b", "d/c", "d/now", "e/f"}
+				if n == 1 {
+					slices.Reverse(names)
+				}
+				for _, name := range names {
+					write(t, root, map[string]string{name: name})
+				}
+				for _, name := range []string{"d/a", "d/b", "d/c", "e/f", "d", "e", "."} {
+					if err := os.Chtimes(filepath.Join(root, name), time.Unix(int64(1.5e9+n), 0), time.Unix(1.4e9, 123)); err != nil {
+						t.Fatal(err)
+					}
+				}
+				for made := time.Now(); n == 0 && time.Now().Unix() == made.Unix(); { // inodes are dated by the kernel
+					time.Sleep(10 * time.Millisecond)
+				}
+				if err := job.Raw(t.Context(), "disk.img"); err != nil {
+					t.Fatal(err)
+				}
+				images = append(images, filepath.Join(job.Dir, "disk.img"))
+			}
+			part := filepath.Join(t.TempDir(), "part")
+			output(t, "cmp", images[0], images[1])
+			output(t, "dd", "if="+images[0], "of="+part, "bs=1M", "skip=101", "conv=sparse", "status=none")
+			output(t, "e2fsck", "-fn", part)
+			for name, want := range map[string]string{"/d/a": "0x53724e00", "/d/now": "0x5f5e1000"} {
+				if got := strings.Count(output(t, "debugfs", "-R", "stat "+name, part), "time: "+want); got < 3 {
+					t.Errorf("%s has %d times that are %s", name, got, want)
+				}
 			}
 		})
 	}

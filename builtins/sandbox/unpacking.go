@@ -70,6 +70,9 @@ func (u *unpacking) finish() error {
 	if err := u.check(); err != nil {
 		return err
 	}
+	if err := tree.DropDevices(u.root, unpacked, u.into); err != nil {
+		return err
+	}
 	return tree.Move(u.root, unpacked, u.into)
 }
 

@@ -82,9 +82,7 @@ func (c *Copier) copyNode(ctx context.Context, dst, src *dirfd.Dir, name string)
 			err = dst.Symlink(text, name, false)
 		}
 	default:
-		err = dst.Change("mknod", name, func(dirfd int, base string) error {
-			return unix.Mknodat(dirfd, base, st.Mode, int(st.Rdev))
-		})
+		err = mknod(dst, name, st.Mode, uint64(st.Rdev))
 	}
 	if err != nil {
 		return err

@@ -126,8 +126,7 @@ func filesThat(root *dirfd.Dir, dir string, is func(*dirfd.Dir, string, unix.Sta
 
 // isDevice tells a device node.
 func isDevice(_ *dirfd.Dir, _ string, st unix.Stat_t) (bool, error) {
-	kind := st.Mode & unix.S_IFMT
-	return kind == unix.S_IFBLK || kind == unix.S_IFCHR, nil
+	return ofDevice(st.Mode), nil
 }
 
 // hasACL tells a file that has an access control list besides its mode.

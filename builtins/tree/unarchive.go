@@ -16,7 +16,7 @@ import (
 
 // ReadLayer adds what the archive of a layer holds to a tree, with all that makes up an
 // image: types, modes, numeric owners, times, extended attributes, hard links and device
-// numbers. What has a name of the layer's gives way, but a directory is merged with one
+// numbers, but no device nodes below /dev. What has a name of the layer's gives way, but a directory is merged with one
 // that is there, also where a symbolic link leads to that within the root. Whatever names
 // and links say, nothing is reached but through the root.
 //
@@ -29,6 +29,9 @@ func ReadLayer(root *dirfd.Dir, r io.Reader) error {
 		}
 		if err := u.links.pass(h, m.path); err != nil {
 			return err
+		}
+		if u.dropped(h, m.path) {
+			return nil
 		}
 		if err := u.add(h, m.path, content); err != nil {
 			return fmt.Errorf("cannot unpack %s: %w", m.path, err)
@@ -66,6 +69,18 @@ func (u *unarchiver) add(h *tar.Header, name string, content io.Reader) error {
 		return err
 	}
 	return u.attributes(u.root, name, h)
+}
+
+// dropped tells whether a member is a device node that has no place in an image, or a further
+// name of one.
+func (u *unarchiver) dropped(h *tar.Header, name string) bool {
+	switch h.Typeflag {
+	case tar.TypeChar, tar.TypeBlock:
+		return inDev(name)
+	case tar.TypeLink:
+		return inDev(name) && inDev(u.linked(h)) && !u.root.Exists(u.linked(h))
+	}
+	return false
 }
 
 // parents makes the directories above a member that are missing, and remembers the times
@@ -146,9 +161,7 @@ func (u *unarchiver) node(h *tar.Header, name string) error {
 	if mode == unix.S_IFCHR && dev == 0 { // with which overlayfs says that a name is removed
 		return errors.New("there is no device 0:0")
 	}
-	return u.root.Change("mknod", name, func(dirfd int, base string) error {
-		return unix.Mknodat(dirfd, base, mode|0o600, int(dev))
-	})
+	return mknod(u.root, name, mode|0o600, dev)
 }
 
 // attributes gives a file what the archive says of it. The owner comes first: its change

@@ -26,6 +26,7 @@ type Places struct {
 	File string // the archive
 	Tree string // the mounted file system, if it is one
 	Out  string // the empty directory to unpack into
+	Into string // the directory of the image that it will be
 }
 
 // flags are GNU tar's for each compression, by the program that reads it.
@@ -68,32 +69,38 @@ func (f Format) Programs(o Options) []string {
 // Script is what unpacks a file, with all that makes up an image: numeric owners, modes,
 // device nodes, extended attributes, capabilities, ACLs.
 func (f Format) Script(p Places, o Options) (string, error) {
+	if f.Kind == magic.FAT {
+		if o.filtered() {
+			return "", errors.New("nothing can be left out of a FAT file system")
+		}
+		return script("export MTOOLS_SKIP_CHECK=1", host.Quote([]string{"mcopy", "-s", "-n", "-Q", "-m", "-i", p.File, "::/*", p.Out})), nil
+	}
+	return script(o.judged(p, f.command(p, o))), nil
+}
+
+// command is what does the work.
+func (f Format) command(p Places, o Options) string {
 	extract := bsdtar(p, o)
 	switch {
 	case f.byTar(o) && f.Packed == magic.Gzip:
-		return script(gunzip(p.File) + " | " + host.Quote(tar("-", p.Out))), nil
+		return gunzip(p.File) + " | " + host.Quote(tar("-", p.Out))
 	case f.byTar(o):
 		command := tar(p.File, p.Out)
 		if flag := flags[f.Packed].flag; flag != "" {
 			command = append(command, flag)
 		}
-		return script(host.Quote(command)), nil
-	case f.Kind == magic.FAT:
-		if o.filtered() {
-			return "", errors.New("nothing can be left out of a FAT file system")
-		}
-		return script("export MTOOLS_SKIP_CHECK=1", host.Quote([]string{"mcopy", "-s", "-n", "-Q", "-m", "-i", p.File, "::/*", p.Out})), nil
+		return host.Quote(command)
 	case f.Kind == magic.Squashfs && !o.filtered():
-		return script(host.Quote([]string{"unsquashfs", "-f", "-n", "-d", p.Out, p.File})), nil
+		return host.Quote([]string{"unsquashfs", "-f", "-n", "-q", "-d", p.Out, p.File})
 	case f.FileSystem(o) != "" && !o.filtered():
-		return script(host.Quote([]string{"cp", "--archive", "--sparse=always", p.Tree + "/.", p.Out})), nil
+		return host.Quote([]string{"cp", "--archive", "--sparse=always", p.Tree + "/.", p.Out})
 	case f.FileSystem(o) != "":
 		create := host.Quote([]string{"bsdtar", "--create", "--file=-", "--format=pax", "--xattrs", "--acls", "--directory=" + p.Tree, "."})
-		return script(o.tolerant(create + " | " + host.Quote(append(extract, "--file=-")))), nil
+		return create + " | " + host.Quote(append(extract, "--file=-"))
 	case f.Kind == magic.Tar && f.Packed != "": // bsdtar would do both in turns, and xz with one processor
-		return script(o.tolerant(decompress(p.File, f.Packed) + " | " + host.Quote(append(extract, "--file=-")))), nil
+		return decompress(p.File, f.Packed) + " | " + host.Quote(append(extract, "--file=-"))
 	}
-	return script(o.tolerant(host.Quote(append(extract, "--file="+p.File)))), nil
+	return host.Quote(append(extract, "--file="+p.File))
 }
 
 // script has xz use all processors where a file has several blocks; what is called so and
@@ -141,28 +148,6 @@ func bsdtar(p Places, o Options) []string {
 
 // clean anchors a pattern where bsdtar does: "^" keeps it from matching deeper names.
 func clean(pattern string) string { return "^" + strings.TrimPrefix(path.Clean("/"+pattern), "/") }
-
-// tolerant lets a pattern match nothing as long as another matches something: archives of
-// several shapes are unpacked by one list. It also lets names be bytes that are no UTF-8, which
-// bsdtar keeps as they are. It says both, in the language of [host.Environ], and ends with 1.
-// For gzip see gunzip.
-func (o Options) tolerant(command string) string {
-	text := fmt.Sprintf(`status=0
-{ %s; } 2>/tmp/errors || status=$?
-missed=$(grep -a -c ': Not found in archive$' /tmp/errors) || :
-if grep -a -v -e ': Not found in archive$' -e ": [A-Z][a-z]* can't be converted from UTF-8 to current locale" \
-    -e ': Error exit delayed from previous errors' -e '^$' -e 'decompression OK, trailing garbage ignored$' /tmp/errors >&2 || [ $status -gt 1 ] || [ $status = 1 -a ! -s /tmp/errors ]; then
-    exit $status
-fi`, command)
-	if len(o.Only) > 0 {
-		text += fmt.Sprintf(`
-if [ "$missed" -ge %d ]; then
-    echo "nothing in it matches" %s >&2
-    exit 1
-fi`, len(o.Only), host.Quote(o.Only))
-	}
-	return text
-}
 
 // Guess tells the programs that a file of this name is likely to need, with such options.
 func Guess(name string, o Options) []string {

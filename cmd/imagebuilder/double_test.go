@@ -148,7 +148,10 @@ func TestDoubleBuild(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root: builds")
 	}
-	for program, pkg := range map[string]string{"mksquashfs": "squashfs-tools", "lzop": "lzop", "zstd": "zstd", "/bin/busybox": "busybox-static"} {
+	for program, pkg := range map[string]string{
+		"mksquashfs": "squashfs-tools", "lzop": "lzop", "zstd": "zstd", "/bin/busybox": "busybox-static",
+		"sgdisk": "gdisk", "mkfs.vfat": "dosfstools", "mcopy": "mtools", "mke2fs": "e2fsprogs", "qemu-img": "qemu-utils",
+	} {
 		need(t, program, pkg)
 	}
 	builtTwice(t, "../../testdata/recipes/double.star", nil, nil)
