@@ -12,7 +12,6 @@ import (
 
 	"imagebuilder/builtins/build"
 	"imagebuilder/builtins/fetch"
-	"imagebuilder/builtins/host"
 	"imagebuilder/builtins/layer"
 	"imagebuilder/builtins/lock"
 	"imagebuilder/builtins/problems"
@@ -43,10 +42,7 @@ type BuildOptions struct {
 // Ready finds out whether the recipe can be run on this machine, with a directory for the
 // results, as far as that can be known before. What a lock has need not be there; nil: there is none.
 func (r *Recipe) Ready(target string, l *lock.Session) error {
-	planner := &build.Planner{Target: target}
-	if l != nil {
-		planner.Has = func(name string) bool { return l.HasFile(name) || host.Installed(name) }
-	}
+	planner := &build.Planner{Target: target, Lock: l}
 	if err := r.check(planner); err != nil {
 		return err
 	}
@@ -66,7 +62,7 @@ func (r *Recipe) Build(o BuildOptions) (results []build.Result, err error) {
 	}
 	defer func() { err = problems.Join(err, o.Sources.Close(), builder.Store.Close()) }()
 	defer builder.Stop()
-	r.words.Offline = o.Offline
+	r.words.Offline = o.Offline && o.Lock == nil // programs reach no further than the lock anyhow
 	switch {
 	case o.Lock != nil && o.Lock.Record: // nothing is to be asked for that is not needed
 	case o.Lock != nil:
@@ -142,8 +138,11 @@ func (r *Recipe) builder(o BuildOptions) (*build.Builder, error) {
 		o.Lock.Bodies = lock.Bodies{Dir: store.Bodies()}
 	}
 	return &build.Builder{
-		Store:   store,
-		Fetch:   &fetch.Client{Store: store, Log: o.Log, Progress: o.Progress, Lock: o.Lock, Offline: o.Offline, StaleOK: o.StaleOK},
+		Store: store,
+		Fetch: &fetch.Client{
+			Store: store, Log: o.Log, Progress: o.Progress, Offline: o.Offline, StaleOK: o.StaleOK,
+			Lock: o.Lock, GiveUp: o.Lock != nil && !o.Lock.Record,
+		},
 		Log:     o.Log,
 		Target:  o.Target,
 		LogDir:  store.Logs(),

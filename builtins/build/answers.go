@@ -126,7 +126,7 @@ func (b *Builder) askNetwork(ctx context.Context, s *Step, q AnyQuestion) (any, 
 	question := q.what() + " " + string(args)
 	before := b.History.Answered(question)
 	answer, err := q.find(ctx, b)
-	if last, bad := q.read(json.NewDecoder(bytes.NewReader(before))); bad == nil && fetch.Unreachable(err) {
+	if last, bad := q.read(json.NewDecoder(bytes.NewReader(before))); bad == nil && fetch.Unreachable(err) && b.lock() == nil {
 		switch {
 		case errors.Is(err, fetch.ErrOffline): // which was asked for
 			answer, err = last, nil

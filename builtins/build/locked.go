@@ -12,6 +12,7 @@ import (
 	"imagebuilder/builtins/layer"
 	"imagebuilder/builtins/lock"
 	"imagebuilder/builtins/pkgproxy"
+	"imagebuilder/builtins/problems"
 	"imagebuilder/builtins/sandbox"
 )
 
@@ -41,9 +42,17 @@ func (b *Builder) confine(r running, spec *sandbox.Spec) (explain func(error) er
 	spec.Proxy = proxy.Serve
 	return func(err error) error {
 		upstream.CloseIdleConnections()
-		return errors.Join(l.Err(), proxy.Explain(err))
+		err = proxy.Explain(err)
+		var exit *host.ExitError
+		if errors.As(err, &exit) && !proxy.Called() { // it has looked for servers itself, if for any
+			err = problems.Join(err, errUncalled)
+		}
+		return errors.Join(l.Err(), err)
 	}
 }
+
+// errUncalled is said where programs have failed, and have asked the proxy for nothing.
+var errUncalled = errors.New("under a lock steps reach the network by $http_proxy alone, of which nothing was asked here")
 
 // throughLock adds the variables that name the only way out, whatever the environment says of
 // others.
@@ -116,7 +125,10 @@ func (b *Builder) local(ctx context.Context, r fetch.Request, path string) (fetc
 	}
 	f, err := b.Fetch.Verify(ctx, r, path)
 	if err == nil && f.SHA256 != content.SHA256 {
-		err = fmt.Errorf("it has the SHA-256 %s, not %s as %s says, and the cache has not what it was; lock anew with --update", f.SHA256, content.SHA256, l.Name)
+		err = fmt.Errorf("it has the SHA-256 %s", f.SHA256)
+	}
+	if err != nil {
+		err = fmt.Errorf("%w; %s wants that of the SHA-256 %s, which the cache does not have: put it there, or lock anew with --update", err, l.Name, content.SHA256)
 	}
 	return f, err
 }
@@ -125,26 +137,28 @@ func (b *Builder) local(ctx context.Context, r fetch.Request, path string) (fetc
 // is in the lock.
 var choices = []string{"debootstrap", "mmdebstrap"}
 
+// chosenBy tells whether a lock that a run is made from says to use a program, where it has to.
+func chosenBy(l *lock.Session, program string) (chosen, ok bool) {
+	if l == nil || l.Record || !slices.Contains(choices, program) {
+		return false, false
+	}
+	return l.HasTool(program), true
+}
+
 // installed tells whether a program is to be used that this machine may have.
 func (b *Builder) installed(program string) (bool, error) {
 	there := host.Installed(program)
-	l := b.lock()
-	if l == nil || !slices.Contains(choices, program) {
-		return there, nil
-	}
-	if l.Record {
-		if there {
-			l.Use(program)
+	chosen, ok := chosenBy(b.lock(), program)
+	switch {
+	case !ok:
+		if there && slices.Contains(choices, program) && b.lock() != nil {
+			b.lock().Use(program)
 		}
 		return there, nil
+	case chosen && !there:
+		return false, fmt.Errorf("%w: %s was made with it, and another program makes something else", host.Missing(program, ""), b.lock().Name)
 	}
-	if !l.HasTool(program) {
-		return false, nil
-	}
-	if !there {
-		return false, fmt.Errorf("%w: %s was made with it, and another program makes something else", host.Missing(program, ""), l.Name)
-	}
-	return true, nil
+	return chosen, nil
 }
 
 // uses notes what a step needs of this machine while the lock is made.

@@ -9,6 +9,7 @@ import (
 
 	"imagebuilder/builtins/fetch"
 	"imagebuilder/builtins/host"
+	"imagebuilder/builtins/lock"
 )
 
 // The worker that does nothing. It must never have to know an effect: whatever a plan shows
@@ -34,6 +35,10 @@ type Planner struct {
 
 	// Has tells whether the host has a program or a file; nil: this machine is asked.
 	Has func(name string) bool
+
+	// Lock says which programs are to be used, and has files that need not be there; nil: there
+	// is none.
+	Lock *lock.Session
 
 	// Given are the answers that a test gives, by the question and what it is about, as
 	// "read /etc/hostname"; see [Planner.Unasked].
@@ -222,7 +227,7 @@ func (p *Planner) has(name string) bool {
 	if p.Has != nil {
 		return p.Has(name)
 	}
-	return host.Installed(name)
+	return p.Lock != nil && p.Lock.HasFile(name) || host.Installed(name)
 }
 
 // Missing returns all that stands in the way of a build: what this version lacks, and

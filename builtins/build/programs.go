@@ -166,9 +166,14 @@ func withProxies(environ []string, own string) []string {
 // Installed asks whether this machine has a program, or a file of an absolute path.
 func Installed(program string) Question[bool] {
 	return Question[bool]{
-		What:   "installed",
-		Find:   func(_ context.Context, b *Builder) (bool, error) { return b.installed(program) },
-		Assume: func(p *Planner) (bool, bool) { return p.has(program), true },
+		What: "installed",
+		Find: func(_ context.Context, b *Builder) (bool, error) { return b.installed(program) },
+		Assume: func(p *Planner) (bool, bool) {
+			if chosen, ok := chosenBy(p.Lock, program); ok {
+				return chosen, true
+			}
+			return p.has(program), true
+		},
 	}
 }
 

@@ -65,6 +65,9 @@ func (c *Client) retrying(once *http.Client) *retryablehttp.Client {
 // the request if it is not nil.
 func (c *Client) answer(req *retryablehttp.Request, via http.RoundTripper) (*http.Response, error) {
 	if via == nil {
+		if err := c.gaveUp(req.URL.Host); err != nil {
+			return nil, err
+		}
 		resp, err := c.ask().whole.Do(req)
 		if err != nil {
 			err = c.unreachable(req.Request, err)
@@ -97,6 +100,9 @@ func (c *Client) roundTrip(req *http.Request) (*http.Response, error) {
 	}
 	if req.Body != nil {
 		defer req.Body.Close()
+	}
+	if err := c.gaveUp(req.URL.Host); err != nil {
+		return nil, err
 	}
 	again, err := retryablehttp.FromRequest(req.WithContext(req.Context())) // a copy: it gets a body for each try
 	if err != nil {

@@ -179,9 +179,21 @@ func (c *Client) unreachable(req *http.Request, err error) error {
 		return cause
 	}
 	if !errors.Is(err, http.ErrSchemeMismatch) && !errors.Is(err, errRedirects) { // which are answers
-		c.down.Store(req.URL.Host, true)
+		c.down.LoadOrStore(req.URL.Host, withoutURL(err))
 	}
 	return unreachableError{withoutURL(err)}
+}
+
+// gaveUp is the error of a host that is not asked again.
+func (c *Client) gaveUp(host string) error {
+	if !c.GiveUp {
+		return nil
+	}
+	why, down := c.down.Load(host)
+	if !down {
+		return nil
+	}
+	return unreachableError{why.(error)}
 }
 
 func withoutURL(err error) error {

@@ -50,6 +50,10 @@ type Client struct {
 	// has not is an error.
 	Offline bool
 
+	// GiveUp asks nothing more of a host that could not be reached once: there are many files
+	// to ask for, or others who have them.
+	GiveUp bool
+
 	// StaleOK lets what the store has count where a server cannot be reached that would have to
 	// say whether it has changed.
 	StaleOK bool
@@ -61,7 +65,7 @@ type Client struct {
 	said  map[string]bool    // what the user was told
 	calls map[string]*call   // by request
 	asker *asker
-	down  sync.Map // hosts that could not be reached, which are not waited for again
+	down  sync.Map // why hosts could not be reached, which are not waited for again
 }
 
 // Progress shows how far downloads are, and whatever else is counted in bytes. Its methods are called by several goroutines.

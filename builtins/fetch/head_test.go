@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -79,6 +80,13 @@ func TestHostDown(t *testing.T) {
 		}
 	}
 	if _, err := c.Fetch(context.Background(), Request{URL: "http://x.org/c"}); !Unreachable(err) {
+		t.Errorf("got %v", err)
+	}
+	if n := tries.Load(); n != 2*(retries+1)+2 {
+		t.Errorf("%d requests", n)
+	}
+	c.GiveUp = true // and not asked at all
+	if _, err := c.Fetch(context.Background(), Request{URL: "http://x.org/d"}); !Unreachable(err) || !strings.HasSuffix(err.Error(), "no route") {
 		t.Errorf("got %v", err)
 	}
 	if n := tries.Load(); n != 2*(retries+1)+2 {

@@ -50,7 +50,7 @@ func (c *Client) lockedRequest(r Request) (locked Request, held bool, err error)
 	case answer.Gone:
 		return r, true, notThere
 	case r.SHA256 != "" && r.SHA256 != answer.SHA256:
-		return r, true, WrongError{fmt.Errorf("%s says that it has the SHA-256 %s, not %s", c.Lock.Name, answer.SHA256, r.SHA256)}
+		return r, true, WrongError{fmt.Errorf("%s says that it has the SHA-256 %s, not %s as it has to; lock anew with --update", c.Lock.Name, answer.SHA256, r.SHA256)}
 	}
 	if !r.Pinned() {
 		r.Unvouched = true // it is as it was, and that says nothing of who has made it

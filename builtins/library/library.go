@@ -18,6 +18,7 @@ import (
 	"imagebuilder/builtins/dirfd"
 	"imagebuilder/builtins/fetch"
 	"imagebuilder/builtins/layer"
+	"imagebuilder/builtins/lock"
 )
 
 // VendorDir is the directory beside a list that has vendored copies, by their names.
@@ -28,6 +29,7 @@ const VendorDir = "vendor"
 type Options struct {
 	Cache   func() (string, error) // directory of the store
 	Offline bool                   // nothing is downloaded
+	Lock    *lock.Session          // says what the network has, or writes it down; nil: neither
 	Log     *slog.Logger           // nil: nothing is said
 }
 
@@ -122,14 +124,23 @@ const (
 
 // Hold returns the directory of a pinned archive in a store, which keeps it until it is closed.
 func Hold(ctx context.Context, store *layer.Store, pin Pin, o Options) (dir string, err error) {
-	return o.keep(ctx, store, pin, func() (string, error) {
+	archive := func() (string, error) {
 		f, err := o.client(store).Fetch(ctx, fetch.Request{URL: pin.URL, SHA256: pin.SHA256, MaxSize: maxArchive})
 		return f.Path, err
-	})
+	}
+	if o.Lock != nil && o.Lock.Record { // which is to have it, though it be unpacked already
+		if _, err := archive(); err != nil {
+			return "", err
+		}
+	}
+	return o.keep(ctx, store, pin, archive)
 }
 
 func (o Options) client(store *layer.Store) *fetch.Client {
-	return &fetch.Client{Store: store, Log: o.log(), Offline: o.Offline}
+	if o.Lock != nil {
+		o.Lock.Bodies = lock.Bodies{Dir: store.Bodies()}
+	}
+	return &fetch.Client{Store: store, Log: o.log(), Offline: o.Offline, Lock: o.Lock}
 }
 
 func (o Options) log() *slog.Logger {

@@ -129,6 +129,18 @@ func Parse(name string, data []byte) (*File, error) {
 	return f, problems.Join(append(errs, f.contradictions(name, at))...)
 }
 
+// contradicts tells whether a lock says that there is nothing where a fact says that there is
+// something, or the other way round.
+func (f *File) contradicts(about fact) bool {
+	switch about.kind {
+	case gone:
+		return f.has(fact{get, about.about}) || f.has(fact{head, about.about})
+	case get, head:
+		return f.has(fact{gone, about.about})
+	}
+	return false
+}
+
 // contradictions finds URLs of which a lock says both that there is something and that there is
 // nothing.
 func (f *File) contradictions(name string, at map[fact]int) error {

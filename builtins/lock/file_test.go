@@ -65,6 +65,47 @@ func TestParse(t *testing.T) {
 	}
 }
 
+// What two branches have locked is, line by line, what either has, unless they contradict each
+// other.
+func FuzzMerge(f *testing.F) {
+	f.Add([]byte(whole), []byte("imagebuilder lock 1\nepoch 1795432958\nget "+one+" 5 http://a/b\n"))
+	f.Add([]byte("imagebuilder lock 1\nget "+one+" 5 http://a/b\n"), []byte("imagebuilder lock 1\nget "+two+" 5 http://a/b\n"))
+	f.Add([]byte("imagebuilder lock 1\ngone http://a/b\n"), []byte("imagebuilder lock 1\nhead - http://a/b\n"))
+	f.Fuzz(func(t *testing.T, a, b []byte) {
+		var texts [2][]byte
+		lines := make(map[string]bool)
+		for i, data := range [][]byte{a, b} {
+			file, err := lock.Parse("fuzz.lock", data)
+			if err != nil {
+				return
+			}
+			texts[i] = file.Bytes()
+			for line := range strings.Lines(string(texts[i])) {
+				lines[line] = true
+			}
+		}
+		_, rest, _ := bytes.Cut(texts[1], []byte("\n"))
+		merged, err := lock.Parse("fuzz.lock", append(bytes.Clone(texts[0]), rest...))
+		if err != nil {
+			if !strings.Contains(err.Error(), "two branches have seen different states of it") {
+				t.Fatalf("%v\n%s\n%s", err, texts[0], texts[1])
+			}
+			return
+		}
+		for line := range strings.Lines(string(merged.Bytes())) {
+			if !lines[line] {
+				t.Errorf("nobody has locked %q", line)
+			}
+			delete(lines, line)
+		}
+		for line := range lines {
+			if !strings.HasPrefix(line, "epoch ") { // the newer one holds
+				t.Errorf("%q is lost", line)
+			}
+		}
+	})
+}
+
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(whole))
 	f.Add([]byte("imagebuilder lock 1\nepoch 1\nepoch 22\n\r\nresult x y\ntool a b c\n"))

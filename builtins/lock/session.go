@@ -156,13 +156,13 @@ func (s *Session) note(key fact, value string) error {
 	if s.before.has(key) {
 		return nil // the answer is the lock's own
 	}
-	other := fact{gone, key.about}
-	if key.kind == gone {
-		other.kind = get
-	}
-	if before, twice := s.now.values[key]; twice && before != value || key.kind != head && s.now.has(other) {
+	if before, twice := s.now.values[key]; twice && before != value || s.now.contradicts(key) {
 		s.broken = fmt.Errorf("%s: %w", key.about, ErrChanged)
 		return ErrChanged
+	}
+	if s.before.contradicts(key) {
+		s.broken = fmt.Errorf("%s: %s says something else of it: lock anew with --update", key.about, s.Name)
+		return s.broken
 	}
 	s.now.set(key, value)
 	return nil

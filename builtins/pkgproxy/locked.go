@@ -6,9 +6,12 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
+	neturl "net/url"
 	"os"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -34,10 +37,12 @@ type Locked struct {
 
 	Upstream http.RoundTripper // who is asked while the lock is made
 
-	mu      sync.Mutex
-	wrong   []error // why the step is not what it was
-	refused []error // what it may have gone on without
-	asked   map[string]http.Header
+	mu         sync.Mutex
+	called     bool    // programs know of the proxy
+	wrong      []error // why the step is not what it was
+	refused    []error // what it may have gone on without
+	unanswered map[string]error
+	asked      map[string]http.Header
 }
 
 // Upstream is the usual way to servers.
@@ -56,10 +61,14 @@ func (l *Locked) Serve(listener net.Listener) {
 }
 
 // Explain is the error of a step after its programs have ended with one, or with none: what they
-// did not get as it was counts, even if they have gone on.
+// did not get as it was counts, even if they have gone on. A lock that has nothing of what a server
+// could not say could not be run from.
 func (l *Locked) Explain(err error) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	for _, url := range slices.Sorted(maps.Keys(l.unanswered)) {
+		once(&l.wrong, fmt.Errorf("cannot lock %s: %w; run it again", url, l.unanswered[url]))
+	}
 	switch {
 	case len(l.wrong) > 0:
 		return problems.Join(append(l.wrong, err)...)
@@ -70,6 +79,13 @@ func (l *Locked) Explain(err error) error {
 		l.Log.Warn("a program has gone on without what it asked for", "cause", refused)
 	}
 	return err
+}
+
+// Called tells whether any program has asked for anything.
+func (l *Locked) Called() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.called
 }
 
 // once adds an error, but not a second time.
@@ -102,6 +118,9 @@ func (l *Locked) refuse(w http.ResponseWriter, status int, err error) {
 // ServeHTTP answers one request.
 func (l *Locked) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	url := r.URL.String()
+	l.mu.Lock()
+	l.called = true
+	l.mu.Unlock()
 	switch {
 	case r.Method == http.MethodConnect:
 		host, _, err := net.SplitHostPort(r.Host)
@@ -163,14 +182,18 @@ func (l *Locked) record(w http.ResponseWriter, r *http.Request, url string) {
 	before, again := l.Lock.Asked(url)
 	answer, err := l.ask(r, url, again)
 	if err != nil {
+		if r.Context().Err() == nil { // else the program has gone away
+			l.answered(url, fmt.Errorf("the server cannot be reached: %w", withoutURL(err)))
+		}
 		http.Error(w, "imagebuilder: "+err.Error(), http.StatusBadGateway)
 		return
 	}
 	defer answer.Body.Close()
-	switch answer.StatusCode {
-	case http.StatusOK:
+	l.answered(url, nil)
+	switch code := answer.StatusCode; {
+	case code == http.StatusOK:
 		l.pass(w, r, url, answer)
-	case http.StatusNotModified:
+	case code == http.StatusNotModified:
 		body, err := l.Lock.Bodies.Open(before)
 		if err != nil {
 			l.fail(w, url, err)
@@ -179,16 +202,50 @@ func (l *Locked) record(w http.ResponseWriter, r *http.Request, url string) {
 		defer body.Close()
 		modified, _ := http.ParseTime(answer.Header.Get("Last-Modified"))
 		l.send(w, r, body, before, modified)
-	case http.StatusNotFound, http.StatusGone:
+	case isLasting(code):
 		if err := l.Lock.NotThere(url); err != nil {
 			l.fail(w, url, err)
 			return
 		}
-		http.Error(w, "imagebuilder: the server says "+answer.Status, http.StatusNotFound)
-	default: // of which nothing is known but that it was so for a moment
-		w.WriteHeader(answer.StatusCode)
+		http.Error(w, "imagebuilder: the server says "+answer.Status, code)
+	default:
+		l.answered(url, fmt.Errorf("the server says %s", answer.Status))
+		w.WriteHeader(code)
 		io.Copy(w, answer.Body)
 	}
+}
+
+// answered notes why a server has not said what it has; nil: it has.
+func (l *Locked) answered(url string, why error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if why == nil {
+		delete(l.unanswered, url)
+		return
+	}
+	if l.unanswered == nil {
+		l.unanswered = make(map[string]error)
+	}
+	l.unanswered[url] = why
+}
+
+// isLasting tells whether an answer says that there is nothing for anybody, as opposed to one for a
+// moment, or for who says no password.
+func isLasting(code int) bool {
+	switch code {
+	case http.StatusUnauthorized, http.StatusProxyAuthRequired, http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests:
+		return false
+	}
+	return code/100 == 4
+}
+
+// withoutURL is the cause of an error of a request whose URL is said anyhow.
+func withoutURL(err error) error {
+	var of *neturl.Error
+	if errors.As(err, &of) {
+		return of.Err
+	}
+	return err
 }
 
 // ask asks the server for the whole file, whatever the program has of it, or whether it is still

@@ -73,6 +73,8 @@ func TestLocked(t *testing.T) {
 			http.NotFound(w, r)
 		case "/busy":
 			w.WriteHeader(http.StatusServiceUnavailable)
+		case "/forbidden":
+			w.WriteHeader(http.StatusForbidden)
 		case "/moved":
 			http.Redirect(w, r, "/file", http.StatusFound)
 		default:
@@ -90,6 +92,7 @@ func TestLocked(t *testing.T) {
 		{"GET", "/part", "Range: bytes=3-", "206 tent"},
 		{"GET", "/moved", "", "200 content"},
 		{"GET", "/none", "", "404"},
+		{"GET", "/forbidden", "", "40"}, // 403, and then 404
 	}
 	check := func(s *lockedStep, when string) {
 		t.Helper()
@@ -106,6 +109,9 @@ func TestLocked(t *testing.T) {
 	check(step, "while it is made")
 	if got := step.ask("GET", archive.URL+"/busy"); got != "503 " {
 		t.Errorf("a server that is busy: %s", got)
+	}
+	if err := step.Explain(nil); err == nil || err.Error() != "cannot lock "+archive.URL+"/busy: the server says 503 Service Unavailable; run it again" {
+		t.Errorf("a server that has not said what it has: %v", err)
 	}
 	merged := recording.Merged(false)
 	if n := len(merged.Gets()); n != 4 {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -8,6 +9,7 @@ import (
 	"path/filepath"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 
 	"imagebuilder/builtins/dirfd"
 	"imagebuilder/builtins/host"
@@ -87,14 +89,14 @@ so when it is read, with both lines; --update settles it.`,
 
 // lock runs the recipe and writes what it was answered.
 func (o *lockOptions) lock(cmd *cobra.Command, name, file string) error {
-	before, err := lock.Read(file)
-	if o.update {
-		before, err = before.Mirrors(), nil // which people write
-	}
+	was, err := readLock(file)
 	if err != nil {
 		return err
 	}
-	recipe, err := o.recipe.load(cmd, name, o.build.log)
+	before, err := lock.Parse(file, was)
+	if o.update || was == nil {
+		before, err = before.Mirrors(), nil // which people write
+	}
 	if err != nil {
 		return err
 	}
@@ -102,7 +104,11 @@ func (o *lockOptions) lock(cmd *cobra.Command, name, file string) error {
 	if err != nil {
 		return err
 	}
-	o.build.lock, o.build.store.Refresh = session, true
+	o.recipe.lock, o.build.lock, o.build.store.Refresh = session, session, true
+	recipe, err := o.recipe.load(cmd, name, o.build.log)
+	if err != nil {
+		return err
+	}
 	if _, err := o.build.aside(cmd, recipe); err != nil {
 		if wrong := session.Err(); wrong != nil {
 			return wrong
@@ -120,12 +126,27 @@ func (o *lockOptions) lock(cmd *cobra.Command, name, file string) error {
 	for tool, version := range toolsNow(cmd.Context(), session.Used()).Tools() {
 		merged.SetTool(tool, version)
 	}
+	if is, err := readLock(file); err != nil || !bytes.Equal(is, was) {
+		return problems.Join(err, fmt.Errorf("%s has changed meanwhile: run it again, all is in the cache", file))
+	}
 	if err := writeLock(file, merged); err != nil {
 		return err
 	}
 	fmt.Fprintf(cmd.ErrOrStderr(), "%d answers are new in the lock\n", session.Found())
 	fmt.Fprintln(cmd.OutOrStdout(), file)
 	return nil
+}
+
+// readLock returns the text of a lock, nil where there is none, which can then be written.
+func readLock(name string) ([]byte, error) {
+	text, err := os.ReadFile(name)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("cannot read the lock: %w", err)
+	}
+	if err := unix.Access(filepath.Dir(name), unix.W_OK); err != nil {
+		return nil, fmt.Errorf("cannot write the lock %s: its directory: %w", name, err)
+	}
+	return text, nil
 }
 
 // writeLock gives a lock its text, if that has changed.
@@ -176,18 +197,12 @@ func (o *buildOptions) aside(cmd *cobra.Command, recipe *runtime.Recipe) (made [
 
 // lockResults runs the recipe from its lock and writes down what comes of it.
 func (o *lockOptions) lockResults(cmd *cobra.Command, name, file string) error {
-	f, err := lock.Read(file)
-	if err != nil {
-		return err
-	}
-	if o.recipe.epoch, err = lockedEpoch(file, f); err != nil {
+	locked := lockedOptions{how: lockedUsual, file: file}
+	if err := locked.open(name, &o.recipe, &o.build); err != nil {
 		return err
 	}
 	recipe, err := o.recipe.load(cmd, name, o.build.log)
 	if err != nil {
-		return err
-	}
-	if o.build.lock, err = openLock(name, file, f, false); err != nil {
 		return err
 	}
 	o.build.store.Refresh = false
@@ -196,7 +211,7 @@ func (o *lockOptions) lockResults(cmd *cobra.Command, name, file string) error {
 		return err
 	}
 	for _, r := range made {
-		f.SetResult(r, o.recipe.set)
+		locked.lock.SetResult(r, o.recipe.set)
 	}
-	return writeLock(file, f)
+	return writeLock(file, locked.lock)
 }

@@ -35,7 +35,7 @@ func (o *lockOptions) checkServers(cmd *cobra.Command, file string) (err error) 
 		return err
 	}
 	defer func() { err = problems.Join(err, store.Close()) }()
-	client := &fetch.Client{Store: store, Log: log}
+	client := &fetch.Client{Store: store, Log: log, GiveUp: true}
 	bodies := lock.Bodies{Dir: store.Bodies()}
 	gets := f.Gets()
 	wrong := make([]error, len(gets))

@@ -50,12 +50,15 @@ func lockFile(recipe, given string) (string, error) {
 		return given, nil
 	case recipe == "-":
 		return "", usageError{errors.New("a recipe of standard input has no name: say where its lock is with --lock-file")}
+	case strings.HasPrefix(recipe, "@"):
+		return "", usageError{fmt.Errorf("%s is of a library: say where its lock is with --lock-file", recipe)}
 	}
 	return strings.TrimSuffix(recipe, filepath.Ext(recipe)) + ".lock", nil
 }
 
-// open opens the lock of a recipe for a run from it, if it is to be one.
-func (o *lockedOptions) open(recipe string, run *runOptions) error {
+// open opens the lock of a recipe for a run from it, if it is to be one, and lets it say what the
+// recipe and the build get.
+func (o *lockedOptions) open(name string, recipe *recipeOptions, build *buildOptions) error {
 	switch o.how {
 	case "":
 		return nil
@@ -63,24 +66,21 @@ func (o *lockedOptions) open(recipe string, run *runOptions) error {
 	default:
 		return usageError{fmt.Errorf("--locked=%s: want --locked or --locked=strict", o.how)}
 	}
-	name, err := lockFile(recipe, o.file)
+	file, err := lockFile(name, o.file)
 	if err != nil {
 		return err
 	}
-	f, err := lock.Read(name)
-	if err != nil {
+	if o.lock, err = lock.Read(file); err != nil {
 		return err
 	}
-	if f.Empty() {
-		return fmt.Errorf("there is no lock %s; 'imagebuilder lock %s' makes it", name, recipe)
+	if o.lock.Empty() {
+		return fmt.Errorf("there is no lock %s; 'imagebuilder lock %s' makes it", file, name)
 	}
-	o.lock = f
-	epoch, err := lockedEpoch(name, f)
-	if err != nil {
+	if recipe.epoch, err = lockedEpoch(file, o.lock); err != nil {
 		return err
 	}
-	run.recipe.epoch = epoch
-	run.build.lock, err = openLock(recipe, name, f, false)
+	build.lock, err = openLock(name, file, o.lock, false)
+	recipe.lock = build.lock
 	return err
 }
 

@@ -9,6 +9,7 @@ import (
 	"imagebuilder/builtins/build"
 	"imagebuilder/builtins/host"
 	"imagebuilder/builtins/library"
+	"imagebuilder/builtins/lock"
 	"imagebuilder/compat"
 	"imagebuilder/runtime"
 )
@@ -20,7 +21,8 @@ import (
 type recipeOptions struct {
 	set     []string
 	secrets []string
-	epoch   host.Epoch // "": that of the caller
+	epoch   host.Epoch    // "": that of the caller
+	lock    *lock.Session // what libraries are taken from; nil: the network
 }
 
 func (o *recipeOptions) addFlags(cmd *cobra.Command) {
@@ -39,6 +41,7 @@ func (o *recipeOptions) load(cmd *cobra.Command, name string, log logOptions) (*
 	if err == nil && o.epoch != "" {
 		config.Epoch, config.Now = o.epoch, o.epoch.Clock()()
 	}
+	config.Libraries.Lock = o.lock
 	if err == nil {
 		config.Secrets, err = o.givenSecrets()
 	}

@@ -40,7 +40,7 @@ the results are printed.
 				return usageError{errors.New("--shell-on-failure needs a terminal: nobody could talk to the shell")}
 			}
 			defer bound(cmd, o.timeout)()
-			if err := o.locked.open(args[0], &o); err != nil {
+			if err := o.locked.open(args[0], &o.recipe, &o.build); err != nil {
 				return err
 			}
 			recipe, err := o.recipe.load(cmd, args[0], o.build.log)

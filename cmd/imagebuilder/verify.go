@@ -170,22 +170,23 @@ func covered(said provenance.Build, image string) error {
 // again builds the images of which something is said, and finds out whether they come out the
 // same.
 func (o verifyOptions) again(cmd *cobra.Command, said provenance.Build) error {
-	run := runOptions{build: o.build, recipe: recipeOptions{set: said.Options}, locked: o.locked}
+	from := recipeOptions{set: said.Options}
 	if said.Lock != "" {
-		run.locked.how = lockedUsual
+		o.locked.how = lockedUsual
 	}
-	if err := run.locked.open(said.Recipe, &run); err != nil {
+	if err := o.locked.open(said.Recipe, &from, &o.build); err != nil {
 		return err
 	}
-	if lock := run.build.lock; lock != nil {
-		if err := said.Same(said.Lock, lock.Digest().String()); err != nil {
+	if o.build.lock != nil {
+		if err := said.Same(said.Lock, o.build.lock.Digest().String()); err != nil {
 			return err
 		}
 	}
-	if err := run.dated(said); err != nil {
-		return err
+	var err error
+	if from.epoch, err = host.ParseEpoch(said.Epoch); err != nil {
+		return fmt.Errorf("the epoch is %w", err)
 	}
-	recipe, err := run.recipe.load(cmd, said.Recipe, o.build.log)
+	recipe, err := from.load(cmd, said.Recipe, o.build.log)
 	if err != nil {
 		return err
 	}
@@ -193,24 +194,16 @@ func (o verifyOptions) again(cmd *cobra.Command, said provenance.Build) error {
 		return err
 	}
 	var now provenance.Build
-	run.build.voucher = func(_ context.Context, _ string, said provenance.Build) (build.Result, error) {
+	o.build.voucher = func(_ context.Context, _ string, said provenance.Build) (build.Result, error) {
 		now.Inputs = said.Inputs
 		now.Images = append(now.Images, said.Images...)
 		return build.Result{}, nil
 	}
-	run.build.store.NoCache = true // what the first build has left proves nothing
-	if _, err := run.build.make(cmd, recipe, o.rebuild); err != nil {
+	o.build.store.NoCache = true // what the first build has left proves nothing
+	if _, err := o.build.make(cmd, recipe, o.rebuild); err != nil {
 		return err
 	}
 	return same(said, now)
-}
-
-// dated gives a run the epoch that images were built with.
-func (o *runOptions) dated(said provenance.Build) (err error) {
-	if o.recipe.epoch, err = host.ParseEpoch(said.Epoch); err != nil {
-		return fmt.Errorf("the epoch is %w", err)
-	}
-	return nil
 }
 
 // same finds out whether a second build has come to what the first did, and if not, what of
