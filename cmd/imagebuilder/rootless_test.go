@@ -16,7 +16,7 @@ import (
 )
 
 // asUser says to the tests of this binary that they are run by the user that
-// TestScriptRootless has made: what needs root is done in a user namespace.
+// TestRootlessScripts has made: what needs root is done in a user namespace.
 const asUser = "IMAGEBUILDER_TEST_ROOTLESS"
 
 // rootlessScripts are the scenarios that the user runs again. Others make device nodes, as
@@ -32,7 +32,7 @@ var rootlessScripts = []string{
 }
 
 // An ordinary user runs scenarios of every kind, with nothing that they would notice.
-func TestScriptRootless(t *testing.T) {
+func TestRootlessScripts(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root, to make a user")
 	}
