@@ -31,8 +31,11 @@ func TestExamples(t *testing.T) {
 				t.Errorf("%s: its example has %d lines", e.Signature, len(lines))
 			}
 			try := planExample
-			if s.Title == Testing {
+			switch s.Title {
+			case Testing:
 				try = runTestExample
+			case Cell:
+				try = loadMatrixExample
 			}
 			if err := try(dir, e); err != nil {
 				t.Errorf("%s: %s\n%s", e.Signature, Explain(err), e.Example)
@@ -109,6 +112,16 @@ func runTestExample(dir string, e Entry) error {
 			err = r.Err
 		}
 	}
+	return err
+}
+
+// loadMatrixExample loads an example of a matrix file.
+func loadMatrixExample(dir string, e Entry) error {
+	file := filepath.Join(dir, "matrix.star")
+	if err := os.WriteFile(file, []byte(e.Example), 0o644); err != nil {
+		return err
+	}
+	_, err := LoadMatrix(context.Background(), file, testConfig())
 	return err
 }
 

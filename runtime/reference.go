@@ -29,6 +29,7 @@ const (
 	Methods = "Methods of a rootfs"
 	Fields  = "Fields of values"
 	Testing = "Words of tests, in files *_test.star"
+	Cell    = "Words of matrix files"
 )
 
 // An Entry is what the reference says of one word, function or value.
@@ -119,7 +120,11 @@ func (r *reference) words() ([]Section, error) {
 		fields = append(fields, Entry{Doc: d})
 	}
 	tests, err := testReference()
-	return []Section{{Words, words}, {Methods, methods}, {Fields, fields}, {Testing, tests}}, err
+	if err != nil {
+		return nil, err
+	}
+	cells, err := docIn(cellsSource, "cells")
+	return []Section{{Words, words}, {Methods, methods}, {Fields, fields}, {Testing, tests}, {Cell, []Entry{{Doc: cells}}}}, err
 }
 
 // testReference describes the words that only tests have, by the comments of their functions.

@@ -31,6 +31,7 @@ var layers = [][]string{
 	{"streams/serve", "streams/words"},
 	{"builtins"},
 	{"runtime"},
+	{"runtime/matrix"},
 	{"compat"},
 	{"cmd/imagebuilder"},
 }

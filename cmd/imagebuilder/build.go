@@ -35,6 +35,7 @@ type buildOptions struct {
 	sources *build.Sources
 	lock    *lock.Session // nil: there is none
 	share   shareOptions
+	report  func(runtime.Run) // is told what the run did; nil: nobody is
 }
 
 func (o *buildOptions) addFlags(cmd *cobra.Command) {
@@ -119,6 +120,9 @@ func (o *buildOptions) make(cmd *cobra.Command, recipe *runtime.Recipe, target s
 		Failed:   failed,
 		Report:   func(run runtime.Run) { did = run },
 	})
+	if o.report != nil {
+		o.report(did)
+	}
 	if o.trace != "" && did.Steps != nil {
 		err = problems.Join(err, writeTrace(o.trace, did))
 	}

@@ -39,7 +39,7 @@ type display struct {
 // newDisplay shows a run on a terminal as such, and elsewhere as lines that can be kept.
 func (o logOptions) newDisplay(w io.Writer) *display {
 	f, ok := w.(*os.File)
-	if !ok || !term.IsTerminal(int(f.Fd())) || os.Getenv("TERM") == "dumb" || o.format == "json" || o.progress == "plain" {
+	if !ok || !o.onTerminal(f) {
 		return &display{log: o.logger(w), close: func() {}}
 	}
 	bars := mpb.New(mpb.WithOutput(w), mpb.WithWidth(40), mpb.WithAutoRefresh())
@@ -57,6 +57,11 @@ func (o logOptions) newDisplay(w io.Writer) *display {
 		handler.status.Abort(true)
 		bars.Wait()
 	})}
+}
+
+// onTerminal tells whether progress that goes to a file is shown as a terminal can.
+func (o logOptions) onTerminal(f *os.File) bool {
+	return term.IsTerminal(int(f.Fd())) && os.Getenv("TERM") != "dumb" && o.format != "json" && o.progress != "plain"
 }
 
 // Close takes the bars away.

@@ -149,6 +149,9 @@ func tryRecipe(block codeBlock, dir string) error {
 		return nil // run by a block that says how
 	}
 	text := block.text
+	if strings.Contains(text, "\ncells(") {
+		return quietly(dir, "imagebuilder", "matrix", "run", name, "--list")
+	}
 	if !strings.Contains(text, "\ndef main():") {
 		text = around + regexp.MustCompile(`(?m)^(.)`).ReplaceAllString(text, "    $1")
 	}
@@ -243,6 +246,12 @@ func tryCommand(words []string, dir string) error {
 		return err
 	}
 	args := cmd.Flags().Args()
+	if cmd.Parent().Name() == "matrix" {
+		if cmd.Name() == "run" {
+			return quietly(dir, words[0], append(words[1:], "--list")...)
+		}
+		return nil
+	}
 	switch cmd.Name() {
 	case "init":
 		return quietly(dir, words[0], words[1:]...)

@@ -165,6 +165,7 @@ An image server is a tree of images and what is made of it:
 		newFmtCommand(),
 		newLintCommand(),
 		newLockCommand(),
+		newMatrixCommand(),
 		newModCommand(),
 		newOptionsCommand(),
 		newPlanCommand(),

@@ -3,12 +3,14 @@ package main
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
 	"imagebuilder/builtins/printable"
 	"imagebuilder/builtins/problems"
 	"imagebuilder/runtime"
+	"imagebuilder/runtime/matrix"
 )
 
 // The command that everything else is about.
@@ -18,6 +20,8 @@ type runOptions struct {
 	build   buildOptions
 	timeout timeLimit
 	locked  lockedOptions
+	result  string // file
+	matrix  runMatrixOptions
 }
 
 func newRunCommand() *cobra.Command {
@@ -31,34 +35,29 @@ with the tool (see 'imagebuilder recipes'). The path of a YAML definition, which
 .yaml, means the recipe that it translates to (see 'imagebuilder convert'). The paths of
 the results are printed.
 
+With --matrix, the recipe is run once for each way to choose a value from every axis, as
+by 'imagebuilder matrix run', which says more of it.
+
 'imagebuilder run RECIPE --help' lists the options of the recipe.`,
 		Example: `  imagebuilder run debian out -o release=bookworm
+  imagebuilder run debian out --matrix release=bookworm,trixie --matrix variant=default,cloud -j 2
   imagebuilder run ./my.star --explain`,
 		Args: args(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if o.build.shell && terminal(cmd) == nil {
 				return usageError{errors.New("--shell-on-failure needs a terminal: nobody could talk to the shell")}
 			}
-			defer bound(cmd, o.timeout)()
-			if err := o.locked.open(args[0], &o.recipe, &o.build); err != nil {
-				return err
-			}
-			recipe, err := o.recipe.load(cmd, args[0], o.build.log)
-			if err != nil {
-				return err
-			}
 			target := "."
 			if len(args) == 2 {
 				target = args[1]
 			}
-			if err := o.locked.checkTools(cmd.Context(), o.build.log.logger(cmd.ErrOrStderr())); err != nil {
-				return err
+			if len(o.matrix.axes) > 0 {
+				return o.runMatrix(cmd, args[0], target)
 			}
-			kept := o.locked.keepBefore(target, o.recipe.set)
-			if err := o.build.run(cmd, recipe, target); err != nil {
-				return problems.Join(err, dropAll(kept))
+			if o.matrix.jobs.list || cmd.Flags().Changed("jobs") {
+				return usageError{errors.New("--list and --jobs are about the cells of --matrix, and there is none")}
 			}
-			return o.locked.checkResults(target, o.recipe.set, kept)
+			return o.keepingResult(func() error { return o.run(cmd, args[0], target) })
 		},
 	}
 	o.recipe.addFlags(cmd)
@@ -66,12 +65,51 @@ the results are printed.
 	cmd.Flags().BoolVar(&o.build.shell, "shell-on-failure", false, "where a step fails, open a shell in its root file system")
 	o.locked.addFlags(cmd)
 	cmd.Flags().Var(&o.timeout, "timeout", timeLimitUsage)
+	cmd.Flags().StringVar(&o.result, "result", "", "write what has become of the run to `file`, as JSON; while it runs, that it does")
+	o.matrix.addFlags(cmd)
 	help := cmd.HelpFunc()
 	cmd.SetHelpFunc(func(cmd *cobra.Command, args []string) {
 		help(cmd, args)
 		o.helpRecipe(cmd)
 	})
 	return cmd
+}
+
+// run runs a recipe.
+func (o *runOptions) run(cmd *cobra.Command, name, target string) error {
+	defer bound(cmd, o.timeout)()
+	if err := o.locked.open(name, &o.recipe, &o.build); err != nil {
+		return err
+	}
+	recipe, err := o.recipe.load(cmd, name, o.build.log)
+	if err != nil {
+		return err
+	}
+	if err := o.locked.checkTools(cmd.Context(), o.build.log.logger(cmd.ErrOrStderr())); err != nil {
+		return err
+	}
+	kept := o.locked.keepBefore(target, o.recipe.set)
+	if err := o.build.run(cmd, recipe, target); err != nil {
+		return problems.Join(err, dropAll(kept))
+	}
+	return o.locked.checkResults(target, o.recipe.set, kept)
+}
+
+// keepingResult writes what becomes of a run into the file of --result.
+func (o *runOptions) keepingResult(run func() error) error {
+	if o.result == "" {
+		return run()
+	}
+	result := matrix.Begun(filepath.Dir(o.result))
+	if err := result.Write(o.result); err != nil {
+		return err
+	}
+	var did runtime.Run
+	o.build.report = func(run runtime.Run) { did = run }
+	err := run()
+	var ended signalError
+	result.End(did, err, errors.As(err, &ended))
+	return problems.Join(err, result.Write(o.result))
 }
 
 // helpRecipe prints the options of the recipe that --help stands behind, if there is one.
