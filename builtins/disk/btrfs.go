@@ -30,7 +30,8 @@ func (d Disk) Ready(ctx context.Context) error {
 	if subvolumes, err := makesSubvolumes(ctx); subvolumes || err != nil {
 		return err
 	}
-	if os.Geteuid() != 0 {
+	err := unix.Access("/dev/loop-control", unix.R_OK|unix.W_OK) // that of a user namespace may not
+	if os.Geteuid() != 0 || errors.Is(err, unix.EACCES) {
 		return errors.New("cannot make a btrfs file system: that takes root, or btrfs-progs 6.12")
 	}
 	known, err := os.ReadFile("/proc/filesystems")

@@ -57,6 +57,9 @@ func atDoor() (signals <-chan os.Signal, err error) {
 	if strconv.Itoa(os.Getppid()) != parent {
 		return nil, errors.New("the process outside the user namespace has ended")
 	}
+	if label, err := os.ReadFile("/proc/self/attr/current"); err == nil && disarmed(string(label)) {
+		return nil, apparmorError()
+	}
 	// Who catches a signal, as against who ignores it, does not have programs ignore it.
 	caught := make(chan os.Signal, 1)
 	for _, s := range Signals {
@@ -167,25 +170,62 @@ func mapIDs(program string, pid int, args []string) error {
 	if why == "" {
 		why = err.Error()
 	}
-	return fmt.Errorf("cannot give the user namespace its ids: %s; 'imagebuilder doctor' says more", why)
+	const cannot = "cannot give the user namespace its ids: "
+	if file, err := exec.LookPath(program); err == nil && !privileged(file) {
+		return fmt.Errorf(cannot+"%s is not setuid root; have the administrator run 'chmod u+s %s', or run this as root", file, file)
+	}
+	return errors.New(cannot + why + "; have the administrator look at /etc/subuid and /etc/subgid, or run this as root")
+}
+
+// privileged tells whether a program gets what it needs to write a map of ids, as some
+// distributions have it by capabilities, wherever it lies on a file system that gives such.
+func privileged(file string) bool {
+	info, err := os.Stat(file)
+	if err != nil || info.Mode()&os.ModeSetuid != 0 {
+		return true // not the cause
+	}
+	n, err := unix.Getxattr(file, "security.capability", nil)
+	return err == nil && n > 0
 }
 
 // namespaceError says why the kernel makes no user namespace, and what to do.
 func namespaceError(err error) error {
-	setting := func(name string) string {
-		text, _ := os.ReadFile("/proc/sys/" + name)
-		return strings.TrimSpace(string(text))
-	}
 	const cannot = "cannot make a user namespace"
 	switch {
 	case setting("user/max_user_namespaces") == "0":
 		return errors.New(cannot + ": the setting user.max_user_namespaces is 0; have the administrator run 'sysctl user.max_user_namespaces=10000', or run this as root")
 	case setting("kernel/unprivileged_userns_clone") == "0":
 		return errors.New(cannot + ": the setting kernel.unprivileged_userns_clone is 0; have the administrator run 'sysctl kernel.unprivileged_userns_clone=1', or run this as root")
+	case setting(apparmorSetting) == "1" && (errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES)):
+		return apparmorError()
 	case errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EUSERS):
 		return fmt.Errorf("%s: there are as many as user.max_user_namespaces allows, or they lie too deep in each other (%w)", cannot, startError(err))
 	}
 	return fmt.Errorf("%s: %w; where this is a container, its host forbids it; else run this as root", cannot, startError(err))
+}
+
+func setting(name string) string {
+	text, _ := os.ReadFile("/proc/sys/" + name)
+	return strings.TrimSpace(string(text))
+}
+
+// apparmorSetting is with what Ubuntu leaves those who are not root a user namespace in which
+// they may do nothing, unless a profile says that a program may have one.
+const apparmorSetting = "kernel/apparmor_restrict_unprivileged_userns"
+
+// disarmed tells whether a process of that label is one of those.
+func disarmed(label string) bool { return strings.HasPrefix(label, "unprivileged_userns") }
+
+// apparmorError says how the administrator gives the tool a profile.
+func apparmorError() error {
+	exe, err := os.Executable()
+	if err != nil {
+		exe = "/usr/local/bin/imagebuilder"
+	}
+	profile := fmt.Sprintf("abi <abi/4.0>, profile imagebuilder %q flags=(unconfined) { userns, }", exe)
+	const file = "/etc/apparmor.d/imagebuilder"
+	return fmt.Errorf("cannot work in a user namespace: the setting %s is 1; have the administrator run \"echo '%s' >%s && apparmor_parser -r %s\", or run this as root",
+		strings.ReplaceAll(apparmorSetting, "/", "."), profile, file, file)
 }
 
 // GoThrough starts the tool again as root of a user namespace, with the same arguments and an

@@ -61,8 +61,20 @@ func Tools() []Tool {
 	return list
 }
 
-// Installed tells whether the host has a program, or a file of an absolute path.
+// NeedsRoot tells whether a program does what only the machine's root may, and who runs this is
+// another. It is as good as not there then.
+func NeedsRoot(name string) bool {
+	return name == debootstrap && (os.Geteuid() != 0 || Confined()) // it insists on device nodes
+}
+
+const debootstrap, mmdebstrap = "debootstrap", "mmdebstrap"
+
+// Installed tells whether the host has a program, or a file of an absolute path, for those who
+// run this.
 func Installed(name string) bool {
+	if NeedsRoot(name) {
+		return false
+	}
 	if strings.HasPrefix(name, "/") {
 		_, err := os.Stat(name)
 		return err == nil
@@ -84,6 +96,12 @@ func Find(name string) (string, error) {
 // Missing is the error of a program or a file that the host does not have. pkg is the
 // Debian package that brings it, if the caller knows; the known tools have theirs.
 func Missing(name, pkg string) error {
+	if NeedsRoot(name) {
+		if Installed(mmdebstrap) {
+			return fmt.Errorf("%s makes device nodes, which only the machine's root can: run this as root, or insist on %s", name, mmdebstrap)
+		}
+		return fmt.Errorf("%s makes device nodes, which only the machine's root can; for others %s takes its place: apt-get install %[2]s, or run this as root", name, mmdebstrap)
+	}
 	for _, t := range tools {
 		if t.Name == name && pkg == "" {
 			pkg = t.Package

@@ -38,7 +38,7 @@ func makePlace(dir string) (string, error) {
 			return "", err
 		}
 	}
-	if err := checkIDMap(dir); err != nil {
+	if err := errors.Join(checkIDMap(dir), checkFileSystem(dir)); err != nil {
 		return "", err
 	}
 	for _, name := range subdirectories {
@@ -55,6 +55,22 @@ func makePlace(dir string) (string, error) {
 	}
 	return dir, nil
 }
+
+// checkFileSystem refuses one on which there cannot be files of subordinate ids, of which a server
+// knows nothing.
+func checkFileSystem(dir string) error {
+	var st unix.Statfs_t
+	if err := unix.Statfs(dir, &st); err != nil {
+		return &os.PathError{Op: "statfs", Path: dir, Err: err}
+	}
+	if name, remote := remoteFileSystems[int64(st.Type)]; remote && host.Confined() {
+		return fmt.Errorf("cannot use the cache %s: it is on %s, which has no files of subordinate ids; choose another cache with --cache", dir, name)
+	}
+	return nil
+}
+
+// remoteFileSystems are those that leave owners to a server, by their numbers in statfs(2).
+var remoteFileSystems = map[int64]string{unix.NFS_SUPER_MAGIC: "NFS", unix.CIFS_SUPER_MAGIC: "CIFS", unix.SMB2_SUPER_MAGIC: "SMB", unix.V9FS_MAGIC: "9p", unix.AFS_SUPER_MAGIC: "AFS"}
 
 // nobody is who owns, in a user namespace, what belongs to users that it does not know.
 const nobody = 65534

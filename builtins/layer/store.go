@@ -29,6 +29,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -156,6 +157,29 @@ func (s *Store) CheckOverlay(ctx context.Context) error {
 	if s.noOverlay {
 		return nil
 	}
+	err := s.tryStack(func(stack sandbox.Stack) error {
+		_, err := nothing.Run(ctx, []sandbox.Stack{stack}, false)
+		return err
+	})
+	if errors.Is(err, sandbox.ErrOverlay) {
+		s.options.Log.Warn("overlayfs cannot be used in the cache: working on plain copies, nothing will be reused",
+			"cache", s.dir, "cause", err)
+		s.noOverlay = true
+		return nil
+	}
+	return err
+}
+
+// TrySandbox finds out whether programs could run in a root file system, with all that they find
+// there, by running none.
+func (s *Store) TrySandbox(ctx context.Context) error {
+	return s.tryStack(func(stack sandbox.Stack) error {
+		return sandbox.Run(ctx, sandbox.Spec{Root: &stack, NoNet: true}, sandbox.Programs{}, io.Discard)
+	})
+}
+
+// tryStack calls do with an empty root file system.
+func (s *Store) tryStack(do func(sandbox.Stack) error) error {
 	dir, err := s.stage()
 	if err != nil {
 		return err
@@ -165,14 +189,7 @@ func (s *Store) CheckOverlay(ctx context.Context) error {
 	if err := errors.Join(os.Mkdir(sub("lower"), 0o755), os.Mkdir(sub("upper"), 0o755), os.Mkdir(sub("work"), 0o755)); err != nil {
 		return err
 	}
-	_, err = nothing.Run(ctx, []sandbox.Stack{{Lower: []string{sub("lower")}, Upper: sub("upper"), Work: sub("work"), Point: s.Point()}}, false)
-	if errors.Is(err, sandbox.ErrOverlay) {
-		s.options.Log.Warn("overlayfs cannot be used in the cache: working on plain copies, nothing will be reused",
-			"cache", s.dir, "cause", err)
-		s.noOverlay = true
-		return nil
-	}
-	return err
+	return do(sandbox.Stack{Lower: []string{sub("lower")}, Upper: sub("upper"), Work: sub("work"), Point: s.Point()})
 }
 
 // stage makes a directory for something in the making and locks it.

@@ -7,6 +7,8 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"imagebuilder/builtins/host"
 )
 
 // Images of file systems that only the kernel reads whole. The loop device is bound to its
@@ -15,6 +17,9 @@ import (
 // mountImage returns a mount of what is in the image of a file system, which is not in the
 // tree, and is only read unless it is to be written.
 func mountImage(name, fstype string, writable bool) (int, error) {
+	if host.Confined() {
+		return -1, fmt.Errorf("cannot mount the %s image: the kernel does so for the machine's root only; run this as root, or unpack an archive", fstype)
+	}
 	device, err := loop(name, writable)
 	if err != nil {
 		return -1, fmt.Errorf("cannot mount the image of a file system without a loop device: %w", err)

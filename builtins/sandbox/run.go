@@ -52,7 +52,7 @@ func (spec *Spec) inside(programs Programs, in input, mounts detachedMounts) (er
 	}
 	// Much works through /proc/self/fd.
 	if err := unix.Mount("proc", proc, "proc", 0, ""); err != nil {
-		return fmt.Errorf("cannot mount /proc: %w", err)
+		return procError(err)
 	}
 	if err := limitProcesses(proc); err != nil {
 		return err
@@ -88,6 +88,15 @@ func (spec *Spec) inside(programs Programs, in input, mounts detachedMounts) (er
 		err = s.record(root)
 	}
 	return errors.Join(err, s.close(), tidy(root, visits, shown, s != nil))
+}
+
+// procError says why there can be no /proc, and what to do: in a user namespace the kernel lets
+// nobody see one whole where they have seen it with parts hidden.
+func procError(err error) error {
+	if host.Confined() && errors.Is(err, unix.EPERM) {
+		return errors.New("cannot mount /proc: a container hides parts of its own; allow nesting in LXD by security.nesting=true, in Podman by --security-opt unmask=ALL, in Docker by --security-opt systempaths=unconfined")
+	}
+	return fmt.Errorf("cannot mount /proc: %w", err)
 }
 
 // chrootDir is where this process has the root file system that programs run in.
@@ -245,6 +254,9 @@ func hideHost() error {
 		{"/dev", "tmpfs", "mode=0755"},
 	} {
 		if err := unix.Mount(m.fstype, m.target, m.fstype, 0, m.data); err != nil {
+			if m.fstype == "proc" {
+				return procError(err)
+			}
 			return fmt.Errorf("cannot mount %s: %w", m.target, err)
 		}
 	}

@@ -91,7 +91,7 @@ func (f Format) command(p Places, o Options) string {
 		}
 		return host.Quote(command)
 	case f.Kind == magic.Squashfs && !o.filtered():
-		return host.Quote([]string{"unsquashfs", "-f", "-n", "-q", "-d", p.Out, p.File})
+		return host.Quote([]string{"unsquashfs", "-f", "-n", "-d", p.Out, p.File})
 	case f.FileSystem(o) != "" && !o.filtered():
 		return host.Quote([]string{"cp", "--archive", "--sparse=always", p.Tree + "/.", p.Out})
 	case f.FileSystem(o) != "":

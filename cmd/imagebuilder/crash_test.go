@@ -54,12 +54,7 @@ func TestCrash(t *testing.T) {
 				}
 			}
 			dir := t.TempDir()
-			recipe := `load("busybox.star", "busybox")
-def main():
-    root = busybox()
-    for i in range(8):
-        chroot_run(root, "#!/bin/sh\necho %d >/etc/%d\nsleep 60 &\nsleep 0.02\n" % (i, i), network = False)
-    ` + test.pack + "\n"
+			recipe := crashRecipe(test.pack)
 			for name, text := range map[string]string{"busybox.star": string(library), "recipe.star": recipe} {
 				if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
 					t.Fatal(err)
@@ -71,10 +66,27 @@ def main():
 	}
 }
 
+func crashRecipe(pack string) string {
+	return `load("busybox.star", "busybox")
+def main():
+    root = busybox()
+    for i in range(8):
+        chroot_run(root, "#!/bin/sh\necho %d >/etc/%d\nsleep 60 &\nsleep 0.02\n" % (i, i), network = False)
+    ` + pack + "\n"
+}
+
+// Nor is anything left by a user, whose files another user has in the end.
+func TestCrashRootless(t *testing.T) {
+	m := newUserMachine(t, crashRecipe(`pack_lxd(fork(root, "lxd"), root.image, compression = "gzip-1")`))
+	crash := crasher{t: t, dir: m.home(), as: &m}
+	crash.crashes(12)
+}
+
 type crasher struct {
 	t    *testing.T
 	dir  string
-	last string // output of the last build
+	as   *userMachine // nil: root
+	last string       // output of the last build
 }
 
 // crashes ends builds at random moments, and sees what is left.
@@ -95,10 +107,18 @@ func (c *crasher) crashes(n int) {
 	if out := c.last; !strings.Contains(out, "cached") {
 		c.t.Errorf("the last build reuses nothing:\n%s", out)
 	}
+	if left, err := os.ReadDir(filepath.Join(c.dir, "cache/staging")); err != nil || len(left) > 0 {
+		c.t.Errorf("the last build has left in the cache %v, %v", left, err)
+	}
 }
 
 func (c *crasher) command() (*exec.Cmd, *bytes.Buffer) {
 	out := new(bytes.Buffer)
+	if c.as != nil {
+		cmd := c.as.command("", `exec "$tool" run recipe.star out`)
+		cmd.Stdout, cmd.Stderr = out, out
+		return cmd, out
+	}
 	exe, err := exec.LookPath("imagebuilder")
 	if err != nil {
 		c.t.Fatal(err)

@@ -114,14 +114,16 @@ func examineMachine(ctx context.Context, cache *cacheOptions) []finding {
 		return found
 	}
 	defer store.Close()
-	err = store.CheckOverlay(ctx)
-	switch {
-	case err != nil:
-		return append(found, finding{problem, "sandbox", err.Error(), ""})
-	case warnings.text != "":
-		return append(found, finding{fine, "sandbox", "", ""}, finding{problem, "overlayfs", warnings.text, ""})
+	overlay := finding{fine, "overlayfs", "", ""}
+	if err = store.CheckOverlay(ctx); err == nil && warnings.text != "" {
+		overlay.Verdict, overlay.Text = problem, warnings.text
+	} else if err == nil {
+		err = store.TrySandbox(ctx)
 	}
-	return append(found, finding{fine, "sandbox", "", ""}, finding{fine, "overlayfs", "", ""})
+	if err != nil {
+		return append(found, finding{problem, "sandbox", err.Error(), ""})
+	}
+	return append(found, finding{fine, "sandbox", "", ""}, overlay)
 }
 
 func examineCache(cache *cacheOptions) finding {
@@ -162,9 +164,12 @@ func examineTools(ctx context.Context, needed map[string]bool) []finding {
 		if needed[t.Name] {
 			verdict = problem
 		}
-		if host.Installed(t.Name) {
+		switch {
+		case host.NeedsRoot(t.Name):
+			found = append(found, finding{fine, t.Name, "needs the machine's root, for " + t.For, ""})
+		case host.Installed(t.Name):
 			found = append(found, finding{fine, t.Name, t.VersionLine(ctx), ""})
-		} else {
+		default:
 			found = append(found, finding{verdict, t.Name, fmt.Sprintf("package %s, for %s", t.Package, t.For), t.Package})
 		}
 	}
