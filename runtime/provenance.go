@@ -11,6 +11,7 @@ import (
 	"imagebuilder/builtins/build"
 	"imagebuilder/builtins/digest"
 	"imagebuilder/builtins/host"
+	"imagebuilder/builtins/lock"
 	"imagebuilder/builtins/provenance"
 )
 
@@ -23,9 +24,10 @@ type Voucher func(ctx context.Context, dir string, said provenance.Build) (build
 // vouch tells where the results come from, those of a directory at once.
 func (r *Recipe) vouch(voucher Voucher, b *build.Builder, start time.Time) error {
 	said := r.provenance(b)
-	if lock := b.Fetch.Lock; lock != nil {
-		said.Lock = filepath.Base(lock.Name)
-		said.Inputs = append(said.Inputs, provenance.Resource{Name: said.Lock, SHA256: lock.Digest().String()})
+	if l := b.Fetch.Lock; l != nil {
+		said.Lock = filepath.Base(l.Name)
+		said.Inputs = append(said.Inputs, provenance.Resource{Name: said.Lock, SHA256: l.Digest().String()})
+		said.Inputs = append(said.Inputs, wire(l, said.Inputs)...)
 	}
 	if said.Epoch == "" { // else the same images are to have the same provenance
 		said.Started, said.Ended = start, time.Now()
@@ -49,6 +51,22 @@ func (r *Recipe) vouch(voucher Voucher, b *build.Builder, start time.Time) error
 		}
 	}
 	return nil
+}
+
+// wire is what else a lock has of the network. Which of it has come into which layer nobody knows
+// who has that from the cache, so that it is all of it.
+func wire(l *lock.Session, known []provenance.Resource) []provenance.Resource {
+	said := make(map[[2]string]bool)
+	for _, r := range known {
+		said[[2]string{r.URI, r.SHA256}] = true
+	}
+	var list []provenance.Resource
+	for _, get := range l.Gets() {
+		if !said[[2]string{get.URL, get.SHA256}] {
+			list = append(list, provenance.Resource{URI: get.URL, SHA256: get.SHA256})
+		}
+	}
+	return list
 }
 
 // Differs finds out whether a file of the recipe has another text than that which images were

@@ -168,6 +168,9 @@ func (s *Session) note(key fact, value string) error {
 	return nil
 }
 
+// Gets are the files that the lock has of servers.
+func (s *Session) Gets() []Get { return s.before.Gets() }
+
 // Asked tells whether a server was asked for a URL in this run, and what it has sent.
 func (s *Session) Asked(rawURL string) (c Content, ok bool) {
 	s.mu.Lock()
