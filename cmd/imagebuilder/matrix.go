@@ -35,7 +35,7 @@ Each cell is a run of its own, in a process of its own, with a directory of its 
 'imagebuilder doc cells' says what such a file can say.`,
 	}
 	asGroup(cmd)
-	cmd.AddCommand(newMatrixRunCommand(), newMatrixPublishCommand(), newMatrixStatusCommand())
+	cmd.AddCommand(newMatrixRunCommand(), newMatrixPlanCommand(), newMatrixPublishCommand(), newMatrixStatusCommand())
 	return cmd
 }
 

@@ -77,7 +77,7 @@ func (o *runMatrixOptions) calls(recipe string, set []string) ([]runtime.Cells, 
 	for _, text := range o.axes {
 		name, values, ok := strings.Cut(text, "=")
 		if !ok || values == "" {
-			return nil, usageError{fmt.Errorf("--matrix %s: want name=value,...", text)}
+			return nil, usageError{fmt.Errorf("--matrix %s: want name=value, or several with commas", text)}
 		}
 		if names[name] {
 			return nil, usageError{fmt.Errorf("--matrix %s: it is given already", name)}

@@ -40,7 +40,7 @@ type Cell struct {
 
 // Needs are what a machine must be or have for a cell.
 type Needs struct {
-	Architecture string   `json:"architecture"` // of the images, as the distribution calls it
+	Architecture string   `json:"architecture"` // of the images, as the kernel calls it
 	Programs     []string `json:"programs,omitempty"`
 }
 
@@ -200,8 +200,8 @@ func (c *Cell) plan(ctx context.Context, machine string, open Opener) error {
 	}
 	for _, step := range planner.Steps {
 		for _, arg := range step.Args {
-			if img, ok := arg.Value.(*build.Image); ok && img.Mapped != "" {
-				c.Needs.Architecture = img.Mapped
+			if img, ok := arg.Value.(*build.Image); ok && img.Kernel != "" {
+				c.Needs.Architecture = img.Kernel
 			}
 		}
 	}
