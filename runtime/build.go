@@ -130,6 +130,7 @@ func (r *Recipe) Resolve(o BuildOptions) (planner *build.Planner, err error) {
 // builder opens the store for a run.
 func (r *Recipe) builder(o BuildOptions) (*build.Builder, error) {
 	o.Store.Clock, o.Store.Log = func() time.Time { return r.words.Now }, o.Log
+	o.Store.Epoch = r.words.Epoch
 	o.Store.Copies = r.words.Epoch != "" || o.Share != nil // else the layers would tell who has made them
 	if o.Share != nil {
 		o.Share.Log, o.Store.Remote = o.Log, o.Share
@@ -141,9 +142,13 @@ func (r *Recipe) builder(o BuildOptions) (*build.Builder, error) {
 	if o.Lock != nil {
 		o.Lock.Bodies = lock.Bodies{Dir: store.Bodies()}
 	}
+	client := &fetch.Client{Store: store, Log: o.Log, Progress: o.Progress, Lock: o.Lock, Offline: o.Offline, StaleOK: o.StaleOK}
+	if o.Share != nil {
+		client.Shared = o.Share
+	}
 	return &build.Builder{
 		Store:   store,
-		Fetch:   &fetch.Client{Store: store, Log: o.Log, Progress: o.Progress, Lock: o.Lock, Offline: o.Offline, StaleOK: o.StaleOK},
+		Fetch:   client,
 		Log:     o.Log,
 		Target:  o.Target,
 		LogDir:  store.Logs(),
