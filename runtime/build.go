@@ -126,6 +126,7 @@ func (r *Recipe) Resolve(o BuildOptions) (planner *build.Planner, err error) {
 // builder opens the store for a run.
 func (r *Recipe) builder(o BuildOptions) (*build.Builder, error) {
 	o.Store.Clock, o.Store.Log = func() time.Time { return r.words.Now }, o.Log
+	o.Store.Epoch = r.words.Epoch
 	o.Store.Copies = r.words.Epoch != "" || o.Share != nil // else the layers would tell who has made them
 	if o.Share != nil {
 		o.Share.Log, o.Store.Remote = o.Log, o.Share
@@ -137,12 +138,16 @@ func (r *Recipe) builder(o BuildOptions) (*build.Builder, error) {
 	if o.Lock != nil {
 		o.Lock.Bodies = lock.Bodies{Dir: store.Bodies()}
 	}
+	client := &fetch.Client{
+		Store: store, Log: o.Log, Progress: o.Progress, Offline: o.Offline, StaleOK: o.StaleOK,
+		Lock: o.Lock, GiveUp: o.Lock != nil && !o.Lock.Record,
+	}
+	if o.Share != nil {
+		client.Shared = o.Share
+	}
 	return &build.Builder{
-		Store: store,
-		Fetch: &fetch.Client{
-			Store: store, Log: o.Log, Progress: o.Progress, Offline: o.Offline, StaleOK: o.StaleOK,
-			Lock: o.Lock, GiveUp: o.Lock != nil && !o.Lock.Record,
-		},
+		Store:   store,
+		Fetch:   client,
 		Log:     o.Log,
 		Target:  o.Target,
 		LogDir:  store.Logs(),

@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"encoding/json"
+	"path/filepath"
 	"time"
 
 	"imagebuilder/builtins/build"
@@ -40,11 +41,24 @@ func Runs(store *layer.Store, recipe string) ([]Run, error) {
 // given is what -o has set.
 func (r *Recipe) given() []string { return append(r.options.given.List(), r.keys...) }
 
+// leave says in the shared store what the run has used of it.
+func (r *Recipe) leave(o BuildOptions) {
+	if o.Lock != nil {
+		for _, sum := range o.Lock.Sums() {
+			o.Share.Keep(r.loader.ctx, sum, "", false) // what was cached has not asked for it
+		}
+	}
+	o.Share.Leave(r.loader.ctx, filepath.Base(r.Name), r.given())
+}
+
 // report tells what a run did, and keeps it.
 func (r *Recipe) report(o BuildOptions, b *build.Builder, start time.Time, failed error) error {
 	run := Run{Started: start, Took: time.Since(start).Seconds(), Options: r.given(), Steps: b.Done, Results: b.Results}
 	if o.Share != nil {
 		run.Taken, run.Given = o.Share.Close()
+		if failed == nil {
+			r.leave(o)
+		}
 	}
 	if failed != nil {
 		run.Error = failed.Error()

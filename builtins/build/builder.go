@@ -82,11 +82,8 @@ func (b *Builder) Change(ctx context.Context, s *Step, c Change) error {
 	if err != nil {
 		return err
 	}
-	if c.Runs != nil {
-		inputs = b.dated(inputs)
-	}
 	state := b.stateOf(s.Root)
-	st := layer.Origin{Name: s.Builtin, Inputs: inputs, Network: s.Fresh.network(), Summary: s.Summary(), Check: c.unchanged}
+	st := layer.Origin{Name: s.Builtin, Inputs: b.dated(inputs), Network: s.Fresh.network(), Summary: s.Summary(), Check: c.unchanged}
 	why := b.History.Explain(state.Key(), st)
 	out := b.output(s)
 	outcome, err := state.Change(ctx, st, func(ctx context.Context, stack sandbox.Stack) error {
@@ -247,8 +244,8 @@ func (b *Builder) inputs(ctx context.Context, s *Step) ([]layer.Input, error) {
 	return append(inputs, stamps...), err
 }
 
-// dated are the inputs of what is made by programs that see the epoch, if there is one. Without,
-// keys are what they always were.
+// dated are the inputs of a layer: programs see the epoch, if there is one, and no time in the
+// layer is later. Without, keys are what they always were.
 func (b *Builder) dated(inputs []layer.Input) []layer.Input {
 	if b.Epoch == "" {
 		return inputs

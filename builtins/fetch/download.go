@@ -37,10 +37,26 @@ func (c *Client) download(ctx context.Context, r Request, known response, dir st
 	if c.Offline {
 		return ErrOffline
 	}
-	if c.Lock == nil {
-		return c.downloadFrom(ctx, r, known, dir, check)
+	if c.Shared != nil && r.SHA256 != "" {
+		if there, err := c.fromShared(ctx, r, dir, check); there {
+			return err
+		}
 	}
-	return c.downloadLocked(ctx, r, known, dir, check)
+	var err error
+	if c.Lock == nil {
+		err = c.downloadFrom(ctx, r, known, dir, check)
+	} else {
+		err = c.downloadLocked(ctx, r, known, dir, check)
+	}
+	if err == nil && r.SHA256 != "" {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.fresh == nil {
+			c.fresh = make(map[string]bool)
+		}
+		c.fresh[r.SHA256] = true
+	}
+	return err
 }
 
 // downloadFrom asks the one server that the URL names.

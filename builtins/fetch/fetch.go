@@ -46,6 +46,9 @@ type Client struct {
 	// Lock says what servers answer, or writes it down; nil: they are asked, and that is all.
 	Lock *lock.Session
 
+	// Shared has files that others have downloaded; nil: there is none.
+	Shared Shared
+
 	// Offline asks nothing of any server: what the store has is taken as it is, and what it
 	// has not is an error.
 	Offline bool
@@ -64,6 +67,7 @@ type Client struct {
 	sets  map[string]*keySet // by the id of a trust and its key server
 	said  map[string]bool    // what the user was told
 	calls map[string]*call   // by request
+	fresh map[string]bool    // SHA-256 of files that a server has sent in this run
 	asker *asker
 	down  sync.Map // why hosts could not be reached, which are not waited for again
 }
@@ -156,7 +160,11 @@ func (c *Client) once(ctx context.Context, r Request) (Fetched, error) {
 			c.seen = make(map[string]Fetched)
 		}
 		c.seen[r.URL] = f
+		isNew := c.fresh[r.SHA256]
 		c.mu.Unlock()
+		if c.Shared != nil && r.SHA256 != "" {
+			c.Shared.Keep(ctx, r.SHA256, f.Path, isNew)
+		}
 	}
 	if check.signature != nil { // else the store may know of one that nobody asks for now
 		f.SignedBy = f.known.Signed.Signer

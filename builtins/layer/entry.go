@@ -79,8 +79,10 @@ type Meta struct {
 	Step    string    `json:"step"`
 	Summary string    `json:"summary,omitempty"`
 	Inputs  []Input   `json:"inputs"`
-	Size    int64     `json:"size"`            // bytes on disk
-	Shape   *Shape    `json:"shape,omitempty"` // of a layer
+	Size    int64     `json:"size"`              // bytes on disk
+	Shape   *Shape    `json:"shape,omitempty"`   // of a layer
+	Network bool      `json:"network,omitempty"` // the step reads the network
+	Took    float64   `json:"took,omitempty"`    // seconds
 	Created time.Time `json:"created"`
 	Used    time.Time `json:"-"`
 
@@ -138,6 +140,7 @@ func (s *Store) get(ctx context.Context, base Base, step Origin, build func(dir 
 	if !s.anew(out.Key, step) {
 		e, err := s.find(out.Key, base.ID, step)
 		if out.Hit = err == nil; out.Hit {
+			s.used(e)
 			return e, out, nil
 		}
 	}
@@ -152,6 +155,7 @@ func (s *Store) get(ctx context.Context, base Base, step Origin, build func(dir 
 	} else {
 		e, err := s.find(out.Key, base.ID, step)
 		if out.Hit = err == nil; out.Hit {
+			s.used(e)
 			return e, out, nil
 		}
 		var miss errMiss
@@ -167,7 +171,7 @@ func (s *Store) get(ctx context.Context, base Base, step Origin, build func(dir 
 			return e, out, nil
 		}
 	}
-	e, err := s.make(ctx, base, step, out.Key, build, "")
+	e, err := s.make(ctx, base, step, out.Key, build, nil)
 	if err == nil {
 		s.push(ctx, e)
 	}
@@ -198,7 +202,7 @@ func (s *Store) Revise(ctx context.Context, step Origin, revise func(old *Entry,
 			return errKept
 		}
 		return err
-	}, "")
+	}, nil)
 	switch {
 	case errors.Is(err, errKept):
 		return old, nil
@@ -210,20 +214,25 @@ func (s *Store) Revise(ctx context.Context, step Origin, revise func(old *Entry,
 
 var errKept = errors.New("internal error: nothing is kept")
 
-// make builds an entry in a staging directory and moves it to its place. One that is to
-// have an identity, and has another, is an error.
-func (s *Store) make(ctx context.Context, base Base, step Origin, key string, build func(dir string) error, id string) (*Entry, error) {
+// make builds an entry in a staging directory and moves it to its place. If it is said what
+// it is, it was made elsewhere at that time, and must have that identity.
+func (s *Store) make(ctx context.Context, base Base, step Origin, key string, build func(dir string) error, said *Meta) (*Entry, error) {
 	dir, err := s.stage()
 	if err != nil {
 		return nil, err
 	}
 	e := &Entry{path: dir.Name(), dir: dir}
 	e.Meta = Meta{Key: key, Base: base.Key, BaseID: base.ID, Step: step.Name, Summary: step.Summary,
-		Inputs: shortened(step.Inputs), Created: s.options.Clock()}
+		Inputs: shortened(step.Inputs), Network: step.Network, Created: s.options.Clock()}
+	id := ""
+	if said != nil {
+		id, e.Created = said.ID, said.Created
+	}
 	err = host.Mkdir(e.Data())
 	if err == nil {
-		room := s.watchRoom()
+		room, start := s.watchRoom(), time.Now()
 		err = build(e.Data())
+		e.Took = time.Since(start).Seconds()
 		// Programs that ignore errors would leave half of a result as a whole one.
 		if full := room(); err == nil {
 			err = full
@@ -247,7 +256,7 @@ func (s *Store) commit(ctx context.Context, e *Entry, step Origin, id string) er
 	staged := path.Join("staging", filepath.Base(e.path))
 	checked := make(chan error, 1)
 	go func() { checked <- step.check(ctx) }()
-	sealed, err := sealing.Run(context.Background(), nil, step.layer, e.dir)
+	seal, err := sealing.Run(context.Background(), nil, sealed{step.layer, s.options.Epoch}, e.dir)
 	if err != nil {
 		err = fmt.Errorf("cannot seal the result: %w", err)
 	}
@@ -258,9 +267,9 @@ func (s *Store) commit(ctx context.Context, e *Entry, step Origin, id string) er
 		return err
 	}
 	if step.layer {
-		e.Shape = &sealed.Shape
+		e.Shape = &seal.Shape
 	}
-	if e.Size, e.ID = sealed.Size, sealed.ID; id != "" && id != e.ID {
+	if e.Size, e.ID = seal.Size, seal.ID; id != "" && id != e.ID {
 		return fmt.Errorf("it is another layer than the one that was asked for: its content has the SHA-256 %s, not %s", e.ID, id)
 	}
 	text, err := json.Marshal(e.Meta)

@@ -65,7 +65,7 @@ func (s *Store) hold(e *Entry, key, place, baseID string, step Origin) error {
 	if meta.BaseID != baseID {
 		return errMiss("its base was built anew")
 	}
-	if age := s.options.Clock().Sub(meta.Created); step.MaxAge > 0 && (age > step.MaxAge || age < 0) {
+	if !s.fresh(meta, step) {
 		return errMiss("it is too old")
 	}
 	err = e.intact(step)

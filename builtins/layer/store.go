@@ -56,6 +56,7 @@ type Options struct {
 	NoCache   bool         // build every step anew
 	Refresh   bool         // build every step anew that reads the network
 	Remote    Remote       // a store elsewhere; nil: there is none
+	Epoch     host.Epoch   // no time of a layer is later, if there is one; inputs of steps have it
 	Clock     host.Clock   // nil: the system's
 	Log       *slog.Logger // nil: none
 }

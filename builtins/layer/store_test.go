@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"imagebuilder/builtins/host"
 	"imagebuilder/builtins/layer"
 	"imagebuilder/builtins/sandbox"
 	"imagebuilder/builtins/treetask"
@@ -358,6 +359,37 @@ func (f *shelf) Push(_ context.Context, address string, meta layer.Meta, dir str
 	text, err := os.ReadFile(filepath.Join(dir, "file"))
 	f.metas[address], f.texts[address] = meta, string(text)
 	return err
+}
+
+func (f *shelf) Used(string) {}
+
+// With an epoch a layer that is made again is the same one.
+func TestEpoch(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root: mounts")
+	}
+	id := func(epoch host.Epoch) string {
+		state := open(t, t.TempDir(), layer.Options{Epoch: epoch}).NewState()
+		_, err := state.Change(ctx, step("a"), func(_ context.Context, stack sandbox.Stack) error {
+			in := func(name string) string { return filepath.Join(stack.Upper, name) }
+			old := time.Unix(1e8, 5)
+			return errors.Join(os.Mkdir(in("dir"), 0o755), os.WriteFile(in("dir/new"), []byte("text"), 0o644), os.Symlink("new", in("dir/link")),
+				os.WriteFile(in("old"), []byte("text"), 0o644), os.Chtimes(in("old"), old, old))
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		st, err := os.Stat(filepath.Join(state.Stack().Lower[0], "old"))
+		if err != nil || st.ModTime() != time.Unix(1e8, 5) {
+			t.Errorf("what is old is of %v: %v", st.ModTime(), err)
+		}
+		return state.ID()
+	}
+	for epoch, same := range map[host.Epoch]bool{"1000000000": true, "": false} { // without one nothing is changed
+		if first, second := id(epoch), id(epoch); (first == second) != same {
+			t.Errorf("epoch %q: %s, then %s", epoch, first, second)
+		}
+	}
 }
 
 func TestRemote(t *testing.T) {

@@ -3,10 +3,12 @@ package layer
 import (
 	"context"
 	"errors"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"imagebuilder/builtins/dirfd"
+	"imagebuilder/builtins/host"
 	"imagebuilder/builtins/sandbox"
 	"imagebuilder/builtins/treetask"
 )
@@ -34,8 +36,9 @@ var nothing = sandbox.NewTask("nothing", func(context.Context, *sandbox.Inside, 
 })
 
 // sealing takes from a finished entry what only its making needed, and looks at the rest:
-// what that takes on the disk and, of a layer, how it looks and the digest of its content.
-var sealing = sandbox.NewTask("seal", func(_ context.Context, in *sandbox.Inside, isLayer bool) (s seal, err error) {
+// what that takes on the disk and, of a layer, how it looks and the digest of its content. No time
+// of a layer is later than that of the epoch, if there is one.
+var sealing = sandbox.NewTask("seal", func(_ context.Context, in *sandbox.Inside, how sealed) (s seal, err error) {
 	entry := dirfd.New(in.Files[0], dirfd.Refuse)
 	if err := entry.RemoveAll("work"); err != nil {
 		return s, err
@@ -46,9 +49,14 @@ var sealing = sandbox.NewTask("seal", func(_ context.Context, in *sandbox.Inside
 	}
 	data := dirfd.New(f, dirfd.InRoot)
 	defer data.Close()
+	if how.Layer && how.Epoch != "" {
+		if err := clamp(data, how.Epoch.Clock()()); err != nil {
+			return s, err
+		}
+	}
 	m, err := measure(data)
 	s.Size = m.disk
-	if err != nil || !isLayer {
+	if err != nil || !how.Layer {
 		return s, err
 	}
 	s.Shape = m.Shape
@@ -61,6 +69,32 @@ var sealing = sandbox.NewTask("seal", func(_ context.Context, in *sandbox.Inside
 	s.ID, err = identify(data)
 	return s, errors.Join(err, <-synced)
 })
+
+// sealed is how an entry is sealed.
+type sealed struct {
+	Layer bool
+	Epoch host.Epoch
+}
+
+// clamp gives what is later than a time that time: else a layer that is made again, on another
+// machine or another day, would be another one.
+func clamp(data *dirfd.Dir, latest time.Time) error {
+	limit, err := unix.TimeToTimespec(latest)
+	if err != nil {
+		return err
+	}
+	times := []unix.Timespec{{Nsec: unix.UTIME_OMIT}, limit}
+	return data.Scan(".", func(at dirfd.At, st *unix.Stat_t) error {
+		if st.Mtim.Nano() <= limit.Nano() {
+			return nil
+		}
+		err := unix.UtimesNanoAt(at.Dir, at.Base, times, unix.AT_SYMLINK_NOFOLLOW)
+		if errors.Is(err, unix.EPERM) { // a file that must not be changed: images have its time clamped
+			err = nil
+		}
+		return err
+	})
+}
 
 // large is what is on its way to the disk while it is read, in bytes. A sync more costs
 // small steps more than it is worth.

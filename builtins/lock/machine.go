@@ -170,6 +170,15 @@ func (f *File) Gets() []Get {
 	return list
 }
 
+// Sums are the SHA-256 of all that the lock has of the network.
+func (s *Session) Sums() []string {
+	var list []string
+	for _, g := range s.before.Gets() {
+		list = append(list, g.SHA256)
+	}
+	return list
+}
+
 // ContentOf is what a file of this machine holds.
 func ContentOf(path string) (Content, error) {
 	sum, size, err := digest.File(path)

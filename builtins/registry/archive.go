@@ -11,6 +11,7 @@ import (
 	"hash"
 	"io"
 	"os"
+	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/partial"
@@ -99,6 +100,9 @@ func archiveTo(ctx context.Context, dir string, w io.Writer) error {
 	return errors.Join(<-done, err)
 }
 
+// maxWindow is more memory than our own archives take; what is not believed yet must not choose.
+const maxWindow = 64 << 20
+
 // unarchive fills a directory with what a blob has, if that is what was said of it.
 func unarchive(ctx context.Context, blob io.Reader, dir string, said description) error {
 	to, err := os.Open(dir)
@@ -106,7 +110,7 @@ func unarchive(ctx context.Context, blob io.Reader, dir string, said description
 		return err
 	}
 	defer to.Close()
-	z, err := zstd.NewReader(blob, zstd.WithDecoderConcurrency(1))
+	z, err := zstd.NewReader(blob, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow))
 	if err != nil {
 		return err
 	}
@@ -156,39 +160,55 @@ func (a *archive) Uncompressed() (io.ReadCloser, error) {
 	return nil, errors.New("internal error: nobody asks for this")
 }
 
-// image is the image of the entry with its description.
-func (a *archive) image(envelope []byte) (v1.Image, error) {
-	config, size, err := v1.SHA256(bytes.NewReader(envelope))
+// newImage is an image of blobs, with a text of a media type in the place of a configuration.
+func newImage(kind types.MediaType, text []byte, blobs ...blob) (v1.Image, error) {
+	config, size, err := v1.SHA256(bytes.NewReader(text))
 	if err != nil {
 		return nil, err
 	}
-	manifest, err := json.Marshal(v1.Manifest{
+	said := v1.Manifest{
 		SchemaVersion: 2, MediaType: types.OCIManifestSchema1,
-		Config: v1.Descriptor{MediaType: envelopeType, Digest: config, Size: size},
-		Layers: []v1.Descriptor{{MediaType: archiveType, Digest: a.digest, Size: a.size}},
-	})
-	if err != nil {
+		Config:      v1.Descriptor{MediaType: kind, Digest: config, Size: size},
+		Annotations: map[string]string{createdAnnotation: time.Now().UTC().Format(time.RFC3339)},
+	}
+	p := parts{text: text, blobs: make(map[v1.Hash]blob)}
+	for _, b := range blobs {
+		d, err := partial.Descriptor(b)
+		if err != nil {
+			return nil, err
+		}
+		said.Layers = append(said.Layers, *d)
+		p.blobs[d.Digest] = b
+	}
+	if p.manifest, err = json.Marshal(said); err != nil {
 		return nil, err
 	}
-	return partial.CompressedToImage(parts{a, envelope, manifest})
+	return partial.CompressedToImage(p)
 }
+
+// createdAnnotation says when something was put into a registry.
+const createdAnnotation = "org.opencontainers.image.created"
+
+// A blob is one of an image.
+type blob = partial.CompressedLayer
 
 // parts are those of an image that has no configuration of a container.
 type parts struct {
-	archive  *archive
-	envelope []byte
+	text     []byte
 	manifest []byte
+	blobs    map[v1.Hash]blob
 }
 
-func (p parts) RawConfigFile() ([]byte, error) { return p.envelope, nil }
+func (p parts) RawConfigFile() ([]byte, error) { return p.text, nil }
 
 func (p parts) RawManifest() ([]byte, error) { return p.manifest, nil }
 
 func (p parts) MediaType() (types.MediaType, error) { return types.OCIManifestSchema1, nil }
 
 func (p parts) LayerByDigest(h v1.Hash) (partial.CompressedLayer, error) {
-	if h != p.archive.digest {
+	b, ok := p.blobs[h]
+	if !ok {
 		return nil, fmt.Errorf("internal error: there is no layer %s", h)
 	}
-	return p.archive, nil
+	return b, nil
 }

@@ -34,41 +34,50 @@ const (
 	archiveType     = "application/vnd.imagebuilder.layer.v1.tar+zstd"
 )
 
-// Bounds of what is believed of a registry before anything is verified.
-const (
-	maxDescription = 16 << 20
-	patience       = 5 * time.Second // to be connected, and for the first byte of each answer
-)
+// maxDescription bounds what is believed of a registry before anything is verified.
+const maxDescription = 16 << 20
 
 // A description is what is signed of an entry.
 type description struct {
 	Entry   layer.Meta `json:"entry"`
-	Archive string     `json:"archive"` // SHA-256 of the archive without its compression
-	Size    int64      `json:"size"`    // of it, in bytes
+	Archive string     `json:"archive"`      // SHA-256 of the archive without its compression
+	Size    int64      `json:"size"`         // of it, in bytes
+	By      string     `json:"by,omitempty"` // name of the machine
 }
 
 // A Share is such a store. It is a [layer.Remote]; its fields are set before its first use.
 type Share struct {
-	Keys   []signing.Key // whose entries are taken
-	Signer *signing.Key  // signs what is given; nil: nothing is
+	Keys   []signing.Key         // whose entries are taken
+	Signer *signing.Key          // signs what is given; nil: nothing is
+	Giving Giving                // what is
+	Wanted func(layer.Meta) bool // layers that others are known to want; nil: none are
 	Log    *slog.Logger
 
 	repo   name.Repository
-	client Client
+	puller *remote.Puller
+	pusher *remote.Pusher
 
 	mu      sync.Mutex
 	found   map[string]offer // by address
-	trouble error            // why the store is not asked any more
+	used    map[string]bool  // addresses
+	trouble [2]error         // why it is not asked any more, and why nothing is given to it
 	given   int              // entries
 	taken   int
-	giving  sync.WaitGroup
-	turn    chan struct{} // one entry is given at a time
+
+	gifts gifts
 }
+
+// What is not done any more where there is trouble.
+const (
+	asking = iota
+	giving
+)
 
 // An offer is what was found at an address.
 type offer struct {
 	description
-	blob v1.Layer
+	envelope []byte
+	blob     v1.Layer
 }
 
 // NewShare returns the store in a repository, such as registry.example:5000/team/layers. It asks
@@ -78,23 +87,36 @@ func NewShare(repository string) (*Share, error) {
 	if err != nil || strings.Contains(repository, "://") {
 		return nil, fmt.Errorf("not a repository, as HOST[:PORT]/PATH: %q", repository)
 	}
-	way := http.DefaultTransport.(*http.Transport).Clone()
-	way.DialContext = (&net.Dialer{Timeout: patience}).DialContext
-	way.TLSHandshakeTimeout, way.ResponseHeaderTimeout = patience, patience
-	return &Share{repo: repo, client: Client{way}, found: make(map[string]offer), turn: make(chan struct{}, 1), Log: slog.New(slog.DiscardHandler)}, nil
+	s := &Share{repo: repo, found: make(map[string]offer), used: make(map[string]bool), gifts: newGifts(), Log: slog.New(slog.DiscardHandler)}
+	return s, s.keep(usualPace)
 }
+
+// keep has the registry asked at a pace.
+func (s *Share) keep(p pace) (err error) {
+	way := http.DefaultTransport.(*http.Transport).Clone()
+	way.DialContext = (&net.Dialer{Timeout: p.answer}).DialContext
+	options := Client{patient{way, p}}.options(context.Background())
+	if s.puller, err = remote.NewPuller(options...); err == nil {
+		s.pusher, err = remote.NewPusher(options...)
+	}
+	return err
+}
+
+// String is the repository.
+func (s *Share) String() string { return s.repo.String() }
 
 // Look implements [layer.Remote].
 func (s *Share) Look(ctx context.Context, address string) (*layer.Meta, error) {
-	if len(s.Keys) == 0 || s.troubled() != nil {
+	if len(s.Keys) == 0 || s.troubled(asking) {
 		return nil, nil
 	}
 	o, err := s.look(ctx, address)
 	switch {
-	case missing(err):
+	case missing(err) || err != nil && context.Cause(ctx) != nil:
 		return nil, nil
 	case err != nil && unusable(err):
-		return nil, s.giveUp(err)
+		s.giveUp(err, asking, giving)
+		return nil, nil
 	case err != nil:
 		return nil, err
 	}
@@ -105,7 +127,11 @@ func (s *Share) Look(ctx context.Context, address string) (*layer.Meta, error) {
 }
 
 func (s *Share) look(ctx context.Context, address string) (offer, error) {
-	image, err := remote.Image(s.repo.Tag(address), s.client.options(ctx)...)
+	got, err := s.puller.Get(ctx, s.repo.Tag(address))
+	if err != nil {
+		return offer{}, err
+	}
+	image, err := got.Image()
 	if err != nil {
 		return offer{}, err
 	}
@@ -116,15 +142,14 @@ func (s *Share) look(ctx context.Context, address string) (offer, error) {
 	if manifest.Config.MediaType != envelopeType || manifest.Config.Size > maxDescription || len(manifest.Layers) != 1 {
 		return offer{}, fmt.Errorf("%s:%s is no layer of imagebuilder", s.repo, address)
 	}
-	envelope, err := image.RawConfigFile()
-	if err != nil {
+	var o offer
+	if o.envelope, err = image.RawConfigFile(); err != nil {
 		return offer{}, err
 	}
-	text, err := signing.Open(ctx, descriptionType, envelope, s.Keys...)
+	text, err := signing.Open(ctx, descriptionType, o.envelope, s.Keys...)
 	if err != nil {
 		return offer{}, fmt.Errorf("cannot trust %s:%s: %w", s.repo, address, err)
 	}
-	var o offer
 	if err := json.Unmarshal(text, &o.description); err != nil {
 		return offer{}, fmt.Errorf("cannot read %s:%s: %w", s.repo, address, err)
 	}
@@ -147,94 +172,50 @@ func (s *Share) Pull(ctx context.Context, address, dir string) error {
 		return errors.New("internal error: it was not looked for")
 	}
 	blob, err := o.blob.Compressed() // which verifies the digest of the blob
+	if err == nil {
+		err = errors.Join(unarchive(ctx, blob, dir, o.description), blob.Close())
+	}
+	var slow slowError
+	if errors.As(err, &slow) {
+		s.giveUp(err, asking, giving)
+	}
 	if err != nil {
 		return err
 	}
-	defer blob.Close()
-	if err := unarchive(ctx, blob, dir, o.description); err != nil {
-		return err
-	}
+	s.Used(address)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.taken++
 	return nil
 }
 
-// Push implements [layer.Remote]. It is done while the build goes on: see Close.
-func (s *Share) Push(ctx context.Context, address string, meta layer.Meta, dir string) error {
-	if s.Signer == nil || s.troubled() != nil {
-		return nil
-	}
-	s.giving.Go(func() {
-		s.turn <- struct{}{}
-		defer func() { <-s.turn }()
-		if s.troubled() != nil || context.Cause(ctx) != nil {
-			return
-		}
-		err := s.give(ctx, address, meta, dir)
-		switch {
-		case err == nil || context.Cause(ctx) != nil:
-		case unusable(err):
-			s.giveUp(err)
-		default:
-			s.Log.Warn("cannot give a layer to others", "step", meta.Step, "cause", err)
-		}
-	})
-	return nil
-}
-
-// give puts an entry into the repository. The tag comes last, and with it the whole.
-func (s *Share) give(ctx context.Context, address string, meta layer.Meta, dir string) error {
-	a, err := newArchive(ctx, dir)
-	if err != nil {
-		return err
-	}
-	defer a.Close()
-	if meta.ID != "" && meta.ID != a.plain {
-		return fmt.Errorf("it has changed: its content has the SHA-256 %s, not %s", a.plain, meta.ID)
-	}
-	text, err := json.Marshal(description{Entry: meta, Archive: a.plain, Size: a.plainSize})
-	if err != nil {
-		return err
-	}
-	envelope, err := s.Signer.Sign(ctx, descriptionType, text)
-	if err != nil {
-		return err
-	}
-	image, err := a.image(envelope)
-	if err != nil {
-		return err
-	}
-	if err := remote.Write(s.repo.Tag(address), image, s.client.options(ctx)...); err != nil {
-		return err
-	}
+// Used implements [layer.Remote].
+func (s *Share) Used(address string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.given++
-	return nil
+	s.used[address] = true
 }
 
-// Close waits for what is being given, and returns how many entries were taken and given.
-func (s *Share) Close() (taken, given int) {
-	s.giving.Wait()
-	return s.taken, s.given
-}
-
-func (s *Share) troubled() error {
+func (s *Share) troubled(what int) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.trouble
+	return s.trouble[what] != nil
 }
 
-// giveUp asks the store for nothing more, which is said once.
-func (s *Share) giveUp(err error) error {
+// giveUp does some things no more with the store, which is said once.
+func (s *Share) giveUp(err error, what ...int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.trouble == nil {
-		s.trouble = err
+	before := s.trouble
+	for _, w := range what {
+		s.trouble[w] = err
+	}
+	switch {
+	case before[asking] == nil && s.trouble[asking] != nil:
 		s.Log.Warn("the shared store cannot be used: steps are built here", "store", s.repo.String(), "cause", err)
+	case before[asking] == nil && before[giving] == nil:
+		s.Log.Warn("the shared store takes nothing: what is built here stays here", "store", s.repo.String(), "cause", err)
 	}
-	return nil
 }
 
 // missing tells whether a registry says that it does not have something.
@@ -243,13 +224,26 @@ func missing(err error) bool {
 	return errors.As(err, &answer) && answer.StatusCode == http.StatusNotFound
 }
 
+// answered tells whether an error is what a registry has said.
+func answered(err error) bool {
+	var answer *transport.Error
+	return errors.As(err, &answer)
+}
+
 // unusable tells whether it is no use to ask a registry again: it cannot be reached, or does not
-// let us in, or has no room.
+// let us in, or has enough of us.
 func unusable(err error) bool {
 	var answer *transport.Error
 	if errors.As(err, &answer) {
-		return answer.StatusCode >= 500 || answer.StatusCode == http.StatusUnauthorized || answer.StatusCode == http.StatusForbidden
+		switch answer.StatusCode {
+		case http.StatusUnauthorized, http.StatusForbidden, http.StatusTooManyRequests:
+			return true
+		}
+		return answer.StatusCode >= 500
 	}
 	var network net.Error
 	return errors.As(err, &network) || errors.Is(err, io.ErrUnexpectedEOF)
 }
+
+// closing bounds how long the end of a run waits for what is still being given.
+const closing = 5 * time.Minute

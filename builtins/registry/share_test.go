@@ -73,7 +73,7 @@ func newMachine(t *testing.T, registry, signer, trusted string) *machine {
 	}
 	if signer != "" {
 		k := key(t, signer)
-		share.Signer = &k
+		share.Signer, share.Giving = &k, All
 	}
 	return m
 }

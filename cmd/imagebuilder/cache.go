@@ -73,9 +73,9 @@ func (o *cacheOptions) maxSize() int64 {
 }
 
 func newCacheCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "cache", Short: "List, check or shrink the cache of layers, results and downloads"}
+	cmd := &cobra.Command{Use: "cache", Short: "List, check, share or shrink the cache of layers, results and downloads"}
 	asGroup(cmd)
-	cmd.AddCommand(newCacheListCommand(), newCachePruneCommand(), newCacheVerifyCommand())
+	cmd.AddCommand(newCacheListCommand(), newCachePruneCommand(), newCachePullCommand(), newCachePushCommand(), newCacheVerifyCommand())
 	return cmd
 }
 

@@ -171,6 +171,7 @@ An image server is a tree of images and what is made of it:
 		newPlanCommand(),
 		newRecipesCommand(),
 		newRepackWindowsCommand(),
+		newRemoteCommand(),
 		newReplCommand(),
 		newRunCommand(),
 		newShellCommand(),

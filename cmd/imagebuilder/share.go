@@ -1,10 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"encoding/pem"
 	"errors"
 	"fmt"
 	"os"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -18,25 +21,31 @@ import (
 type shareOptions struct {
 	repository string
 	keys       string // file
-	push       bool
+	push       string // a registry.Giving
 }
 
 func (o *shareOptions) addFlags(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&o.repository, "remote", "", "share steps with other machines in a `repository` of a registry, such as registry.example:5000/team/layers; it is never needed")
-	cmd.Flags().StringVar(&o.keys, "remote-keys", "", "take from there what any of the public keys in `file` has signed")
-	cmd.Flags().BoolVar(&o.push, "remote-push", false, "give there what is built here, signed with --sign-key")
+	cmd.Flags().StringVar(&o.repository, "remote", "", "share with other machines in a `repository` of a registry, such as registry.example:5000/team/layers: downloads with a checksum are taken from there; it is never needed")
+	cmd.Flags().StringVar(&o.keys, "remote-keys", "", "take from there steps, too, that any of the public keys in `file` has signed")
+	cmd.Flags().StringVar(&o.push, "remote-push", string(registry.None), "give there what is built here, signed with --sign-key: `none|shared|all`; shared: results, and steps that read the network or take long")
+	completeValues(cmd, "remote-push", givings)
 }
+
+// givings are the values of --remote-push.
+var givings = []string{string(registry.None), string(registry.Shared), string(registry.All)}
 
 // open returns the store, nil if there is none.
 func (o *shareOptions) open(signKey string) (*registry.Share, error) {
+	o.push = cmp.Or(o.push, string(registry.None)) // of commands without the flag
+	push := o.push != string(registry.None)
 	switch {
-	case o.repository == "" && (o.keys != "" || o.push):
+	case !slices.Contains(givings, o.push):
+		return nil, usageError{fmt.Errorf("--remote-push %s: want %s", o.push, strings.Join(givings, ", "))}
+	case o.repository == "" && (o.keys != "" || push):
 		return nil, usageError{errors.New("--remote-keys and --remote-push are about the repository that --remote says")}
 	case o.repository == "":
 		return nil, nil
-	case o.keys == "" && !o.push:
-		return nil, usageError{errors.New("--remote alone takes nothing and gives nothing: a layer is code that runs as root, so say with --remote-keys whose to take, or give with --remote-push")}
-	case o.push && signKey == "":
+	case push && signKey == "":
 		return nil, usageError{errors.New("--remote-push needs --sign-key: nobody takes what is not signed")}
 	}
 	share, err := registry.NewShare(o.repository)
@@ -48,7 +57,8 @@ func (o *shareOptions) open(signKey string) (*registry.Share, error) {
 			return nil, fmt.Errorf("cannot use the shared store: %w", err)
 		}
 	}
-	if o.push {
+	share.Giving = registry.Giving(o.push)
+	if push {
 		key, err := readKey(signKey, signing.ParsePrivateKey)
 		if err != nil {
 			return nil, fmt.Errorf("cannot sign: %w", err)
