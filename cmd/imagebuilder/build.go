@@ -35,6 +35,8 @@ type buildOptions struct {
 	sources *build.Sources
 	lock    *lock.Session // nil: there is none
 	share   shareOptions
+
+	documents bool // beside images
 }
 
 func (o *buildOptions) addFlags(cmd *cobra.Command) {
@@ -116,8 +118,10 @@ func (o *buildOptions) make(cmd *cobra.Command, recipe *runtime.Recipe, target s
 		Progress: display.progress,
 		Share:    share,
 		Voucher:  o.voucher,
-		Failed:   failed,
-		Report:   func(run runtime.Run) { did = run },
+
+		Documents: o.documents,
+		Failed:    failed,
+		Report:    func(run runtime.Run) { did = run },
 	})
 	if o.trace != "" && did.Steps != nil {
 		err = problems.Join(err, writeTrace(o.trace, did))

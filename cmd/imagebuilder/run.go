@@ -18,6 +18,7 @@ type runOptions struct {
 	build   buildOptions
 	timeout timeLimit
 	locked  lockedOptions
+	noSBOM  bool
 }
 
 func newRunCommand() *cobra.Command {
@@ -31,6 +32,10 @@ with the tool (see 'imagebuilder recipes'). The path of a YAML definition, which
 .yaml, means the recipe that it translates to (see 'imagebuilder convert'). The paths of
 the results are printed.
 
+Beside each image that is packed stand its packages: NAME.manifest, a line each, NAME.spdx.json
+and NAME.cdx.json, bills of materials in SPDX and CycloneDX, where NAME is the file with the root
+file system; and SHA256SUMS.
+
 'imagebuilder run RECIPE --help' lists the options of the recipe.`,
 		Example: `  imagebuilder run debian out -o release=bookworm
   imagebuilder run ./my.star --explain`,
@@ -43,6 +48,7 @@ the results are printed.
 			if err := o.locked.open(args[0], &o); err != nil {
 				return err
 			}
+			o.build.documents = !o.noSBOM
 			recipe, err := o.recipe.load(cmd, args[0], o.build.log)
 			if err != nil {
 				return err
@@ -64,6 +70,7 @@ the results are printed.
 	o.recipe.addFlags(cmd)
 	o.build.addFlags(cmd)
 	cmd.Flags().BoolVar(&o.build.shell, "shell-on-failure", false, "where a step fails, open a shell in its root file system")
+	cmd.Flags().BoolVar(&o.noSBOM, "no-sbom", false, "leave out what is said beside each image of the packages in it, and SHA256SUMS")
 	o.locked.addFlags(cmd)
 	cmd.Flags().Var(&o.timeout, "timeout", timeLimitUsage)
 	help := cmd.HelpFunc()

@@ -199,6 +199,7 @@ func (o verifyOptions) again(cmd *cobra.Command, said provenance.Build) error {
 		return build.Result{}, nil
 	}
 	run.build.store.NoCache = true // what the first build has left proves nothing
+	run.build.documents = true
 	if _, err := run.build.make(cmd, recipe, o.rebuild); err != nil {
 		return err
 	}
