@@ -53,7 +53,11 @@ func (b *Words) exportDisk(thread *starlark.Thread, fn *starlark.Builtin, root *
 		return nil, Misuse{errors.New("export: a disk is written into a file, whose path is missing")}
 	}
 	s := b.newStep(thread, fn, root, arg("path", name), arg("format", format.Format))
-	product, err := build.ExportDisk(s, name, format)
+	img, ok := root.image.(*image)
+	if !ok {
+		img = &image{Image: &build.Image{Name: root.root.Name}}
+	}
+	product, err := build.ExportDisk(s, img.Image, name, format)
 	if err != nil {
 		return nil, Misuse{fmt.Errorf("export: %w", err)}
 	}

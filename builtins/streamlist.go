@@ -72,7 +72,8 @@ func imageValue(i streams.ListedImage) starlark.Value {
 // variant="", version="", link=False, stream_version="v1") puts an image into the tree of
 // an image server as a new version. image is what pack_lxd returns; a list of files: a
 // metadata tarball and root file systems, or a unified tarball; or the path of a directory of
-// this machine with those, such as an earlier run has left. Files that are cut off,
+// this machine with those, such as an earlier run has left. What is said of the image beside it, its
+// packages and where it comes from, is published with it. Files that are cut off,
 // and disks that need a backing file, are an error. Product and version are those of the
 // metadata unless arguments say otherwise; a version that is given must be
 // free. With link, files are linked instead of copied where that is possible. Clients see
@@ -117,7 +118,13 @@ func (b *Words) addedPaths(thread *starlark.Thread, image starlark.Value) (func(
 	directory, ok := starlark.AsString(image)
 	if !ok {
 		files, err := addedFiles(image)
-		return func() []string { return build.Paths(files) }, err
+		return func() []string {
+			paths := build.Paths(files)
+			for _, f := range files {
+				paths = append(paths, build.Paths(f.Documents)...)
+			}
+			return paths
+		}, err
 	}
 	if b.Locate == nil {
 		return nil, errors.New("internal error: recipes cannot name local files")

@@ -35,6 +35,8 @@ type BuildOptions struct {
 	Share   *registry.Share // a store that machines share; nil: there is none
 	Voucher Voucher         // says where the images come from; nil: nobody does
 
+	Documents bool // beside images is said what is in them
+
 	Failed func(context.Context, *build.Room) // see [build.Builder]
 	Report func(Run)                          // is told what the run did, however it ended; nil: nobody is
 }
@@ -159,6 +161,9 @@ func (r *Recipe) builder(o BuildOptions) (*build.Builder, error) {
 		Failed:   o.Failed,
 		Planned:  r.plannedSteps,
 		Epoch:    r.words.Epoch,
+		Now:      r.words.Now,
+
+		Documents: o.Documents,
 	}, nil
 }
 

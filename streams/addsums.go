@@ -38,7 +38,7 @@ func sumsIn(dir string, names []string) (map[string]digest.Digest, error) {
 	if err != nil {
 		return nil, err
 	}
-	sums := inventory.ParseSums(data)
+	sums := digest.ParseSums(data)
 	for _, name := range slices.Sorted(maps.Keys(sums)) {
 		if inventory.Classify(name, false).IsRootfs() && !slices.Contains(names, filepath.Join(dir, name)) {
 			return nil, fmt.Errorf("%s lists %s, which is not there: it is not complete", f.Name(), name)

@@ -35,6 +35,9 @@ type Builder struct {
 	Planned int            // how many steps a plan has; 0: nobody knows
 	Epoch   host.Epoch     // what is made is dated by it, and programs see it
 	Sources *Sources       // nil: downloads are only in the store
+	Now     time.Time      // when the run happens, for all that it makes
+
+	Documents bool // beside images is said what is in them
 
 	// Failed is told where a change has failed, before what it has done goes; nil: nobody is.
 	Failed func(context.Context, *Room)

@@ -32,7 +32,7 @@ type Comparison struct {
 }
 
 // Packages are those of the root file system.
-func (c Compared) Packages(ctx context.Context) ([]packages.Package, error) {
+func (c Compared) Packages(ctx context.Context) (packages.List, error) {
 	if c.Room != nil {
 		return c.Room.Packages(ctx, c.System)
 	}

@@ -193,7 +193,7 @@ func (f DiskFormat) write(ctx context.Context, d *disk.Disk, job pack.Job, name 
 
 // ExportDisk is the product of the disk of a root file system alone, a file below the target
 // directory. It gives the step its needs.
-func ExportDisk(s *Step, name string, f DiskFormat) (Product, error) {
+func ExportDisk(s *Step, image *Image, name string, f DiskFormat) (Product, error) {
 	if s.Root.Disk == nil {
 		return Product{}, errors.New("the rootfs is on no disk; make one by disk")
 	}
@@ -201,5 +201,5 @@ func ExportDisk(s *Step, name string, f DiskFormat) (Product, error) {
 		return Product{}, err
 	}
 	s.Needs = append(s.Needs, f.needs()...)
-	return packed(s, path.Dir(name), []part{f.part(s.Root.Disk, path.Base(name))}), nil
+	return packed(s, image, path.Dir(name), []part{f.part(s.Root.Disk, path.Base(name))}), nil
 }

@@ -25,8 +25,9 @@ type File struct {
 	Size   int64
 	SHA256 string // "" in a plan, where it is not known
 
-	SignedBy    string // the key by which a download was verified; "": it was not, or is planned
-	Fingerprint string // of an image for LXD, whose last file this is; "" in a plan
+	SignedBy    string  // the key by which a download was verified; "": it was not, or is planned
+	Fingerprint string  // of an image for LXD, whose last file this is; "" in a plan
+	Documents   []*File // what is said of an image, whose last file this is; nil in a plan
 
 	path  string // "" in a plan
 	local string // of a file that was on this machine before, its path, also in a plan

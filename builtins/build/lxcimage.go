@@ -42,5 +42,5 @@ func (i LXCImage) Pack(s *Step, dir string) (Product, error) {
 			})
 		},
 	}
-	return packed(s, dir, []part{meta, tarPart(i.Compression)}), nil
+	return packed(s, i.Image, dir, []part{meta, tarPart(i.Compression)}), nil
 }

@@ -49,7 +49,7 @@ func (i LXDImage) Pack(s *Step, dir string) (Product, error) {
 	if program := i.Compression.Program(); program != "" {
 		s.Needs = append(s.Needs, Need{Name: program})
 	}
-	p := packed(s, dir, parts)
+	p := packed(s, i.Image, dir, parts)
 	packing := p.Do
 	p.Do = func(ctx context.Context, b *Builder) ([]*File, error) {
 		files, err := packing(ctx, b)

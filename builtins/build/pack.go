@@ -10,6 +10,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"imagebuilder/builtins/layer"
@@ -33,13 +34,13 @@ type part struct {
 // packed is the product of the files of an image, which are put into a directory below the
 // target directory. The last of them has the root file system, and its name for itself: of
 // the metadata a container and a virtual machine may share a file.
-func packed(s *Step, dir string, parts []part) Product {
+func packed(s *Step, image *Image, dir string, parts []part) Product {
 	p := Product{OfRoot: true, Claim: path.Join(dir, parts[len(parts)-1].file)}
 	for _, one := range parts {
 		p.Files = append(p.Files, &File{Name: one.file})
 	}
 	p.Do = func(ctx context.Context, b *Builder) ([]*File, error) {
-		k := packer{b, s, dir}
+		k := packer{b, s, image, dir}
 		return k.pack(ctx, parts)
 	}
 	return p
@@ -48,8 +49,9 @@ func packed(s *Step, dir string, parts []part) Product {
 // A packer makes the files of one image.
 type packer struct {
 	*Builder
-	step *Step
-	dir  string
+	step  *Step
+	image *Image
+	dir   string
 }
 
 // pack makes or finds the files. One of the store that turns out to be damaged when it is
@@ -69,7 +71,7 @@ func (k packer) pack(ctx context.Context, parts []part) ([]*File, error) {
 		return nil, err
 	}
 	k.done(k.step, outcome, why, start)
-	for _, f := range files {
+	for _, f := range slices.Concat(files, files[len(files)-1].Documents) {
 		k.Results = append(k.Results, Result{filepath.Join(k.Target, k.dir, f.Name), f.Size, f.SHA256})
 	}
 	return files, nil
@@ -80,7 +82,8 @@ func (k packer) parts(ctx context.Context, parts []part) ([]*File, layer.Outcome
 	var set []pack.Result
 	var files []*File
 	outcome, why := layer.Outcome{Hit: true}, ""
-	for _, p := range parts {
+	made := k.Now // the image, which is when its metadata were
+	for i, p := range parts {
 		file, o, because, err := k.part(ctx, p)
 		if err != nil {
 			return nil, o, "", err
@@ -88,10 +91,24 @@ func (k packer) parts(ctx context.Context, parts []part) ([]*File, layer.Outcome
 		if !o.Hit {
 			outcome, why = o, because
 		}
+		if i == 0 && !o.Made.IsZero() {
+			made = o.Made
+		}
 		files = append(files, file)
 		set = append(set, pack.Result{Path: file.path, Name: file.Name, Size: file.Size, SHA256: file.SHA256, Fresh: !o.Hit})
 	}
-	return files, outcome, why, k.publish(ctx, set)
+	if !k.Documents {
+		return files, outcome, why, k.publish(ctx, set)
+	}
+	last := files[len(files)-1]
+	var err error
+	if last.Documents, err = k.documents(ctx, last, made); err != nil {
+		return nil, outcome, "", fmt.Errorf("cannot say what is in the image: %w", err)
+	}
+	for _, f := range last.Documents {
+		set = append(set, pack.Result{Path: f.path, Name: f.Name, Size: f.Size, SHA256: f.SHA256})
+	}
+	return files, outcome, why, k.publishWithSums(ctx, set)
 }
 
 // publish puts the files into the target directory, and remembers which it has put there.

@@ -78,7 +78,7 @@ func (r *Room) Survey(ctx context.Context, dir string, names int) (tree.Survey, 
 }
 
 // Packages are those that a directory has, as it was when the room was entered.
-func (r *Room) Packages(ctx context.Context, dir string) ([]packages.Package, error) {
+func (r *Room) Packages(ctx context.Context, dir string) (packages.List, error) {
 	return treetask.Packaging.Run(ctx, []sandbox.Stack{r.reading()}, dir)
 }
 

@@ -53,9 +53,6 @@ const (
 	tableEnd  = 33       // sectors of the second table, at the end
 )
 
-// New returns a disk with the defaults.
-func New(identity ...string) Disk { return Disk{}.Complete(identity...) }
-
 // Complete gives what is empty its default. UUIDs are derived from what the disk is for: the
 // same texts give the same.
 func (d Disk) Complete(identity ...string) Disk {

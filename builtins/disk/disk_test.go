@@ -28,7 +28,7 @@ func TestCheck(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.summary, func(t *testing.T) {
-			d := disk.New("debian", "trixie")
+			d := disk.Disk{}.Complete("debian", "trixie")
 			test.change(&d)
 			switch err := d.Check(); {
 			case test.err == "" && err != nil:
@@ -42,12 +42,12 @@ func TestCheck(t *testing.T) {
 
 func TestUUIDs(t *testing.T) {
 	ids := func(d disk.Disk) []string { return []string{d.UUID, d.PartUUID, d.ESPPart, d.TableUUID, d.ESPUUID} }
-	one := ids(disk.New("debian", "trixie"))
-	if again := ids(disk.New("debian", "trixie")); strings.Join(again, " ") != strings.Join(one, " ") {
+	one := ids(disk.Disk{}.Complete("debian", "trixie"))
+	if again := ids(disk.Disk{}.Complete("debian", "trixie")); strings.Join(again, " ") != strings.Join(one, " ") {
 		t.Errorf("the same disk has once %s and once %s", one, again)
 	}
 	seen := make(map[string]bool)
-	for _, id := range append(one, ids(disk.New("debiantrixie"))...) {
+	for _, id := range append(one, ids(disk.Disk{}.Complete("debiantrixie"))...) {
 		if seen[id] {
 			t.Errorf("%s is there twice", id)
 		}
@@ -60,7 +60,7 @@ func TestUUIDs(t *testing.T) {
 
 // What programs see does not depend on what they cannot: a larger disk costs no step anew.
 func TestSeen(t *testing.T) {
-	small, large := disk.New("x"), disk.New("x")
+	small, large := disk.Disk{}.Complete("x"), disk.Disk{}.Complete("x")
 	large.Size, large.Options = 8<<30, []string{"-O", "^64bit"}
 	if a, b := small.Seen(), large.Seen(); a.UUID != b.UUID || a.Size != b.Size || len(a.Options) != len(b.Options) {
 		t.Errorf("%+v and %+v look otherwise", a, b)

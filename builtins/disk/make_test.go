@@ -200,7 +200,7 @@ func watchLoops(dir string) (stop chan struct{}, used chan bool) {
 func TestDiskIsWhatItWasMadeOf(t *testing.T) {
 	for _, fs := range disk.FileSystems {
 		t.Run(fs, func(t *testing.T) {
-			d := disk.New("debian", "trixie")
+			d := disk.Disk{}.Complete("debian", "trixie")
 			d.FileSystem, d.Size, d.Names = fs, 512<<20, []string{"UEFI", "rootfs"}
 			job, root := newJob(t, d)
 			everything(t, root)
@@ -288,7 +288,7 @@ func TestDisksRepeat(t *testing.T) {
 		t.Run(test.summary, func(t *testing.T) {
 			var images []string
 			for n := range 2 {
-				d := disk.New("debian", "trixie")
+				d := disk.Disk{}.Complete("debian", "trixie")
 				d.Size, d.Options = 256<<20, test.options
 				job, root := newJob(t, d)
 				job.Epoch = "1600000000"
@@ -328,7 +328,7 @@ func TestDisksRepeat(t *testing.T) {
 func TestQCow2(t *testing.T) {
 	for _, method := range disk.Compressions {
 		t.Run(method, func(t *testing.T) {
-			d := disk.New("x")
+			d := disk.Disk{}.Complete("x")
 			d.Size = 256 << 20
 			job, root := newJob(t, d)
 			write(t, root, map[string]string{"boot/efi/": "", "a": strings.Repeat("text\n", 1<<20)})
@@ -423,7 +423,7 @@ func TestWhatCannotBeOnADisk(t *testing.T) {
 	}}
 	for _, test := range tests {
 		t.Run(test.summary, func(t *testing.T) {
-			d := disk.New("x")
+			d := disk.Disk{}.Complete("x")
 			if test.change != nil {
 				test.change(&d)
 			}
@@ -467,7 +467,7 @@ func TestDoubts(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.summary, func(t *testing.T) {
-			job, root := newJob(t, disk.New("x"))
+			job, root := newJob(t, disk.Disk{}.Complete("x"))
 			write(t, root, test.files)
 			content, err := disk.Looking.Run(t.Context(), []sandbox.Stack{job.Stack}, false)
 			if got := strings.Join(content.Doubts(), "; "); err != nil || got != test.want {

@@ -105,6 +105,8 @@ type Outcome struct {
 	Key string
 	Hit bool
 	Why string // why it was not found, if it was not
+
+	Made time.Time // when its result was made, by the clock of builds; zero: just now, and for nobody else
 }
 
 // A Base is what a step is applied to: the key and the identity of a layer.
@@ -116,6 +118,7 @@ type Base struct{ Key, ID string }
 func (s *Store) Get(ctx context.Context, base Base, step Origin, build func(dir string) error) (*Entry, Outcome, error) {
 	e, out, err := s.get(ctx, base, step, build)
 	if err == nil {
+		out.Made = e.Created
 		s.keep(e)
 	}
 	return e, out, err

@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"slices"
 	"strings"
+	"unicode"
 
 	"golang.org/x/sys/unix"
 
@@ -24,16 +25,38 @@ type Package struct {
 	Version string // as the manager prints it, with epoch and release
 	Arch    string
 	Size    int64 // bytes, installed
+	Several bool  // it may be installed for several architectures, and the manager names it with its own
 
-	Source     string // package of the sources, if it has another name
-	License    string // as its database has it, which may be no expression of SPDX
-	Homepage   string
-	Maintainer string // who builds it
-	Summary    string
+	Source        string // package of the sources, if it has another name
+	SourceVersion string // if it has another one
+	License       string // as its database has it, which may be no expression of SPDX
+	Homepage      string
+	Maintainer    string // who builds it
+	Summary       string
 }
 
-// maxDatabase bounds one file of a database.
-const maxDatabase = 64 << 20
+// A List is what is known of a root file system.
+type List struct {
+	System   System
+	Packages []Package // sorted by name
+	Unread   []string  // why the databases of managers are not read, or not to their ends
+}
+
+// Err is why packages may be missing from the list, if they may.
+func (l List) Err() error {
+	if len(l.Unread) == 0 {
+		return nil
+	}
+	return errors.New(strings.Join(l.Unread, "; "))
+}
+
+// Bounds of what is read.
+const (
+	maxDatabase = 64 << 20  // of one file of a database
+	maxRead     = 512 << 20 // of all of them
+	maxPackages = 200_000
+	maxText     = 1000 // of one fact of a package: what is longer is cut
+)
 
 // A database is that of one manager.
 type database struct {
@@ -42,7 +65,7 @@ type database struct {
 	parse   func(name, text string) ([]Package, error)
 }
 
-// databases are all that are read as text. That of rpm is a file of SQLite.
+// databases are all that are read as text. That of rpm is not.
 var databases = []database{
 	{"apk", []string{"/lib/apk/db/installed", "/usr/lib/apk/db/installed"}, parseAPK},
 	{"dpkg", []string{"/var/lib/dpkg/status", "/var/lib/dpkg/status.d/*"}, parseDpkg}, // the second of images without dpkg
@@ -52,39 +75,73 @@ var databases = []database{
 	{"xbps", []string{"/var/db/xbps/pkgdb-*.plist"}, parseXBPS},
 }
 
-// Read returns the packages of a root file system, sorted by name. A database that cannot be
-// read is an error: a list that is silently too short would be worse than none.
-func Read(root *dirfd.Dir) ([]Package, error) {
-	var all []Package
-	seen := make(seenFiles) // /lib may be a link to /usr/lib
+// Read returns the packages of a root file system. What cannot be read is said in the list: one
+// that is silently too short would be worse than none.
+func Read(root *dirfd.Dir) List {
+	r := reader{root: root, left: maxRead, seen: make(seenFiles)}
 	for _, db := range databases {
-		for _, glob := range db.globs {
-			names, err := root.Glob(glob)
-			if err != nil {
-				return nil, err
-			}
-			for _, name := range names {
-				if seen.again(root, name) || strings.HasSuffix(name, ".md5sums") {
-					continue
-				}
-				found, err := db.read(root, name)
-				if err != nil {
-					return nil, fmt.Errorf("cannot read the packages of %s in %s: %w", db.manager, name, err)
-				}
-				all = append(all, found...)
-			}
-		}
+		r.unread(db.manager, r.read(db))
 	}
-	found, err := readRPM(root)
-	if err != nil {
-		return nil, fmt.Errorf("cannot read the packages of rpm: %w", err)
+	r.unread("rpm", r.rpm())
+	for i := range r.Packages {
+		r.Packages[i].clean()
 	}
-	all = append(all, found...)
-	slices.SortStableFunc(all, func(a, b Package) int {
+	slices.SortStableFunc(r.Packages, func(a, b Package) int {
 		return cmp.Or(strings.Compare(a.Name, b.Name), strings.Compare(a.Version, b.Version), strings.Compare(a.Arch, b.Arch),
 			strings.Compare(a.Manager, b.Manager))
 	})
-	return all, nil
+	r.System = systemOf(root)
+	return r.List
+}
+
+// A reader reads one root file system.
+type reader struct {
+	List
+	root *dirfd.Dir
+	left int64 // bytes that may still be read
+	seen seenFiles
+}
+
+// unread takes note of why a database is not read.
+func (r *reader) unread(manager string, err error) {
+	if err != nil {
+		r.Unread = append(r.Unread, fmt.Sprintf("the %s database is not read: %s", manager, cleaned(err.Error())))
+	}
+}
+
+// add adds packages.
+func (r *reader) add(manager string, found ...Package) error {
+	if len(r.Packages)+len(found) > maxPackages {
+		return fmt.Errorf("it has more than %d packages", maxPackages)
+	}
+	for _, p := range found {
+		p.Manager = manager
+		r.Packages = append(r.Packages, p)
+	}
+	return nil
+}
+
+// read reads the database of a manager.
+func (r *reader) read(db database) error {
+	for _, glob := range db.globs {
+		names, err := r.root.Glob(glob)
+		if err != nil {
+			return err
+		}
+		for _, name := range names {
+			if r.seen.again(r.root, name) || strings.HasSuffix(name, ".md5sums") {
+				continue
+			}
+			found, err := r.readFrom(db, name)
+			if err == nil {
+				err = r.add(db.manager, found...)
+			}
+			if err != nil {
+				return fmt.Errorf("%s: %w", name, err)
+			}
+		}
+	}
+	return nil
 }
 
 // seenFiles are those that were read, by whatever name.
@@ -99,31 +156,28 @@ func (s seenFiles) again(root *dirfd.Dir, name string) bool {
 	return err != nil || again
 }
 
-func (db database) read(root *dirfd.Dir, name string) ([]Package, error) {
+func (r *reader) readFrom(db database, name string) ([]Package, error) {
 	if db.parse == nil {
-		return readPortage(root, strings.TrimSuffix(name, "/PF"))
+		return r.portage(strings.TrimSuffix(name, "/PF"))
 	}
-	text, err := readFile(root, name, maxDatabase)
+	text, err := r.file(name, maxDatabase)
 	if err != nil {
 		return nil, err
 	}
-	found, err := db.parse(name, text)
-	for i := range found {
-		found[i].Manager = db.manager
-	}
-	return found, err
+	return db.parse(name, text)
 }
 
-// readFile returns the text of a regular file.
-func readFile(root *dirfd.Dir, name string, max int64) (string, error) {
-	data, err := root.ReadFile(name, max)
+// file returns the text of a regular file.
+func (r *reader) file(name string, max int64) (string, error) {
+	data, err := r.root.ReadFile(name, min(max, r.left))
+	r.left -= int64(len(data))
 	return string(data), err
 }
 
-// readPortage reads the directory of one package: a file for each fact.
-func readPortage(root *dirfd.Dir, dir string) ([]Package, error) {
+// portage reads the directory of one package: a file for each fact.
+func (r *reader) portage(dir string) ([]Package, error) {
 	fact := func(name string) string {
-		text, err := readFile(root, dir+"/"+name, 1<<20)
+		text, err := r.file(dir+"/"+name, 1<<20)
 		if err != nil { // which facts there are depends on the ebuild
 			return ""
 		}
@@ -136,9 +190,30 @@ func readPortage(root *dirfd.Dir, dir string) ([]Package, error) {
 	}
 	category, _, _ := strings.Cut(strings.TrimPrefix(dir, "/var/db/pkg/"), "/")
 	return []Package{{
-		Manager: "portage", Name: category + "/" + full[:at], Version: full[at+1:], Size: number(fact("SIZE"), 1), License: fact("LICENSE"),
+		Name: category + "/" + full[:at], Version: full[at+1:], Size: number(fact("SIZE"), 1), License: fact("LICENSE"),
 		Homepage: first(fact("HOMEPAGE")), Summary: fact("DESCRIPTION"), Arch: first(strings.TrimLeft(fact("KEYWORDS"), "~")),
 	}}, nil
+}
+
+// clean makes all texts of a package such that they can stand on a line, and in any document.
+func (p *Package) clean() {
+	for _, text := range []*string{
+		&p.Name, &p.Version, &p.Arch, &p.Source, &p.SourceVersion, &p.License, &p.Homepage, &p.Maintainer, &p.Summary,
+	} {
+		*text = cleaned(*text)
+	}
+}
+
+func cleaned(text string) string {
+	if len(text) > maxText {
+		text = text[:maxText]
+	}
+	return strings.TrimSpace(strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return ' '
+		}
+		return r
+	}, strings.ToValidUTF8(text, "\uFFFD")))
 }
 
 // versionOfEbuild returns where in a name such as gcc-libs-14.2.1_p2-r1 the hyphen before the

@@ -1,12 +1,15 @@
 package packages
 
 import (
+	"bytes"
+	"encoding/binary"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"imagebuilder/builtins/dirfd"
 )
@@ -46,10 +49,10 @@ func TestRead(t *testing.T) {
 		files map[string]string
 		want  []Package
 	}{
-		{map[string]string{"var/lib/dpkg/status": "Package: b\nStatus: install ok installed\nSource: src (1.0)\nArchitecture: amd64\n" +
+		{map[string]string{"var/lib/dpkg/status": "Package: b\nStatus: install ok installed\nSource: src (1.0)\nMulti-Arch: same\nArchitecture: amd64\n" +
 			"Installed-Size: 2\nVersion: 2:1\nHomepage: https://b.example/\nDescription: short\n long: text\n\n" +
 			"Package: gone\nStatus: deinstall ok config-files\nVersion: 1\n"},
-			[]Package{{Manager: "dpkg", Name: "b", Version: "2:1", Arch: "amd64", Size: 2048, Source: "src", Homepage: "https://b.example/", Summary: "short"}}},
+			[]Package{{Manager: "dpkg", Name: "b", Version: "2:1", Arch: "amd64", Size: 2048, Source: "src", SourceVersion: "1.0", Several: true, Homepage: "https://b.example/", Summary: "short"}}},
 		{map[string]string{"var/lib/dpkg/status.d/b": "Package: b\nVersion: 1\n", "var/lib/dpkg/status.d/b.md5sums": "Package: c\n"},
 			[]Package{{Manager: "dpkg", Name: "b", Version: "1"}}},
 		{map[string]string{"usr/lib/opkg/status": "Package: b\nVersion: 1\nStatus: install user installed\nInstalled-Size: 12\n"},
@@ -64,9 +67,9 @@ func TestRead(t *testing.T) {
 			[]Package{{Manager: "portage", Name: "sys-libs/glibc", Version: "2.40-r5", Size: 10}}},
 	}
 	for _, test := range tests {
-		got, err := Read(rootOf(t, test.files))
-		if err != nil || !reflect.DeepEqual(got, test.want) {
-			t.Errorf("%v:\ngot  %+v (%v)\nwant %+v", test.files, got, err, test.want)
+		got := Read(rootOf(t, test.files))
+		if got.Err() != nil || !reflect.DeepEqual(got.Packages, test.want) {
+			t.Errorf("%v:\ngot  %+v (%v)\nwant %+v", test.files, got.Packages, got.Err(), test.want)
 		}
 	}
 }
@@ -79,8 +82,12 @@ func TestReadDamaged(t *testing.T) {
 		"var/lib/pacman/local/a-1/desc": "%VERSION%\n1\n",
 		"var/db/pkg/sys-libs/glibc/PF":  "glibc",
 	} {
-		if found, err := Read(rootOf(t, map[string]string{name: text})); err == nil {
+		found := Read(rootOf(t, map[string]string{name: text, "var/lib/dpkg/status": "Package: b\nVersion: 1\n"}))
+		if len(found.Unread) != 1 || !strings.Contains(found.Unread[0], "database is not read: /var") {
 			t.Errorf("%s: %q is believed: %v", name, text, found)
+		}
+		if len(found.Packages) != 1 {
+			t.Errorf("%s: what others have in their databases is lost: %v", name, found)
 		}
 	}
 }
@@ -107,17 +114,44 @@ rpm --root "$0/root" --dbpath /var/lib/rpm -qa --queryformat '%{NAME} %{EPOCH}:%
 		t.Fatal(err)
 	}
 	defer root.Close()
-	found, err := Read(root)
-	if err != nil {
-		t.Fatal(err)
+	found := Read(root)
+	if found.Err() != nil {
+		t.Fatal(found.Err())
 	}
 	var lines []string
-	for _, p := range found {
+	for _, p := range found.Packages {
 		lines = append(lines, strings.Join([]string{p.Name, p.Version, p.Arch, p.License, "0\n"}, " "))
 	}
 	want, err := os.ReadFile(dir + "/want")
 	if got := strings.Join(lines, ""); err != nil || got != string(want) {
 		t.Errorf("got %s\nwant %s (%v)", got, want, err)
+	}
+}
+
+// What a database says can stand on a line, and in any document.
+func TestReadUnclean(t *testing.T) {
+	status := "Package: a\x1b[31m\nVersion: 1\xff\t2\nDescription: " + strings.Repeat("x", 2*maxText) + "\n"
+	got := Read(rootOf(t, map[string]string{"var/lib/dpkg/status": status}))
+	want := []Package{{Manager: "dpkg", Name: "a [31m", Version: "1\uFFFD 2", Summary: strings.Repeat("x", maxText)}}
+	if !reflect.DeepEqual(got.Packages, want) {
+		t.Errorf("got %+v", got)
+	}
+}
+
+func TestSystem(t *testing.T) {
+	for text, want := range map[string]System{
+		"NAME=Debian\nID=debian\nVERSION_ID=\"12\"\n": {"debian", "12"},
+		"ID='arch'":   {"arch", ""},
+		"ID=\x00\xff": {"\uFFFD", ""},
+		"":            {},
+	} {
+		if got := parseSystem(text); got != want {
+			t.Errorf("%q: got %+v, want %+v", text, got, want)
+		}
+	}
+	got := Read(rootOf(t, map[string]string{"usr/lib/os-release": "ID=alpine\nVERSION_ID=3.20\n"}))
+	if got.System != (System{"alpine", "3.20"}) {
+		t.Errorf("got %+v", got)
 	}
 }
 
@@ -138,6 +172,13 @@ func FuzzText(f *testing.F) {
 				}
 			}
 		}
+		if s := parseSystem(text); strings.ContainsAny(s.ID+s.Version, "\n\x00\t") {
+			t.Errorf("%+v", s)
+		}
+		p := Package{Name: text, Summary: text}
+		if p.clean(); len(p.Name) > maxText+2 || strings.ContainsAny(p.Name, "\n\t\x00") || !utf8.ValidString(p.Summary) {
+			t.Errorf("%+v", p)
+		}
 		if at := versionOfEbuild(text); at >= 0 && text[at] != '-' {
 			t.Errorf("the version of %q begins at %d", text, at)
 		}
@@ -155,10 +196,107 @@ func FuzzRPM(f *testing.F) {
 
 func FuzzSQLite(f *testing.F) {
 	f.Add([]byte("SQLite format 3\x00\x02\x00" + strings.Repeat("\x00", 494)))
+	fuzzRPM(f, 0)
+}
+
+func FuzzBerkeley(f *testing.F) {
+	f.Add(berkeleyOf(512, []byte("header")))
+	f.Add(berkeleyOf(512, bytes.Repeat([]byte("header"), 300)))
+	fuzzRPM(f, 1)
+}
+
+func FuzzNDB(f *testing.F) {
+	f.Add(ndbOf([]byte("header")))
+	fuzzRPM(f, 2)
+}
+
+// fuzzRPM reads a database in one of the ways.
+func fuzzRPM(f *testing.F, way int) {
 	f.Fuzz(func(t *testing.T, data []byte) {
-		db, err := openSQLite(strings.NewReader(string(data)), int64(len(data)))
-		if err == nil {
-			db.blobs("Packages", func([]byte) error { return nil })
-		}
+		read := 0
+		rpmFiles[way].blobs(bytes.NewReader(data), int64(len(data)), func(blob []byte) error {
+			if read += len(blob); way == 1 && read > 2*len(data) {
+				t.Errorf("%d bytes came out of %d", read, len(data))
+			}
+			return nil
+		})
 	})
+}
+
+// berkeleyOf is a hash of one value on pages of its own.
+func berkeleyOf(page int, value []byte) []byte {
+	le := binary.LittleEndian
+	data := make([]byte, 2*page)
+	le.PutUint32(data[12:], berkeleyMagic)
+	le.PutUint32(data[20:], uint32(page))
+	hash := data[page:]
+	hash[25] = berkeleyHash
+	le.PutUint16(hash[20:], 2)
+	le.PutUint16(hash[berkeleyHeader+2:], uint16(page-12))
+	hash[page-12] = berkeleyLarge
+	le.PutUint32(hash[page-8:], 2)
+	le.PutUint32(hash[page-4:], uint32(len(value)))
+	for n := uint32(3); len(value) > 0; n++ {
+		part := make([]byte, page)
+		used := copy(part[berkeleyHeader:], value)
+		part[25] = berkeleyOverflow
+		le.PutUint16(part[22:], uint16(used))
+		if value = value[used:]; len(value) > 0 {
+			le.PutUint32(part[16:], n)
+		}
+		data = append(data, part...)
+	}
+	le.PutUint32(data[32:], uint32(len(data)/page-1))
+	return data
+}
+
+// ndbOf is a database of one value.
+func ndbOf(value []byte) []byte {
+	le := binary.LittleEndian
+	data := make([]byte, ndbPage)
+	copy(data, "RpmP")
+	le.PutUint32(data[12:], 1)
+	for at := 2 * ndbBlock; at < ndbPage; at += ndbBlock {
+		copy(data[at:], "Slot")
+	}
+	slot := data[3*ndbBlock:]
+	le.PutUint32(slot[4:], 7)
+	le.PutUint32(slot[8:], ndbPage/ndbBlock)
+	block := make([]byte, ndbBlock)
+	copy(block, "BlkS")
+	le.PutUint32(block[4:], 7)
+	le.PutUint32(block[12:], uint32(len(value)))
+	return append(append(data, block...), value...)
+}
+
+// rpmHeader is that of a package with a name, a version and a release.
+func rpmHeader(texts ...string) []byte {
+	var index, data []byte
+	for i, text := range texts {
+		for _, v := range []uint32{rpmName + uint32(i), 6, uint32(len(data)), 1} {
+			index = binary.BigEndian.AppendUint32(index, v)
+		}
+		data = append(append(data, text...), 0)
+	}
+	head := binary.BigEndian.AppendUint32(nil, uint32(len(texts)))
+	return append(append(binary.BigEndian.AppendUint32(head, uint32(len(data))), index...), data...)
+}
+
+func TestReadRPMOthers(t *testing.T) {
+	header := rpmHeader("bash", strings.Repeat("5", 700), "1.el8")
+	for name, data := range map[string][]byte{
+		"var/lib/rpm/Packages":             berkeleyOf(512, header),
+		"usr/lib/sysimage/rpm/Packages.db": ndbOf(header),
+	} {
+		found := Read(rootOf(t, map[string]string{name: string(data)}))
+		if len(found.Packages) != 1 || found.Packages[0].Name != "bash" || found.Err() != nil {
+			t.Errorf("%s: got %+v", name, found)
+		}
+		for _, cut := range []int{100, 600, len(data) - 20} {
+			found := Read(rootOf(t, map[string]string{name: string(data[:cut])}))
+			if len(found.Unread) != 1 {
+				t.Errorf("%s, of which %d bytes are there: got %+v", name, cut, found)
+			}
+		}
+	}
 }

@@ -5,63 +5,77 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
-
-	"imagebuilder/builtins/dirfd"
 )
 
-// The database of rpm: a table of headers.
+// The database of rpm: headers of packages, kept in one of three ways.
 
-// Where distributions have it, and the formats that are not read.
-var (
-	rpmDirs   = []string{"/var/lib/rpm", "/usr/lib/sysimage/rpm"}
-	rpmOthers = map[string]string{"Packages": "Berkeley DB", "Packages.db": "ndb"}
-)
+// Where distributions have it.
+var rpmDirs = []string{"/var/lib/rpm", "/usr/lib/sysimage/rpm"}
 
-func readRPM(root *dirfd.Dir) ([]Package, error) {
-	var found []Package
-	seen := make(seenFiles) // one may be a link to the other
-	for _, dir := range rpmDirs {
-		for name, format := range rpmOthers {
-			if st, err := root.Stat(dir + "/" + name); err == nil && st.Size > 0 {
-				return nil, fmt.Errorf("%s/%s has the format of %s, of which only SQLite is read", dir, name, format)
-			}
-		}
-		name := dir + "/rpmdb.sqlite"
-		if seen.again(root, name) {
-			continue
-		}
-		list, err := readRPMSQLite(root, name)
+// rpmFiles are the ways, by the name of the file.
+var rpmFiles = []struct {
+	name  string
+	blobs func(file io.ReaderAt, size int64, visit func([]byte) error) error
+}{
+	{"rpmdb.sqlite", func(file io.ReaderAt, size int64, visit func([]byte) error) error {
+		db, err := openSQLite(file, size)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", name, err)
+			return err
 		}
-		found = append(found, list...)
-	}
-	return found, nil
+		return db.blobs("Packages", visit)
+	}},
+	{"Packages", func(file io.ReaderAt, size int64, visit func([]byte) error) error {
+		db, err := openBerkeley(file, size)
+		if err != nil {
+			return err
+		}
+		return db.blobs(visit)
+	}},
+	{"Packages.db", ndbBlobs},
 }
 
-func readRPMSQLite(root *dirfd.Dir, name string) ([]Package, error) {
-	if st, err := root.Stat(name + "-wal"); err == nil && st.Size > 0 {
-		return nil, errors.New("it was not closed: changes are left in its log")
+func (r *reader) rpm() error {
+	for _, dir := range rpmDirs {
+		for _, way := range rpmFiles {
+			name := dir + "/" + way.name
+			if r.seen.again(r.root, name) { // one directory may be a link to the other
+				continue
+			}
+			if err := r.rpmFile(name, way.blobs); err != nil {
+				return fmt.Errorf("%s: %w", name, err)
+			}
+		}
 	}
-	file, size, done, err := openRegular(root, name)
+	return nil
+}
+
+func (r *reader) rpmFile(name string, blobs func(file io.ReaderAt, size int64, visit func([]byte) error) error) error {
+	if st, err := r.root.Stat(name + "-wal"); err == nil && st.Size > 0 {
+		return errors.New("it was not closed: changes are left in its log")
+	}
+	file, size, done, err := openRegular(r.root, name)
 	defer done()
 	if file == nil || err != nil {
-		return nil, err
-	}
-	db, err := openSQLite(file, size)
-	if err != nil {
-		return nil, err
-	}
-	var found []Package
-	err = db.blobs("Packages", func(header []byte) error {
-		p, err := parseRPM(header)
-		if err == nil && p.Name != "gpg-pubkey" { // a key, which rpm keeps as if it were a package
-			found = append(found, p)
-		}
 		return err
-	})
-	return found, err
+	}
+	if size > maxRead {
+		return errors.New("it is too large")
+	}
+	return blobs(file, size, r.addRPM)
+}
+
+// addRPM adds the package of a header.
+func (r *reader) addRPM(header []byte) error {
+	if r.left -= int64(len(header)); r.left < 0 {
+		return errors.New("it is too large")
+	}
+	p, err := parseRPM(header)
+	if err != nil || p.Name == "gpg-pubkey" { // a key, which rpm keeps as if it were a package
+		return err
+	}
+	return r.add("rpm", p)
 }
 
 // Tags of rpm's headers, of lib/rpmtag.h.
@@ -114,7 +128,7 @@ func parseRPM(header []byte) (Package, error) {
 		}
 	}
 	p := Package{
-		Manager: "rpm", Name: texts[rpmName], Version: texts[rpmVersion] + "-" + texts[rpmRelease], Arch: texts[rpmArch],
+		Name: texts[rpmName], Version: texts[rpmVersion] + "-" + texts[rpmRelease], Arch: texts[rpmArch],
 		Size: max(numbers[rpmSize], numbers[rpmLongSize], 0), License: texts[rpmLicense], Homepage: texts[rpmURL], Maintainer: texts[rpmVendor],
 		Summary: texts[rpmSummary], Source: strings.TrimSuffix(texts[rpmSourceRPM], ".src.rpm"),
 	}

@@ -23,9 +23,10 @@ func parseDpkg(name, text string) ([]Package, error) {
 		if status, ok := fields["Status"]; fields["Package"] == "" || ok && !strings.HasSuffix(status, " installed") {
 			continue
 		}
+		source, version, _ := strings.Cut(fields["Source"], " ") // such as glibc (2.36-9)
 		found = append(found, Package{
 			Name: fields["Package"], Version: fields["Version"], Arch: fields["Architecture"], Size: number(fields["Installed-Size"], unit),
-			Source: first(fields["Source"]), Homepage: fields["Homepage"], Maintainer: fields["Maintainer"], Summary: fields["Description"],
+			Source: source, SourceVersion: strings.Trim(version, "()"), Several: fields["Multi-Arch"] == "same", Homepage: fields["Homepage"], Maintainer: fields["Maintainer"], Summary: fields["Description"],
 			License: fields["License"],
 		})
 	}

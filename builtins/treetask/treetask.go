@@ -47,16 +47,16 @@ var Surveying = sandbox.NewTask("survey", func(_ context.Context, in *sandbox.In
 
 // Packaging tells which packages a directory of a root file system has: of the first, or of the
 // host if the task has a file, which is then that directory.
-var Packaging = sandbox.NewTask("packages", func(_ context.Context, in *sandbox.Inside, name string) ([]packages.Package, error) {
+var Packaging = sandbox.NewTask("packages", func(_ context.Context, in *sandbox.Inside, name string) (packages.List, error) {
 	if len(in.Files) > 0 {
-		return packages.Read(dirfd.New(in.Files[0], dirfd.InRoot))
+		return packages.Read(dirfd.New(in.Files[0], dirfd.InRoot)), nil
 	}
 	dir, err := in.Roots[0].Sub(name)
 	if err != nil {
-		return nil, err
+		return packages.List{}, err
 	}
 	defer dir.Close()
-	return packages.Read(dir)
+	return packages.Read(dir), nil
 })
 
 // Place is where a tree is copied from and to: directories of two root file systems.

@@ -21,7 +21,7 @@ var layers = [][]string{
 		"stdlib", "streams/catalog", "streams/whole", "builtins/xattr",
 	},
 	{"builtins/lock", "builtins/options", "builtins/packages", "builtins/provenance", "builtins/tree", "builtins/xz", "streams/page", "streams/site"},
-	{"builtins/pkgproxy", "builtins/sandbox", "builtins/squashfs", "streams/imagetree"},
+	{"builtins/pkgproxy", "builtins/sandbox", "builtins/sbom", "builtins/squashfs", "streams/imagetree"},
 	{"builtins/treetask"},
 	{"builtins/layer"},
 	{"builtins/disk", "builtins/fetch", "builtins/lxd", "builtins/pack", "builtins/registry", "builtins/template", "builtins/unpack",

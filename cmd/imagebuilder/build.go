@@ -36,6 +36,8 @@ type buildOptions struct {
 	lock    *lock.Session // nil: there is none
 	share   shareOptions
 	report  func(runtime.Run) // is told what the run did; nil: nobody is
+
+	documents bool // beside images
 }
 
 func (o *buildOptions) addFlags(cmd *cobra.Command) {
@@ -117,8 +119,10 @@ func (o *buildOptions) make(cmd *cobra.Command, recipe *runtime.Recipe, target s
 		Progress: display.progress,
 		Share:    share,
 		Voucher:  o.voucher,
-		Failed:   failed,
-		Report:   func(run runtime.Run) { did = run },
+
+		Documents: o.documents,
+		Failed:    failed,
+		Report:    func(run runtime.Run) { did = run },
 	})
 	if o.report != nil {
 		o.report(did)

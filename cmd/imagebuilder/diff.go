@@ -17,6 +17,7 @@ import (
 	"imagebuilder/builtins/digest"
 	"imagebuilder/builtins/packages"
 	"imagebuilder/builtins/tree"
+	"imagebuilder/streams/inventory"
 )
 
 // What makes two images different.
@@ -140,11 +141,14 @@ func (s *diffSide) readPackages(ctx context.Context, log *slog.Logger) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
+	if err == nil {
+		err = found.Err()
+	}
 	if err != nil {
 		log.Warn("packages are not compared", "cause", err)
 		return nil
 	}
-	s.packages = append([]packages.Package{}, found...)
+	s.packages = append([]packages.Package{}, found.Packages...)
 	return nil
 }
 
@@ -219,7 +223,7 @@ func imageFiles(dir string) ([]string, error) {
 			if err != nil {
 				return nil, err
 			}
-			found = append(found, names...)
+			found = append(found, slices.DeleteFunc(names, inventory.IsDocument)...)
 		}
 		if len(found) > 1 {
 			return nil, fmt.Errorf("%s holds more than one image: %s; name the file to compare", dir, strings.Join(found, ", "))

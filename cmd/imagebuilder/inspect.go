@@ -50,7 +50,6 @@ type inspected struct {
 	Metadata  string
 	Templates []string
 	Rootfs    string
-	Packages  []packageInImage
 }
 
 type inspectOptions struct {
@@ -104,7 +103,7 @@ func (o *inspectOptions) files(cmd *cobra.Command, names []string) error {
 	display := o.build.log.newDisplay(cmd.ErrOrStderr())
 	defer display.Close()
 	return o.build.visitImage(cmd, display, names, func(ctx context.Context, room *build.Room, read inspected) error {
-		found := inspection{Templates: read.Templates, Packages: read.Packages}
+		found := inspection{Templates: read.Templates}
 		err := yaml.Unmarshal([]byte(read.Metadata), &found.Metadata)
 		if err != nil {
 			return fmt.Errorf("cannot read metadata.yaml of the image: %w", err)
@@ -112,6 +111,16 @@ func (o *inspectOptions) files(cmd *cobra.Command, names []string) error {
 		if read.Rootfs != "" {
 			if found.Survey, err = room.Survey(ctx, read.Rootfs, o.top); err != nil {
 				return err
+			}
+			list, err := room.Packages(ctx, read.Rootfs)
+			if err != nil {
+				return err
+			}
+			if err := list.Err(); err != nil {
+				display.log.Warn("packages may be missing", "cause", err)
+			}
+			for _, p := range list.Packages {
+				found.Packages = append(found.Packages, packageInImage{p.Name, p.Version, p.Size})
 			}
 		}
 		display.Close()

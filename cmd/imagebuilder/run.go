@@ -20,6 +20,7 @@ type runOptions struct {
 	build   buildOptions
 	timeout timeLimit
 	locked  lockedOptions
+	noSBOM  bool
 	result  string // file
 	matrix  runMatrixOptions
 }
@@ -37,6 +38,10 @@ the results are printed.
 
 With --matrix, the recipe is run once for each way to choose a value from every axis, as
 by 'imagebuilder matrix run', which says more of it.
+
+Beside each image that is packed stand its packages: NAME.manifest, a line each, NAME.spdx.json
+and NAME.cdx.json, bills of materials in SPDX and CycloneDX, where NAME is the file with the root
+file system; and SHA256SUMS.
 
 'imagebuilder run RECIPE --help' lists the options of the recipe.`,
 		Example: `  imagebuilder run debian out -o release=bookworm
@@ -63,6 +68,7 @@ by 'imagebuilder matrix run', which says more of it.
 	o.recipe.addFlags(cmd)
 	o.build.addFlags(cmd)
 	cmd.Flags().BoolVar(&o.build.shell, "shell-on-failure", false, "where a step fails, open a shell in its root file system")
+	cmd.Flags().BoolVar(&o.noSBOM, "no-sbom", false, "leave out what is said beside each image of the packages in it, and SHA256SUMS")
 	o.locked.addFlags(cmd)
 	cmd.Flags().Var(&o.timeout, "timeout", timeLimitUsage)
 	cmd.Flags().StringVar(&o.result, "result", "", "write what has become of the run to `file`, as JSON; while it runs, that it does")
@@ -81,6 +87,7 @@ func (o *runOptions) run(cmd *cobra.Command, name, target string) error {
 	if err := o.locked.open(name, &o.recipe, &o.build); err != nil {
 		return err
 	}
+	o.build.documents = !o.noSBOM
 	recipe, err := o.recipe.load(cmd, name, o.build.log)
 	if err != nil {
 		return err

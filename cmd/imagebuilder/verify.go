@@ -199,6 +199,7 @@ func (o verifyOptions) again(cmd *cobra.Command, said provenance.Build) error {
 		now.Images = append(now.Images, said.Images...)
 		return build.Result{}, nil
 	}
+	o.build.documents = true
 	o.build.store.NoCache = true // what the first build has left proves nothing
 	if _, err := o.build.make(cmd, recipe, o.rebuild); err != nil {
 		return err

@@ -80,7 +80,7 @@ func readSums(files *site.Files, place catalog.Location, v *FoundVersion) (map[s
 	if err != nil {
 		return nil, err
 	}
-	return ParseSums(data), nil
+	return digest.ParseSums(data), nil
 }
 
 // missing returns an item that is in the sums but not in the version: the upload
