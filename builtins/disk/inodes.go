@@ -65,7 +65,7 @@ func (fs *ext4) open() error {
 	}
 	incompat := u32(0x60)
 	if u32(0x18) > 6 || u32(0x28) == 0 || u16(0x58) < oldInodeSize || incompat&incompatMetaBG != 0 {
-		return errors.New("the file system has a form in which its times cannot be settled; leave out the options meta_bg and bigalloc, or build without an epoch")
+		return errors.New("the file system has a form in which its times cannot be the same each time; leave out the option meta_bg, or build without an epoch")
 	}
 	fs.block, fs.inodeSize, fs.perGroup = 1024<<u32(0x18), u16(0x58), u32(0x28)
 	fs.firstGroup, fs.groups, fs.descSize = u32(0x14)+1, (u32(0)+fs.perGroup-1)/fs.perGroup, 32

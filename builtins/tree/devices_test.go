@@ -1,12 +1,13 @@
 package tree_test
 
 import (
+	"archive/tar"
+	"bytes"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
-
-	"os"
 
 	"golang.org/x/sys/unix"
 
@@ -60,5 +61,41 @@ func TestDropDevices(t *testing.T) {
 	}
 	if err := tree.DropDevices(root, "/new", "/"); err != nil || !root.Exists("/etc/null") {
 		t.Errorf("a link was followed: %v", err)
+	}
+}
+
+// A layer of a container image is treated alike, also where a device has two names.
+func TestLayersDropDevices(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root, to make device nodes")
+	}
+	var layer bytes.Buffer
+	w := tar.NewWriter(&layer)
+	for _, h := range []tar.Header{
+		{Name: "dev/", Typeflag: tar.TypeDir, Mode: 0o755},
+		{Name: "dev/null", Typeflag: tar.TypeChar, Devmajor: 1, Devminor: 3},
+		{Name: "dev/zero", Typeflag: tar.TypeLink, Linkname: "dev/null"},
+		{Name: "dev/disk", Typeflag: tar.TypeBlock, Devmajor: 7},
+		{Name: "dev/fd", Typeflag: tar.TypeSymlink, Linkname: "/proc/self/fd"},
+		{Name: "etc/null", Typeflag: tar.TypeChar, Devmajor: 1, Devminor: 3},
+	} {
+		if err := w.WriteHeader(&h); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	root, _ := newRoot(t)
+	if err := tree.ReadLayer(root, &layer); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]bool{"/dev/null": false, "/dev/zero": false, "/dev/disk": false, "/etc/null": true} {
+		if got := root.Exists(name); got != want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+	if text, err := root.Readlink("/dev/fd"); err != nil || text != "/proc/self/fd" {
+		t.Errorf("/dev/fd leads to %q, %v", text, err)
 	}
 }

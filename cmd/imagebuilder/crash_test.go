@@ -79,7 +79,7 @@ def main():
 func TestCrashRootless(t *testing.T) {
 	m := newUserMachine(t, crashRecipe(`pack_lxd(fork(root, "lxd"), root.image, compression = "gzip-1")`))
 	crash := crasher{t: t, dir: m.home(), as: &m}
-	crash.crashes(12)
+	crash.crashes(9)
 }
 
 type crasher struct {

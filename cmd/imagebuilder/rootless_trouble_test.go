@@ -110,7 +110,7 @@ func TestRootlessTrouble(t *testing.T) {
 				return
 			}
 			// Doctor knows it as well.
-			out, err = m.command(test.prepare, strings.ReplaceAll(test.script, "run recipe.star out", "doctor")).CombinedOutput()
+			out, err = m.command(test.prepare, strings.ReplaceAll(test.script, "run recipe.star out", "doctor ./recipe.star")).CombinedOutput()
 			if err == nil || !regexp.MustCompile("(?m)^PROBLEM +[a-z ]+ +"+test.want+"$").Match(out) {
 				t.Errorf("doctor: %v, want %s:\n%s", err, test.want, out)
 			}
