@@ -70,6 +70,8 @@ type Client struct {
 	fresh map[string]bool    // SHA-256 of files that a server has sent in this run
 	asker *asker
 	down  sync.Map // why hosts could not be reached, which are not waited for again
+
+	ledFrom sync.Map // blobs of a registry, by where it leads to for them
 }
 
 // Progress shows how far downloads are, and whatever else is counted in bytes. Its methods are called by several goroutines.

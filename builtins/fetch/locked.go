@@ -183,12 +183,22 @@ func (c *Client) writtenHead(url string, head Head, err error) (Head, error) {
 // maxManifest bounds the answers of registries that are written down.
 const maxManifest = 64 << 20
 
+// maxConfig is how large a blob may be that is read here: configurations of images. Layers are
+// downloads.
+const maxConfig = 4 << 20
+
 // lockedRoundTrip answers requests of the protocol of registries. What they say of logins is
-// neither needed nor written down, and blobs are downloads.
+// neither needed nor written down.
 func (c *Client) lockedRoundTrip(req *http.Request) (*http.Response, error) {
 	url := req.URL.String()
+	if blob := c.blobOf(req); blob != "" {
+		return c.lockedBlob(req, blob)
+	}
 	lasting := strings.HasPrefix(req.URL.Path, "/v2/") && (strings.Contains(req.URL.Path, "/manifests/") || strings.HasSuffix(req.URL.Path, "/tags/list"))
-	if !c.Lock.Record && req.URL.Path == "/v2/" { // is it a registry?
+	if !c.Lock.Record && req.URL.Path == "/v2/" { // is it a registry, by this scheme?
+		if err := c.Lock.Knows(url); err != nil {
+			return nil, err
+		}
 		return c.lockedResponse(req, lock.Answer{})
 	}
 	if !lasting {
@@ -213,6 +223,53 @@ func (c *Client) lockedRoundTrip(req *http.Request) (*http.Response, error) {
 	if resp.StatusCode != http.StatusOK {
 		return resp, nil
 	}
+	return c.writtenResponse(resp, url)
+}
+
+// blobOf is the URL of the blob that a request asks for, whoever keeps it for the registry; "": it
+// asks for none.
+func (c *Client) blobOf(req *http.Request) string {
+	url := req.URL.String()
+	switch of, led := c.ledFrom.Load(url); {
+	case req.Method != http.MethodGet:
+		return ""
+	case led:
+		return of.(string)
+	case strings.HasPrefix(req.URL.Path, "/v2/") && strings.Contains(req.URL.Path, "/blobs/"):
+		return url
+	}
+	return ""
+}
+
+// lockedBlob answers a request for a blob. A small one is written down.
+func (c *Client) lockedBlob(req *http.Request, blob string) (*http.Response, error) {
+	answer, held, err := c.Lock.Answer(blob)
+	if err != nil {
+		return nil, err
+	}
+	if held {
+		if body, err := c.Lock.Bodies.Open(answer.Content); err == nil {
+			return &http.Response{
+				Status: "200 OK", StatusCode: http.StatusOK, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: make(http.Header),
+				ContentLength: answer.Size, Body: body, Request: req,
+			}, nil
+		}
+	}
+	resp, err := c.roundTrip(req)
+	if err != nil {
+		return nil, err
+	}
+	if to, err := resp.Location(); err == nil && resp.StatusCode/100 == 3 {
+		c.ledFrom.Store(to.String(), blob)
+	}
+	if resp.StatusCode != http.StatusOK || resp.ContentLength < 0 || resp.ContentLength > maxConfig {
+		return resp, nil
+	}
+	return c.writtenResponse(resp, blob)
+}
+
+// writtenResponse writes down what a registry has answered.
+func (c *Client) writtenResponse(resp *http.Response, url string) (*http.Response, error) {
 	defer resp.Body.Close()
 	data, err := io.ReadAll(io.LimitReader(resp.Body, maxManifest))
 	if err != nil {

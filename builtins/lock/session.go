@@ -168,6 +168,19 @@ func (s *Session) note(key fact, value string) error {
 	return nil
 }
 
+// Knows is the error of a lock that says nothing of what is below a URL.
+func (s *Session) Knows(rawURL string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	below := about(rawURL)
+	for key := range s.before.values {
+		if (key.kind == get || key.kind == gone) && strings.HasPrefix(key.about, below) {
+			return nil
+		}
+	}
+	return s.unknown(rawURL)
+}
+
 // Gets are the files that the lock has of servers.
 func (s *Session) Gets() []Get { return s.before.Gets() }
 

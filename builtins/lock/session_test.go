@@ -1,6 +1,7 @@
 package lock_test
 
 import (
+	"strings"
 	"testing"
 
 	"imagebuilder/builtins/lock"
@@ -44,6 +45,29 @@ func TestContradictions(t *testing.T) {
 		}
 		if _, err := lock.Parse("my.lock", s.Merged(false).Bytes()); err != nil {
 			t.Errorf("%s: what is written cannot be read: %v", test.summary, err)
+		}
+	}
+}
+
+// Mirrors take the place of a prefix as a whole.
+func TestPlaces(t *testing.T) {
+	f, err := lock.Parse("my.lock", []byte("imagebuilder lock 1\nmirror http://a/debian http://snapshot/debian/2026\nmirror http://a/ https://b/a/\nmirror http://a/debian http://c\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		url    string
+		places string
+	}{
+		{"http://a/debian/pool/x.deb", "https://b/a/debian/pool/x.deb http://c/pool/x.deb http://snapshot/debian/2026/pool/x.deb"},
+		{"http://a/debian-security/x", "https://b/a/debian-security/x"},
+		{"http://a/debian", "https://b/a/debian http://c http://snapshot/debian/2026"},
+		{"http://user:secret@a/x", "https://b/a/x"},
+		{"https://a/debian/x", ""},
+	} {
+		want := strings.TrimSpace(test.url + " " + test.places)
+		if got := strings.Join(f.Places(test.url), " "); got != want {
+			t.Errorf("%s: %s, want %s", test.url, got, want)
 		}
 	}
 }
