@@ -12,6 +12,7 @@ import (
 
 	"imagebuilder/builtins/build"
 	"imagebuilder/builtins/fetch"
+	"imagebuilder/builtins/host"
 	"imagebuilder/builtins/layer"
 	"imagebuilder/builtins/lock"
 	"imagebuilder/builtins/problems"
@@ -177,3 +178,6 @@ func historyOf(name string) string {
 	sum := sha256.Sum256([]byte(name))
 	return hex.EncodeToString(sum[:8])
 }
+
+// Epoch is the time that what the recipe makes is dated by, in seconds since 1970; "": there is none.
+func (r *Recipe) Epoch() host.Epoch { return r.words.Epoch }

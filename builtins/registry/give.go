@@ -57,6 +57,10 @@ func newGifts() gifts {
 // use to anybody who does not have the very one that it lies on, so that this is given before it.
 func (s *Share) Push(ctx context.Context, address string, meta layer.Meta, dir string) error {
 	s.Used(address)
+	if s.Anew[address] {
+		s.compare(ctx, address, meta)
+		return nil
+	}
 	s.begin(ctx, s.due(gift{meta.Step, meta, func(ctx context.Context) error { return s.put(ctx, address, meta, dir) }}))
 	return nil
 }

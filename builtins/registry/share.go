@@ -53,6 +53,9 @@ type Share struct {
 	Wanted func(layer.Meta) bool // layers that others are known to want; nil: none are
 	Log    *slog.Logger
 
+	// Anew are addresses whose layers are not taken but built, and compared with what is there.
+	Anew map[string]bool
+
 	repo   name.Repository
 	puller *remote.Puller
 	pusher *remote.Pusher
@@ -63,6 +66,7 @@ type Share struct {
 	trouble [2]error         // why it is not asked any more, and why nothing is given to it
 	given   int              // entries
 	taken   int
+	rebuilt []Rebuilt
 
 	gifts gifts
 }
@@ -123,6 +127,9 @@ func (s *Share) Look(ctx context.Context, address string) (*layer.Meta, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.found[address] = o
+	if s.Anew[address] {
+		return nil, nil
+	}
 	return &o.Entry, nil
 }
 

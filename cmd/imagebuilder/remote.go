@@ -14,9 +14,9 @@ import (
 // The commands on a store that machines share.
 
 func newRemoteCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "remote", Short: "Keep a store small that machines share"}
+	cmd := &cobra.Command{Use: "remote", Short: "Keep a store small, and honest, that machines share"}
 	asGroup(cmd)
-	cmd.AddCommand(newRemotePruneCommand())
+	cmd.AddCommand(newRemotePruneCommand(), newRemoteVerifyCommand())
 	return cmd
 }
 

@@ -22,6 +22,8 @@ type shareOptions struct {
 	repository string
 	keys       string // file
 	push       string // a registry.Giving
+
+	opened *registry.Share // nil: it is to be opened
 }
 
 func (o *shareOptions) addFlags(cmd *cobra.Command) {
@@ -39,6 +41,8 @@ func (o *shareOptions) open(signKey string) (*registry.Share, error) {
 	o.push = cmp.Or(o.push, string(registry.None)) // of commands without the flag
 	push := o.push != string(registry.None)
 	switch {
+	case o.opened != nil:
+		return o.opened, nil
 	case !slices.Contains(givings, o.push):
 		return nil, usageError{fmt.Errorf("--remote-push %s: want %s", o.push, strings.Join(givings, ", "))}
 	case o.repository == "" && (o.keys != "" || push):
