@@ -84,12 +84,19 @@ func (l *linter) find(name string, pos syntax.Position, format string, args ...a
 	l.found = append(l.found, Finding{l.name, int(pos.Line), int(pos.Col), name, fmt.Sprintf(format, args...), Warnings[name]})
 }
 
+// isMain tells whether a statement defines what makes a file a recipe.
+func isMain(stmt syntax.Stmt) bool {
+	def, ok := stmt.(*syntax.DefStmt)
+	return ok && def.Name.Name == "main"
+}
+
 // resolve finds what the names of a file mean.
 func (l *linter) resolve(file *syntax.File) {
 	test := strings.HasSuffix(l.name, "_test.star")
+	matrix := !slices.ContainsFunc(file.Stmts, isMain) // or a library: that it is none, who runs it is told
 	err := resolve.File(file, func(name string) bool {
 		_, later := l.loader.later[name]
-		return later || l.loader.words.Has(name) || test && (name == "plan" || name == "assert")
+		return later || l.loader.words.Has(name) || test && (name == "plan" || name == "assert") || matrix && name == "cells"
 	}, starlark.Universe.Has)
 	var list resolve.ErrorList
 	if errors.As(err, &list) {

@@ -94,6 +94,7 @@ func (k packer) parts(ctx context.Context, parts []part) ([]*File, layer.Outcome
 		if i == 0 && !o.Made.IsZero() {
 			made = o.Made
 		}
+		outcome.Key = o.Key // of the last part, found or made: provenance is to say the same of both
 		files = append(files, file)
 		set = append(set, pack.Result{Path: file.path, Name: file.Name, Size: file.Size, SHA256: file.SHA256, Fresh: !o.Hit})
 	}

@@ -247,7 +247,7 @@ func tryCommand(words []string, dir string) error {
 	}
 	args := cmd.Flags().Args()
 	if cmd.Parent().Name() == "matrix" {
-		if cmd.Name() == "run" {
+		if cmd.Name() == "run" && !filepath.IsAbs(args[0]) { // else one of the reader's machine
 			return quietly(dir, words[0], append(words[1:], "--list")...)
 		}
 		return nil
