@@ -287,7 +287,7 @@ func TestSlurm(t *testing.T) {
 	one.Stdout, one.Stderr = &said, &said
 	go func() { alone <- one.Run() }()
 	c.write("jobs.sh", c.run("imagebuilder", "matrix", "plan", "all.star", "out", "--for", "slurm",
-		"--remote", c.registry+"/team/layers", "--remote-push", "--remote-keys", "ci.pub", "--sign-key", "ci.key"), 0o755)
+		"--remote", c.registry+"/team/layers", "--remote-push", "all", "--remote-keys", "ci.pub", "--sign-key", "ci.key"), 0o755)
 	c.run("sh", "jobs.sh")
 
 	// Both bases are shared when the node dies that has built the first, in the middle of what comes next.

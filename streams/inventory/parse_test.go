@@ -15,8 +15,6 @@ import (
 	"imagebuilder/streams/site"
 )
 
-var zeros, ones = strings.Repeat("0", 64), strings.Repeat("1", 64)
-
 var configTests = []struct {
 	summary string
 	text    string
