@@ -38,9 +38,9 @@ type Locked struct {
 	Upstream http.RoundTripper // who is asked while the lock is made
 
 	mu         sync.Mutex
-	called     bool    // programs know of the proxy
-	wrong      []error // why the step is not what it was
-	refused    []error // what it may have gone on without
+	called     bool // programs know of the proxy
+	wrong      few  // why the step is not what it was
+	refused    few  // what it may have gone on without
 	unanswered map[string]error
 	asked      map[string]http.Header
 }
@@ -67,15 +67,15 @@ func (l *Locked) Explain(err error) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, url := range slices.Sorted(maps.Keys(l.unanswered)) {
-		once(&l.wrong, fmt.Errorf("cannot lock %s: %w; run it again", url, l.unanswered[url]))
+		l.wrong.add(fmt.Errorf("cannot lock %s: %w; run it again", url, l.unanswered[url]))
 	}
 	switch {
-	case len(l.wrong) > 0:
-		return problems.Join(append(l.wrong, err)...)
-	case err != nil && len(l.refused) > 0:
-		return problems.Join(append(l.refused, err)...)
+	case len(l.wrong.errs) > 0:
+		return problems.Join(append(l.wrong.list(), err)...)
+	case err != nil && len(l.refused.errs) > 0:
+		return problems.Join(append(l.refused.list(), err)...)
 	}
-	for _, refused := range l.refused {
+	for _, refused := range l.refused.list() {
 		l.Log.Warn("a program has gone on without what it asked for", "cause", refused)
 	}
 	return err
@@ -88,21 +88,37 @@ func (l *Locked) Called() bool {
 	return l.called
 }
 
-// once adds an error, but not a second time.
-func once(list *[]error, err error) {
-	for _, other := range *list {
+// few are different errors of one kind. A program whose archive is gone meets hundreds.
+type few struct {
+	errs []error
+	more bool
+}
+
+func (f *few) add(err error) {
+	for _, other := range f.errs {
 		if other.Error() == err.Error() {
 			return
 		}
 	}
-	*list = append(*list, err)
+	if len(f.errs) == 5 {
+		f.more = true
+		return
+	}
+	f.errs = append(f.errs, err)
+}
+
+func (f *few) list() []error {
+	if !f.more {
+		return f.errs
+	}
+	return append(slices.Clone(f.errs), errors.New("and more like these"))
 }
 
 // fail tells a program, and keeps for the end of the step, that it does not get something.
 func (l *Locked) fail(w http.ResponseWriter, url string, err error) {
 	err = fmt.Errorf("cannot fetch %s: %w", url, err)
 	l.mu.Lock()
-	once(&l.wrong, err)
+	l.wrong.add(err)
 	l.mu.Unlock()
 	http.Error(w, "imagebuilder: "+err.Error(), http.StatusForbidden)
 }
@@ -110,7 +126,7 @@ func (l *Locked) fail(w http.ResponseWriter, url string, err error) {
 // refuse tells a program what it must not ask for.
 func (l *Locked) refuse(w http.ResponseWriter, status int, err error) {
 	l.mu.Lock()
-	once(&l.refused, err)
+	l.refused.add(err)
 	l.mu.Unlock()
 	http.Error(w, "imagebuilder: "+err.Error(), status)
 }
@@ -305,7 +321,7 @@ func (l *Locked) pass(w http.ResponseWriter, r *http.Request, url string, answer
 	}
 	if err != nil {
 		l.mu.Lock()
-		once(&l.wrong, fmt.Errorf("cannot fetch %s: %w", url, err))
+		l.wrong.add(fmt.Errorf("cannot fetch %s: %w", url, err))
 		l.mu.Unlock()
 		panic(http.ErrAbortHandler)
 	}

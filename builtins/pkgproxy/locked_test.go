@@ -150,6 +150,12 @@ func TestLocked(t *testing.T) {
 	if err := locked.Explain(nil); err == nil || strings.Contains(err.Error(), "POST") || !strings.Contains(err.Error(), "/busy") {
 		t.Errorf("it has gone on: %v", err)
 	}
+	for n := range 30 {
+		locked.ask("GET", fmt.Sprintf("%s/gone-%d", archive.URL, n))
+	}
+	if err := locked.Explain(nil); strings.Count(err.Error(), "cannot fetch") != 5 || !strings.Contains(err.Error(), "and more like these") {
+		t.Errorf("a program that misses many files: %v", err)
+	}
 	if asked > 0 {
 		t.Errorf("%d requests were made", asked)
 	}
