@@ -2,6 +2,8 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
+	"errors"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -213,16 +215,32 @@ func (c *crasher) checkResults() {
 	out := filepath.Join(c.dir, "out")
 	names, _ := os.ReadDir(out)
 	for _, n := range names {
-		file := filepath.Join(out, n.Name())
-		check := []string{"unsquashfs", "-q", "-l", file}
-		switch filepath.Ext(file) {
-		case ".gz", ".xz":
-			check = []string{"tar", "-tf", file}
-		case ".qcow2":
-			check = []string{"qemu-img", "check", "-q", file}
-		}
-		if output, err := exec.Command(check[0], check[1:]...).CombinedOutput(); err != nil || strings.HasPrefix(n.Name(), ".") {
+		if output, err := readWhole(filepath.Join(out, n.Name())); err != nil || strings.HasPrefix(n.Name(), ".") {
 			c.t.Fatalf("%s is partial: %v\n%s", n.Name(), err, output)
 		}
 	}
+}
+
+// readWhole reads a result, and what it is about.
+func readWhole(file string) ([]byte, error) {
+	check := []string{"unsquashfs", "-q", "-l", file}
+	switch name := filepath.Base(file); filepath.Ext(name) {
+	case ".gz", ".xz":
+		check = []string{"tar", "-tf", file}
+	case ".qcow2":
+		check = []string{"qemu-img", "check", "-q", file}
+	case ".manifest": // part of a list is a list; SHA256SUMS has its digest
+		return os.ReadFile(file)
+	case ".json":
+		text, err := os.ReadFile(file)
+		if err == nil && !json.Valid(text) {
+			err = errors.New("it is no JSON")
+		}
+		return text, err
+	case "":
+		if name == "SHA256SUMS" { // what it says is so at any time, if it says anything yet
+			check = []string{"sh", "-c", `cd "$0" && { test ! -s SHA256SUMS || sha256sum --check --quiet SHA256SUMS; }`, filepath.Dir(file)}
+		}
+	}
+	return exec.Command(check[0], check[1:]...).CombinedOutput()
 }
