@@ -28,7 +28,7 @@ const worthwhile = 5
 
 // wants tells whether an entry is one that is given.
 func (s *Share) wants(m layer.Meta) bool {
-	return s.Giving == All || m.ID == "" || m.Network || m.Took >= worthwhile || s.Wanted != nil && s.Wanted(m)
+	return s.Giving == All || m.ID == "" || m.Network || m.Took >= worthwhile
 }
 
 // gifts are what is being given, and what may still have to be.

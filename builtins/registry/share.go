@@ -47,10 +47,9 @@ type description struct {
 
 // A Share is such a store. It is a [layer.Remote]; its fields are set before its first use.
 type Share struct {
-	Keys   []signing.Key         // whose entries are taken
-	Signer *signing.Key          // signs what is given; nil: nothing is
-	Giving Giving                // what is
-	Wanted func(layer.Meta) bool // layers that others are known to want; nil: none are
+	Keys   []signing.Key // whose entries are taken
+	Signer *signing.Key  // signs what is given; nil: nothing is
+	Giving Giving        // what is
 	Log    *slog.Logger
 
 	// Anew are addresses whose layers are not taken but built, and compared with what is there.
