@@ -3,6 +3,7 @@ package runtime
 import (
 	"context"
 	"maps"
+	"net/url"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -62,8 +63,8 @@ func wire(l *lock.Session, known []provenance.Resource) []provenance.Resource {
 	}
 	var list []provenance.Resource
 	for _, get := range l.Gets() {
-		if !said[[2]string{get.URL, get.SHA256}] {
-			list = append(list, provenance.Resource{URI: get.URL, SHA256: get.SHA256})
+		if uri := withoutPassword(get.URL); !said[[2]string{uri, get.SHA256}] {
+			list = append(list, provenance.Resource{URI: uri, SHA256: get.SHA256})
 		}
 	}
 	return list
@@ -84,7 +85,7 @@ func (r *Recipe) Differs(said provenance.Build) error {
 func (r *Recipe) provenance(b *build.Builder) provenance.Build {
 	said := provenance.Build{
 		Recipe:  r.Name,
-		Options: r.given(),
+		Options: withoutPasswords(r.given()),
 		Epoch:   string(r.words.Epoch),
 		Tools:   make(map[string]string),
 	}
@@ -101,7 +102,7 @@ func (r *Recipe) provenance(b *build.Builder) provenance.Build {
 	for _, in := range b.Inputs() {
 		where := provenance.Resource{Name: in.Name, SHA256: in.SHA256, SignedBy: in.SignedBy}
 		if strings.Contains(in.Name, "://") {
-			where.Name, where.URI = "", in.Name
+			where.Name, where.URI = "", withoutPassword(in.Name)
 		}
 		said.Inputs = append(said.Inputs, where)
 	}
@@ -111,4 +112,26 @@ func (r *Recipe) provenance(b *build.Builder) provenance.Build {
 		}
 	}
 	return said
+}
+
+// withoutPasswords is withoutPassword of options.
+func withoutPasswords(options []string) []string {
+	var list []string
+	for _, o := range options {
+		name, value, _ := strings.Cut(o, "=")
+		list = append(list, name+"="+withoutPassword(value))
+	}
+	return list
+}
+
+// withoutPassword is a text for everyone: a URL has no password any more.
+func withoutPassword(text string) string {
+	u, err := url.Parse(text)
+	if err != nil || u.User == nil {
+		return text
+	}
+	if _, has := u.User.Password(); !has {
+		return text
+	}
+	return u.Redacted()
 }

@@ -13,6 +13,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"time"
 
@@ -110,8 +111,12 @@ func seconds(t time.Time) time.Time { return t.UTC().Truncate(time.Second) }
 // payloadType is what the envelope of a statement holds.
 const payloadType = "application/vnd.in-toto+json"
 
-// Name is the name of a file with the envelope, beside the images that it is about.
-const Name = "provenance.intoto.jsonl"
+// Names of files beside the images that they are about: the signed envelope, and the statement as
+// it is, by the name that BuildKit has given it.
+const (
+	Name         = "provenance.intoto.jsonl"
+	UnsignedName = "provenance.json"
+)
 
 // Sign returns the signed envelope of the statement.
 func (b Build) Sign(ctx context.Context, k signing.Key) ([]byte, error) {
@@ -122,31 +127,55 @@ func (b Build) Sign(ctx context.Context, k signing.Key) ([]byte, error) {
 	return k.Sign(ctx, payloadType, statement)
 }
 
+var errUnsigned = errors.New("nobody has signed it: 'imagebuilder run --sign-key' writes " + Name)
+
 // Open returns what an envelope says of a build if the key has signed it.
 func Open(ctx context.Context, envelope []byte, k signing.Key) (Build, error) {
 	statement, err := signing.Open(ctx, payloadType, envelope, k)
 	if err != nil {
+		if _, no := parse(envelope); no == nil {
+			return Build{}, errUnsigned
+		}
 		return Build{}, err
 	}
 	return parse(statement)
 }
 
-// Write writes the envelope of what is said of the images in a directory there, and returns
-// the path of the file, and its bytes.
-func Write(ctx context.Context, dir string, said Build, k signing.Key) (string, []byte, error) {
-	name := filepath.Join(dir, Name)
-	envelope, err := said.Sign(ctx, k)
-	if err != nil {
-		return "", nil, fmt.Errorf("cannot write %s: %w", name, err)
+// Write writes what is said of the images in a directory there, signed with a key if there is
+// one, and returns the path of the file, and its bytes. What is signed takes the place of what was
+// not; the other way round, that may still be true of images that have not changed.
+func Write(ctx context.Context, dir string, said Build, k *signing.Key) (string, []byte, error) {
+	name, write := UnsignedName, said.Statement
+	if k != nil {
+		name, write = Name, func() ([]byte, error) { return said.Sign(ctx, *k) }
 	}
-	envelope = append(envelope, '\n')
-	d, err := dirfd.Open(dir, dirfd.Refuse)
+	text, err := write()
+	text = append(text, '\n')
 	if err == nil {
-		err = d.Replace(Name, 0o644, func(w *bufio.Writer) error { _, err := w.Write(envelope); return err })
-		err = errors.Join(err, d.Close())
+		err = put(dir, name, text)
 	}
+	path := filepath.Join(dir, name)
 	if err != nil {
-		return "", nil, fmt.Errorf("cannot write %s: %w", name, err)
+		return "", nil, fmt.Errorf("cannot write %s: %w", path, err)
 	}
-	return name, envelope, nil
+	return path, text, nil
+}
+
+// put replaces a file of a directory.
+func put(dir, name string, text []byte) (err error) {
+	d, err := dirfd.Open(dir, dirfd.Refuse)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, d.Close()) }()
+	if err := d.Replace(name, 0o644, func(w *bufio.Writer) error { _, err := w.Write(text); return err }); err != nil {
+		return err
+	}
+	if name == UnsignedName {
+		return nil
+	}
+	if err := d.Remove(UnsignedName); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
 }

@@ -8,7 +8,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -152,6 +154,7 @@ func TestOpenRefuses(t *testing.T) {
 	said := strings.Replace(string(statement), "bookworm", "trixie", 1)
 	tests := []struct{ name, envelope, key, want string }{
 		{"no JSON", "x", public, "it is no signed envelope: invalid character 'x'"},
+		{"a statement alone", string(statement), public, "nobody has signed it: 'imagebuilder run --sign-key' writes provenance.intoto.jsonl"},
 		{"another thing", "{}", public, `it is no signed envelope of this kind: its content is of type ""`},
 		{"another key", signed(string(statement)), other, "another key has signed it: "},
 		{"another content", changed(func(e map[string]any) { e["payload"] = base64.StdEncoding.EncodeToString([]byte(said)) }), public, "it was changed after it was signed"},
@@ -170,6 +173,40 @@ func TestOpenRefuses(t *testing.T) {
 		}
 		if _, err := Open(context.Background(), []byte(tt.envelope), key); err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: Open: error %v, want %q", tt.name, err, tt.want)
+		}
+	}
+}
+
+// What is signed takes the place of what is not, and the other way round both are there.
+func TestWrite(t *testing.T) {
+	dir, key := t.TempDir(), signer(t)
+	for i, tt := range []struct {
+		key  *signing.Key
+		want []string
+	}{
+		{nil, []string{UnsignedName}},
+		{&key, []string{Name}},
+		{&key, []string{Name}},
+		{nil, []string{Name, UnsignedName}},
+	} {
+		path, text, err := Write(context.Background(), dir, sample(), tt.key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if is, err := os.ReadFile(path); err != nil || string(is) != string(text) {
+			t.Errorf("%d: %s has, after error %v:\n%s\nwant:\n%s", i, path, err, is, text)
+		}
+		var got []string
+		entries, err := os.ReadDir(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range entries {
+			got = append(got, e.Name())
+		}
+		slices.Sort(tt.want)
+		if !slices.Equal(got, tt.want) {
+			t.Errorf("%d: the directory has %q, want %q", i, got, tt.want)
 		}
 	}
 }

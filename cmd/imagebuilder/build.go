@@ -13,6 +13,7 @@ import (
 	"imagebuilder/builtins/layer"
 	"imagebuilder/builtins/lock"
 	"imagebuilder/builtins/problems"
+	"imagebuilder/builtins/signing"
 	"imagebuilder/runtime"
 )
 
@@ -81,11 +82,15 @@ func (o *buildOptions) make(cmd *cobra.Command, recipe *runtime.Recipe, target s
 	if err := recipe.Ready(target, o.lock); err != nil {
 		return nil, err
 	}
-	if o.signKey != "" {
-		var err error
-		if o.voucher, err = signedBy(o.signKey); err != nil {
-			return nil, err
+	switch {
+	case o.signKey != "":
+		key, err := readKey(o.signKey, signing.ParsePrivateKey)
+		if err != nil {
+			return nil, fmt.Errorf("cannot sign: %w", err)
 		}
+		o.voucher = vouched(&key)
+	case o.documents && o.voucher == nil:
+		o.voucher = vouched(nil)
 	}
 	share, err := o.share.open(o.signKey)
 	if err != nil {

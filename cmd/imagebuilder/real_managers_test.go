@@ -21,9 +21,8 @@ import (
 // The package managers that Debian has, each in a root file system of Debian, against
 // repositories with a package of our own. The others are in the scenarios managers_*.
 
-// managedRecipe installs the package from the repository "own", brings it up to date from
-// the repository "next", removes it, and says what it has found on the way.
-const managedRecipe = `
+// managed is what the recipes of managers have in common.
+const managed = `
 load("@stdlib//managers/index.star", "MANAGERS")
 load("@stdlib//sources/debian.star", "debootstrap")
 
@@ -31,6 +30,7 @@ mirror = option("mirror", "")
 url = option("url", "", help = "what the repositories are below")
 key = option("key", "", help = "what they are signed with")
 manager = option("manager", "")
+later = option("later", False, help = "programs think it is 40 days later")
 
 VERSION = "/usr/share/ibtest/version"
 
@@ -69,6 +69,27 @@ def add(root, name):
         content = "[%s]\nname=%s\nbaseurl=%s\ngpgcheck=0\nrepo_gpgcheck=1\ngpgkey=file:///etc/pki/rpm-gpg/RPM-GPG-KEY-%s\n" % (name, name, at, name)
     repository(root, name, content, key = key)
 
+def managers():
+    root = debootstrap(
+        image("debian", "bookworm"),
+        mirror,
+        variant = "minbase",
+        snapshot = True,
+        include = ["dnf", "zypper", "pacman-package-manager", "archlinux-keyring", "makepkg", "gnupg", "libfaketime"],
+    )
+    if later:
+        root.env["LD_PRELOAD"] = root.glob("/usr/lib/*/faketime/libfaketime.so.1")[0]
+        root.env["FAKETIME"] = "+40d"
+        root.env["NO_FAKE_STAT"] = "1"
+    prepare(root)
+    root.manager = MANAGERS[manager]
+    add(root, "own")
+    return root
+`
+
+// managedRecipe installs the package from the repository "own", brings it up to date from
+// the repository "next", removes it, and says what it has found on the way.
+const managedRecipe = managed + `
 KEPT = {
     "apt": "/var/cache/apt/archives/*.deb",
     "dnf": "/var/cache/dnf/*/packages/*",
@@ -78,16 +99,7 @@ KEPT = {
 }
 
 def main():
-    root = debootstrap(
-        image("debian", "bookworm"),
-        mirror,
-        variant = "minbase",
-        snapshot = True,
-        include = ["dnf", "zypper", "pacman-package-manager", "archlinux-keyring", "makepkg", "gnupg"],
-    )
-    prepare(root)
-    root.manager = MANAGERS[manager]
-    add(root, "own")
+    root = managers()
     install(root, ["ibtest"], clean = True)
     print("installed", root.read(VERSION).strip())
     add(root, "next")
@@ -95,6 +107,16 @@ def main():
     print("updated to", root.read(VERSION).strip(), "kept", root.glob(KEPT[manager]))
     remove(root, ["ibtest"])
     print("there is one", root.exists(VERSION))
+`
+
+// twiceRecipe leaves the package in an updated version.
+const twiceRecipe = managed + `
+def main():
+    root = managers()
+    install(root, ["ibtest"])
+    add(root, "next")
+    update(root, clean = True)
+    export(root, "tree")
 `
 
 // A signer signs repositories.
@@ -256,6 +278,25 @@ func (l *logged) asked() string {
 	return strings.Join(l.paths, "\n")
 }
 
+// publishManaged fills a directory with what a recipe of managers needs, and returns that.
+func publishManaged(t *testing.T, dir, kind, text string, s signer) string {
+	t.Helper()
+	for program, pkg := range map[string]string{
+		"rpmbuild": "rpm", "createrepo_c": "createrepo-c", "dpkg-scanpackages": "dpkg-dev", "apt-ftparchive": "apt-utils",
+		"bsdtar": "libarchive-tools", "repo-add": "pacman-package-manager", "makepkg": "makepkg",
+	} {
+		need(t, program, pkg)
+	}
+	publishPackage(t, kind, filepath.Join(dir, "served/own"), "1.0", s)
+	publishPackage(t, kind, filepath.Join(dir, "served/next"), "2.0", s)
+	sh(t, dir, makeRPM+"mv other-1.rpm other.rpm", "other", "1")
+	recipe := filepath.Join(dir, "recipe.star")
+	if err := os.WriteFile(recipe, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return recipe
+}
+
 func TestRealManagers(t *testing.T) {
 	mirror, _ := mirrors(t)
 	need(t, "mmdebstrap", "mmdebstrap")
@@ -267,20 +308,8 @@ func TestRealManagers(t *testing.T) {
 		{"pacman", "pacman", "next.db", ".pkg.tar.zst"},
 	} {
 		t.Run(test.manager, func(t *testing.T) {
-			for program, pkg := range map[string]string{
-				"rpmbuild": "rpm", "createrepo_c": "createrepo-c", "dpkg-scanpackages": "dpkg-dev", "apt-ftparchive": "apt-utils",
-				"bsdtar": "libarchive-tools", "repo-add": "pacman-package-manager", "makepkg": "makepkg",
-			} {
-				need(t, program, pkg)
-			}
 			dir, s := t.TempDir(), newSigner(t)
-			publishPackage(t, test.kind, filepath.Join(dir, "served/own"), "1.0", s)
-			publishPackage(t, test.kind, filepath.Join(dir, "served/next"), "2.0", s)
-			sh(t, dir, makeRPM+"mv other-1.rpm other.rpm", "other", "1")
-			recipe := filepath.Join(dir, "recipe.star")
-			if err := os.WriteFile(recipe, []byte(managedRecipe), 0o644); err != nil {
-				t.Fatal(err)
-			}
+			recipe := publishManaged(t, dir, test.kind, managedRecipe, s)
 			server := serveLogged(t, filepath.Join(dir, "served"))
 			run := func(key string) (string, error) {
 				out, err := exec.Command("imagebuilder", "run", recipe, dir+"/out", "--cache", sharedCache(t), "-o", "mirror="+mirror,
@@ -319,6 +348,22 @@ func TestRealManagers(t *testing.T) {
 			if strings.Contains(asked, "1.0") || !strings.Contains(asked, "3.0") {
 				t.Errorf("changed: the repositories were asked for\n%s", asked)
 			}
+		})
+	}
+}
+
+// With an epoch the databases of managers, too, are the same on two machines.
+func TestRealManagersTwice(t *testing.T) {
+	needAll(t)
+	mirror, _ := mirrors(t)
+	need(t, "mmdebstrap", "mmdebstrap")
+	for manager, kind := range map[string]string{"dnf": "rpm", "zypper": "rpm", "pacman": "pacman"} {
+		t.Run(manager, func(t *testing.T) {
+			dir, s := t.TempDir(), newSigner(t)
+			recipe := publishManaged(t, dir, kind, twiceRecipe, s)
+			server := serveLogged(t, filepath.Join(dir, "served"))
+			both := []string{"-o", "mirror=" + mirror, "-o", "url=" + server.URL, "-o", "key=" + s.key(t), "-o", "manager=" + manager}
+			builtTwice(t, recipe, both, []string{"-o", "later=true"})
 		})
 	}
 }

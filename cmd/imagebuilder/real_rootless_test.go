@@ -15,14 +15,14 @@ func TestRealRootless(t *testing.T) {
 	archive, security := mirrors(t)
 	needDisks(t)
 	m := newUserMachine(t, "")
-	recipe := filepath.Join(m.home(), "vm.star")
 	output(t, nil, "sh", "-c", `cp "$0"/* "$1"; chmod -R a+rX "$1"`, filepath.Dir(reporting(t)), m.home())
 	roots := t.TempDir()
 	for _, kind := range []string{"container", "vm"} {
 		options := []string{"-o", "type=" + kind, "-o", "release=bookworm", "-o", "mirror=" + archive, "-o", "security_mirror=" + security, "-o", "compression=zstd-1"}
 		own := append(options, "--cache", filepath.Join(roots, "cache"))
-		imagebuilder(t, append([]string{"lock", recipe}, own...)...)
-		imagebuilder(t, append([]string{"run", "--locked", recipe, filepath.Join(roots, kind)}, own...)...)
+		const at = `cd "$0" && exec imagebuilder "$@"` // provenance has the name that the recipe is run by
+		output(t, nil, "sh", append([]string{"-c", at, m.home(), "lock", "vm.star"}, own...)...)
+		output(t, nil, "sh", append([]string{"-c", at, m.home(), "run", "--locked", "vm.star", filepath.Join(roots, kind)}, own...)...)
 		cmd := m.command("chmod a+r vm.lock", `exec "$tool" run --locked vm.star "$@"`, append([]string{kind}, options...)...)
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("%v\n%s", err, out)

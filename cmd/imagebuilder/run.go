@@ -9,6 +9,7 @@ import (
 
 	"imagebuilder/builtins/printable"
 	"imagebuilder/builtins/problems"
+	"imagebuilder/builtins/provenance"
 	"imagebuilder/runtime"
 	"imagebuilder/runtime/matrix"
 )
@@ -41,7 +42,8 @@ by 'imagebuilder matrix run', which says more of it.
 
 Beside each image that is packed stand its packages: NAME.manifest, a line each, NAME.spdx.json
 and NAME.cdx.json, bills of materials in SPDX and CycloneDX, where NAME is the file with the root
-file system; and SHA256SUMS.
+file system; and SHA256SUMS. Where the images of a directory come from is in ` + provenance.UnsignedName + `, or
+in ` + provenance.Name + ` with a signature by --sign-key, which 'imagebuilder verify' checks.
 
 'imagebuilder run RECIPE --help' lists the options of the recipe.`,
 		Example: `  imagebuilder run debian out -o release=bookworm
@@ -68,7 +70,7 @@ file system; and SHA256SUMS.
 	o.recipe.addFlags(cmd)
 	o.build.addFlags(cmd)
 	cmd.Flags().BoolVar(&o.build.shell, "shell-on-failure", false, "where a step fails, open a shell in its root file system")
-	cmd.Flags().BoolVar(&o.noSBOM, "no-sbom", false, "leave out what is said beside each image of the packages in it, and SHA256SUMS")
+	cmd.Flags().BoolVar(&o.noSBOM, "no-sbom", false, "leave out what is said beside each image: its packages, SHA256SUMS and, if it is not signed, where it comes from")
 	o.locked.addFlags(cmd)
 	cmd.Flags().Var(&o.timeout, "timeout", timeLimitUsage)
 	cmd.Flags().StringVar(&o.result, "result", "", "write what has become of the run to `file`, as JSON; while it runs, that it does")

@@ -22,8 +22,8 @@ a unified tarball, which is taken apart, or the directory that has them. Of a di
 results for LXC are left out, and of two files that differ in their compression the older
 one, or that which its SHA256SUMS do not list. Files that are cut off or have nothing in
 them, and disks that need a backing file, are refused. Documents about the image come with it
-under their names: *.intoto.jsonl, *.spdx.json, *.cdx.json and *.manifest. Product and version are those that
-the metadata say unless flags do.
+under their names: *.intoto.jsonl, provenance.json, *.spdx.json, *.cdx.json and *.manifest. Product
+and version are those that the metadata say unless flags do.
 
 The path of the version in the tree is printed, also if it is there already. Clients see
 the image after the next 'imagebuilder stream build'.`,

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -25,20 +26,16 @@ import (
 
 // Where images come from, as who has built them says, and whether that is so.
 
-// signedBy says where images come from with the signature of a key.
-func signedBy(file string) (runtime.Voucher, error) {
-	key, err := readKey(file, signing.ParsePrivateKey)
-	if err != nil {
-		return nil, fmt.Errorf("cannot sign: %w", err)
-	}
+// vouched says where images come from, with the signature of a key if there is one.
+func vouched(key *signing.Key) runtime.Voucher {
 	return func(ctx context.Context, dir string, said provenance.Build) (build.Result, error) {
 		said.Version = version
-		name, envelope, err := provenance.Write(ctx, dir, said, key)
+		name, text, err := provenance.Write(ctx, dir, said, key)
 		if err != nil {
 			return build.Result{}, err
 		}
-		return build.Result{Path: name, Size: int64(len(envelope)), SHA256: digest.Sum(envelope).String()}, nil
-	}, nil
+		return build.Result{Path: name, Size: int64(len(text)), SHA256: digest.Sum(text).String()}, nil
+	}
 }
 
 func readKey(name string, parse func([]byte) (signing.Key, error)) (signing.Key, error) {
@@ -136,6 +133,11 @@ func (o verifyOptions) said(ctx context.Context, name string) (provenance.Build,
 		return provenance.Build{}, fmt.Errorf("cannot verify: %w", err)
 	}
 	envelope, err := os.ReadFile(name)
+	if unsigned := filepath.Join(filepath.Dir(name), provenance.UnsignedName); o.provenance == "" && errors.Is(err, fs.ErrNotExist) {
+		if other, no := os.ReadFile(unsigned); no == nil {
+			name, envelope, err = unsigned, other, nil
+		}
+	}
 	if err != nil {
 		return provenance.Build{}, fmt.Errorf("cannot read the provenance: %w", err)
 	}

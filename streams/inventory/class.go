@@ -98,6 +98,9 @@ func Classify(name string, upstream bool) class {
 // come from, or what is in them. Nobody lists such files, and so no client sees them; whoever
 // knows a version finds them beside its items.
 func IsDocument(name string) bool {
+	if name == "provenance.json" {
+		return true // what nobody has signed
+	}
 	for _, suffix := range []string{".intoto.jsonl", ".spdx.json", ".cdx.json", ".manifest"} {
 		if strings.HasSuffix(name, suffix) && !strings.HasPrefix(name, ".") {
 			return true
