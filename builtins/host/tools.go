@@ -39,7 +39,7 @@ var tools = []Tool{
 	{"mcopy", "mtools", "disks of virtual machines; unpack: FAT file systems", []string{"--version"}},
 	{"mke2fs", "e2fsprogs", "disks of virtual machines", []string{"-V"}},
 	{"mkfs.btrfs", "btrfs-progs", "btrfs disks of virtual machines", []string{"--version"}},
-	{"mkfs.vfat", "dosfstools", "disks of virtual machines", []string{"--help"}},
+	{"mkfs.vfat", "dosfstools", "disks of virtual machines", nil},
 	{"mksquashfs", "squashfs-tools", "--packer mksquashfs; --compression lzma and lzo of LXD container images", []string{"-version"}},
 	{"mmdebstrap", "mmdebstrap", "Debian and Ubuntu images, faster than debootstrap", []string{"--version"}},
 	{"qemu-img", "qemu-utils", "disks of virtual machines, boot; unpack: qcow2 images", []string{"--version"}},

@@ -71,12 +71,12 @@ func (d *directory) Try(ctx context.Context, run func(context.Context, sandbox.S
 	return run(ctx, sandbox.Stack{Dir: own.place.path, Point: d.store.Point()})
 }
 
-func (d *directory) Result(ctx context.Context, _ Origin, run func(ctx context.Context, stack sandbox.Stack, dir string) error) (string, Outcome, error) {
+func (d *directory) Result(ctx context.Context, step Origin, run func(ctx context.Context, stack sandbox.Stack, dir string) error) (string, Outcome, error) {
 	dir, err := d.store.scratch()
 	if err == nil {
 		err = run(ctx, d.Stack(), dir)
 	}
-	return dir, Outcome{Why: notReused}, err
+	return dir, Outcome{Key: step.key(d.key), Why: notReused}, err
 }
 
 // own makes this root file system the only user of its directory.
