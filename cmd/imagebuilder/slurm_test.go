@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -210,7 +211,7 @@ func (c *cluster) tags() int {
 	if text, err := io.ReadAll(resp.Body); err == nil {
 		json.Unmarshal(text, &list) // of nothing there is no list
 	}
-	return len(list.Tags)
+	return len(slices.DeleteFunc(list.Tags, func(tag string) bool { return strings.HasPrefix(tag, "cell-") }))
 }
 
 // killNode ends all processes of a node, as if its machine had lost its power.
