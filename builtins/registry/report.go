@@ -64,9 +64,29 @@ func (s *Share) Begins(ctx context.Context, r Report) {
 // Ends gives what became of a run, with its files below a directory. That is tried whatever trouble
 // there was: unlike layers nobody can make it again who looks for it.
 func (s *Share) Ends(ctx context.Context, r Report, dir string) {
-	if err := s.giveReport(ctx, r, dir); err != nil {
+	err := s.back(ctx)
+	if err == nil {
+		err = s.giveReport(ctx, r, dir)
+	}
+	if err != nil {
 		s.Log.Warn("what became of the run is not in the shared store: 'imagebuilder matrix publish --remote' does not find it there", "store", s.repo.String(), "cause", err)
 	}
+}
+
+// returning is how long a registry that could not be used is waited for once more.
+const returning = 2 * time.Second
+
+// back finds out whether a registry can be used, if it could not before.
+func (s *Share) back(ctx context.Context) error {
+	if s.Signer == nil || s.Giving == None || !s.troubled(asking) {
+		return nil
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, returning, errSilent)
+	defer cancel()
+	if _, err := s.puller.Head(ctx, s.repo.Tag("none")); err != nil && !missing(err) {
+		return err
+	}
+	return nil
 }
 
 func (s *Share) giveReport(ctx context.Context, r Report, dir string) error {

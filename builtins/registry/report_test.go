@@ -208,6 +208,32 @@ func TestReportNotGiven(t *testing.T) {
 	}
 }
 
+// A registry that could not be used when a run began may be there when it ends.
+func TestReportBack(t *testing.T) {
+	var dead atomic.Bool
+	url := serve(t, func(_ int64, w http.ResponseWriter, r *http.Request) bool {
+		if dead.Load() {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+		return dead.Load()
+	})
+	for _, back := range []bool{false, true} {
+		m := newMachine(t, url, ownKey, ownKey)
+		r := Report{Recipe: "a.star", Options: []string{"release=1"}}
+		m.share.giveUp(errSilent, asking, giving)
+		m.log.Reset()
+		dead.Store(!back)
+		m.share.Ends(context.Background(), r, t.TempDir())
+		if strings.Contains(m.log.String(), "not in the shared store") == back {
+			t.Errorf("back %v: said:\n%s", back, &m.log)
+		}
+		dead.Store(false)
+		if got, err := takes(t, url, ownKey); err != nil || (got != nil) != back {
+			t.Errorf("back %v: %+v, %v", back, got, err)
+		}
+	}
+}
+
 func FuzzParseReport(f *testing.F) {
 	f.Add([]byte(`{"recipe":"a.star","options":["release=1"],"result":{"status":"ok"},"files":[{"name":"sub/image","size":5,"sha256":"` + strings.Repeat("a", 64) + `"}]}`))
 	f.Add([]byte(`{"files":[{"name":"../x"}]}`))
