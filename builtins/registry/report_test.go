@@ -45,10 +45,10 @@ func reported(t *testing.T, url string) Report {
 // takes takes the report of the run, and its files.
 func takes(t *testing.T, url, trusted string) (*Report, error) {
 	t.Helper()
-	m := newMachine(t, url, "", trusted)
-	if err := m.share.keep(hurry); err != nil {
-		t.Fatal(err)
-	}
+	return taking(newMachine(t, url, "", trusted))
+}
+
+func taking(m *machine) (*Report, error) {
 	r, err := m.share.Report(context.Background(), "a.star", []string{"release=1"})
 	if err != nil || r == nil {
 		return r, err
@@ -101,9 +101,15 @@ func TestReportSilent(t *testing.T) {
 			})
 			reported(t, url)
 			failing.Store(true)
-			_, err := takes(t, url, ownKey)
+			m := newMachine(t, url, "", ownKey)
+			if how == "is silent" {
+				if err := m.share.keep(hurry); err != nil {
+					t.Fatal(err)
+				}
+			}
+			_, err := taking(m)
 			if !failed.Load() {
-				if err != nil {
+				if err != nil && how != "is silent" { // a busy machine may be, too
 					t.Errorf("the registry answers %d requests: %v", after, err)
 				}
 				break

@@ -73,7 +73,7 @@ in ` + provenance.Name + ` with a signature by --sign-key, which 'imagebuilder v
 	cmd.Flags().BoolVar(&o.noSBOM, "no-sbom", false, "leave out what is said beside each image: its packages, SHA256SUMS and, if it is not signed, where it comes from")
 	o.locked.addFlags(cmd)
 	cmd.Flags().Var(&o.timeout, "timeout", timeLimitUsage)
-	cmd.Flags().StringVar(&o.result, "result", "", "write what has become of the run to `file`, as JSON; while it runs, that it does")
+	cmd.Flags().StringVar(&o.result, "result", "", "write what has become of the run to `file`, as JSON; while it runs, that it does; with --remote-push, to the shared store as well, with the results")
 	o.matrix.addFlags(cmd)
 	help := cmd.HelpFunc()
 	cmd.SetHelpFunc(func(cmd *cobra.Command, args []string) {
