@@ -100,8 +100,8 @@ func (k packer) packages(ctx context.Context) (list packages.List, kept *File, e
 	return list, kept, err
 }
 
-// sumsName is the file with the digests of a directory.
-const sumsName = "SHA256SUMS"
+// SumsName is the file with the digests of a directory.
+const SumsName = "SHA256SUMS"
 
 // publishWithSums puts the files of an image into the target directory, with their digests.
 // Those are no moment wrong: the lines of what is replaced are away meanwhile.
@@ -162,7 +162,7 @@ func (k packer) editSums(dir string, edit func(d *dirfd.Dir, listed map[string]d
 		return err
 	}
 	defer d.Close()
-	before, err := d.ReadFile(sumsName, 1<<20)
+	before, err := d.ReadFile(SumsName, 1<<20)
 	if errors.Is(err, fs.ErrNotExist) {
 		err = nil
 	}
@@ -171,13 +171,13 @@ func (k packer) editSums(dir string, edit func(d *dirfd.Dir, listed map[string]d
 		return err
 	}
 	for _, suffix := range digest.SignatureSuffixes {
-		if d.Exists(sumsName + suffix) {
-			k.Log.Warn(filepath.Join(dir, sumsName)+" stays as it is, without the image: it is signed", "step", k.step.Label, "at", k.step.At)
+		if d.Exists(SumsName + suffix) {
+			k.Log.Warn(filepath.Join(dir, SumsName)+" stays as it is, without the image: it is signed", "step", k.step.Label, "at", k.step.At)
 			return nil
 		}
 	}
-	if err := d.Replace(sumsName, 0o644, func(w *bufio.Writer) error { _, err := w.Write(after); return err }); err != nil {
-		return fmt.Errorf("cannot write %s: %w", filepath.Join(dir, sumsName), err)
+	if err := d.Replace(SumsName, 0o644, func(w *bufio.Writer) error { _, err := w.Write(after); return err }); err != nil {
+		return fmt.Errorf("cannot write %s: %w", filepath.Join(dir, SumsName), err)
 	}
 	return nil
 }

@@ -116,7 +116,11 @@ func (s *Share) giveInTurn(ctx context.Context, g gift) {
 	if s.troubled(giving) || context.Cause(ctx) != nil || context.Cause(s.gifts.late) != nil {
 		return
 	}
-	err := g.put(ctx)
+	s.notGiven(ctx, g.name, g.put(ctx))
+}
+
+// notGiven notes why something could not be given, if that is so.
+func (s *Share) notGiven(ctx context.Context, name string, err error) {
 	switch {
 	case err == nil || context.Cause(ctx) != nil:
 	case answered(err): // whatever it says now, it says of others as well
@@ -124,7 +128,7 @@ func (s *Share) giveInTurn(ctx context.Context, g gift) {
 	case unusable(err):
 		s.giveUp(err, asking, giving)
 	default:
-		s.Log.Warn("cannot give something to others", "what", g.name, "cause", err)
+		s.Log.Warn("cannot give something to others", "what", name, "cause", err)
 	}
 }
 

@@ -127,7 +127,7 @@ func (s *Share) Prune(ctx context.Context, keep int, grace time.Duration, dry bo
 	var entries []string
 	for _, tag := range tags {
 		switch {
-		case isAddress(tag) || isAddress(strings.TrimPrefix(tag, bodyPrefix)):
+		case isAddress(strings.TrimPrefix(tag, bodyPrefix)) || isAddress(strings.TrimPrefix(tag, reportPrefix)):
 			entries = append(entries, tag)
 		case strings.HasPrefix(tag, recordPrefix):
 			r, err := s.record(ctx, tag)

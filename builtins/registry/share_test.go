@@ -226,34 +226,46 @@ func TestShareDamaged(t *testing.T) {
 	}
 	for how, change := range damage {
 		for _, kind := range []string{"blobs", "manifests"} {
-			var damaging atomic.Bool
-			inner := memory.New(memory.Logger(log.New(io.Discard, "", 0)))
-			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				if !damaging.Load() || r.Method != http.MethodGet || !strings.Contains(r.URL.Path, "/"+kind+"/") {
-					inner.ServeHTTP(w, r)
-					return
-				}
-				answer := httptest.NewRecorder()
-				inner.ServeHTTP(answer, r)
-				for name, values := range answer.Header() {
-					if name != "Content-Length" {
-						w.Header()[name] = values
-					}
-				}
-				w.WriteHeader(answer.Code)
-				w.Write(change(answer.Body.Bytes()))
-			}))
+			server := damages(t, kind, change)
 			newMachine(t, server.URL, ownKey, ownKey).build(t)
-			damaging.Store(true)
+			server.damaging.Store(true)
 			m := newMachine(t, server.URL, "", ownKey)
 			done, content := m.build(t)
 			harmless := kind == "manifests" && how == "has more" // whoever reads JSON stops at its end
 			if done != 3 && !harmless || content != builtContent {
 				t.Errorf("what of %s the registry sends %s: %d steps were done; made %q; said:\n%s", kind, how, done, content, &m.log)
 			}
-			server.Close()
 		}
 	}
+}
+
+// A damager is a registry that changes what it sends, once it is damaging.
+type damager struct {
+	*httptest.Server
+	damaging atomic.Bool
+}
+
+// damages starts one that changes blobs or manifests.
+func damages(t *testing.T, kind string, change func(body []byte) []byte) *damager {
+	d := new(damager)
+	inner := memory.New(memory.Logger(log.New(io.Discard, "", 0)))
+	d.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !d.damaging.Load() || r.Method != http.MethodGet || !strings.Contains(r.URL.Path, "/"+kind+"/") {
+			inner.ServeHTTP(w, r)
+			return
+		}
+		answer := httptest.NewRecorder()
+		inner.ServeHTTP(answer, r)
+		for name, values := range answer.Header() {
+			if name != "Content-Length" {
+				w.Header()[name] = values
+			}
+		}
+		w.WriteHeader(answer.Code)
+		w.Write(change(answer.Body.Bytes()))
+	}))
+	t.Cleanup(d.Close)
+	return d
 }
 
 // An entry that lies at the address of another is not taken for that.

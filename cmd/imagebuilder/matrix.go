@@ -150,6 +150,15 @@ func (o *cellOptions) load(cmd *cobra.Command, file string) (*runtime.Matrix, er
 	return m, nil
 }
 
+// expand is the cells of a matrix file, which are not planned.
+func (o *cellOptions) expand(cmd *cobra.Command, file string) ([]matrix.Cell, error) {
+	m, err := o.load(cmd, file)
+	if err != nil {
+		return nil, err
+	}
+	return matrix.Expand(m.Cells)
+}
+
 // fixedAxes are options of -o, which all cells have.
 func fixedAxes(set []string) (list []runtime.Axis, err error) {
 	for _, text := range set {
@@ -205,29 +214,50 @@ func reportCells(cmd *cobra.Command, results []matrix.Result, asJSON bool) error
 }
 
 func newMatrixStatusCommand() *cobra.Command {
-	var asJSON bool
+	var o cellOptions
 	cmd := &cobra.Command{
-		Use:   "status DIR",
+		Use:   "status DIR|FILE",
 		Short: "Show what became of cells",
 		Long: `Show for each cell below a directory of results what has become of it: its status, how many
 steps it had, how many of these were found in a cache and how many were built, how many layers
 and results came from a shared store, the size of its results, and how long it took; or
 why it failed. One that is said to be running may have lost its machine. It fails if any cell has
-not come to a good end.`,
+not come to a good end.
+
+With --remote, it shows what the cells of a matrix file have said in a store that machines share.`,
 		Example: `  imagebuilder matrix status out
-  imagebuilder matrix status out --json`,
+  imagebuilder matrix status out --json
+  imagebuilder matrix status all.star --remote registry.example:5000/team/layers --remote-keys ci.pub`,
 		Args: args(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			results, err := matrix.ReadResults(args[0])
-			if err == nil && len(results) == 0 {
-				err = fmt.Errorf("there are no results of cells in %s, such as %s", args[0], filepath.Join(args[0], "debian-trixie", matrix.ResultFile))
+			source, err := o.run.build.share.openTaking()
+			var results []matrix.Result
+			switch {
+			case err == nil && source != nil:
+				results, err = o.look(cmd, source, args[0])
+			case err == nil:
+				results, err = matrix.ReadResults(args[0])
+				if err == nil && len(results) == 0 {
+					err = fmt.Errorf("there are no results of cells in %s, such as %s", args[0], filepath.Join(args[0], "debian-trixie", matrix.ResultFile))
+				}
 			}
 			if err != nil {
 				return err
 			}
-			return reportCells(cmd, results, asJSON)
+			return reportCells(cmd, results, o.run.build.json)
 		},
 	}
-	addJSONFlag(cmd, &asJSON)
+	cmd.Flags().StringArrayVarP(&o.run.recipe.set, "option", "o", nil, "with --remote, an option that every cell was given, as `name=value`; may be repeated")
+	o.run.build.share.addTakingFlags(cmd)
+	addJSONFlag(cmd, &o.run.build.json)
 	return cmd
+}
+
+// look is what the cells of a matrix file have said in a shared store.
+func (o *cellOptions) look(cmd *cobra.Command, source *matrix.Source, file string) ([]matrix.Result, error) {
+	cells, err := o.expand(cmd, file)
+	if err != nil {
+		return nil, err
+	}
+	return ofCells(cmd, cells, source.Look)
 }

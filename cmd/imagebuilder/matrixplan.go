@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"imagebuilder/builtins/registry"
 	"imagebuilder/runtime/matrix"
 )
 
@@ -32,7 +33,9 @@ func newMatrixPlanCommand() *cobra.Command {
 
 Nodes are chosen by architecture, as uname -m says it. Paths are as they are given: jobs run in
 the same directory, with TARGET_DIR shared by all or brought to the publisher. What a run is told
-here, such as --remote, --remote-keys or --locked, every cell is told.`,
+here, such as --remote, --remote-keys or --locked, every cell is told. With --remote-push and
+--remote-keys all results are in the store that machines share: for github and gitlab the
+publisher takes them from there, where they are artifacts otherwise; json has both command lines.`,
 		Example: `  imagebuilder matrix plan all.star out --for json
   imagebuilder matrix plan all.star out --for slurm --remote registry.example:5000/team/layers --remote-keys ci.pub
   imagebuilder matrix plan all.star out --for kubernetes --image registry.example/imagebuilder`,
@@ -57,6 +60,7 @@ here, such as --remote, --remote-keys or --locked, every cell is told.`,
 				Description: m.Doc, Cells: cells, Directory: out, Image: image,
 				Publish: []string{"imagebuilder", "matrix", "publish", args[0], out},
 			}
+			job.PublishRemote = o.publishRemote(job.Publish)
 			return job.Write(cmd.OutOrStdout(), engine)
 		},
 	}
@@ -66,4 +70,18 @@ here, such as --remote, --remote-keys or --locked, every cell is told.`,
 	completeValues(cmd, "for", matrix.Engines())
 	cmd.Flags().StringVar(&image, "image", "", "`image` of containers for kubernetes, and for gitlab")
 	return cmd
+}
+
+// publishRemote is the command line of a publisher for machines that have nothing but a shared store in
+// common, nil if cells do not give it their results or nobody is trusted with them.
+func (o *cellOptions) publishRemote(publish []string) []string {
+	share := o.run.build.share
+	if share.push == string(registry.None) || share.keys == "" {
+		return nil
+	}
+	line := append(slices.Clone(publish), "--remote="+share.repository, "--remote-keys="+share.keys)
+	for _, option := range o.run.recipe.set { // by which cells are known
+		line = append(line, "-o", option)
+	}
+	return line
 }

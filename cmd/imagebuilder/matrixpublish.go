@@ -1,14 +1,18 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
 
 	"imagebuilder/builtins/options"
 	"imagebuilder/builtins/problems"
+	"imagebuilder/builtins/registry"
 	"imagebuilder/runtime/matrix"
 	"imagebuilder/streams"
 	"imagebuilder/streams/words"
@@ -26,25 +30,33 @@ func newMatrixPublishCommand() *cobra.Command {
 in TARGET_DIR, into the trees that the file names, and make the catalogs of these once. What is
 there already stays as it is, and a cell without results is left out. It says what
 became of each cell, and fails if any has not come to a good end. 'imagebuilder matrix run' does the
-same at its end.`,
-		Example: `  imagebuilder matrix publish all.star out`,
-		Args:    args(1, 2),
+same at its end.
+
+With --remote the results are those that the cells have given to a store that machines share,
+as far as one of the keys in --remote-keys has signed them: they are put into TARGET_DIR first. Cells are
+known by their recipe and options, so that -o is to be as for 'imagebuilder matrix plan'. The last run
+of each counts, if --max-age says so only one that began lately.`,
+		Example: `  imagebuilder matrix publish all.star out
+  imagebuilder matrix publish all.star out --remote registry.example:5000/team/layers --remote-keys ci.pub`,
+		Args: args(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			m, err := o.load(cmd, args[0])
+			source, err := o.run.build.share.openTaking()
 			if err != nil {
 				return err
 			}
-			cells, err := matrix.Expand(m.Cells)
+			cells, err := o.expand(cmd, args[0])
 			if err != nil {
 				return err
 			}
-			var results []matrix.Result
-			for _, c := range cells {
-				r, err := matrix.ReadResult(append(args, ".")[1], c.ID)
-				if err != nil {
-					return err
+			out := append(args, ".")[1]
+			results, err := ofCells(cmd, cells, func(ctx context.Context, c matrix.Cell) (matrix.Result, error) {
+				if source == nil {
+					return matrix.ReadResult(out, c.ID)
 				}
-				results = append(results, r)
+				return source.Take(ctx, out, c)
+			})
+			if err != nil {
+				return err
 			}
 			err = o.run.build.publish(cmd, cells, results)
 			return problems.Join(reportCells(cmd, results, o.run.build.json), err)
@@ -53,8 +65,34 @@ same at its end.`,
 	o.run.recipe.addFlags(cmd)
 	cmd.ValidArgsFunction = completeStar
 	o.run.build.log.addFlags(cmd)
+	o.run.build.share.addTakingFlags(cmd)
 	addJSONFlag(cmd, &o.run.build.json)
 	return cmd
+}
+
+// takenTogether is how many cells are taken from a shared store side by side.
+const takenTogether = 4
+
+// ofCells is what became of each cell, where find finds that.
+func ofCells(cmd *cobra.Command, cells []matrix.Cell, find func(context.Context, matrix.Cell) (matrix.Result, error)) ([]matrix.Result, error) {
+	results := make([]matrix.Result, len(cells))
+	group, ctx := errgroup.WithContext(cmd.Context())
+	group.SetLimit(takenTogether)
+	for i, c := range cells {
+		group.Go(func() (err error) {
+			results[i], err = find(ctx, c)
+			return err
+		})
+	}
+	err := group.Wait()
+	if cause := context.Cause(cmd.Context()); cause != nil {
+		return nil, cause
+	}
+	var silent *registry.SilentError
+	if errors.As(err, &silent) {
+		return nil, fmt.Errorf("cannot know what became of the cells: %w; do this again when it answers", err)
+	}
+	return results, err
 }
 
 // publish puts the results of cells into the trees that are theirs, and makes the catalogs of

@@ -39,7 +39,8 @@ func newRemotePruneCommand() *cobra.Command {
 		Long: `Remove from a store that machines share what only old runs have used: layers, results and
 downloads that none of the newest runs of any recipe names, with the records of the others.
 Each run with --remote-push that went well leaves such a record, an image whose tag is
-run-DATE. Runs of one recipe with other options count for themselves.
+run-DATE. Runs of one recipe with other options count for themselves. What cells have left for
+'imagebuilder matrix publish --remote' is a result of their runs.
 
 What was given less than --grace ago stays, as a run that gives it may not have ended yet. The
 registry must be one that removes images (docker-registry: REGISTRY_STORAGE_DELETE_ENABLED=true);

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"imagebuilder/builtins/host"
 	"imagebuilder/builtins/layer"
 	"imagebuilder/builtins/printable"
 	"imagebuilder/builtins/problems"
@@ -37,7 +38,8 @@ at random, and compare. A layer that is another names who has signed it: its key
 as that says. Only what has the same bytes anywhere can be compared: a recipe with its lock
 (--locked), or with SOURCE_DATE_EPOCH. The exit status is 1 if one is another.
 
-All is done in a cache of its own beside the usual one, which goes at the end.`,
+All is done in a cache of its own beside the usual one, which goes at the end; what a program has
+said that fails stays in the usual one.`,
 		Example: `  imagebuilder remote verify registry.example:5000/team/layers debian --locked --rebuild 3 --remote-keys ci.pub`,
 		Args:    args(2, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -75,7 +77,7 @@ func (o *remoteVerifyOptions) verify(cmd *cobra.Command, repository, recipe stri
 		return err
 	}
 	o.run.build.cache.dir = filepath.Join(dir, "cache")
-	defer func() { err = problems.Join(err, o.clean(dir)) }()
+	defer func() { err = problems.Join(err, o.keepLog(usual, err), o.clean(dir)) }()
 
 	share, err := o.build(cmd, recipe, filepath.Join(dir, "results"), nil)
 	if err != nil {
@@ -132,6 +134,33 @@ func (o *remoteVerifyOptions) drop(addresses []string, keys map[string]string) e
 	}
 	_, err = store.Remove(list)
 	return problems.Join(err, store.Close())
+}
+
+// keepLog moves what a program has said whose failure is the error, where nobody removes it: to the
+// usual cache.
+func (o *remoteVerifyOptions) keepLog(usual string, failed error) (err error) {
+	var exit *host.ExitError
+	if !errors.As(failed, &exit) || exit.Log == "" {
+		return nil
+	}
+	store, err := (&cacheOptions{usual, o.run.build.cache.max}).open(layer.Options{})
+	if err != nil {
+		return err
+	}
+	defer func() { err = problems.Join(err, store.Close()) }()
+	said, err := os.ReadFile(exit.Log)
+	if err != nil {
+		return err
+	}
+	to := filepath.Join(store.Logs(), filepath.Base(exit.Log))
+	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+		return err
+	}
+	if err := os.WriteFile(to, said, 0o644); err != nil {
+		return err
+	}
+	exit.Log = to
+	return nil
 }
 
 // clean removes the cache of the command, which may be one of subordinate ids.

@@ -64,7 +64,7 @@ in ` + provenance.Name + ` with a signature by --sign-key, which 'imagebuilder v
 			if o.matrix.jobs.list || cmd.Flags().Changed("jobs") {
 				return usageError{errors.New("--list and --jobs are about the cells of --matrix, and there is none")}
 			}
-			return o.keepingResult(func() error { return o.run(cmd, args[0], target) })
+			return o.keepingResult(cmd, args[0], target, func() error { return o.run(cmd, args[0], target) })
 		},
 	}
 	o.recipe.addFlags(cmd)
@@ -73,7 +73,7 @@ in ` + provenance.Name + ` with a signature by --sign-key, which 'imagebuilder v
 	cmd.Flags().BoolVar(&o.noSBOM, "no-sbom", false, "leave out what is said beside each image: its packages, SHA256SUMS and, if it is not signed, where it comes from")
 	o.locked.addFlags(cmd)
 	cmd.Flags().Var(&o.timeout, "timeout", timeLimitUsage)
-	cmd.Flags().StringVar(&o.result, "result", "", "write what has become of the run to `file`, as JSON; while it runs, that it does")
+	cmd.Flags().StringVar(&o.result, "result", "", "write what has become of the run to `file`, as JSON; while it runs, that it does; with --remote-push, to the shared store as well, with the results")
 	o.matrix.addFlags(cmd)
 	help := cmd.HelpFunc()
 	cmd.SetHelpFunc(func(cmd *cobra.Command, args []string) {
@@ -104,8 +104,9 @@ func (o *runOptions) run(cmd *cobra.Command, name, target string) error {
 	return o.locked.checkResults(target, o.recipe.set, kept)
 }
 
-// keepingResult writes what becomes of a run into the file of --result.
-func (o *runOptions) keepingResult(run func() error) error {
+// keepingResult writes what becomes of a run into the file of --result, and gives it to a shared
+// store to which results are given.
+func (o *runOptions) keepingResult(cmd *cobra.Command, name, target string, run func() error) error {
 	if o.result == "" {
 		return run()
 	}
@@ -115,10 +116,16 @@ func (o *runOptions) keepingResult(run func() error) error {
 	}
 	var did runtime.Run
 	o.build.report = func(run runtime.Run) { did = run }
-	err := run()
+	teller, err := o.tellsOthers(cmd, name, target)
+	if err == nil {
+		teller.begins(result)
+		err = run()
+	}
 	var ended signalError
 	result.End(did, err, errors.As(err, &ended))
-	return problems.Join(err, result.Write(o.result))
+	err = problems.Join(err, result.Write(o.result))
+	teller.ends(result)
+	return err
 }
 
 // helpRecipe prints the options of the recipe that --help stands behind, if there is one.

@@ -8,11 +8,14 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"imagebuilder/builtins/registry"
 	"imagebuilder/builtins/signing"
+	"imagebuilder/builtins/timespan"
+	"imagebuilder/runtime/matrix"
 )
 
 // A store that machines share, as the command line says it.
@@ -22,6 +25,8 @@ type shareOptions struct {
 	repository string
 	keys       string // file
 	push       string // a registry.Giving
+
+	maxAge timespan.Span // of what is taken of cells; 0: any
 
 	opened *registry.Share // nil: it is to be opened
 }
@@ -70,6 +75,32 @@ func (o *shareOptions) open(signKey string) (*registry.Share, error) {
 		share.Signer = &key
 	}
 	return share, nil
+}
+
+// addTakingFlags adds those of commands that take what became of cells.
+func (o *shareOptions) addTakingFlags(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&o.repository, "remote", "", "take what cells with --remote-push have left in a `repository` of a registry, in place of a directory")
+	cmd.Flags().StringVar(&o.keys, "remote-keys", "", "take there what any of the public keys in `file` has signed")
+	cmd.Flags().Var(&o.maxAge, "max-age", "take nothing there of runs that began longer ago, such as 20h (default: whenever)")
+}
+
+// openTaking returns the store from which what became of cells is taken, nil if there is none.
+func (o *shareOptions) openTaking() (*matrix.Source, error) {
+	switch {
+	case o.maxAge != 0 && o.repository == "":
+		return nil, usageError{errors.New("--max-age is about what is taken from --remote")}
+	case o.repository != "" && o.keys == "":
+		return nil, usageError{errors.New("--remote needs --remote-keys: what cells say of themselves is taken from those alone whom you trust")}
+	}
+	share, err := o.open("")
+	if err != nil || share == nil {
+		return nil, err
+	}
+	source := &matrix.Source{Share: share}
+	if o.maxAge != 0 {
+		source.Since = time.Now().Add(-o.maxAge.Duration())
+	}
+	return source, share.Need()
 }
 
 // readKeys reads a file with any number of keys.

@@ -42,6 +42,9 @@ func writeGitHub(w io.Writer, j Job) error {
 			fmt.Fprintf(&b, "          - id: %s\n            architecture: %s\n            command: %s\n", scalar(c.ID), literal(c.Needs.Architecture), literal(host.Quote(c.Command)))
 		}
 		b.WriteString("    runs-on: [self-hosted, \"${{ matrix.architecture }}\"]\n    steps:\n      - uses: actions/checkout@v4\n      - run: ${{ matrix.command }}\n")
+		if j.PublishRemote != nil {
+			return
+		}
 		fmt.Fprintf(&b, "      - if: always()\n        uses: actions/upload-artifact@v4\n        with:\n          name: ${{ matrix.id }}\n          path: %s\n", scalar(plain(j.Directory)+"/${{ matrix.id }}"))
 	}
 	leaders, rest := j.leaders(), j.followers()
@@ -52,7 +55,12 @@ func writeGitHub(w io.Writer, j Job) error {
 		needs = "[leaders, rest]"
 	}
 	fmt.Fprintf(&b, "  publish:\n    needs: %s\n    if: always()\n    runs-on: [self-hosted]\n    steps:\n      - uses: actions/checkout@v4\n", needs)
-	fmt.Fprintf(&b, "      - uses: actions/download-artifact@v4\n        with:\n          path: %s\n      - run: %s\n", literal(j.Directory), literal(host.Quote(j.Publish)))
+	publish := j.PublishRemote
+	if publish == nil {
+		publish = j.Publish
+		fmt.Fprintf(&b, "      - uses: actions/download-artifact@v4\n        with:\n          path: %s\n", literal(j.Directory))
+	}
+	fmt.Fprintf(&b, "      - run: %s\n", literal(host.Quote(publish)))
 	_, err := io.WriteString(w, b.String())
 	return err
 }
@@ -65,15 +73,22 @@ func writeGitLab(w io.Writer, j Job) error {
 	if j.Image != "" {
 		fmt.Fprintf(&b, "image: %s\n", scalar(j.Image))
 	}
+	publish := j.PublishRemote // nil: from artifacts
 	for _, c := range j.Cells {
 		stage, needs := "leaders", "[]"
 		if c.After != "" {
 			stage, needs = "rest", fmt.Sprintf("[{job: %s, artifacts: false}]", scalar(jobName(c.After)))
 		}
 		fmt.Fprintf(&b, "%s:\n  stage: %s\n  needs: %s\n  tags: [%s]\n  allow_failure: true\n  script:\n    - %s\n", scalar(jobName(c.ID)), stage, needs, scalar(c.Needs.Architecture), scalar(host.Quote(c.Command)))
+		if publish != nil {
+			continue
+		}
 		fmt.Fprintf(&b, "  artifacts:\n    when: always\n    paths: [%s]\n", scalar(filepath.Join(j.Directory, c.ID)))
 	}
-	fmt.Fprintf(&b, "publish:\n  stage: publish\n  when: always\n  script:\n    - %s\n", scalar(host.Quote(j.Publish)))
+	if publish == nil {
+		publish = j.Publish
+	}
+	fmt.Fprintf(&b, "publish:\n  stage: publish\n  when: always\n  script:\n    - %s\n", scalar(host.Quote(publish)))
 	_, err := io.WriteString(w, b.String())
 	return err
 }

@@ -22,6 +22,10 @@ type Job struct {
 	Publish     []string `json:"publish"` // the command line after all cells, whatever became of them
 	Directory   string   `json:"directory"`
 
+	// PublishRemote is Publish where machines have nothing but a shared store in common, to which the
+	// cells give their results; nil: they do not.
+	PublishRemote []string `json:"publish_remote,omitempty"`
+
 	Image string `json:"-"` // of containers, for engines that use some
 }
 

@@ -24,13 +24,36 @@ var twoGroups = Job{
 }
 
 // written is a job as an engine reads it.
-func written(t *testing.T, engine string) string {
+func written(t *testing.T, engine string) string { return writtenAs(t, twoGroups, engine) }
+
+func writtenAs(t *testing.T, j Job, engine string) string {
 	t.Helper()
 	var b strings.Builder
-	if err := twoGroups.Write(&b, engine); err != nil {
+	if err := j.Write(&b, engine); err != nil {
 		t.Fatal(err)
 	}
 	return b.String()
+}
+
+// Where cells give their results to a shared store, services keep none of them.
+func TestPublishRemote(t *testing.T) {
+	j := twoGroups
+	j.PublishRemote = append(slices.Clone(j.Publish), "--remote=registry.example/layers")
+	for _, engine := range []string{"github", "gitlab"} {
+		text := writtenAs(t, j, engine)
+		var any map[string]yaml.Node
+		if err := yaml.Unmarshal([]byte(text), &any); err != nil {
+			t.Errorf("%s: %v", engine, err)
+		}
+		if strings.Contains(text, "-artifact@") || strings.Contains(text, "paths:") || !strings.Contains(text, host.Quote(j.PublishRemote)) {
+			t.Errorf("%s:\n%s", engine, text)
+		}
+	}
+	for _, engine := range []string{"make", "slurm"} { // whose machines share the directory
+		if got, want := writtenAs(t, j, engine), written(t, engine); got != want {
+			t.Errorf("%s: got\n%s\nwant\n%s", engine, got, want)
+		}
+	}
 }
 
 func TestGitHub(t *testing.T) {
