@@ -61,7 +61,7 @@ func (s *Share) leave(ctx context.Context, r Record) error {
 	if err != nil {
 		return err
 	}
-	tag := recordPrefix + time.Now().UTC().Format("20060102T150405Z") + "-" + strings.ToLower(rand.Text()[:8])
+	tag := recordPrefix + time.Now().UTC().Format("20060102T150405.000000Z") + "-" + strings.ToLower(rand.Text()[:8])
 	return s.pusher.Push(ctx, s.repo.Tag(tag), image)
 }
 
