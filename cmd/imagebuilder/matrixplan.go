@@ -32,7 +32,9 @@ func newMatrixPlanCommand() *cobra.Command {
 
 Nodes are chosen by architecture, as uname -m says it. Paths are as they are given: jobs run in
 the same directory, with TARGET_DIR shared by all or brought to the publisher. What a run is told
-here, such as --remote, --remote-keys or --locked, every cell is told.`,
+here, such as --remote, --remote-keys or --locked, every cell is told. Where programs take each
+other's place, such as debootstrap and mmdebstrap, it is told which: that of its lock, of --tool, or
+the one that is chosen here.`,
 		Example: `  imagebuilder matrix plan all.star out --for json
   imagebuilder matrix plan all.star out --for slurm --remote registry.example:5000/team/layers --remote-keys ci.pub
   imagebuilder matrix plan all.star out --for kubernetes --image registry.example/imagebuilder`,

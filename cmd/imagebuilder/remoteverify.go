@@ -45,6 +45,7 @@ All is done in a cache of its own beside the usual one, which goes at the end.`,
 		},
 	}
 	o.run.recipe.addFlags(cmd)
+	o.run.recipe.addToolFlag(cmd)
 	o.run.build.addStepFlags(cmd)
 	o.run.locked.addFlags(cmd)
 	cmd.Flags().IntVar(&o.rebuild, "rebuild", 1, "how many layers are built again")
