@@ -163,6 +163,7 @@ func (r *Recipe) builder(o BuildOptions) (*build.Builder, error) {
 		Planned:  r.plannedSteps,
 		Epoch:    r.words.Epoch,
 		Now:      r.words.Now,
+		Tools:    r.tools,
 
 		Documents: o.Documents,
 	}, nil

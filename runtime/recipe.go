@@ -32,6 +32,8 @@ type Config struct {
 	Log     *slog.Logger  // gets what recipes print; nil: nothing does
 	Place   Place         // where the lines of a text come from; nil: from itself
 
+	Tools []string // those of [build.Choices] that are to be used; nil: those that are there
+
 	Libraries library.Options // where shared libraries are found
 
 	AllFrames bool // errors show the way through the standard library, too
@@ -50,6 +52,7 @@ type Recipe struct {
 	words        *builtins.Words
 	options      *options
 	keys         []string // of a definition, that are set
+	tools        []string // see Config
 	entry        starlark.Value
 	log          *slog.Logger    // gets what the recipe prints
 	wishes       []fetch.Wish    // downloads that a run begins with, once it is known to be ready
@@ -107,7 +110,7 @@ func newRecipe(ctx context.Context, name string, config Config) *Recipe {
 	if config.Log == nil {
 		config.Log = slog.New(slog.DiscardHandler)
 	}
-	r := &Recipe{Name: name, options: &options{given: config.Options}, keys: config.Keys, log: config.Log}
+	r := &Recipe{Name: name, options: &options{given: config.Options}, keys: config.Keys, tools: config.Tools, log: config.Log}
 	r.loader = &loader{
 		ctx:       ctx,
 		libraries: embedded(),
@@ -195,6 +198,7 @@ func (r *Recipe) Plan() (*build.Planner, error) {
 // PlanOn is Plan for a machine that the planner knows.
 func (r *Recipe) PlanOn(planner *build.Planner) error {
 	r.words.Log = slog.New(slog.DiscardHandler)
+	planner.Tools = r.tools
 	return r.run(planner)
 }
 

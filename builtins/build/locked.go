@@ -133,30 +133,36 @@ func (b *Builder) local(ctx context.Context, r fetch.Request, path string) (fetc
 	return f, err
 }
 
-// choices are the programs that others can take the place of, with other results: which one it was
-// is in the lock.
-var choices = []string{"debootstrap", "mmdebstrap"}
+// Choices are the programs that others can take the place of, with other results: which one it was
+// is in the lock, and in the command lines of those who are to make the same.
+var Choices = []string{"debootstrap", "mmdebstrap"}
 
-// chosenBy tells whether a lock that a run is made from says to use a program, where it has to.
-func chosenBy(l *lock.Session, program string) (chosen, ok bool) {
-	if l == nil || l.Record || !slices.Contains(choices, program) {
+// chosenBy tells whether a program is to be used, where that is said: by the lock that a run is made
+// from, or else by those of the choices that it is to have.
+func chosenBy(l *lock.Session, tools []string, program string) (chosen, ok bool) {
+	switch {
+	case !slices.Contains(Choices, program):
 		return false, false
+	case l != nil && !l.Record:
+		return l.HasTool(program), true
 	}
-	return l.HasTool(program), true
+	return slices.Contains(tools, program), len(tools) > 0
 }
 
 // installed tells whether a program is to be used that this machine may have.
 func (b *Builder) installed(program string) (bool, error) {
 	there := host.Installed(program)
-	chosen, ok := chosenBy(b.lock(), program)
+	chosen, ok := chosenBy(b.lock(), b.Tools, program)
 	switch {
 	case !ok:
-		if there && slices.Contains(choices, program) && b.lock() != nil {
+		if there && slices.Contains(Choices, program) && b.lock() != nil {
 			b.lock().Use(program)
 		}
 		return there, nil
-	case chosen && !there:
+	case chosen && !there && b.lock() != nil && !b.lock().Record:
 		return false, fmt.Errorf("%w: %s was made with it, and another program makes something else", host.Missing(program, ""), b.lock().Name)
+	case chosen && !there:
+		return false, host.Missing(program, "")
 	}
 	return chosen, nil
 }

@@ -40,6 +40,8 @@ type Planner struct {
 	// is none.
 	Lock *lock.Session
 
+	Tools []string // those of [Choices] that are to be used; nil: those that are there
+
 	// Given are the answers that a test gives, by the question and what it is about, as
 	// "read /etc/hostname"; see [Planner.Unasked].
 	Given map[string]any

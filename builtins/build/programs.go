@@ -169,7 +169,7 @@ func Installed(program string) Question[bool] {
 		What: "installed",
 		Find: func(_ context.Context, b *Builder) (bool, error) { return b.installed(program) },
 		Assume: func(p *Planner) (bool, bool) {
-			if chosen, ok := chosenBy(p.Lock, program); ok {
+			if chosen, ok := chosenBy(p.Lock, p.Tools, program); ok {
 				return chosen, true
 			}
 			return p.has(program), true

@@ -61,8 +61,25 @@ func (s *Share) leave(ctx context.Context, r Record) error {
 	if err != nil {
 		return err
 	}
-	tag := recordPrefix + time.Now().UTC().Format("20060102T150405Z") + "-" + strings.ToLower(rand.Text()[:8])
-	return s.pusher.Push(ctx, s.repo.Tag(tag), image)
+	return s.pusher.Push(ctx, s.repo.Tag(recordTag(time.Now())+"-"+strings.ToLower(rand.Text()[:8])), image)
+}
+
+// recordTag is how the tags of records of a moment begin.
+func recordTag(t time.Time) string { return recordPrefix + t.UTC().Format("20060102T150405.000000Z") }
+
+// byTime orders the tags of records, the oldest first. One of more than a day to come is from a
+// machine whose clock is wrong: it is no newer than any, or it would be the newest for years.
+func byTime() func(a, b string) int {
+	tomorrow := recordTag(time.Now().Add(24 * time.Hour))
+	return func(a, b string) int {
+		if wrongA, wrongB := a > tomorrow, b > tomorrow; wrongA != wrongB {
+			if wrongA {
+				return -1
+			}
+			return 1
+		}
+		return cmp.Compare(a, b)
+	}
 }
 
 // Addresses are those of all entries, or with recipes of those that the last runs of these have
@@ -76,7 +93,7 @@ func (s *Share) Addresses(ctx context.Context, recipes []string) ([]string, erro
 		return slices.DeleteFunc(tags, func(tag string) bool { return !isAddress(tag) }), nil
 	}
 	last, there := make(map[string]Record), make(map[string]bool)
-	for _, tag := range slices.Sorted(slices.Values(tags)) { // by time
+	for _, tag := range slices.SortedFunc(slices.Values(tags), byTime()) {
 		there[tag] = true
 		if !strings.HasPrefix(tag, recordPrefix) {
 			continue
@@ -139,7 +156,8 @@ func (s *Share) Prune(ctx context.Context, keep int, grace time.Duration, dry bo
 			p.Others++
 		}
 	}
-	slices.SortFunc(records, func(a, b Record) int { return cmp.Compare(b.tag, a.tag) })
+	newer := byTime()
+	slices.SortFunc(records, func(a, b Record) int { return newer(b.tag, a.tag) })
 	count, named := make(map[string]int), make(map[string]bool)
 	var old []string
 	for _, r := range records {

@@ -2,15 +2,19 @@ package registry
 
 import (
 	"context"
+	"encoding/json"
 	"io"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/google/go-containerregistry/pkg/v1/static"
 
 	"imagebuilder/builtins/layer"
 )
@@ -236,5 +240,46 @@ func TestPrune(t *testing.T) {
 	}
 	if got, err := m.share.Prune(ctx, 2, 0, false); err != nil || got.Records != 1 || got.KeptRecords != 2 || got.Entries != 0 {
 		t.Errorf("%+v, %v", got, err)
+	}
+}
+
+// A machine whose clock is years ahead leaves a record that is no newer than any: it does not push out
+// what others have left since. One whose clock is behind loses its own at most.
+func TestPruneClocks(t *testing.T) {
+	needsRoot(t)
+	url := serve(t, nil)
+	ctx := context.Background()
+	leave := func(at time.Time) string {
+		m := newMachine(t, url, ownKey, ownKey)
+		text, err := json.Marshal(Record{Recipe: "a.star"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		image, err := newImage(recordType, text, static.NewLayer(text, recordType))
+		if err != nil {
+			t.Fatal(err)
+		}
+		tag := recordTag(at) + "-test"
+		if err := m.share.pusher.Push(ctx, m.share.repo.Tag(tag), image); err != nil {
+			t.Fatal(err)
+		}
+		return tag
+	}
+	now := time.Now()
+	leave(now.Add(5 * 365 * 24 * time.Hour))
+	leave(now.Add(-5 * 365 * 24 * time.Hour))
+	ahead, right := leave(now.Add(time.Hour)), leave(now)
+	m := newMachine(t, url, ownKey, ownKey)
+	if got, err := m.share.Prune(ctx, 2, time.Hour, false); err != nil || got.Records != 2 || got.KeptRecords != 2 {
+		t.Errorf("%+v, %v", got, err)
+	}
+	tags, err := m.share.puller.List(ctx, m.share.repo)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tag := range []string{ahead, right} {
+		if !slices.Contains(tags, tag) {
+			t.Errorf("%s is gone; there are %q", tag, tags)
+		}
 	}
 }

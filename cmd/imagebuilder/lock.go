@@ -72,6 +72,7 @@ so when it is read, with both lines; --update settles it.`,
 		},
 	}
 	o.recipe.addFlags(cmd)
+	o.recipe.addToolFlag(cmd)
 	o.build.cache.addFlags(cmd)
 	o.build.log.addFlags(cmd)
 	cmd.Flags().BoolVar(&o.build.store.NoOverlay, "disable-overlay", false, "work on plain copies instead of overlayfs, without reuse")

@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"imagebuilder/builtins/build"
 	"imagebuilder/builtins/host"
 	"imagebuilder/builtins/lock"
 	"imagebuilder/builtins/problems"
@@ -59,22 +60,9 @@ func lockFile(recipe, given string) (string, error) {
 // open opens the lock of a recipe for a run from it, if it is to be one, and lets it say what the
 // recipe and the build get.
 func (o *lockedOptions) open(name string, recipe *recipeOptions, build *buildOptions) error {
-	switch o.how {
-	case "":
-		return nil
-	case lockedUsual, lockedStrict:
-	default:
-		return usageError{fmt.Errorf("--locked=%s: want --locked or --locked=strict", o.how)}
-	}
-	file, err := lockFile(name, o.file)
-	if err != nil {
+	file, err := o.read(name)
+	if err != nil || o.lock == nil {
 		return err
-	}
-	if o.lock, err = lock.Read(file); err != nil {
-		return err
-	}
-	if o.lock.Empty() {
-		return fmt.Errorf("there is no lock %s; 'imagebuilder lock %s' makes it", file, name)
 	}
 	if recipe.epoch, err = lockedEpoch(file, o.lock); err != nil {
 		return err
@@ -82,6 +70,48 @@ func (o *lockedOptions) open(name string, recipe *recipeOptions, build *buildOpt
 	build.lock, err = openLock(name, file, o.lock, false)
 	recipe.lock = build.lock
 	return err
+}
+
+// read reads the lock of a recipe, if a run is to be from it, and returns its name.
+func (o *lockedOptions) read(name string) (file string, err error) {
+	switch o.how {
+	case "":
+		return "", nil
+	case lockedUsual, lockedStrict:
+	default:
+		return "", usageError{fmt.Errorf("--locked=%s: want --locked or --locked=strict", o.how)}
+	}
+	if file, err = lockFile(name, o.file); err != nil {
+		return "", err
+	}
+	if o.lock, err = lock.Read(file); err != nil {
+		return "", err
+	}
+	if o.lock.Empty() {
+		return "", fmt.Errorf("there is no lock %s; 'imagebuilder lock %s' makes it", file, name)
+	}
+	return file, nil
+}
+
+// tools are the programs to plan a recipe with where several can do: those of its lock, if it is to
+// be run from that, or else those that are given. Each call has options of its own.
+func (o lockedOptions) tools(recipe string, given []string) ([]string, error) {
+	file, err := o.read(recipe)
+	if err != nil || o.lock == nil {
+		return given, err
+	}
+	has := o.lock.Tools()
+	for _, name := range given {
+		if _, ok := has[name]; !ok {
+			return nil, madeWithout(name, file)
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(build.Choices), func(name string) bool { _, ok := has[name]; return !ok }), nil
+}
+
+// madeWithout is the error of who wants a program that a lock does not know.
+func madeWithout(tool, lock string) error {
+	return usageError{fmt.Errorf("--tool %s: %s was made without it", tool, lock)}
 }
 
 // openLock begins a session with the lock of a recipe.

@@ -6,14 +6,17 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -139,20 +142,67 @@ func serveDir(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 // registry starts a registry that has nothing, and puts its HOST:PORT into $REGISTRY. With !, it
-// goes away.
+// goes away. With a trouble, the one that runs has this from now on.
 func registryCommand(ts *testscript.TestScript, neg bool, args []string) {
-	if len(args) != 0 {
-		ts.Fatalf("usage: registry")
-	}
 	servers := ts.Value(serversKey{}).(map[string]*httptest.Server)
-	if neg {
+	switch {
+	case len(args) == 1 && !neg && registryTroubles[args[0]] != nil:
+		servers["registry"].Config.Handler.(*troubledRegistry).trouble.Store(args[0])
+		return
+	case len(args) != 0:
+		ts.Fatalf("usage: registry [%s]", strings.Join(slices.Sorted(maps.Keys(registryTroubles)), "|"))
+	case neg:
+		servers["registry"].CloseClientConnections() // in the middle of whatever
 		servers["registry"].Close()
 		return
 	}
-	server := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
+	server := httptest.NewServer(&troubledRegistry{sound: registry.New(registry.Logger(log.New(io.Discard, "", 0)))})
 	servers["registry"] = server
 	ts.Defer(server.Close)
 	ts.Setenv("REGISTRY", strings.TrimPrefix(server.URL, "http://"))
+}
+
+// A troubledRegistry is a registry with something wrong with it, or nothing.
+type troubledRegistry struct {
+	sound   http.Handler
+	trouble atomic.Value // string, one of registryTroubles
+}
+
+// registryTroubles answer a request, or tell that the registry itself may.
+var registryTroubles = map[string]func(http.ResponseWriter, *http.Request) bool{
+	"full": func(w http.ResponseWriter, r *http.Request) bool {
+		return takesNothing(w, r, http.StatusInsufficientStorage)
+	},
+	"read-only": func(w http.ResponseWriter, r *http.Request) bool {
+		return takesNothing(w, r, http.StatusMethodNotAllowed)
+	},
+	"slow": func(w http.ResponseWriter, r *http.Request) bool { // a byte now and then
+		for r.Context().Err() == nil {
+			io.WriteString(w, " ")
+			w.(http.Flusher).Flush()
+			select {
+			case <-r.Context().Done():
+			case <-time.After(50 * time.Millisecond):
+			}
+		}
+		return true
+	},
+}
+
+func takesNothing(w http.ResponseWriter, r *http.Request, status int) bool {
+	takes := r.Method == http.MethodGet || r.Method == http.MethodHead
+	if !takes {
+		w.WriteHeader(status)
+	}
+	return !takes
+}
+
+// ServeHTTP implements [http.Handler].
+func (s *troubledRegistry) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	trouble, _ := s.trouble.Load().(string)
+	if answer := registryTroubles[trouble]; answer == nil || !answer(w, r) {
+		s.sound.ServeHTTP(w, r)
+	}
 }
 
 // waitfor FILE waits until a file exists.

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"imagebuilder/builtins/build"
 	"imagebuilder/builtins/bytesize"
 	"imagebuilder/builtins/host"
 	"imagebuilder/builtins/printable"
@@ -47,6 +48,7 @@ type cellOptions struct {
 // addFlags adds the flags of a run that every cell can have.
 func (o *cellOptions) addFlags(cmd *cobra.Command) {
 	o.run.recipe.addFlags(cmd)
+	o.run.recipe.addToolFlag(cmd)
 	cmd.Flags().Lookup("option").Usage = "set an option of every recipe, as `name=value`; may be repeated"
 	cmd.ValidArgsFunction = completeStar
 	o.run.build.addFlags(cmd)
@@ -55,7 +57,7 @@ func (o *cellOptions) addFlags(cmd *cobra.Command) {
 }
 
 // notPassed are the flags that are not those of a cell.
-var notPassed = []string{"for", "image", "jobs", "json", "list", "matrix", "option", "result", "shell-on-failure", "trace"}
+var notPassed = []string{"for", "image", "jobs", "json", "list", "matrix", "option", "result", "shell-on-failure", "tool", "trace"}
 
 // passed are the flags of a run that cells are started with, as they were given.
 func passed(cmd *cobra.Command) (args []string) {
@@ -105,9 +107,16 @@ func (o *cellOptions) cells(cmd *cobra.Command, calls []runtime.Cells, out strin
 	if config.Secrets, err = o.run.recipe.givenSecrets(); err != nil {
 		return nil, err
 	}
+	if config.Tools, err = o.run.recipe.givenTools(); err != nil {
+		return nil, err
+	}
 	config.Log = nil // what recipes say is for the log of the cell
 	open := func(ctx context.Context, recipe string, set []string) (*runtime.Recipe, error) {
-		return compat.Open(ctx, recipe, set, config)
+		own, err := config, error(nil)
+		if own.Tools, err = o.run.locked.tools(recipe, config.Tools); err != nil {
+			return nil, err
+		}
+		return compat.Open(ctx, recipe, set, own)
 	}
 	if err := matrix.Plan(cmd.Context(), cells, host.Machine(), open); err != nil {
 		return nil, err
@@ -116,6 +125,11 @@ func (o *cellOptions) cells(cmd *cobra.Command, calls []runtime.Cells, out strin
 	for i := range cells {
 		dir := filepath.Join(out, cells[i].ID)
 		command := append([]string{"imagebuilder", "run", cells[i].Recipe, dir, "--result=" + filepath.Join(dir, matrix.ResultFile)}, flags...)
+		for _, name := range cells[i].Needs.Programs { // what is there where it is built does not choose
+			if slices.Contains(build.Choices, name) && (host.Installed(name) || len(config.Tools) > 0 || o.run.locked.how != "") {
+				command = append(command, "--tool="+name)
+			}
+		}
 		for _, option := range cells[i].Options {
 			command = append(command, "-o", option)
 		}

@@ -33,9 +33,11 @@ func newMatrixPlanCommand() *cobra.Command {
 
 Nodes are chosen by architecture, as uname -m says it. Paths are as they are given: jobs run in
 the same directory, with TARGET_DIR shared by all or brought to the publisher. What a run is told
-here, such as --remote, --remote-keys or --locked, every cell is told. With --remote-push and
---remote-keys all results are in the store that machines share: for github and gitlab the
-publisher takes them from there, where they are artifacts otherwise; json has both command lines.`,
+here, such as --remote, --remote-keys or --locked, every cell is told. Where programs take each
+other's place, such as debootstrap and mmdebstrap, it is told which: that of its lock, of --tool, or
+the one that is chosen here. With --remote-push and --remote-keys all results are in the store that
+machines share: for github and gitlab the publisher takes them from there, where they are artifacts
+otherwise; json has both command lines.`,
 		Example: `  imagebuilder matrix plan all.star out --for json
   imagebuilder matrix plan all.star out --for slurm --remote registry.example:5000/team/layers --remote-keys ci.pub
   imagebuilder matrix plan all.star out --for kubernetes --image registry.example/imagebuilder`,

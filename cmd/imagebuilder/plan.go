@@ -69,6 +69,7 @@ that a build would find now.`,
 		},
 	}
 	recipe.addFlags(cmd)
+	recipe.addToolFlag(cmd)
 	addOfflineFlag(cmd)
 	cache.addFlags(cmd)
 	behindDoor(cmd, "resolve")

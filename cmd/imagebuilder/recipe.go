@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -21,6 +22,7 @@ import (
 type recipeOptions struct {
 	set     []string
 	secrets []string
+	tools   []string      // see addToolFlag
 	epoch   host.Epoch    // "": that of the caller
 	lock    *lock.Session // what libraries are taken from; nil: the network
 }
@@ -45,10 +47,32 @@ func (o *recipeOptions) load(cmd *cobra.Command, name string, log logOptions) (*
 	if err == nil {
 		config.Secrets, err = o.givenSecrets()
 	}
+	if err == nil {
+		config.Tools, err = o.givenTools()
+	}
 	if err != nil {
 		return nil, err
 	}
 	return compat.Open(cmd.Context(), name, o.set, config)
+}
+
+// addToolFlag adds the flag of commands whose recipe may be done with one program or another.
+func (o *recipeOptions) addToolFlag(cmd *cobra.Command) {
+	cmd.Flags().StringArrayVar(&o.tools, "tool", nil, "of programs that take each other's place use `"+strings.Join(build.Choices, "|")+"`, whatever else is installed; a lock has its own")
+	completeValues(cmd, "tool", build.Choices)
+}
+
+// givenTools are those of --tool.
+func (o *recipeOptions) givenTools() ([]string, error) {
+	for _, name := range o.tools {
+		if !slices.Contains(build.Choices, name) {
+			return nil, usageError{fmt.Errorf("--tool %s: want %s", name, strings.Join(build.Choices, ", "))}
+		}
+		if o.lock != nil && !o.lock.Record && !o.lock.HasTool(name) {
+			return nil, madeWithout(name, o.lock.Name)
+		}
+	}
+	return o.tools, nil
 }
 
 // givenSecrets are the files of --secret by their names.

@@ -47,6 +47,7 @@ said that fails stays in the usual one.`,
 		},
 	}
 	o.run.recipe.addFlags(cmd)
+	o.run.recipe.addToolFlag(cmd)
 	o.run.build.addStepFlags(cmd)
 	o.run.locked.addFlags(cmd)
 	cmd.Flags().IntVar(&o.rebuild, "rebuild", 1, "how many layers are built again")

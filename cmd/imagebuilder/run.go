@@ -68,6 +68,7 @@ in ` + provenance.Name + ` with a signature by --sign-key, which 'imagebuilder v
 		},
 	}
 	o.recipe.addFlags(cmd)
+	o.recipe.addToolFlag(cmd)
 	o.build.addFlags(cmd)
 	cmd.Flags().BoolVar(&o.build.shell, "shell-on-failure", false, "where a step fails, open a shell in its root file system")
 	cmd.Flags().BoolVar(&o.noSBOM, "no-sbom", false, "leave out what is said beside each image: its packages, SHA256SUMS and, if it is not signed, where it comes from")
