@@ -18,9 +18,9 @@ import (
 // registry, as oci-archive:oci.tar. platform is what it is for, such as "linux/amd64": see
 // platform of @stdlib//architectures.star. The layer is compressed as compression says, by
 // METHOD or METHOD-LEVEL: gzip, zstd or none. name is its reference, such as
-// "registry.example/worker:1"; without one, whoever loads it gives it one. What a container
-// starts are entrypoint and command, lists of strings, with the environment, a dict of strings,
-// as user, "" for root, in directory. It returns the file.
+// "registry.example/worker:1", with the tag latest if it has none; without a name, whoever loads
+// it gives it one. What a container starts are entrypoint and command, lists of strings, with
+// the environment, a dict of strings, as user, "" for root, in directory. It returns the file.
 //
 // Example:
 //

@@ -10,10 +10,13 @@ import (
 	"io"
 	"maps"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
+	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
@@ -37,7 +40,21 @@ func (o ContainerConfig) Check() error {
 	if p, err := v1.ParsePlatform(o.Platform); err != nil || p.OS == "" || p.Architecture == "" {
 		return fmt.Errorf("not a platform such as linux/amd64: %q", o.Platform)
 	}
+	if o.Name == "" {
+		return nil
+	}
+	if _, err := name.NewTag(o.Name); err != nil {
+		return fmt.Errorf("not the name of an image, such as registry.example/worker:1: %q", o.Name)
+	}
 	return nil
+}
+
+// reference is the name with a tag, without which Docker does not take it.
+func (o ContainerConfig) reference() string {
+	if strings.Contains(path.Base(o.Name), ":") {
+		return o.Name
+	}
+	return o.Name + ":latest"
 }
 
 // layerTypes are those of layers by the method that compresses them.
@@ -106,8 +123,8 @@ func (o ContainerConfig) documents(diffID v1.Hash, layer v1.Descriptor, created 
 		return nil, err
 	}
 	var environment []string
-	for _, name := range slices.Sorted(maps.Keys(o.Environment)) {
-		environment = append(environment, name+"="+o.Environment[name])
+	for _, key := range slices.Sorted(maps.Keys(o.Environment)) {
+		environment = append(environment, key+"="+o.Environment[key])
 	}
 	when := v1.Time{Time: created.UTC().Truncate(time.Second)}
 	var files []archiveFile
@@ -136,8 +153,8 @@ func (o ContainerConfig) documents(diffID v1.Hash, layer v1.Descriptor, created 
 	manifest.Platform = platform
 	var names []string // for Docker
 	if o.Name != "" {
-		names = []string{o.Name}
-		manifest.Annotations = map[string]string{"org.opencontainers.image.ref.name": o.Name, "io.containerd.image.name": o.Name}
+		names = []string{o.reference()}
+		manifest.Annotations = map[string]string{"org.opencontainers.image.ref.name": names[0], "io.containerd.image.name": names[0]}
 	}
 	for _, one := range []struct {
 		name     string
