@@ -151,9 +151,14 @@ func TestRealKubernetes(t *testing.T) {
 		c.playNode(work, "sh", "-ec", script)
 	}
 
+	if controller {
+		c.playNode(work, "kubectl", "wait", "--for=condition=complete", "--timeout=60s", "job", "imagebuilder-publish")
+	}
+
 	var list struct {
 		Items []struct {
 			Metadata struct{ Name string }
+			Status   struct{ Succeeded, Failed int }
 			Spec     struct {
 				CompletionMode           string
 				Completions, Parallelism int
@@ -190,6 +195,15 @@ func TestRealKubernetes(t *testing.T) {
 	if !controller {
 		t.Log("kube-controller-manager is not there: the jobs were taken, not done")
 		return
+	}
+	for _, job := range list.Items {
+		lost := 0
+		if job.Metadata.Name == "imagebuilder-leaders-0" {
+			lost = 1
+		}
+		if job.Status.Succeeded != job.Spec.Completions || job.Status.Failed != lost {
+			t.Errorf("%s: of its pods %d went well and %d did not, want %d and %d", job.Metadata.Name, job.Status.Succeeded, job.Status.Failed, job.Spec.Completions, lost)
+		}
 	}
 	tree, err := filepath.Glob(work + "/images/images/tiny/*/*/*")
 	if err != nil || len(tree) != 4 {
@@ -231,8 +245,8 @@ func (c *cluster) doPods(work string) {
 	var pods struct {
 		Items []struct {
 			Metadata struct {
-				Name        string
-				Annotations map[string]string
+				Name                string
+				Annotations, Labels map[string]string
 			}
 			Spec   podSpec
 			Status struct{ Phase string }
@@ -247,8 +261,12 @@ func (c *cluster) doPods(work string) {
 		cmd := exec.Command(box.Command[0], box.Command[1:]...)
 		cmd.Dir, cmd.Env = work, c.env
 		for _, env := range box.Env {
-			key := strings.TrimSuffix(strings.TrimPrefix(env.ValueFrom.FieldRef.FieldPath, "metadata.annotations['"), "']")
-			cmd.Env = append(cmd.Env, env.Name+"="+pod.Metadata.Annotations[key])
+			field, key, _ := strings.Cut(strings.TrimSuffix(env.ValueFrom.FieldRef.FieldPath, "']"), "['")
+			value := pod.Metadata.Annotations[key]
+			if field == "metadata.labels" {
+				value = pod.Metadata.Labels[key]
+			}
+			cmd.Env = append(cmd.Env, env.Name+"="+value)
 		}
 		if _, err := os.Stat(c.dir + "/lost"); err != nil { // the first
 			c.write("lost", pod.Metadata.Name, 0o644)
