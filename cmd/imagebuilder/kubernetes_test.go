@@ -106,7 +106,7 @@ func TestRealKubernetes(t *testing.T) {
 	}
 	for _, name := range []string{"etcd", "kube-apiserver", "kubectl"} {
 		if _, err := exec.LookPath(name); err != nil {
-			t.Skipf("needs %s: the Debian package etcd-server has etcd, .ci/kubernetes DIR builds the others in a quarter of an hour", name)
+			t.Skipf("needs %s: the Debian package etcd-server has etcd, .ci/kubernetes DIR builds the others in half an hour", name)
 		}
 	}
 	need(t, "zstd", "zstd")
