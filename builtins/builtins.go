@@ -92,6 +92,7 @@ var vocabulary = map[string]builtin{
 	"pack_incus":         {do: (*Words).packIncus},
 	"pack_lxc":           {do: (*Words).packLXC},
 	"pack_lxd":           {do: (*Words).packLXD},
+	"pack_oci":           {do: (*Words).packOCI},
 	"parameters":         {do: (*Words).parameters, pure: true},
 	"quote":              {do: (*Words).quote, pure: true},
 	"recipe_file":        {do: (*Words).recipeFile, pure: true},

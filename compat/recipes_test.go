@@ -26,7 +26,7 @@ const plannedRecipes = "../testdata/recipes/plans"
 // withoutDefinition are recipes of what no definition is for, or none that is at hand.
 var withoutDefinition = strings.Fields(`
 	alt amazonlinux apertis centos devuan funtoo kali mint openeuler oracle plamo pld springdale
-	both_formats from_image from_registry image_server matrix nginx windows`)
+	both_formats from_image from_registry image_server matrix nginx windows worker`)
 
 // needed are options without which a recipe has nothing to work on.
 var needed = map[string]runtime.Given{

@@ -46,16 +46,24 @@ func ForLXD(spell options.Spelling) *LXDOptions {
 	return o
 }
 
-// LXCOptions are the options of packing for LXC.
-type LXCOptions struct {
+// ArchiveOptions are the options of packing as an archive.
+type ArchiveOptions struct {
 	options.Table
 	Compression pack.Compression
 }
 
 // ForLXC returns the options of packing for LXC, all at their defaults.
-func ForLXC(spell options.Spelling) *LXCOptions {
-	o := &LXCOptions{Table: options.New(spell), Compression: pack.Default}
+func ForLXC(spell options.Spelling) *ArchiveOptions {
+	o := &ArchiveOptions{Table: options.New(spell), Compression: pack.Default}
 	o.Add(compressionSetting(&o.Compression, func() error { return o.Compression.CheckTar() }))
+	return o
+}
+
+// ForContainers returns the options of packing as a container image, all at their defaults: gzip is
+// what everything that takes one reads.
+func ForContainers(spell options.Spelling) *ArchiveOptions {
+	o := &ArchiveOptions{Table: options.New(spell), Compression: pack.Compression{Method: "gzip", Level: -1}}
+	o.Add(compressionSetting(&o.Compression, func() error { return o.Compression.CheckLayer() }))
 	return o
 }
 

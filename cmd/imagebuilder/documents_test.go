@@ -181,7 +181,7 @@ func tryUnit(t *testing.T, block codeBlock) error {
 }
 
 // others are the programs besides the tool that documents use.
-var others = []string{"echo", "export", "make", "lxc", "incus", "systemctl", "journalctl", "openssl"}
+var others = []string{"echo", "export", "make", "lxc", "incus", "systemctl", "journalctl", "openssl", "skopeo", "docker", "kubectl"}
 
 // tryCommands parses the command lines of a block, and plans recipes that they run.
 func tryCommands(block codeBlock, dir string) error {

@@ -116,8 +116,9 @@ func writeKubernetes(w io.Writer, j Job) error {
 			fmt.Fprintf(&b, "      nodeSelector: {kubernetes.io/arch: %s}\n", scalar(architecture))
 		}
 		fmt.Fprintf(&b, "      containers:\n        - name: cell\n          image: %s\n          workingDir: /work\n          command: [sh, -c, %s]\n", scalar(j.Image), scalar(script))
-		b.WriteString("          securityContext: {privileged: true}\n          volumeMounts: [{name: work, mountPath: /work}]\n")
+		b.WriteString("          securityContext: {privileged: true}\n          volumeMounts: [{name: work, mountPath: /work}, {name: cache, mountPath: /var/cache/imagebuilder}]\n")
 		b.WriteString("      volumes:\n        - name: work\n          persistentVolumeClaim: {claimName: imagebuilder}\n")
+		b.WriteString("        - {name: cache, emptyDir: {}}\n") // what a container writes elsewhere is on an overlay, on which there is none
 	}
 	for _, stage := range []struct {
 		name  string

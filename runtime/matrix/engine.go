@@ -117,6 +117,7 @@ func (j Job) choose(variable string, cells []Cell, begin, end string) string {
 	for i, c := range cells {
 		fmt.Fprintf(&b, "%d) %s%s ;;\n", i, j.logged(c, begin), end)
 	}
+	fmt.Fprintf(&b, "*) echo \"there is no cell $%s\" >&2; exit 2 ;;\n", variable)
 	return b.String() + "esac\n"
 }
 

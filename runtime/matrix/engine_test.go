@@ -167,6 +167,7 @@ func TestSlurm(t *testing.T) {
 		"--constraint=riscv64 --array=0-0 <<'END'",
 		"--constraint=x86_64 --array=0-0 --dependency=afterany:${job2}_0 <<'END'", // job1 is for riscv64
 		"--dependency=afterany:$job1:$job2:$job3 <<'END'",
+		`*) echo "there is no cell $SLURM_ARRAY_TASK_ID" >&2; exit 2 ;;`,
 		"exec " + host.Quote(twoGroups.Publish),
 		"exec " + host.Quote(twoGroups.Cells[0].Command) + " >'out dir/a'/log 2>&1",
 	} {
