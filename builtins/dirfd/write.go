@@ -184,3 +184,23 @@ func (d *Dir) Replace(name string, mode uint32, fill func(*bufio.Writer) error) 
 	}
 	return d.Sync(path.Dir(d.named(name)))
 }
+
+// Put is Replace of a small file in a directory of somebody else, who never sees a left-over: what is
+// killed has written a file without a name, where the file system has such.
+func (d *Dir) Put(name string, mode uint32, content []byte) error {
+	out, err := d.Stage(name, mode)
+	if err != nil {
+		return err
+	}
+	_, err = out.Write(content)
+	if err == nil {
+		err = out.Sync()
+	}
+	if err == nil {
+		err = out.Appear(name)
+	}
+	if err = errors.Join(err, out.Discard()); err != nil {
+		return err
+	}
+	return d.Sync(path.Dir(d.named(name)))
+}
