@@ -2,11 +2,13 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log"
 	"maps"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -153,12 +155,21 @@ func registryCommand(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: registry [%s]", strings.Join(slices.Sorted(maps.Keys(registryTroubles)), "|"))
 	case neg:
 		servers["registry"].CloseClientConnections() // in the middle of whatever
+		servers["registry"].Config.Handler.(*troubledRegistry).goAway()
 		servers["registry"].Close()
 		return
 	}
-	server := httptest.NewServer(&troubledRegistry{sound: registry.New(registry.Logger(log.New(io.Discard, "", 0)))})
+	handler := &troubledRegistry{sound: registry.New(registry.Logger(log.New(io.Discard, "", 0)))}
+	var gone context.Context
+	gone, handler.goAway = context.WithCancel(context.Background())
+	server := httptest.NewUnstartedServer(handler)
+	server.Config.BaseContext = func(net.Listener) context.Context { return gone }
+	server.Start()
 	servers["registry"] = server
-	ts.Defer(server.Close)
+	ts.Defer(func() {
+		handler.goAway() // who is slow sees not always that nobody waits any more
+		server.Close()
+	})
 	ts.Setenv("REGISTRY", strings.TrimPrefix(server.URL, "http://"))
 }
 
@@ -166,6 +177,7 @@ func registryCommand(ts *testscript.TestScript, neg bool, args []string) {
 type troubledRegistry struct {
 	sound   http.Handler
 	trouble atomic.Value // string, one of registryTroubles
+	goAway  func()       // ends all that is being answered
 }
 
 // registryTroubles answer a request, or tell that the registry itself may.
