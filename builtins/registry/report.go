@@ -3,18 +3,17 @@ package registry
 import (
 	"context"
 	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/static"
 
+	"imagebuilder/builtins/digest"
 	"imagebuilder/builtins/signing"
 )
 
@@ -52,8 +51,7 @@ func reportTag(recipe string, options []string) string {
 	if err != nil {
 		panic("internal error: " + err.Error()) // texts are always JSON
 	}
-	sum := sha256.Sum256(text)
-	return reportPrefix + hex.EncodeToString(sum[:])
+	return reportPrefix + digest.Sum(text).String()
 }
 
 // Begins says that a run has begun, in place of what became of the one before.
@@ -231,12 +229,7 @@ func (s *Share) TakeFile(ctx context.Context, f File, w io.Writer) error {
 }
 
 // FileOf describes a file of a run below a directory.
-func FileOf(dir, name string) (f File, err error) {
-	file, err := os.Open(filepath.Join(dir, filepath.FromSlash(name)))
-	if err != nil {
-		return File{}, err
-	}
-	is := &counted{Writer: io.Discard, hash: sha256.New()}
-	_, err = io.Copy(is, file)
-	return File{name, is.n, is.sum()}, errors.Join(err, file.Close())
+func FileOf(dir, name string) (File, error) {
+	sum, size, err := digest.File(filepath.Join(dir, filepath.FromSlash(name)))
+	return File{name, size, sum.String()}, err
 }
