@@ -16,6 +16,7 @@ type History struct {
 	file  string // below the store
 	past  past
 	now   past
+	run   json.RawMessage // what this one says of itself; nil: nothing
 
 	before  map[string][]record // the steps of the run before by name, in their order
 	keys    map[string]bool     // of these
@@ -59,16 +60,22 @@ func (s *Store) History(name string) *History {
 		store: s, file: path.Join("history", name+".json"),
 		before: make(map[string][]record), keys: make(map[string]bool), count: make(map[string]int),
 	}
-	if data, err := s.root.ReadFile(h.file, maxMeta); err == nil {
-		// What cannot be read explains nothing, and is overwritten at the end.
-		json.Unmarshal(data, &h.past)
-	}
+	h.past = h.read()
 	h.answers = h.past.Answers
 	for _, old := range h.past.Steps {
 		h.before[old.Step] = append(h.before[old.Step], old)
 		h.keys[old.Key] = true
 	}
 	return h
+}
+
+// read returns what is kept. What cannot be read explains nothing, and is overwritten at the
+// end.
+func (h *History) read() (p past) {
+	if data, err := h.store.root.ReadFile(h.file, maxMeta); err == nil {
+		json.Unmarshal(data, &p)
+	}
+	return p
 }
 
 // Explain records a step and says which of its inputs differ from those of the most
@@ -164,33 +171,41 @@ func (r record) changed(now record) []string {
 func (h *History) Runs() []json.RawMessage { return h.past.Runs }
 
 // Report keeps what a run says of itself for people to read: it is saved with the rest.
-func (h *History) Report(run any) error {
-	text, err := json.Marshal(run)
-	if err != nil {
-		return err
-	}
-	h.past.Runs = append([]json.RawMessage{text}, h.past.Runs[:min(len(h.past.Runs), keptRuns-1)]...)
-	return nil
+func (h *History) Report(run any) (err error) {
+	h.run, err = json.Marshal(run)
+	return err
 }
 
 // SaveReport keeps only that of this run: it has not come to its end.
-func (h *History) SaveReport() error { return h.write(h.past) }
+func (h *History) SaveReport() error {
+	return h.edit(func(*past) {})
+}
 
 // Save keeps the record of this run for the next.
 func (h *History) Save() error {
-	for question, old := range h.answers {
-		if _, asked := h.now.Answers[question]; !asked && old.Unasked < keptUnasked {
-			h.keep(question, answer{old.Answer, old.Unasked + 1})
+	return h.edit(func(p *past) {
+		for question, old := range p.Answers {
+			if _, asked := h.now.Answers[question]; !asked && old.Unasked < keptUnasked {
+				h.keep(question, answer{old.Answer, old.Unasked + 1})
+			}
 		}
-	}
-	h.now.Runs = h.past.Runs
-	return h.write(h.now)
+		p.Steps, p.Answers = h.now.Steps, h.now.Answers
+	})
 }
 
-func (h *History) write(p past) error {
-	data, err := json.Marshal(p)
-	if err != nil {
-		return err
-	}
-	return h.store.root.Replace(h.file, 0o600, func(w *bufio.Writer) error { _, err := w.Write(data); return err })
+// edit changes what is kept, and adds what this run says of itself. Another run may have
+// ended since this one began.
+func (h *History) edit(change func(*past)) error {
+	return h.store.locked(path.Base(h.file), func() error {
+		p := h.read()
+		change(&p)
+		if h.run != nil {
+			p.Runs = append([]json.RawMessage{h.run}, p.Runs[:min(len(p.Runs), keptRuns-1)]...)
+		}
+		data, err := json.Marshal(p)
+		if err != nil {
+			return err
+		}
+		return h.store.root.Replace(h.file, 0o600, func(w *bufio.Writer) error { _, err := w.Write(data); return err })
+	})
 }

@@ -1,8 +1,10 @@
 package layer_test
 
 import (
+	"errors"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"imagebuilder/builtins/layer"
@@ -69,6 +71,32 @@ func TestHistoryAnswers(t *testing.T) {
 	var none *layer.History
 	if none.Answer("links a", nil); none.Answered("links a") != nil {
 		t.Error("none remembers something")
+	}
+}
+
+// TestHistoryAtOnce holds that runs of a recipe that end at once are all kept, as cells of a
+// matrix do.
+func TestHistoryAtOnce(t *testing.T) {
+	dir := t.TempDir()
+	var wait sync.WaitGroup
+	for i := range 16 {
+		h := open(t, dir, layer.Options{}).History("recipe")
+		wait.Go(func() {
+			h.Answer("of "+strconv.Itoa(i), []byte("1"))
+			if err := errors.Join(h.Report(i), h.Save()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wait.Wait()
+	h := open(t, dir, layer.Options{}).History("recipe")
+	if runs := h.Runs(); len(runs) != 16 {
+		t.Errorf("%d runs are kept: %s", len(runs), runs)
+	}
+	for i := range 16 {
+		if h.Answered("of "+strconv.Itoa(i)) == nil {
+			t.Errorf("the answer of run %d is lost", i)
+		}
 	}
 }
 

@@ -9,7 +9,7 @@
 //	entries/<key>        a link to the result of a key
 //	results/<random>/    meta.json and data/, the layer or the files
 //	staging/<random>/    results in the making
-//	locks/<key>          held by the one builder of a key
+//	locks/<key>          held by the one builder of a key, or writer of a file
 //	partial/             downloads that were cut
 //	packages/            packages that programs have fetched (see package pkgproxy)
 //	bodies/              what servers have sent to locked builds (see package lock)
@@ -306,6 +306,16 @@ func (s *Store) lockKey(ctx context.Context, key string) (*os.File, error) {
 func (s *Store) unlockKey(f *os.File) {
 	os.Remove(f.Name())
 	f.Close()
+}
+
+// locked does something to a file of the store that only one process does at a time.
+func (s *Store) locked(name string, do func() error) error {
+	lock, err := s.lockKey(context.Background(), name)
+	if err != nil {
+		return err
+	}
+	defer s.unlockKey(lock)
+	return do()
 }
 
 // sameFile tells whether name still is the open file f.
