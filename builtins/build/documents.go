@@ -1,6 +1,7 @@
 package build
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -175,7 +176,7 @@ func (k packer) editSums(dir string, edit func(d *dirfd.Dir, listed map[string]d
 			return nil
 		}
 	}
-	if err := d.Put(SumsName, 0o644, after); err != nil {
+	if err := d.Replace(SumsName, 0o644, func(w *bufio.Writer) error { _, err := w.Write(after); return err }); err != nil {
 		return fmt.Errorf("cannot write %s: %w", filepath.Join(dir, SumsName), err)
 	}
 	return nil

@@ -178,26 +178,26 @@ func TestStage(t *testing.T) {
 }
 
 // A file that is put takes the place of what was there, and of a left-over; whatever fails leaves what was.
-func TestPut(t *testing.T) {
+func TestReplace(t *testing.T) {
 	dir := t.TempDir()
 	d := open(t, dir, dirfd.Refuse)
 	for i, text := range []string{"first", "second, longer", "third"} {
 		if i > 0 {
 			os.WriteFile(filepath.Join(dir, dirfd.TempName("file")), []byte("left"), 0o600)
 		}
-		if err := d.Put("file", 0o640, []byte(text)); err != nil {
+		if err := d.Replace("file", 0o640, func(w *bufio.Writer) error { _, err := w.WriteString(text); return err }); err != nil {
 			t.Fatal(err)
 		}
 		is, err := os.ReadFile(filepath.Join(dir, "file"))
 		st, _ := d.Stat("file")
 		if names, _ := d.ReadDir("."); err != nil || string(is) != text || st.Mode&0o7777 != 0o640 || len(names) != 1 {
-			t.Errorf("put %q: got %q, %o, %v, %v", text, is, st.Mode, names, err)
+			t.Errorf("replace by %q: got %q, %o, %v, %v", text, is, st.Mode, names, err)
 		}
 	}
 	if err := d.Mkdir("dir", 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := d.Put("dir", 0o644, nil); err == nil {
+	if err := d.Replace("dir", 0o644, func(*bufio.Writer) error { return nil }); err == nil {
 		t.Error("a directory was replaced")
 	}
 	if names, _ := d.ReadDir("."); len(names) != 2 {

@@ -136,7 +136,7 @@ func (w *Writer) Appear(name string) error {
 
 // link gives a file without a name one that must be free.
 func (w *Writer) link(name string) error {
-	return w.dir.Change("link", name, func(dirfd int, base string) error {
+	return w.dir.Change("put", name, func(dirfd int, base string) error {
 		self := fmt.Sprintf("/proc/self/fd/%d", w.file.Fd())
 		return unix.Linkat(unix.AT_FDCWD, self, dirfd, base, unix.AT_SYMLINK_FOLLOW)
 	})
@@ -157,45 +157,35 @@ func (d *Dir) WriteFile(name string, mode uint32, fill func(*bufio.Writer) error
 	if err != nil {
 		return err
 	}
-	w := bufio.NewWriterSize(out, 64<<10)
-	err = fill(w)
+	return errors.Join(out.fill(fill), out.Close())
+}
+
+// fill writes what fill does, and makes it durable.
+func (w *Writer) fill(fill func(*bufio.Writer) error) error {
+	buffered := bufio.NewWriterSize(w, 64<<10)
+	err := fill(buffered)
 	if err == nil {
-		err = w.Flush()
+		err = buffered.Flush()
 	}
 	if err == nil {
-		err = out.Sync()
+		err = w.Sync()
 	}
-	return errors.Join(err, out.Close())
+	return err
 }
 
 // Replace writes a file so that it is there as a whole, old or new, at any time. A
-// left-over of one that was killed gives way.
+// left-over of one that was killed gives way; where the file system has files without a
+// name, nobody sees one but for the moment in which the new file takes the old one's place.
+// Those who replace the same file keep each other out.
 func (d *Dir) Replace(name string, mode uint32, fill func(*bufio.Writer) error) error {
-	temp := TempName(name)
-	if err := d.Remove(temp); err != nil {
+	if err := d.Remove(TempName(name)); err != nil {
 		return err
 	}
-	err := d.WriteFile(temp, mode, fill)
-	if err == nil {
-		err = d.Rename(temp, name)
-	}
-	if err != nil {
-		return errors.Join(err, d.Remove(temp))
-	}
-	return d.Sync(path.Dir(d.named(name)))
-}
-
-// Put is Replace of a small file in a directory of somebody else, who never sees a left-over: what is
-// killed has written a file without a name, where the file system has such.
-func (d *Dir) Put(name string, mode uint32, content []byte) error {
 	out, err := d.Stage(name, mode)
 	if err != nil {
 		return err
 	}
-	_, err = out.Write(content)
-	if err == nil {
-		err = out.Sync()
-	}
+	err = out.fill(fill)
 	if err == nil {
 		err = out.Appear(name)
 	}
