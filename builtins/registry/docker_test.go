@@ -74,15 +74,16 @@ func TestDockerRegistry(t *testing.T) {
 	}))
 	t.Cleanup(server.Close)
 
-	killAt.Store(3) // each entry has two uploads
+	killAt.Store(5) // each entry has two uploads, and two are given at a time
 	first := newMachine(t, server.URL, ownKey, ownKey)
 	if done, content := first.build(t); done != 3 || content != builtContent || strings.Count(first.log.String(), "level=WARN") != 1 {
 		t.Errorf("the first: %d steps were done; made %q; said:\n%s", done, content, &first.log)
 	}
 	dockerRegistry(t, addr, dir)
 	second := newMachine(t, server.URL, ownKey, ownKey)
-	if done, content := second.build(t); done != 2 || content != builtContent || second.log.Len() > 0 {
-		t.Errorf("the second: %d steps were done, want 2; made %q; said:\n%s", done, content, &second.log)
+	given := first.share.given
+	if done, content := second.build(t); given > 2 || done < 3-given || content != builtContent || second.log.Len() > 0 {
+		t.Errorf("the second: %d steps were done where %d were given; made %q; said:\n%s", done, given, content, &second.log)
 	}
 	third := newMachine(t, server.URL, ownKey, ownKey)
 	if done, content := third.build(t); done != 0 || content != builtContent || third.log.Len() > 0 {

@@ -33,7 +33,7 @@ func (s *Share) wants(m layer.Meta) bool {
 
 // gifts are what is being given, and what may still have to be.
 type gifts struct {
-	turn    chan struct{} // one entry is given at a time
+	turn    chan struct{} // two entries are given at a time: what is small does not wait for an image
 	under   sync.WaitGroup
 	left    int // under way
 	late    context.Context
@@ -50,7 +50,7 @@ type gift struct {
 
 func newGifts() gifts {
 	late, end := context.WithCancelCause(context.Background())
-	return gifts{turn: make(chan struct{}, 1), late: late, end: end, waiting: make(map[string]gift)}
+	return gifts{turn: make(chan struct{}, 2), late: late, end: end, waiting: make(map[string]gift)}
 }
 
 // Push implements [layer.Remote]. It is done while the build goes on: see Close. A layer is of no
