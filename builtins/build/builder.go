@@ -36,6 +36,7 @@ type Builder struct {
 	Epoch   host.Epoch     // what is made is dated by it, and programs see it
 	Sources *Sources       // nil: downloads are only in the store
 	Now     time.Time      // when the run happens, for all that it makes
+	Clock   host.Clock     // by which keys have the day, whatever Now is; nil: the system's
 	Tools   []string       // those of [Choices] that are to be used; nil: those that are there
 
 	Documents bool // beside images is said what is in them

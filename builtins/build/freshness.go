@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"imagebuilder/builtins/fetch"
+	"imagebuilder/builtins/host"
 	"imagebuilder/builtins/layer"
 )
 
@@ -89,7 +90,11 @@ func (b *Builder) stamps(ctx context.Context, f Freshness) ([]layer.Input, error
 		return inputs, err
 	}
 	// The real day: SOURCE_DATE_EPOCH says what goes into images, not how old they may be.
-	today := layer.Input{Name: "day", Value: time.Now().UTC().Format(time.DateOnly)}
+	clock := b.Clock
+	if clock == nil {
+		clock = host.SystemClock
+	}
+	today := layer.Input{Name: "day", Value: clock().UTC().Format(time.DateOnly)}
 	inputs := make([]layer.Input, len(f.URLs))
 	var group errgroup.Group
 	for i, url := range f.URLs {

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -104,6 +105,40 @@ func TestIndexesHere(t *testing.T) {
 	}
 	if want := digest.Sum([]byte("index")).String(); inputs[0].Value != want || inputs[1].Value != time.Now().UTC().Format(time.DateOnly) {
 		t.Errorf("got %v", inputs)
+	}
+}
+
+// Machines whose clocks differ have the same keys but for the day: around midnight sharing is lost,
+// nothing else. An epoch is no clock.
+func TestDays(t *testing.T) {
+	const now = "2026-03-01T12:00:00Z"
+	tests := []struct {
+		summary, clock string
+		fresh          Freshness
+		same           bool
+	}{
+		{"an hour apart", "2026-03-01T13:00:00Z", Freshness{Daily: true}, true},
+		{"in another zone, on the same day", "2026-03-02T01:00:00+14:00", Freshness{Daily: true}, true},
+		{"on the next day", "2026-03-02T00:00:01Z", Freshness{Daily: true}, false},
+		{"years ahead", "2031-03-01T12:00:00Z", Freshness{Daily: true}, false},
+		{"years ahead, where no day counts", "2031-03-01T12:00:00Z", Freshness{}, true},
+	}
+	inputs := func(clock string, f Freshness) []layer.Input {
+		at, err := time.Parse(time.RFC3339, clock)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := &Builder{Clock: func() time.Time { return at }, Epoch: "86400", Now: time.Unix(86400, 0)}
+		list, err := b.stamps(context.Background(), f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return list
+	}
+	for _, test := range tests {
+		if a, b := inputs(now, test.fresh), inputs(test.clock, test.fresh); slices.Equal(a, b) != test.same {
+			t.Errorf("%s: %v and %v", test.summary, a, b)
+		}
 	}
 }
 
