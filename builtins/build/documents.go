@@ -103,9 +103,9 @@ func (k packer) packages(ctx context.Context) (list packages.List, kept *File, e
 // SumsName is the file with the digests of a directory.
 const SumsName = "SHA256SUMS"
 
-// publishWithSums puts the files of an image into the target directory, with their digests.
+// putWithSums puts the files of an image into the target directory, with their digests.
 // Those are no moment wrong: the lines of what is replaced are away meanwhile.
-func (k packer) publishWithSums(ctx context.Context, set []pack.Result) error {
+func (k packer) putWithSums(ctx context.Context, set []pack.Result) error {
 	dir := filepath.Join(k.Target, k.dir)
 	sums := make(map[string]digest.Digest)
 	for _, r := range set {
@@ -127,7 +127,7 @@ func (k packer) publishWithSums(ctx context.Context, set []pack.Result) error {
 	if err := k.editSums(dir, outdated); err != nil {
 		return err
 	}
-	if err := k.publish(ctx, set); err != nil {
+	if err := k.put(ctx, set); err != nil {
 		return err
 	}
 	return k.editSums(dir, func(d *dirfd.Dir, listed map[string]digest.Digest) map[string]digest.Digest {

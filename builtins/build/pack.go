@@ -13,6 +13,9 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/sys/unix"
+
+	"imagebuilder/builtins/dirfd"
 	"imagebuilder/builtins/layer"
 	"imagebuilder/builtins/pack"
 	"imagebuilder/builtins/sandbox"
@@ -98,22 +101,42 @@ func (k packer) parts(ctx context.Context, parts []part) ([]*File, layer.Outcome
 		files = append(files, file)
 		set = append(set, pack.Result{Path: file.path, Name: file.Name, Size: file.Size, SHA256: file.SHA256, Fresh: !o.Hit})
 	}
-	if !k.Documents {
-		return files, outcome, why, k.publish(ctx, set)
+	if k.Documents {
+		var err error
+		last := files[len(files)-1]
+		if last.Documents, err = k.documents(ctx, last, made); err != nil {
+			return nil, outcome, "", fmt.Errorf("cannot say what is in the image: %w", err)
+		}
+		for _, f := range last.Documents {
+			set = append(set, pack.Result{Path: f.path, Name: f.Name, Size: f.Size, SHA256: f.SHA256})
+		}
 	}
-	last := files[len(files)-1]
-	var err error
-	if last.Documents, err = k.documents(ctx, last, made); err != nil {
-		return nil, outcome, "", fmt.Errorf("cannot say what is in the image: %w", err)
-	}
-	for _, f := range last.Documents {
-		set = append(set, pack.Result{Path: f.path, Name: f.Name, Size: f.Size, SHA256: f.SHA256})
-	}
-	return files, outcome, why, k.publishWithSums(ctx, set)
+	return files, outcome, why, k.publish(ctx, set)
 }
 
-// publish puts the files into the target directory, and remembers which it has put there.
+// publish puts the files into the target directory, while no other run does: what is there is of
+// one of them, and so is what SHA256SUMS says.
 func (k packer) publish(ctx context.Context, set []pack.Result) error {
+	dir := filepath.Join(k.Target, k.dir)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	if place, err := os.Open(dir); err == nil {
+		defer place.Close()
+		waiting := func() { k.Log.Info("waiting for another run that has results for "+dir, "step", k.step.Label) }
+		if dirfd.Lock(ctx, place, waiting) != nil && ctx.Err() != nil { // some file systems have no locks, and keep nobody out
+			return context.Cause(ctx)
+		}
+		defer dirfd.Flock(place, unix.LOCK_UN) // also where a program that just starts has a copy
+	}
+	if k.Documents {
+		return k.putWithSums(ctx, set)
+	}
+	return k.put(ctx, set)
+}
+
+// put puts the files into the target directory, and remembers which it has put there.
+func (k packer) put(ctx context.Context, set []pack.Result) error {
 	dir := filepath.Join(k.Target, k.dir)
 	abs, err := filepath.Abs(dir)
 	if err != nil {

@@ -2,6 +2,7 @@ package dirfd_test
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"io/fs"
 	"os"
@@ -202,6 +203,30 @@ func TestReplace(t *testing.T) {
 	}
 	if names, _ := d.ReadDir("."); len(names) != 2 {
 		t.Errorf("left: %v", names)
+	}
+}
+
+func TestLock(t *testing.T) {
+	dir := t.TempDir()
+	mine, other := open(t, dir, dirfd.Refuse), open(t, dir, dirfd.Refuse)
+	f, err := mine.OpenFile(".", unix.O_RDONLY|unix.O_DIRECTORY, 0)
+	g, err2 := other.OpenFile(".", unix.O_RDONLY|unix.O_DIRECTORY, 0)
+	if err := errors.Join(err, err2); err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	defer g.Close()
+	if err := dirfd.Lock(t.Context(), f, func() { t.Error("one that nobody has was waited for") }); err != nil {
+		t.Fatal(err)
+	}
+	waited := false
+	let := func() { waited = true; dirfd.Flock(f, unix.LOCK_UN) }
+	if err := dirfd.Lock(t.Context(), g, let); err != nil || !waited {
+		t.Errorf("got %v, waited: %v", err, waited)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	if err := dirfd.Lock(ctx, f, cancel); err != context.Canceled {
+		t.Errorf("got %v", err)
 	}
 }
 

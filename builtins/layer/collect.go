@@ -164,7 +164,7 @@ func (g *garbage) lock(place string) (free bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	if flock(dir, unix.LOCK_EX|unix.LOCK_NB) != nil {
+	if dirfd.Flock(dir, unix.LOCK_EX|unix.LOCK_NB) != nil {
 		return false, dir.Close()
 	}
 	g.locks = append(g.locks, dir)

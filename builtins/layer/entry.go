@@ -320,7 +320,7 @@ func (s *Store) publish(e *Entry, staged string) error {
 	if err := s.root.Rename(dirfd.TempName(entry), entry); err != nil {
 		return err
 	}
-	if err := flock(e.dir, unix.LOCK_SH); err != nil {
+	if err := dirfd.Flock(e.dir, unix.LOCK_SH); err != nil {
 		return err
 	}
 	if err := s.root.Sync("entries"); err != nil || before == "" {

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"imagebuilder/builtins/dirfd"
 )
 
 // How an entry is found, and held before anything of it is believed.
@@ -52,7 +54,7 @@ func (s *Store) find(key, baseID string, step Origin) (*Entry, error) {
 }
 
 func (s *Store) hold(e *Entry, key, place, baseID string, step Origin) error {
-	if err := flock(e.dir, unix.LOCK_SH|unix.LOCK_NB); err != nil {
+	if err := dirfd.Flock(e.dir, unix.LOCK_SH|unix.LOCK_NB); err != nil {
 		return errMiss("it was just removed")
 	}
 	if now, err := s.place(key); err != nil || now != place {

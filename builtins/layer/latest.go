@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"imagebuilder/builtins/dirfd"
 )
 
 // Results as material for others: whoever makes one may use what was made before, whatever
@@ -46,7 +48,7 @@ func (s *Store) holding(meta Meta, file string) *Entry {
 		return nil
 	}
 	e := &Entry{Meta: meta, path: s.path(place), dir: dir}
-	err = flock(dir, unix.LOCK_SH|unix.LOCK_NB)
+	err = dirfd.Flock(dir, unix.LOCK_SH|unix.LOCK_NB)
 	if err == nil {
 		_, err = os.Lstat(filepath.Join(e.Data(), file))
 	}

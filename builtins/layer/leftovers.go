@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"imagebuilder/builtins/dirfd"
 )
 
 // What runs leave beside results: downloads that were cut, and what steps have printed. No
@@ -88,8 +90,8 @@ func (s *Store) removeLeftover(m Meta) error {
 // alone tells whether no other process has the store open, and keeps others from opening
 // it until done is called.
 func (s *Store) alone() (alone bool, done func() error) {
-	alone = flock(s.use, unix.LOCK_EX|unix.LOCK_NB) == nil
-	return alone, func() error { return flock(s.use, unix.LOCK_SH) }
+	alone = dirfd.Flock(s.use, unix.LOCK_EX|unix.LOCK_NB) == nil
+	return alone, func() error { return dirfd.Flock(s.use, unix.LOCK_SH) }
 }
 
 // sweepOld removes what nobody came back for.

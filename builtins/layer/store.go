@@ -104,7 +104,7 @@ func Open(dir string, options Options) (*Store, error) {
 	}
 	use, err := root.OpenFile("logs", unix.O_RDONLY|unix.O_DIRECTORY, 0)
 	if err == nil {
-		err = flock(use, unix.LOCK_SH)
+		err = dirfd.Flock(use, unix.LOCK_SH)
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("cannot open the cache: %w", err), root.Close())
@@ -208,7 +208,7 @@ func (s *Store) stage() (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return dir, flock(dir, unix.LOCK_EX)
+	return dir, dirfd.Flock(dir, unix.LOCK_EX)
 }
 
 // discard removes what was staged.
@@ -223,19 +223,11 @@ func (s *Store) guard(how int) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := flock(f, how); err != nil {
+	if err := dirfd.Flock(f, how); err != nil {
 		f.Close()
 		return nil, err
 	}
 	return f, nil
-}
-
-func flock(f *os.File, how int) error {
-	for {
-		if err := unix.Flock(int(f.Fd()), how); err != unix.EINTR {
-			return err
-		}
-	}
 }
 
 // sweepStaging removes staging directories that no process holds.
@@ -267,7 +259,7 @@ func (s *Store) eraseUnused(names []string) error {
 			return err
 		}
 		defer dir.Close() // it stays locked until it is gone
-		if flock(dir, unix.LOCK_EX|unix.LOCK_NB) == nil {
+		if dirfd.Flock(dir, unix.LOCK_EX|unix.LOCK_NB) == nil {
 			unused = append(unused, name)
 		}
 	}
@@ -278,26 +270,18 @@ func (s *Store) eraseUnused(names []string) error {
 // until ctx ends.
 func (s *Store) lockKey(ctx context.Context, key string) (*os.File, error) {
 	name := s.path("locks", key)
-	for wait := 10 * time.Millisecond; ; wait = min(2*wait, 200*time.Millisecond) {
+	for {
 		f, err := os.OpenFile(name, os.O_RDONLY|os.O_CREATE, 0o600)
 		if err != nil {
 			return nil, err
 		}
-		err = flock(f, unix.LOCK_EX|unix.LOCK_NB)
+		err = dirfd.Lock(ctx, f, func() { s.options.Log.Info("waiting for another build of the same step") })
 		if err == nil && sameFile(f, name) {
 			return f, nil
 		}
 		f.Close()
-		if err != nil && err != unix.EWOULDBLOCK {
+		if err != nil {
 			return nil, err
-		}
-		if wait == 160*time.Millisecond {
-			s.options.Log.Info("waiting for another build of the same step")
-		}
-		select {
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
-		case <-time.After(wait):
 		}
 	}
 }

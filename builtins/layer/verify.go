@@ -6,6 +6,8 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"imagebuilder/builtins/dirfd"
 )
 
 // A disk that forgets leaves no trace: whether the store still is what was put there, only
@@ -54,7 +56,7 @@ func (s *Store) verify(key string, check func(data string) error) (Meta, error) 
 		return meta, err
 	}
 	defer dir.Close()
-	if err := flock(dir, unix.LOCK_SH|unix.LOCK_NB); err != nil {
+	if err := dirfd.Flock(dir, unix.LOCK_SH|unix.LOCK_NB); err != nil {
 		return meta, errGone
 	}
 	if meta, err = s.readMeta(key, place); err != nil {

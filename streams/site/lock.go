@@ -44,7 +44,7 @@ func (f *Files) Lock(reading bool, clock host.Clock) (*Lock, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := flock(file, unix.LOCK_EX); err != nil {
+	if err := dirfd.Flock(file, unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		return nil, errors.Join(fmt.Errorf("cannot change %s: %w", f.Root, lockError(file, err)), file.Close())
 	}
 	l := &Lock{file: file}
@@ -66,7 +66,7 @@ func (f *Files) share(clock host.Clock) (*Lock, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := flock(file, unix.LOCK_SH); err != nil {
+	if err := dirfd.Flock(file, unix.LOCK_SH|unix.LOCK_NB); err != nil {
 		return nil, errors.Join(fmt.Errorf("cannot check %s: %w", f.Root, lockError(file, err)), file.Close())
 	}
 	return &Lock{file: file, Start: start}, nil
@@ -79,15 +79,7 @@ func (l *Lock) Close() error {
 	}
 	// Closing alone is not enough: a program that is just being started has a copy of
 	// the file for a moment.
-	return errors.Join(flock(l.file, unix.LOCK_UN), l.file.Close())
-}
-
-func flock(f *os.File, how int) error {
-	for {
-		if err := unix.Flock(int(f.Fd()), how|unix.LOCK_NB); err != unix.EINTR {
-			return err
-		}
-	}
+	return errors.Join(dirfd.Flock(l.file, unix.LOCK_UN), l.file.Close())
 }
 
 // lockError names the process that holds the lock, if it has said which it is. Those
@@ -96,7 +88,7 @@ func lockError(f *os.File, err error) error {
 	if err != unix.EWOULDBLOCK {
 		return err
 	}
-	if flock(f, unix.LOCK_SH) == nil { // closing the file gives it back
+	if dirfd.Flock(f, unix.LOCK_SH|unix.LOCK_NB) == nil { // closing the file gives it back
 		return fmt.Errorf("%w: it only checks or lists, and will be done", ErrLocked)
 	}
 	text, _ := dirfd.ReadRegular(f, maxSmall)
