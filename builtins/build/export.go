@@ -95,13 +95,21 @@ func (e exporter) destination(to string) (place, error) {
 
 func (e exporter) export(ctx context.Context, to string) error {
 	p, err := e.destination(to)
+	if err == nil {
+		err = os.MkdirAll(filepath.Dir(p.path), 0o755)
+	}
 	if err != nil {
 		return err
 	}
+	done, err := e.alone(ctx, filepath.Dir(p.path))
+	if err != nil {
+		return err
+	}
+	defer done()
+	if p, err = e.destination(to); err != nil { // as it is after the others
+		return err
+	}
 	if !p.there {
-		if err := os.MkdirAll(filepath.Dir(p.path), 0o755); err != nil {
-			return err
-		}
 		return e.appear(ctx, p.path)
 	}
 	merge := !e.replace && e.root.Source != p.path && len(p.names) > 0

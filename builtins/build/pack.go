@@ -121,18 +121,33 @@ func (k packer) publish(ctx context.Context, set []pack.Result) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	if place, err := os.Open(dir); err == nil {
-		defer place.Close()
-		waiting := func() { k.Log.Info("waiting for another run that has results for "+dir, "step", k.step.Label) }
-		if dirfd.Lock(ctx, place, waiting) != nil && ctx.Err() != nil { // some file systems have no locks, and keep nobody out
-			return context.Cause(ctx)
-		}
-		defer dirfd.Flock(place, unix.LOCK_UN) // also where a program that just starts has a copy
+	done, err := k.alone(ctx, dir)
+	if err != nil {
+		return err
 	}
+	defer done()
 	if k.Documents {
 		return k.putWithSums(ctx, set)
 	}
 	return k.put(ctx, set)
+}
+
+// alone keeps other runs from putting results into a directory until done is called. Those that
+// have no locks, or may not be read, keep nobody out.
+func (b *Builder) alone(ctx context.Context, dir string) (done func(), err error) {
+	place, err := os.Open(dir)
+	if err != nil {
+		return func() {}, nil
+	}
+	waiting := func() { b.Log.Info("waiting for another run that has results for " + dir) }
+	if dirfd.Lock(ctx, place, waiting) != nil && ctx.Err() != nil {
+		place.Close()
+		return nil, context.Cause(ctx)
+	}
+	return func() {
+		dirfd.Flock(place, unix.LOCK_UN) // also where a program that just starts has a copy
+		place.Close()
+	}, nil
 }
 
 // put puts the files into the target directory, and remembers which it has put there.
