@@ -101,12 +101,13 @@ func (e exporter) export(ctx context.Context, to string) error {
 	if err != nil {
 		return err
 	}
-	done, err := e.alone(ctx, filepath.Dir(p.path))
+	return e.alone(ctx, filepath.Dir(p.path), func() error { return e.put(ctx, to) })
+}
+
+// put copies to where nobody else does.
+func (e exporter) put(ctx context.Context, to string) error {
+	p, err := e.destination(to) // as it is after the others
 	if err != nil {
-		return err
-	}
-	defer done()
-	if p, err = e.destination(to); err != nil { // as it is after the others
 		return err
 	}
 	if !p.there {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math"
 	"os"
 	"path"
@@ -15,7 +16,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"imagebuilder/builtins/dirfd"
 	"imagebuilder/builtins/layer"
 	"imagebuilder/builtins/pack"
 	"imagebuilder/builtins/sandbox"
@@ -121,33 +121,22 @@ func (k packer) publish(ctx context.Context, set []pack.Result) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	done, err := k.alone(ctx, dir)
-	if err != nil {
-		return err
-	}
-	defer done()
-	if k.Documents {
-		return k.putWithSums(ctx, set)
-	}
-	return k.put(ctx, set)
+	return k.alone(ctx, dir, func() error {
+		if k.Documents {
+			return k.putWithSums(ctx, set)
+		}
+		return k.put(ctx, set)
+	})
 }
 
-// alone keeps other runs from putting results into a directory until done is called. Those that
-// have no locks, or may not be read, keep nobody out.
-func (b *Builder) alone(ctx context.Context, dir string) (done func(), err error) {
-	place, err := os.Open(dir)
-	if err != nil {
-		return func() {}, nil
+// alone puts results into a directory while no other run with this cache does, by whatever path.
+func (b *Builder) alone(ctx context.Context, dir string, put func() error) error {
+	var st unix.Stat_t
+	if err := unix.Stat(dir, &st); err != nil {
+		return &fs.PathError{Op: "stat", Path: dir, Err: err}
 	}
-	waiting := func() { b.Log.Info("waiting for another run that has results for " + dir) }
-	if dirfd.Lock(ctx, place, waiting) != nil && ctx.Err() != nil {
-		place.Close()
-		return nil, context.Cause(ctx)
-	}
-	return func() {
-		dirfd.Flock(place, unix.LOCK_UN) // also where a program that just starts has a copy
-		place.Close()
-	}, nil
+	name := fmt.Sprintf("directory-%x-%x", st.Dev, st.Ino)
+	return b.Store.Alone(ctx, name, "waiting for another run that has results for "+dir, put)
 }
 
 // put puts the files into the target directory, and remembers which it has put there.

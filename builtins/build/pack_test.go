@@ -10,16 +10,14 @@ import (
 	"sync"
 	"testing"
 
-	"golang.org/x/sys/unix"
-
 	"imagebuilder/builtins/digest"
-	"imagebuilder/builtins/dirfd"
+	"imagebuilder/builtins/layer"
 	"imagebuilder/builtins/pack"
 )
 
 // What runs put into one directory at once is of one of them, with its digests.
 func TestPublishAtOnce(t *testing.T) {
-	target, kept := t.TempDir(), t.TempDir()
+	target, kept, cache := t.TempDir(), t.TempDir(), t.TempDir()
 	names := []string{"lxd.tar.xz", "rootfs.squashfs", "rootfs.squashfs.manifest"}
 	var wait sync.WaitGroup
 	for run := range 8 {
@@ -28,8 +26,9 @@ func TestPublishAtOnce(t *testing.T) {
 		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
+		store := openStore(t, cache, nil)
 		wait.Go(func() {
-			k := packer{Builder: &Builder{Target: target, Documents: true, Log: slog.New(slog.DiscardHandler)}, step: &Step{}}
+			k := packer{Builder: &Builder{Store: store, Target: target, Documents: true, Log: slog.New(slog.DiscardHandler)}, step: &Step{}}
 			for range 5 {
 				var set []pack.Result
 				for _, name := range names {
@@ -60,29 +59,35 @@ func TestPublishAtOnce(t *testing.T) {
 
 // Who waits for another run can be stopped, and has changed nothing.
 func TestPublishStopped(t *testing.T) {
-	target := t.TempDir()
-	other, err := os.Open(target)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer other.Close()
-	if err := dirfd.Flock(other, unix.LOCK_EX); err != nil {
-		t.Fatal(err)
-	}
+	target, cache := t.TempDir(), t.TempDir()
+	other := &Builder{Store: openStore(t, cache, nil)}
 	stopped := errors.New("stopped")
 	ctx, cancel := context.WithCancelCause(context.Background())
 	log := slog.New(slog.NewTextHandler(said(func(line string) {
-		if strings.Contains(line, "waiting for another run") {
+		if strings.Contains(line, "waiting for another run that has results for "+target) {
 			cancel(stopped)
 		}
 	}), nil))
-	k := packer{Builder: &Builder{Target: target, Log: log}, step: &Step{}}
-	if err := k.publish(ctx, []pack.Result{{Path: os.Args[0], Name: "file"}}); err != stopped {
+	err := other.alone(context.Background(), target, func() error {
+		k := packer{Builder: &Builder{Store: openStore(t, cache, log), Target: target}, step: &Step{}}
+		return k.publish(ctx, []pack.Result{{Path: os.Args[0], Name: "file"}})
+	})
+	if err != stopped {
 		t.Errorf("got %v", err)
 	}
 	if there, _ := os.ReadDir(target); len(there) != 0 {
 		t.Errorf("there are %v", there)
 	}
+}
+
+func openStore(t *testing.T, dir string, log *slog.Logger) *layer.Store {
+	t.Helper()
+	store, err := layer.Open(dir, layer.Options{Log: log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { store.Close() })
+	return store
 }
 
 // said is called with each line of a log.

@@ -196,7 +196,7 @@ func (h *History) Save() error {
 // edit changes what is kept, and adds what this run says of itself. Another run may have
 // ended since this one began.
 func (h *History) edit(change func(*past)) error {
-	return h.store.locked(path.Base(h.file), func() error {
+	return h.store.edit(path.Base(h.file), func() error {
 		p := h.read()
 		change(&p)
 		if h.run != nil {

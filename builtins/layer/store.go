@@ -269,13 +269,18 @@ func (s *Store) eraseUnused(names []string) error {
 // lockKey makes this process the one builder of a key. It waits for another one
 // until ctx ends.
 func (s *Store) lockKey(ctx context.Context, key string) (*os.File, error) {
-	name := s.path("locks", key)
+	return s.lock(ctx, key, "waiting for another build of the same step")
+}
+
+// lock takes a lock that others of the store's user may have, and says that it waits for them.
+func (s *Store) lock(ctx context.Context, name, waiting string) (*os.File, error) {
+	name = s.path("locks", name)
 	for {
 		f, err := os.OpenFile(name, os.O_RDONLY|os.O_CREATE, 0o600)
 		if err != nil {
 			return nil, err
 		}
-		err = dirfd.Lock(ctx, f, func() { s.options.Log.Info("waiting for another build of the same step") })
+		err = dirfd.Lock(ctx, f, func() { s.options.Log.Info(waiting) })
 		if err == nil && sameFile(f, name) {
 			return f, nil
 		}
@@ -292,14 +297,20 @@ func (s *Store) unlockKey(f *os.File) {
 	f.Close()
 }
 
-// locked does something to a file of the store that only one process does at a time.
-func (s *Store) locked(name string, do func() error) error {
-	lock, err := s.lockKey(context.Background(), name)
+// Alone does something while no other process with this store does what has the same name. Their
+// locks are where nobody else can take one, and so keep a run waiting.
+func (s *Store) Alone(ctx context.Context, name, waiting string, do func() error) error {
+	lock, err := s.lock(ctx, name, waiting)
 	if err != nil {
 		return err
 	}
 	defer s.unlockKey(lock)
 	return do()
+}
+
+// edit changes a file of the store that others may be changing.
+func (s *Store) edit(name string, do func() error) error {
+	return s.Alone(context.Background(), name, "waiting for another run that ends", do)
 }
 
 // sameFile tells whether name still is the open file f.
