@@ -28,8 +28,8 @@ type event struct {
 }
 
 // limit is what a package may take on a machine four times slower than those this was
-// written on.
-const limit = "-timeout=50m"
+// written on, where cmd/imagebuilder takes 27 minutes.
+const limit = "-timeout=2h"
 
 // slow are packages whose tests build images, by running programs: the race detector
 // would see little of it, and take long.
@@ -41,16 +41,19 @@ func main() {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	skipped := make(map[string][]string) // tests by the reason
+	tests := tests{skipped: make(map[string][]string)}
 	ok := true
 	for _, run := range [][]string{append([]string{"-race"}, racy...), plain} {
-		if err := test(run, skipped); err != nil {
+		if err := tests.run(run); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			ok = false
 		}
 	}
-	for _, why := range slices.Sorted(maps.Keys(skipped)) {
-		fmt.Printf("\nskipped, %s:\n  %s\n", why, strings.Join(skipped[why], "\n  "))
+	for _, why := range slices.Sorted(maps.Keys(tests.skipped)) {
+		fmt.Printf("\nskipped, %s:\n  %s\n", why, strings.Join(tests.skipped[why], "\n  "))
+	}
+	if len(tests.failed) > 0 {
+		fmt.Printf("\nfailed:\n  %s\n", strings.Join(tests.failed, "\n  "))
 	}
 	if !ok {
 		os.Exit(1)
@@ -101,8 +104,14 @@ func hasGoroutines(dir string) (bool, error) {
 	return found, err
 }
 
-// test runs "go test" with further arguments.
-func test(args []string, skipped map[string][]string) error {
+// tests is what there is to say at the end of all runs.
+type tests struct {
+	skipped map[string][]string // tests by the reason
+	failed  []string            // each with what it said first
+}
+
+// run runs "go test" with further arguments.
+func (t *tests) run(args []string) error {
 	cmd := exec.Command("go", append([]string{"test", "-json", limit}, args...)...)
 	// Else every process sleeps for a second at its end, and each step of a build is one.
 	cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0")
@@ -131,9 +140,12 @@ func test(args []string, skipped map[string][]string) error {
 			fmt.Print(e.Output)
 		case e.Action == "fail":
 			fmt.Print(strings.Join(output[key], ""))
+			if text := complaint(output[key]); text != "" {
+				t.failed = append(t.failed, key+": "+text)
+			}
 		case e.Action == "skip" && e.Test != "":
 			why := reason(output[key])
-			skipped[why] = append(skipped[why], e.Test)
+			t.skipped[why] = append(t.skipped[why], e.Test)
 		case e.Action == "pass" && e.Test == "":
 			fmt.Printf("ok   %s (%.1fs)\n", e.Package, e.Elapsed)
 		case e.Action == "pass" && e.Elapsed > 30:
@@ -141,6 +153,22 @@ func test(args []string, skipped map[string][]string) error {
 		}
 	}
 	return cmd.Wait()
+}
+
+// complaint is the first thing that a test has said, and a script the last; "" where only
+// tests inside it have failed.
+func complaint(output []string) string {
+	said := ""
+	for _, line := range output {
+		line = strings.TrimSpace(line)
+		switch {
+		case strings.HasPrefix(line, "FAIL: ") || strings.HasPrefix(line, "panic: "):
+			return line
+		case said == "" && strings.Contains(line, "_test.go:"):
+			said = line
+		}
+	}
+	return said
 }
 
 // reason is the last thing a test has said before it was skipped.
