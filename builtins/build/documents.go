@@ -1,7 +1,6 @@
 package build
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -176,7 +175,7 @@ func (k packer) editSums(dir string, edit func(d *dirfd.Dir, listed map[string]d
 			return nil
 		}
 	}
-	if err := d.Replace(SumsName, 0o644, func(w *bufio.Writer) error { _, err := w.Write(after); return err }); err != nil {
+	if err := d.Replace(SumsName, 0o644, dirfd.Bytes(after)); err != nil {
 		return fmt.Errorf("cannot write %s: %w", filepath.Join(dir, SumsName), err)
 	}
 	return nil

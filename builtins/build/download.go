@@ -1,7 +1,6 @@
 package build
 
 import (
-	"bufio"
 	"cmp"
 	"context"
 	"errors"
@@ -241,7 +240,7 @@ func (s *Sources) replace(name, url string) error {
 	if err := dir.RemoveAll(name); err != nil {
 		return err
 	}
-	return dir.Replace(noteName(name), 0o644, func(w *bufio.Writer) error { _, err := w.WriteString(url); return err })
+	return dir.Replace(noteName(name), 0o644, dirfd.Bytes([]byte(url)))
 }
 
 // Close removes what the run has used there unless it is to be kept, and the directory

@@ -186,7 +186,7 @@ func TestReplace(t *testing.T) {
 		if i > 0 {
 			os.WriteFile(filepath.Join(dir, dirfd.TempName("file")), []byte("left"), 0o600)
 		}
-		if err := d.Replace("file", 0o640, func(w *bufio.Writer) error { _, err := w.WriteString(text); return err }); err != nil {
+		if err := d.Replace("file", 0o640, dirfd.Bytes([]byte(text))); err != nil {
 			t.Fatal(err)
 		}
 		is, err := os.ReadFile(filepath.Join(dir, "file"))

@@ -173,6 +173,11 @@ func (w *Writer) fill(fill func(*bufio.Writer) error) error {
 	return err
 }
 
+// Bytes is a content for WriteFile and Replace that is there already.
+func Bytes(content []byte) func(*bufio.Writer) error {
+	return func(w *bufio.Writer) error { _, err := w.Write(content); return err }
+}
+
 // Replace writes a file so that it is there as a whole, old or new, at any time. A
 // left-over of one that was killed gives way; where the file system has files without a
 // name, nobody sees one but for the moment in which the new file takes the old one's place.

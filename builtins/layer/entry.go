@@ -1,7 +1,6 @@
 package layer
 
 import (
-	"bufio"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -279,7 +278,7 @@ func (s *Store) commit(ctx context.Context, e *Entry, step Origin, id string) er
 	if err != nil {
 		return err
 	}
-	err = s.root.WriteFile(path.Join(staged, "meta.json"), 0o600, func(w *bufio.Writer) error { _, err := w.Write(text); return err })
+	err = s.root.WriteFile(path.Join(staged, "meta.json"), 0o600, dirfd.Bytes(text))
 	if err != nil {
 		return err
 	}

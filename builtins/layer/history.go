@@ -1,10 +1,11 @@
 package layer
 
 import (
-	"bufio"
 	"encoding/json"
 	"path"
 	"strings"
+
+	"imagebuilder/builtins/dirfd"
 )
 
 // Why a step was done is found by comparing with the run before; nothing is decided by it.
@@ -206,6 +207,6 @@ func (h *History) edit(change func(*past)) error {
 		if err != nil {
 			return err
 		}
-		return h.store.root.Replace(h.file, 0o600, func(w *bufio.Writer) error { _, err := w.Write(data); return err })
+		return h.store.root.Replace(h.file, 0o600, dirfd.Bytes(data))
 	})
 }

@@ -141,7 +141,7 @@ func (s *Store) reread(data *dirfd.Dir, place string, meta Meta, now Shape) erro
 		return err
 	}
 	return s.edit(meta.Key+".meta", func() error { // others may have found the same
-		return s.root.Replace(path.Join(place, "meta.json"), 0o600, func(w *bufio.Writer) error { _, err := w.Write(text); return err })
+		return s.root.Replace(path.Join(place, "meta.json"), 0o600, dirfd.Bytes(text))
 	})
 }
 

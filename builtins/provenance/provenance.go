@@ -7,7 +7,6 @@
 package provenance
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -168,7 +167,7 @@ func put(dir, name string, text []byte) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, d.Close()) }()
-	if err := d.Replace(name, 0o644, func(w *bufio.Writer) error { _, err := w.Write(text); return err }); err != nil {
+	if err := d.Replace(name, 0o644, dirfd.Bytes(text)); err != nil {
 		return err
 	}
 	if name == UnsignedName {

@@ -1,7 +1,6 @@
 package sandbox
 
 import (
-	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
@@ -108,7 +107,7 @@ func enter(root *dirfd.Dir, name string, content []byte, mode uint32) (*visit, e
 	if err := root.MkdirAll(path.Dir(name), 0o755); err != nil {
 		return nil, err
 	}
-	if err := root.WriteFile(name, mode, func(w *bufio.Writer) error { _, err := w.Write(content); return err }); err != nil {
+	if err := root.WriteFile(name, mode, dirfd.Bytes(content)); err != nil {
 		return nil, err
 	}
 	st, err := root.Lstat(name)

@@ -1,7 +1,6 @@
 package sandbox
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -176,7 +175,7 @@ func (s *session) record(root *dirfd.Dir) error {
 	if err != nil {
 		return err
 	}
-	return s.dir.Replace(sessionMounts, 0o600, func(w *bufio.Writer) error { _, err := w.Write(text); return err })
+	return s.dir.Replace(sessionMounts, 0o600, dirfd.Bytes(text))
 }
 
 func (s *session) has(m mount) bool {

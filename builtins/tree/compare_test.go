@@ -1,7 +1,6 @@
 package tree_test
 
 import (
-	"bufio"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -133,7 +132,7 @@ func FuzzCompare(f *testing.F) {
 		make := func(name, text string) *dirfd.Dir {
 			root, _ := newRoot(t)
 			if root.MkdirAll(filepath.Dir("/"+name), 0o755) == nil {
-				root.WriteFile(name, 0o644, func(w *bufio.Writer) error { _, err := w.WriteString(text); return err })
+				root.WriteFile(name, 0o644, dirfd.Bytes([]byte(text)))
 			}
 			return root
 		}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
@@ -125,10 +124,7 @@ func writeFile(name string, text []byte) error {
 	if err != nil {
 		return err
 	}
-	err = dir.Replace(filepath.Base(name), 0o644, func(w *bufio.Writer) error {
-		_, err := w.Write(text)
-		return err
-	})
+	err = dir.Replace(filepath.Base(name), 0o644, dirfd.Bytes(text))
 	return errors.Join(err, dir.Close())
 }
 
@@ -148,10 +144,7 @@ func replaceFile(name string, text []byte) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, dir.Close()) }()
-	err = dir.Replace(filepath.Base(real), uint32(st.Mode().Perm()), func(w *bufio.Writer) error {
-		_, err := w.Write(text)
-		return err
-	})
+	err = dir.Replace(filepath.Base(real), uint32(st.Mode().Perm()), dirfd.Bytes(text))
 	if owner, ok := st.Sys().(*syscall.Stat_t); ok && err == nil && int(owner.Uid) != os.Geteuid() {
 		err = os.Chown(real, int(owner.Uid), int(owner.Gid))
 	}

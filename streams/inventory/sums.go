@@ -7,6 +7,7 @@ import (
 	"io/fs"
 
 	"imagebuilder/builtins/digest"
+	"imagebuilder/builtins/dirfd"
 	"imagebuilder/streams/catalog"
 	"imagebuilder/streams/site"
 )
@@ -24,7 +25,7 @@ func UpdateSums(files *site.Files, place catalog.Location, edits map[string]dige
 	}
 	edited := digest.EditSums(data, edits)
 	if string(edited) != string(data) && !signed(files, name) {
-		err = files.Replace(name, func(w *bufio.Writer) error { _, err := w.Write(edited); return err })
+		err = files.Replace(name, dirfd.Bytes(edited))
 	}
 	if err != nil {
 		return site.Stamp{}, err
