@@ -82,15 +82,8 @@ func (o *buildOptions) make(cmd *cobra.Command, recipe *runtime.Recipe, target s
 	if err := recipe.Ready(target, o.lock); err != nil {
 		return nil, err
 	}
-	switch {
-	case o.signKey != "":
-		key, err := readKey(o.signKey, signing.ParsePrivateKey)
-		if err != nil {
-			return nil, fmt.Errorf("cannot sign: %w", err)
-		}
-		o.voucher = vouched(&key)
-	case o.documents && o.voucher == nil:
-		o.voucher = vouched(nil)
+	if err := o.chooseVoucher(); err != nil {
+		return nil, err
 	}
 	share, err := o.share.open(o.signKey)
 	if err != nil {
@@ -145,6 +138,21 @@ func (o *buildOptions) make(cmd *cobra.Command, recipe *runtime.Recipe, target s
 		printSummary(cmd.ErrOrStderr(), did)
 	}
 	return results, nil
+}
+
+// chooseVoucher settles who vouches for the images: by a key, without one, or nobody.
+func (o *buildOptions) chooseVoucher() error {
+	switch {
+	case o.signKey != "":
+		key, err := readKey(o.signKey, signing.ParsePrivateKey)
+		if err != nil {
+			return fmt.Errorf("cannot sign: %w", err)
+		}
+		o.voucher = vouched(&key)
+	case o.documents && o.voucher == nil:
+		o.voucher = vouched(nil)
+	}
+	return nil
 }
 
 // printResults prints a path on each line and nothing else: scripts read them. As JSON it
