@@ -114,6 +114,7 @@ func (o opener) inner(ctx context.Context, f *File, name string, how any, fill f
 		Inputs:  []layer.Input{{Name: "sha256", Value: f.SHA256}, {Name: "how", Value: string(text)}},
 		Summary: name,
 		Intact:  stillDescribed,
+		Check:   Change{Reads: []*File{f}}.unchanged, // it may be a file of the user's
 	}
 	e, _, err := o.Store.Get(ctx, layer.Base{}, st, func(dir string) error {
 		err := fill(dir)
