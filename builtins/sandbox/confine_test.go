@@ -142,6 +142,38 @@ func mountAnew() {
 	os.Exit(0)
 }
 
+// Calls that are for those who administer a machine reach beyond the namespaces of a step: typing
+// into its console, and being given files that it opens, open for writing.
+func TestCallsThatReachTheHostAreRefused(t *testing.T) {
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	newStack(t) // skips where there are no sandboxes
+	var out bytes.Buffer
+	spec := sandbox.Spec{Mounts: []sandbox.Mount{{At: "/tmp/reach", Source: exe}, {At: "/tmp/rootfs", Source: t.TempDir()}}}
+	programs := sandbox.Programs{List: []sandbox.Program{{Args: []string{"/tmp/reach"}}}, Env: []string{"SANDBOX_TEST_REACH=yes"}}
+	const want = "TIOCSTI: operation not permitted\nTIOCLINUX: operation not permitted\nTIOCCONS: operation not permitted\n" +
+		"TCGETS: bad file descriptor\nfanotify_init: operation not permitted\n"
+	if err := sandbox.Run(context.Background(), spec, programs, &out); err != nil || out.String() != want {
+		t.Errorf("got %q, %v, want %q", &out, err, want)
+	}
+}
+
+// reachHost makes such calls, none of which would do anything, and says what they answer.
+func reachHost() {
+	for _, request := range []struct {
+		name string
+		nr   uintptr
+	}{{"TIOCSTI", unix.TIOCSTI}, {"TIOCLINUX", unix.TIOCLINUX}, {"TIOCCONS", unix.TIOCCONS}, {"TCGETS", unix.TCGETS}} {
+		_, _, errno := unix.Syscall(unix.SYS_IOCTL, ^uintptr(0), request.nr, 0)
+		fmt.Printf("%s: %v\n", request.name, errno)
+	}
+	_, err := unix.FanotifyInit(^uint(0), 0)
+	fmt.Printf("fanotify_init: %v\n", err)
+	os.Exit(0)
+}
+
 // The number of processes is bounded where kernels bound it for each namespace.
 func TestProcessesAreLimited(t *testing.T) {
 	stack := newStack(t)

@@ -29,6 +29,9 @@ func TestMain(m *testing.M) {
 	if name := os.Getenv("SANDBOX_TEST_CONNECT"); name != "" {
 		connect(name)
 	}
+	if os.Getenv("SANDBOX_TEST_REACH") != "" {
+		reachHost()
+	}
 	if os.Getenv("SANDBOX_TEST_MOUNT") != "" {
 		mountAnew()
 	}

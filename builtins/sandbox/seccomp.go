@@ -16,8 +16,9 @@ type abi struct {
 
 	// sync wait for a disk: fsync, fdatasync, sync, syncfs, msync and sync_file_range.
 	sync []uint32
-	// refused are add_key, request_key, keyctl, bpf, perf_event_open, adjtimex and
-	// clock_adjtime: keys, tracing and the clock are the kernel's.
+	// refused are add_key, request_key, keyctl, bpf, perf_event_open, adjtimex,
+	// clock_adjtime and fanotify_init: keys, tracing and the clock are the kernel's, and who
+	// watches a file system of the host is given its files, open as he likes.
 	refused []uint32
 	// absent are mount_setattr and fspick, with which a mount that is read-only would not
 	// stay so. They look like calls that the kernel does not have, for which mount(8) then
@@ -28,6 +29,7 @@ type abi struct {
 	mount          uint32
 	fsconfig       uint32
 	fsopen         uint32
+	ioctl          uint32
 }
 
 // usualNodes are the device numbers that programs may make nodes of, as mknod(2) takes
@@ -122,6 +124,8 @@ func (a abi) rules(noSync, anyNode bool) (rules []unix.SockFilter) {
 	on(a.fsopen, ask)
 	const reconfigure = 7 // FSCONFIG_CMD_RECONFIGURE
 	on(a.fsconfig, unix.SockFilter{Code: load, K: offsetArg(1)}, unix.SockFilter{Code: equal, K: reconfigure, Jf: 1}, refuse, allow)
+	on(a.ioctl, unix.SockFilter{Code: load, K: offsetArg(1)}, unix.SockFilter{Code: equal, K: unix.TIOCSTI, Jt: 2},
+		unix.SockFilter{Code: equal, K: unix.TIOCLINUX, Jt: 1}, unix.SockFilter{Code: equal, K: unix.TIOCCONS, Jf: 1}, refuse, allow)
 	if !anyNode {
 		on(a.mknod, nodeRule(1)...)
 		on(a.mknodat, nodeRule(2)...)

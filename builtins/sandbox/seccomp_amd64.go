@@ -16,19 +16,20 @@ var abis = []abi{{
 	},
 	refused: []uint32{
 		unix.SYS_ADD_KEY, unix.SYS_REQUEST_KEY, unix.SYS_KEYCTL, unix.SYS_BPF, unix.SYS_PERF_EVENT_OPEN,
-		unix.SYS_ADJTIMEX, unix.SYS_CLOCK_ADJTIME,
+		unix.SYS_ADJTIMEX, unix.SYS_CLOCK_ADJTIME, unix.SYS_FANOTIFY_INIT,
 		x32 | unix.SYS_ADD_KEY, x32 | unix.SYS_REQUEST_KEY, x32 | unix.SYS_KEYCTL, x32 | unix.SYS_BPF, x32 | unix.SYS_PERF_EVENT_OPEN,
-		x32 | unix.SYS_ADJTIMEX, x32 | unix.SYS_CLOCK_ADJTIME,
+		x32 | unix.SYS_ADJTIMEX, x32 | unix.SYS_CLOCK_ADJTIME, x32 | unix.SYS_FANOTIFY_INIT,
 		// What would need a look at its arguments is not to be had by way of x32.
 		x32 | unix.SYS_MKNOD, x32 | unix.SYS_MKNODAT, x32 | unix.SYS_MOUNT, x32 | unix.SYS_FSCONFIG,
-		x32 | unix.SYS_FSOPEN,
+		x32 | unix.SYS_FSOPEN, x32 | 514, // ioctl, which has a number of its own
 	},
 	absent: []uint32{unix.SYS_MOUNT_SETATTR, unix.SYS_FSPICK, x32 | unix.SYS_MOUNT_SETATTR, x32 | unix.SYS_FSPICK},
 	mknod:  unix.SYS_MKNOD, mknodat: unix.SYS_MKNODAT, mount: unix.SYS_MOUNT, fsconfig: unix.SYS_FSCONFIG, fsopen: unix.SYS_FSOPEN,
+	ioctl: unix.SYS_IOCTL,
 }, {
 	arch:    unix.AUDIT_ARCH_I386,
 	sync:    []uint32{118, 148, 36, 344, 144, 314},
-	refused: []uint32{286, 287, 288, 357, 336, 124, 343, 405}, // 405 is clock_adjtime64
+	refused: []uint32{286, 287, 288, 357, 336, 124, 343, 405, 338}, // 405 is clock_adjtime64
 	absent:  []uint32{442, 433},
-	mknod:   14, mknodat: 297, mount: 21, fsconfig: 431, fsopen: 430,
+	mknod:   14, mknodat: 297, mount: 21, fsconfig: 431, fsopen: 430, ioctl: 54,
 }}

@@ -12,14 +12,15 @@ var abis = []abi{{
 	},
 	refused: []uint32{
 		unix.SYS_ADD_KEY, unix.SYS_REQUEST_KEY, unix.SYS_KEYCTL, unix.SYS_BPF, unix.SYS_PERF_EVENT_OPEN,
-		unix.SYS_ADJTIMEX, unix.SYS_CLOCK_ADJTIME,
+		unix.SYS_ADJTIMEX, unix.SYS_CLOCK_ADJTIME, unix.SYS_FANOTIFY_INIT,
 	},
 	absent:  []uint32{unix.SYS_MOUNT_SETATTR, unix.SYS_FSPICK},
 	mknodat: unix.SYS_MKNODAT, mount: unix.SYS_MOUNT, fsconfig: unix.SYS_FSCONFIG, fsopen: unix.SYS_FSOPEN,
+	ioctl: unix.SYS_IOCTL,
 }, {
 	arch:    unix.AUDIT_ARCH_ARM,
 	sync:    []uint32{118, 148, 36, 373, 144, 341},
-	refused: []uint32{309, 310, 311, 386, 364, 124, 372, 405},
+	refused: []uint32{309, 310, 311, 386, 364, 124, 372, 405, 367},
 	absent:  []uint32{442, 433},
-	mknod:   14, mknodat: 324, mount: 21, fsconfig: 431, fsopen: 430,
+	mknod:   14, mknodat: 324, mount: 21, fsconfig: 431, fsopen: 430, ioctl: 54,
 }}
