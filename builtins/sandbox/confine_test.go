@@ -33,6 +33,8 @@ func TestAScriptCannot(t *testing.T) {
 		{"make a node of its memory", "mknod /dev/mem c 1 1"},
 		{"read a node that the image has", "cat /etc/kmsg"},
 		{"make the kernel's settings writable", "mount -o remount,bind,rw /proc/sys && echo 1 >/proc/sys/vm/swappiness"},
+		{"say what handles the host's interrupts", "cd /proc/irq && v=$(cat default_smp_affinity) && echo $v >default_smp_affinity"},
+		{"set up its devices", "for f in /proc/bus/pci/*/*; do : >>$f && exit; done; false"},
 		{"set the clock", "date -s 2020-01-01; [ $(date +%Y) = 2020 ]"},
 		{"read the kernel's log", "dmesg"},
 		{"set up interfaces of the host", "ip link add x type dummy"},

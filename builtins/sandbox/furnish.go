@@ -66,8 +66,10 @@ var deviceLinks = map[string]string{
 }
 
 // hostSettings are where programs could change the host, whose kernel they run on, as
-// far as it has them.
-var hostSettings = []string{"/proc/sys", "/proc/sysrq-trigger"}
+// far as it has them: its settings, its interrupts, what its devices are set to.
+var hostSettings = []string{
+	"/proc/sys", "/proc/sysrq-trigger", "/proc/acpi", "/proc/bus", "/proc/fs", "/proc/irq", "/proc/mtrr", "/proc/scsi",
+}
 
 // furnish mounts what programs expect inside root, of a session if there is one.
 func furnish(root *dirfd.Dir, s *session) error {
