@@ -85,7 +85,7 @@ func checkPlace(dir string, owners []int, sticky uint32) error {
 	}
 	const next = "choose another cache with --cache"
 	others := uint32(0o002)
-	if int(st.Gid) != os.Getegid() {
+	if int(st.Gid) != os.Getegid() || listed(dir) {
 		others |= 0o020
 	}
 	switch {
@@ -101,4 +101,22 @@ func checkPlace(dir string, owners []int, sticky uint32) error {
 		return fmt.Errorf("cannot use the cache: others can write to %s; take that from them, or %s", dir, next)
 	}
 	return nil
+}
+
+// listed tells whether an access control list lets others write to a directory, as far as the
+// bits of the mode for the group do (acl(5)).
+func listed(dir string) bool {
+	var list [4096]byte // a version of four bytes, and entries of eight
+	n, err := unix.Lgetxattr(dir, "system.posix_acl_access", list[:])
+	if err != nil {
+		return err == unix.ERANGE // very many are in it
+	}
+	const user, group, write = 2, 8, 2
+	for at := 4; at+8 <= n; at += 8 {
+		tag, may := list[at], list[at+2]
+		if (tag == user || tag == group) && may&write != 0 {
+			return true
+		}
+	}
+	return false
 }

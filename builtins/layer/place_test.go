@@ -1,11 +1,14 @@
 package layer_test
 
 import (
+	"encoding/binary"
 	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"imagebuilder/builtins/layer"
 )
@@ -33,6 +36,12 @@ func TestPlace(t *testing.T) {
 		}, "others can write to"},
 		{"below one writable by a group", func(p string) error { return errors.Join(os.Chown(p, -1, 1234), os.Chmod(p, 0o775)) }, "others can write to"},
 		{"below one writable by our group", func(p string) error { return os.Chmod(p, 0o775) }, ""},
+		{"with a list of others who may write", func(p string) error {
+			return errors.Join(os.Mkdir(p+"/cache", 0o700), letIn(p+"/cache", 7))
+		}, "others can write to"},
+		{"with a list of others who may read", func(p string) error {
+			return errors.Join(os.Mkdir(p+"/cache", 0o770), letIn(p+"/cache", 5))
+		}, ""},
 		{"one that all can write to", func(p string) error {
 			return errors.Join(os.MkdirAll(p+"/cache/staging", 0o755), os.Chmod(p+"/cache/staging", 0o777|os.ModeSticky))
 		}, "others can write to"},
@@ -61,4 +70,16 @@ func TestPlace(t *testing.T) {
 			}
 		})
 	}
+}
+
+// letIn gives a directory an access control list with which the user 1234 has rights on it.
+func letIn(dir string, rights byte) error {
+	list := []byte{2, 0, 0, 0} // version
+	for _, e := range []struct {
+		tag, rights byte
+		id          uint32
+	}{{1, 7, ^uint32(0)}, {2, rights, 1234}, {4, 7, ^uint32(0)}, {0x10, 7, ^uint32(0)}, {0x20, 0, ^uint32(0)}} {
+		list = binary.LittleEndian.AppendUint32(append(list, e.tag, 0, e.rights, 0), e.id)
+	}
+	return unix.Setxattr(dir, "system.posix_acl_access", list, 0)
 }
