@@ -95,6 +95,7 @@ func TestPlaces(t *testing.T) {
 		{"anything else is not replaced", "other", true, "other", "the directory is neither empty nor a root file system; remove it first"},
 		{"but added to", "other", false, "other", ""},
 		{"a link to nothing", "dangling", false, "dangling", "it is a symbolic link to nothing; remove it first"},
+		{"below one", "dangling/a/b", false, "dangling/a/b", dir + "/dangling is a symbolic link to nothing; remove it first"},
 		{"a file", "file", false, "file", "not a directory"},
 	}
 	for _, test := range tests {

@@ -30,8 +30,16 @@ func placeAt(name string) (place, error) {
 	p := place{path: abs}
 	real, err := filepath.EvalSymlinks(abs)
 	if errors.Is(err, fs.ErrNotExist) {
-		if _, err := os.Lstat(abs); err == nil {
+		at := abs // or what is above it: where there is a link to nothing no directory can be made
+		for _, err := os.Lstat(at); errors.Is(err, fs.ErrNotExist); _, err = os.Lstat(at) {
+			at = filepath.Dir(at)
+		}
+		_, err := os.Stat(at)
+		switch nothing := errors.Is(err, fs.ErrNotExist); {
+		case nothing && at == abs:
 			return p, errors.New("it is a symbolic link to nothing; remove it first")
+		case nothing:
+			return p, fmt.Errorf("%s is a symbolic link to nothing; remove it first", at)
 		}
 		return p, nil
 	}
