@@ -2,6 +2,7 @@ package layer
 
 import (
 	"fmt"
+	"math"
 	"strings"
 	"time"
 
@@ -20,17 +21,34 @@ var (
 	none   = room{256 << 10, 1}
 )
 
+// room is what is left of the file system of the store.
+func (s *Store) room() room {
+	var st unix.Statfs_t
+	left := room{math.MaxInt64, math.MaxInt64}
+	if err := unix.Statfs(s.dir, &st); err != nil {
+		return left
+	}
+	if st.Files != 0 {
+		left.inodes = int64(st.Ffree)
+	}
+	left.bytes = int64(st.Bavail) * st.Bsize
+	return left
+}
+
 // full says so if the file system of the store has no more room left than that.
 func (s *Store) full(than room) error {
-	var st unix.Statfs_t
-	if err := unix.Statfs(s.dir, &st); err != nil {
-		return nil
-	}
-	if free := int64(st.Bavail) * st.Bsize; free > than.bytes && (st.Files == 0 || int64(st.Ffree) > than.inodes) {
+	if left := s.room(); left.bytes > than.bytes && left.inodes > than.inodes {
 		return nil
 	}
 	return fmt.Errorf("the file system of the cache %s is full; make room, for example with 'imagebuilder cache prune'",
 		strings.TrimSuffix(s.dir, "/"))
+}
+
+// lasts is about how long it takes to fill a room, by a fast program: no longer may pass
+// until the next look, as whoever meets a full disk often makes room at once.
+func (r room) lasts() time.Duration {
+	const bytes, inodes = 2 << 20, 500 // in a millisecond
+	return min(max(time.Duration(min(r.bytes/bytes, r.inodes/inodes)), 1), 100) * time.Millisecond
 }
 
 // watchRoom watches the room that is left, also if it comes back before the work is done,
@@ -38,20 +56,18 @@ func (s *Store) full(than room) error {
 func (s *Store) watchRoom() (seen func() error) {
 	stop, result := make(chan struct{}), make(chan error)
 	go func() {
-		tick := time.NewTicker(100 * time.Millisecond)
-		defer tick.Stop()
 		var full error
-		for {
+		for full == nil {
 			select {
 			case <-stop:
-				result <- full
+				result <- nil
 				return
-			case <-tick.C:
-				if full == nil {
-					full = s.full(none)
-				}
+			case <-time.After(s.room().lasts()):
+				full = s.full(none)
 			}
 		}
+		<-stop
+		result <- full
 	}()
 	return func() error {
 		close(stop)
