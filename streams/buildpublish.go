@@ -211,7 +211,7 @@ func (b *builder) preview() error {
 				}
 			}
 		}
-		if err := b.checkForeign(b.opts.Safety, s.name, s.foreign, now.HasProduct); err != nil {
+		if err := b.checkForeign(b.opts.Safety, s.name, s.foreign, func(bad *catalog.InvalidError) bool { return bad.In(now.Versions(bad.Product)) }); err != nil {
 			return err
 		}
 		gone := s.listing.Without(now, s.name)

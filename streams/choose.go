@@ -90,9 +90,11 @@ func (b *builder) checkDrops() (refused error, goOn bool) {
 	return refused, goOn
 }
 
-// has tells whether a product is in the tree, so that it is listed again.
-func (s *streamBuild) has(id string) bool {
-	return slices.ContainsFunc(s.products, func(p published) bool { return p.Location.Product.ID() == id })
+// has tells whether a product is in the tree, with all of its versions, so that it is listed
+// again.
+func (s *streamBuild) has(bad *catalog.InvalidError) bool {
+	return slices.ContainsFunc(s.products, func(p published) bool { return p.Location.Product.ID() == bad.Product }) &&
+		bad.In(s.onDisk().Versions(bad.Product))
 }
 
 // lists returns what is going to be listed.

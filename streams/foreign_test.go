@@ -112,6 +112,19 @@ func TestForeignKept(t *testing.T) {
 				t.Errorf("forced: %v", err)
 			}
 		})
+		t.Run(word.name+", a version", func(t *testing.T) {
+			f := newFixture(t, versions(ubuntu, v1)...)
+			f.build()
+			f.replace("streams/v1/images.json", `"versions":{`, `"versions":{"20300101_0000":{"items":{"x":{"ftype":"squashfs","path":"pool/x","size":1,"sha256":"`+sha256Hex("x")+`"}}},`)
+			before := f.read("streams/v1/images.json")
+			err := word.run(f, false)
+			if !errors.Is(err, streams.ErrRefused) || f.read("streams/v1/images.json") != before {
+				t.Fatalf("got %v", err)
+			}
+			if err := word.run(f, true); err != nil {
+				t.Errorf("forced: %v", err)
+			}
+		})
 		if strings.Contains(word.name, "looking") || word.name == "prune" {
 			continue // the first do not come to the index, and prune keeps it
 		}

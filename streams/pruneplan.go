@@ -56,8 +56,8 @@ func (p *pruner) plan(ctx context.Context, stream string, out io.Writer) error {
 		return w.Product(id, c)
 	}, func(bad *catalog.InvalidError) {
 		s.foreign = append(s.foreign, bad)
-		all += bad.Versions
-		vanished += bad.Versions
+		all += len(bad.Versions)
+		vanished += len(bad.Versions)
 	})
 	err = p.catalogs.Unbuilt(p.catalogs.Path(stream), err)
 	if err == nil {
@@ -74,13 +74,13 @@ func (p *pruner) plan(ctx context.Context, stream string, out io.Writer) error {
 
 // dropForeign says which products cannot be trusted and are dropped, if they may be.
 func (p *pruner) dropForeign(s *streamPrune) error {
-	inTree := func(id string) bool {
-		name, err := catalog.ParseName(id)
+	inTree := func(bad *catalog.InvalidError) bool {
+		name, err := catalog.ParseName(bad.Product)
 		if err != nil {
 			return false
 		}
 		there, err := p.versionsIn(name.In(s.name).Path())
-		return err != nil || len(there) > 0 // what cannot be read may be there
+		return err != nil || len(there) > 0 && bad.In(there) // what cannot be read may be there
 	}
 	if err := p.checkForeign(p.opts.Safety, s.name, s.foreign, inTree); err != nil {
 		return err

@@ -33,12 +33,13 @@ func (s Safety) check(do string, gone, all int, stream string) error {
 	return fmt.Errorf("%w to %s %d of the %d versions of stream %s: is the tree mounted and complete? If it is, use force", ErrRefused, do, gone, all, stream)
 }
 
-// checkForeign refuses to drop products that cannot be understood and are not in the tree:
-// another tool has listed them. What is damaged and there is listed again by a build.
-func (w *openSite) checkForeign(safety Safety, stream string, foreign []*catalog.InvalidError, there func(id string) bool) error {
+// checkForeign refuses to drop products that cannot be understood and are not in the tree, with
+// all of their versions: another tool has listed them. What is damaged and there is listed again
+// by a build.
+func (w *openSite) checkForeign(safety Safety, stream string, foreign []*catalog.InvalidError, there func(*catalog.InvalidError) bool) error {
 	var refused error
 	for _, bad := range foreign {
-		if there(bad.Product) {
+		if there(bad) {
 			continue
 		}
 		w.warn("Dropping product that cannot be understood from catalog", "streamName", stream, "product", bad.Product, "error", bad.Err)

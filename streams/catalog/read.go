@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
+	"slices"
 	"strings"
 )
 
@@ -33,13 +35,19 @@ func NewReader(r io.Reader, stream string) *Reader {
 // is none, or a path leads elsewhere. The rest of the catalog can still be read.
 type InvalidError struct {
 	Product  string
-	Versions int // so many that could be told
+	Versions []string // that could be told, sorted
 	Err      error
 }
 
 func (e *InvalidError) Error() string { return fmt.Sprintf("product %q: %v", e.Product, e.Err) }
 
 func (e *InvalidError) Unwrap() error { return e.Err }
+
+// In tells whether nothing of the product is lost where those versions of it are found; nil:
+// the product is not.
+func (e *InvalidError) In(found map[string]bool) bool {
+	return found != nil && !slices.ContainsFunc(e.Versions, func(name string) bool { return !found[name] })
+}
 
 // Next returns the next product and its id. After the last one the error is
 // io.EOF; after an *InvalidError, reading can go on.
@@ -67,7 +75,7 @@ func (r *Reader) Next() (string, *Product, error) {
 	p := new(Product)
 	if err := r.dec.Decode(p); err != nil {
 		if wrongType(err) {
-			return id, nil, &InvalidError{id, len(p.Versions), err}
+			return id, nil, &InvalidError{id, p.versions(), err}
 		}
 		return "", nil, decodeError(err)
 	}
@@ -77,7 +85,7 @@ func (r *Reader) Next() (string, *Product, error) {
 	}
 	if err := p.check(r.stream, id); err != nil {
 		if p.Foreign = r.Foreign && !named && p.checkForeign() == nil; !p.Foreign {
-			return id, nil, &InvalidError{id, len(p.Versions), err}
+			return id, nil, &InvalidError{id, p.versions(), err}
 		}
 	}
 	return id, p, nil
@@ -194,6 +202,8 @@ func wrongType(err error) bool {
 	var t *json.UnmarshalTypeError
 	return errors.As(err, &t)
 }
+
+func (p *Product) versions() []string { return slices.Sorted(maps.Keys(p.Versions)) }
 
 // check refuses every name that could lead out of the product's directory.
 func (p *Product) check(stream, id string) error {

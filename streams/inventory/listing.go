@@ -148,10 +148,13 @@ func (l Listing) Add(p catalog.Location) {
 // Has tells whether a version is.
 func (l Listing) Has(p catalog.Location) bool { return l[p.Product][p.Version] }
 
-// HasProduct tells whether there is a product of this id in it.
-func (l Listing) HasProduct(id string) bool {
+// Versions returns those of the product of this id, nil if it is not in it.
+func (l Listing) Versions(id string) map[string]bool {
 	name, err := catalog.ParseName(id)
-	return err == nil && l[name] != nil
+	if err != nil {
+		return nil
+	}
+	return l[name]
 }
 
 // Count returns how many versions are.
