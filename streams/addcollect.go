@@ -57,7 +57,7 @@ func (a *adder) closeAll() {
 // collect opens the files and finds out what they are.
 func (a *adder) collect(ctx context.Context) error {
 	for _, name := range a.opts.Files {
-		collect := a.collectFile
+		collect := a.collectNamed
 		if st, err := os.Stat(name); err == nil && st.IsDir() {
 			collect = a.collectDir
 		}
@@ -115,6 +115,19 @@ func (a *adder) arrange() error {
 		return errors.New("there is no root file system among the files")
 	}
 	return nil
+}
+
+// collectNamed takes a file that is named by itself. What is said of its hash beside it holds for
+// it as well.
+func (a *adder) collectNamed(ctx context.Context, name string) error {
+	if err := a.collectFile(ctx, name); err != nil || inventory.IsDocument(filepath.Base(name)) {
+		return err
+	}
+	sums, err := readSums(filepath.Dir(name))
+	if sum, ok := sums[filepath.Base(name)]; ok {
+		a.sources[len(a.sources)-1].sum = &sum
+	}
+	return err
 }
 
 func (a *adder) collectFile(ctx context.Context, name string) error {

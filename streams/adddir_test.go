@@ -110,3 +110,16 @@ func TestAddDirectorySums(t *testing.T) {
 		})
 	}
 }
+
+// Files that are named by themselves are no better than those of a directory.
+func TestAddNamedSums(t *testing.T) {
+	dir := built(t, map[string]string{
+		"lxd.tar.gz": gzipped(metaTar(metadataYAML)), "rootfs.squashfs": imagetree.Squashfs("rootfs"),
+		"SHA256SUMS": digest.Sum([]byte("x")).String() + "  rootfs.squashfs\n" + digest.Sum([]byte("y")).String() + "  disk.qcow2\n",
+	})
+	f := newFixture(t)
+	_, err := f.add(func(o *streams.AddOptions) { o.Files = []string{dir + "/lxd.tar.gz", dir + "/rootfs.squashfs"} })
+	if err == nil || !strings.Contains(err.Error(), "rootfs.squashfs is damaged: its SHA-256 is ") {
+		t.Errorf("got %v", err)
+	}
+}

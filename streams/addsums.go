@@ -25,6 +25,16 @@ import (
 // sumsIn returns the hashes that a directory says its files have. What a build would not
 // list for want of a file is not added either.
 func sumsIn(dir string, names []string) (map[string]digest.Digest, error) {
+	sums, err := readSums(dir)
+	for _, name := range slices.Sorted(maps.Keys(sums)) {
+		if inventory.Classify(name, false).IsRootfs() && !slices.Contains(names, filepath.Join(dir, name)) {
+			return nil, fmt.Errorf("%s lists %s, which is not there: it is not complete", filepath.Join(dir, inventory.SumsName), name)
+		}
+	}
+	return sums, err
+}
+
+func readSums(dir string) (map[string]digest.Digest, error) {
 	const most = 1 << 20
 	f, err := os.OpenFile(filepath.Join(dir, inventory.SumsName), unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -35,16 +45,7 @@ func sumsIn(dir string, names []string) (map[string]digest.Digest, error) {
 	}
 	defer f.Close()
 	data, err := io.ReadAll(io.LimitReader(f, most))
-	if err != nil {
-		return nil, err
-	}
-	sums := digest.ParseSums(data)
-	for _, name := range slices.Sorted(maps.Keys(sums)) {
-		if inventory.Classify(name, false).IsRootfs() && !slices.Contains(names, filepath.Join(dir, name)) {
-			return nil, fmt.Errorf("%s lists %s, which is not there: it is not complete", f.Name(), name)
-		}
-	}
-	return sums, nil
+	return digest.ParseSums(data), err
 }
 
 // checkSums compares the files with the hashes that came with them. Most were just hashed
