@@ -178,14 +178,14 @@ func (s *session) record(root *dirfd.Dir) error {
 	return s.dir.Replace(sessionMounts, 0o600, dirfd.Bytes(text))
 }
 
-func (s *session) has(m mount) bool {
-	return slices.ContainsFunc(s.mounts, func(old mount) bool { return old.id == m.id })
-}
+// has tells whether a mount was there before. Its number alone does not tell: the kernel gives
+// that of a mount which is gone to the next.
+func (s *session) has(m mount) bool { return slices.Contains(s.mounts, m) }
 
 // gone are the mounts that are no longer there, those below others first.
 func gone(before, now []mount) (changes []mountChange) {
 	for _, old := range slices.Backward(before) {
-		if !slices.ContainsFunc(now, func(m mount) bool { return m.id == old.id }) {
+		if !slices.Contains(now, old) {
 			changes = append(changes, mountChange{At: old.at, Gone: true})
 		}
 	}

@@ -82,6 +82,17 @@ func TestSession(t *testing.T) {
 		steps:   []string{"umount /run; umount /dev/shm", "grep -c -e ' /run ' -e ' /dev/shm ' /proc/mounts || true"},
 		out:     "0\n",
 	}, {
+		summary: "a mount that has the number of one that was unmounted is another",
+		steps: []string{
+			`set -- $(grep ' /dev/shm ' /proc/self/mountinfo); n=0; mkdir /w; umount /dev/shm; sleep 0.2
+			until [ $n -gt 99 ] || [ $n -gt 0 ] && grep -q "^$1 " /proc/self/mountinfo; do
+				n=$((n+1)); mkdir /w/$n; mount -t tmpfs none /w/$n
+			done
+			echo a >/w/$n/a; ln -s /w/$n /last`,
+			"cat /last/a",
+		},
+		out: "a\n",
+	}, {
 		summary: "a mount on one that was unmounted, too",
 		steps:   []string{"umount /run; mount -t tmpfs none /run; echo a >/run/a", "cat /run/a; grep -c ' /run ' /proc/mounts"},
 		out:     "a\n1\n",
