@@ -68,6 +68,9 @@ func (m mount) shownBy(others []mount) (shown string) {
 	return shown
 }
 
+// deleted tells a mount of what has no name any more, where it was mounted from.
+func (m mount) deleted() bool { return strings.HasSuffix(m.root, "//deleted") }
+
 // cutDir returns the rest of a path behind a directory.
 func cutDir(name, dir string) (string, bool) {
 	if dir == "/" || name == dir {

@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -162,7 +163,8 @@ func (s *session) record(root *dirfd.Dir) error {
 			fmt.Fprintf(os.Stderr, "the %s on %s does not last beyond this step\n", m.fstype, m.at)
 			continue
 		}
-		kept[c.Content] = true
+		name, _, _ := strings.Cut(c.Content, "/") // it may be a directory in what is kept
+		kept[name] = true
 		changes = append(changes, *c)
 	}
 	if err := s.drop(kept); err != nil {
@@ -203,11 +205,11 @@ func (s *session) change(root *dirfd.Dir, m mount) (*mountChange, error) {
 	switch {
 	case ours: // it was kept before
 		c.Content = content
-	case shown != "":
+	case shown != "" && !m.deleted():
 		c.Bind = shown
-	case m.fstype == "tmpfs":
+	case m.fstype == "tmpfs", m.deleted():
 		c.Content = s.unused()
-		return c, s.keep(root, m.at, c.Content)
+		return c, s.keep(root, m, c.Content)
 	case slices.Contains(repeatable, m.fstype):
 		c.Type = m.fstype
 	default:
@@ -248,9 +250,17 @@ func (s *session) unused() string {
 	}
 }
 
-// keep copies what a mount holds into the session, but not what is mounted below it.
-func (s *session) keep(root *dirfd.Dir, at, name string) error {
-	if err := s.dir.Mkdir(name, 0o700); err != nil {
+// keep copies what a mount holds into the session, but not what is mounted below it; or the file
+// that it is.
+func (s *session) keep(root *dirfd.Dir, m mount, name string) error {
+	st, err := root.Stat(m.at)
+	if err == nil && st.Mode&unix.S_IFMT == unix.S_IFREG {
+		return s.keepFile(root, m.at, name, st)
+	}
+	if err == nil {
+		err = s.dir.Mkdir(name, st.Mode&0o7777)
+	}
+	if err != nil || m.deleted() { // a directory that is gone is empty
 		return err
 	}
 	to, err := s.dir.Sub(name)
@@ -258,7 +268,7 @@ func (s *session) keep(root *dirfd.Dir, at, name string) error {
 		return err
 	}
 	defer to.Close()
-	return onto(root, at, func(target string) error {
+	return onto(root, m.at, func(target string) error {
 		fd, err := detach(target, true)
 		if err != nil {
 			return err
@@ -271,6 +281,18 @@ func (s *session) keep(root *dirfd.Dir, at, name string) error {
 		defer from.Close()
 		return new(tree.Copier).Copy(context.Background(), to, from)
 	})
+}
+
+func (s *session) keepFile(root *dirfd.Dir, at, name string, st unix.Stat_t) error {
+	in, err := root.OpenFile(at, unix.O_RDONLY, 0)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	if err := s.dir.WriteFile(name, st.Mode&0o7777, func(w *bufio.Writer) error { _, err := w.ReadFrom(in); return err }); err != nil {
+		return err
+	}
+	return s.dir.Chown(name, int(st.Uid), int(st.Gid))
 }
 
 // drop removes what the session holds of mounts that are no longer there.

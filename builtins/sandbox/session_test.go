@@ -93,6 +93,20 @@ func TestSession(t *testing.T) {
 		},
 		out: "a\n",
 	}, {
+		summary: "a directory of a tmpfs stays mounted when that is unmounted",
+		steps: []string{
+			"mkdir /work /b; mount -t tmpfs none /work; mkdir /work/d; echo a >/work/d/a",
+			"mount -o bind /work/d /b", "umount /work", "cat /b/a",
+		},
+		out: "a\n",
+	}, {
+		summary: "what was mounted from a name that is gone stays",
+		steps: []string{
+			"mkdir /tmp/d /b; echo a >/tmp/a; echo old >/etc/a; mount -o bind /tmp/a /etc/a; mount -o bind /tmp/d /b; rm -r /tmp/a /tmp/d",
+			"cat /etc/a; ls /b", "cat /etc/a; umount /etc/a; cat /etc/a",
+		},
+		out: "a\nold\n",
+	}, {
 		summary: "a mount on one that was unmounted, too",
 		steps:   []string{"umount /run; mount -t tmpfs none /run; echo a >/run/a", "cat /run/a; grep -c ' /run ' /proc/mounts"},
 		out:     "a\n1\n",
