@@ -151,7 +151,7 @@ func (t *translator) imageRoots() []string { return t.closure(t.Image.Name + t.I
 func (t *translator) environment() []statement {
 	var all []statement
 	if t.Environment.ClearDefaults || t.find("environment.clear_defaults") != nil {
-		s := statement{key: "environment.clear_defaults", text: "root.env.clear()"}
+		s := statement{key: "environment.clear_defaults", text: t.load("definition.star", "clear_environment") + "(root)"}
 		if name, ok := t.option("environment.clear_defaults"); ok {
 			s.condition = name
 		}
