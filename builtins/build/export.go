@@ -128,7 +128,7 @@ func (e exporter) put(ctx context.Context, to string) error {
 	}
 	defer dir.Close()
 	if merge {
-		return e.copyTo(ctx, dir, true)
+		return e.copyTo(ctx, dir, treetask.Manner{Merge: true})
 	}
 	return e.refill(ctx, dir)
 }
@@ -143,17 +143,18 @@ func tidyBeside(place string) error {
 	return above.RemoveAll(dirfd.TempName(filepath.Base(place)))
 }
 
-func (e exporter) copyTo(ctx context.Context, dir *dirfd.Dir, merge bool) error {
+func (e exporter) copyTo(ctx context.Context, dir *dirfd.Dir, m treetask.Manner) error {
 	if e.root.Empty() {
 		return nil
 	}
-	_, err := treetask.Copying.Run(ctx, []sandbox.Stack{e.stateOf(e.root).Stack()}, treetask.Manner{Merge: merge, Epoch: e.Epoch}, dir.File())
+	m.Epoch = e.Epoch
+	_, err := treetask.Copying.Run(ctx, []sandbox.Stack{e.stateOf(e.root).Stack()}, m, dir.File())
 	return err
 }
 
 // stage copies the root file system into a new directory below dir. All is done by handles,
 // whatever others do to names meanwhile.
-func (e exporter) stage(ctx context.Context, dir *dirfd.Dir, name string) error {
+func (e exporter) stage(ctx context.Context, dir *dirfd.Dir, name string, m treetask.Manner) error {
 	// Always the same name, so that what a killed process left there goes.
 	if err := dir.RemoveAll(name); err != nil {
 		return err
@@ -165,7 +166,7 @@ func (e exporter) stage(ctx context.Context, dir *dirfd.Dir, name string) error 
 	if err != nil {
 		return err
 	}
-	return errors.Join(e.copyTo(ctx, fresh, false), fresh.Close())
+	return errors.Join(e.copyTo(ctx, fresh, m), fresh.Close())
 }
 
 // appear copies the root file system beside the place it is to have and, when it is
@@ -179,7 +180,7 @@ func (e exporter) appear(ctx context.Context, place string) (err error) {
 	name := filepath.Base(place)
 	fresh := dirfd.TempName(name)
 	defer func() { err = errors.Join(err, above.RemoveAll(fresh)) }()
-	if err := e.stage(ctx, above, fresh); err != nil {
+	if err := e.stage(ctx, above, fresh, treetask.Manner{}); err != nil {
 		return err
 	}
 	_, err = above.Supplant(fresh, name)
@@ -191,7 +192,8 @@ func (e exporter) appear(ctx context.Context, place string) (err error) {
 func (e exporter) refill(ctx context.Context, dir *dirfd.Dir) (err error) {
 	fresh := dirfd.TempName("rootfs")
 	defer func() { err = errors.Join(err, dir.RemoveAll(fresh)) }()
-	if err := e.stage(ctx, dir, fresh); err != nil {
+	// What the root file system began as may be this very directory.
+	if err := e.stage(ctx, dir, fresh, treetask.Manner{Omit: fresh}); err != nil {
 		return err
 	}
 	old, err := dir.ReadDir(".")

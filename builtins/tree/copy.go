@@ -26,6 +26,7 @@ type Copier struct {
 	Merge bool
 
 	Epoch host.Epoch // no time is later than that of it, if there is one
+	Omit  string     // a name at the top that is not copied, as the destination may be in the source
 
 	links map[inode]string // files with several names, by where they were copied to
 }
@@ -47,6 +48,9 @@ func (c *Copier) copyDir(ctx context.Context, dst, src *dirfd.Dir, dir string) e
 		return err
 	}
 	for _, base := range names {
+		if dir == "/" && base == c.Omit {
+			continue
+		}
 		if err := c.copyNode(ctx, dst, src, path.Join(dir, base)); err != nil {
 			return err
 		}

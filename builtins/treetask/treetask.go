@@ -86,10 +86,11 @@ var CopyingFrom = sandbox.NewTask("copy from", func(ctx context.Context, in *san
 type Manner struct {
 	Merge bool
 	Epoch host.Epoch
+	Omit  string
 }
 
 // Copying copies a root file system into a directory, the first file of the task.
 var Copying = sandbox.NewTask("copy", func(ctx context.Context, in *sandbox.Inside, m Manner) (sandbox.None, error) {
-	c := tree.Copier{Merge: m.Merge, Epoch: m.Epoch}
+	c := tree.Copier{Merge: m.Merge, Epoch: m.Epoch, Omit: m.Omit}
 	return false, c.Copy(ctx, dirfd.New(in.Files[0], dirfd.InRoot), in.Roots[0])
 })
