@@ -2,6 +2,7 @@ package compat
 
 import (
 	"fmt"
+	"slices"
 	"unicode/utf8"
 )
 
@@ -19,14 +20,26 @@ func (t *translator) files() []statement {
 			}
 			return call("generate", append([]string{root, literal(t.generatorName(f.Generator))}, t.fileArgs(key, f)...)...)
 		})
-		if f.Generator == "template" && f.Pongo && !t.All { // other images have none: what is wrong with it is nothing to them
+		if f.Pongo && !t.All { // what is wrong with it is nothing to images that have none
 			for i := range entry {
-				entry[i].condition = and(entry[i].condition, `target in ["lxd", "vm"]`)
+				entry[i].condition = and(entry[i].condition, t.makes(f))
 			}
 		}
 		all = append(all, entry...)
 	}
 	return all
+}
+
+// makes prints for which targets, among those that its filter lets through, a generator
+// looks at the values of its entry; "": for all.
+func (t *translator) makes(f fileEntry) string {
+	switch {
+	case f.Generator == "template":
+		return `target in ["lxd", "vm"]`
+	case slices.Contains([]string{"cloud-init", "hostname", "hosts"}, f.Generator) && len(f.Types) == 0 && !t.Pack:
+		return `target != "dir"`
+	}
+	return ""
 }
 
 // generatorName is what the generator is called here. The agent is that of the server which
