@@ -299,6 +299,9 @@ func TestIndex(t *testing.T) {
 	if _, err := catalog.ReadIndex(strings.NewReader(`{"format":"index:2.0"}`)); err == nil {
 		t.Error("another format passes")
 	}
+	if _, err := catalog.ReadIndex(strings.NewReader(want + "x")); err == nil || err.Error() != "not an index: something follows it" {
+		t.Errorf("with something behind it: %v", err)
+	}
 }
 
 // TestLines holds that what is signed as a text has short lines, and ends none in the middle

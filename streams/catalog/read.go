@@ -282,8 +282,12 @@ func isDigest(s string) bool {
 // ReadIndex reads an index. Unknown formats are refused.
 func ReadIndex(r io.Reader) (*Index, error) {
 	var index Index
-	if err := json.NewDecoder(r).Decode(&index); err != nil {
+	dec := json.NewDecoder(r)
+	if err := dec.Decode(&index); err != nil {
 		return nil, fmt.Errorf("not an index: %w", err)
+	}
+	if _, err := dec.Token(); err != io.EOF { // clients take no such thing
+		return nil, errors.New("not an index: something follows it")
 	}
 	if index.Format != FormatIndex {
 		return nil, fmt.Errorf("not an index: the format is %q", index.Format)
