@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"imagebuilder/streams"
+	"imagebuilder/streams/page"
 )
 
 // enlarge makes a file as large as an uploader likes, without taking up any room.
@@ -119,5 +120,26 @@ func TestStrangeCatalogs(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// TestLargeCatalogs holds that a catalog, an index or a page that somebody has made too large to be
+// read to its end is made anew, and is no reason to wait.
+func TestLargeCatalogs(t *testing.T) {
+	for _, name := range []string{"streams/v1/images.json", "streams/v1/index.json", "index.html"} {
+		t.Run(name, func(t *testing.T) {
+			f := newFixture(t, versions(ubuntu, v1)...)
+			withPage := func(o *streams.BuildOptions) { o.Page = new(page.Setup) }
+			f.build(withPage)
+			want := f.read(name)
+			f.enlarge(name, 15<<40)
+			if f.build(withPage); f.read(name) != want {
+				t.Error("it is not what it was")
+			}
+			f.enlarge(name, 15<<40)
+			if faults := f.faults(); name != "index.html" && len(faults) == 0 {
+				t.Error("verify finds nothing")
+			}
+		})
 	}
 }
