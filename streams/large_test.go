@@ -3,6 +3,7 @@ package streams_test
 import (
 	"context"
 	"errors"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -141,5 +142,24 @@ func TestLargeCatalogs(t *testing.T) {
 				t.Error("verify finds nothing")
 			}
 		})
+	}
+}
+
+// TestDirectoryForPage holds that a directory in the place of a file of the page is found before
+// anything is published.
+func TestDirectoryForPage(t *testing.T) {
+	for _, name := range []string{"index.html", "index.html.gz", "page.css"} {
+		f := newFixture(t, versions(ubuntu, v1)...)
+		f.build()
+		before := f.published()
+		f.make(versions(ubuntu, v2)...)
+		f.write(name+"/kept", "")
+		_, err := f.tryBuild(func(o *streams.BuildOptions) { o.Page = new(page.Setup) })
+		if err == nil || err.Error() != "replace "+name+": is a directory" {
+			t.Errorf("%s: got %v", name, err)
+		}
+		if !maps.Equal(f.published(), before) {
+			t.Errorf("%s: something was published", name)
+		}
 	}
 }

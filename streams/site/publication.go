@@ -168,7 +168,7 @@ func (p *Publication) StageZippedPage(name string, fill func(*bufio.Writer) erro
 	if changed {
 		from = dirfd.TempName(name)
 	}
-	if err := p.site.Remove(dirfd.TempName(zip)); err != nil {
+	if err := p.vacate(zip); err != nil {
 		return err
 	}
 	p.page = append(p.page, zip)
@@ -178,7 +178,7 @@ func (p *Publication) StageZippedPage(name string, fill func(*bufio.Writer) erro
 // stagePage tells whether the file has changed.
 func (p *Publication) stagePage(name string, fill func(*bufio.Writer) error) (bool, error) {
 	temp := dirfd.TempName(name)
-	if err := p.site.Remove(temp); err != nil {
+	if err := p.vacate(name); err != nil {
 		return false, err
 	}
 	p.page = append(p.page, name)
@@ -190,6 +190,15 @@ func (p *Publication) stagePage(name string, fill func(*bufio.Writer) error) (bo
 		return false, p.site.Remove(temp)
 	}
 	return true, nil
+}
+
+// vacate removes what is under a file's temporary name. What cannot give way to the file
+// is found here, before anything is visible.
+func (p *Publication) vacate(name string) error {
+	if st, err := p.site.Lstat(name); err == nil && st.Mode&unix.S_IFMT == unix.S_IFDIR {
+		return &fs.PathError{Op: "replace", Path: name, Err: unix.EISDIR}
+	}
+	return p.site.Remove(dirfd.TempName(name))
 }
 
 // Commit makes everything visible. It is not cancelled any more once it has begun
