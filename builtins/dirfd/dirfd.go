@@ -118,10 +118,12 @@ func (d *Dir) openat2(name string, flags int, mode uint32, change bool) (int, er
 }
 
 func openat2(dirfd int, name string, how *unix.OpenHow) (int, error) {
-	for {
+	for tries := 0; ; tries++ {
 		fd, err := unix.Openat2(dirfd, name, how)
-		// EAGAIN: something was renamed while a ".." was resolved; the kernel asks to try again.
-		if err != unix.EAGAIN && err != unix.EINTR {
+		// EAGAIN: something was renamed while a ".." was resolved; the kernel asks to try again. Of a
+		// root that archives are unpacked below it does so for ever where a ".." comes before a name that
+		// is not there.
+		if err != unix.EAGAIN && err != unix.EINTR || err == unix.EAGAIN && tries > 10000 {
 			return fd, err
 		}
 	}
