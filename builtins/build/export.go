@@ -114,10 +114,10 @@ func (e exporter) put(ctx context.Context, to string) error {
 		return e.appear(ctx, p.path)
 	}
 	merge := !e.replace && e.root.Source != p.path && len(p.names) > 0
-	if !merge && !p.mount {
+	if !merge && !p.stays {
 		return e.appear(ctx, p.path)
 	}
-	if !p.mount {
+	if !p.stays {
 		if err := tidyBeside(p.path); err != nil {
 			return err
 		}
@@ -187,8 +187,8 @@ func (e exporter) appear(ctx context.Context, place string) (err error) {
 	return err
 }
 
-// refill replaces what is in a directory that cannot be replaced itself, since it is a
-// mount point. What is there stays until the copy is complete.
+// refill replaces what is in a directory that is not replaced itself, as something is mounted
+// on it or our caller is in it. What is there stays until the copy is complete.
 func (e exporter) refill(ctx context.Context, dir *dirfd.Dir) (err error) {
 	fresh := dirfd.TempName("rootfs")
 	defer func() { err = errors.Join(err, dir.RemoveAll(fresh)) }()

@@ -17,7 +17,7 @@ import (
 type place struct {
 	path  string   // absolute; without symbolic links if it is there
 	there bool     // as a directory
-	mount bool     // something is mounted on it
+	stays bool     // it is filled, and not replaced itself
 	names []string // what is in it
 }
 
@@ -55,11 +55,26 @@ func placeAt(name string) (place, error) {
 	for _, e := range entries {
 		p.names = append(p.names, e.Name())
 	}
-	if p.mount, err = mountPoint(real); p.mount {
+	mounted, err := mountPoint(real)
+	if mounted {
 		// Where mkfs has put it, and wants it.
 		p.names = slices.DeleteFunc(p.names, func(name string) bool { return name == "lost+found" })
 	}
+	p.stays = mounted || holdsCaller(real)
 	return p, err
+}
+
+// holdsCaller tells whether our caller, who goes on from there, is in a directory.
+func holdsCaller(dir string) bool {
+	at, err := os.Getwd()
+	if err == nil {
+		at, err = filepath.EvalSymlinks(at)
+	}
+	if err != nil {
+		return false
+	}
+	rel, err := filepath.Rel(dir, at)
+	return err == nil && filepath.IsLocal(rel)
 }
 
 // mountPoint tells whether something is mounted on a directory.
