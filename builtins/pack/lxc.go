@@ -78,6 +78,12 @@ func (c LXCConfig) appliesTo(level int) bool {
 	return level > c.After || level < before
 }
 
+// TakenByLXC tells whether LXC's templates take an image with such configuration: without a file
+// named config they refuse it.
+func TakenByLXC(config []LXCConfig) bool {
+	return slices.ContainsFunc(config, func(c LXCConfig) bool { return c.Type != "user" && c.appliesTo(compatLevels) })
+}
+
 // files returns the content of the archive, in the order LXC's own tools have it.
 func (m LXCMetadata) files() []archiveFile {
 	files := []archiveFile{

@@ -102,3 +102,21 @@ func TestLXCConfigCheck(t *testing.T) {
 		}
 	}
 }
+
+// Where no file config comes of it, LXC does not take the image.
+func TestTakenByLXC(t *testing.T) {
+	for _, test := range []struct {
+		summary string
+		config  []pack.LXCConfig
+		want    bool
+	}{
+		{"for all", []pack.LXCConfig{{Type: "all"}}, true},
+		{"for privileged ones", []pack.LXCConfig{{Type: "user"}, {Type: "system", After: 4}}, true},
+		{"for unprivileged ones", []pack.LXCConfig{{Type: "user"}}, false},
+		{"for older levels", []pack.LXCConfig{{Type: "all", Before: 5}}, false},
+	} {
+		if got := pack.TakenByLXC(test.config); got != test.want {
+			t.Errorf("%s: %v", test.summary, got)
+		}
+	}
+}
