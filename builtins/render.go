@@ -61,6 +61,8 @@ func ToPlain(v starlark.Value) any {
 	switch v := v.(type) {
 	case starlark.String:
 		return string(v)
+	case starlark.Bytes: // whose elements are bytes again
+		return string(v)
 	case starlark.Bool:
 		if v {
 			return true
