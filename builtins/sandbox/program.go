@@ -77,6 +77,9 @@ func (r runner) explain(name string, err error) error {
 	if readErr != nil || machine == "" {
 		return err
 	}
+	if machine == host.Machine() { // an emulator is of no use
+		return fmt.Errorf("%w: %s is a program for this machine, but damaged", err, name)
+	}
 	return fmt.Errorf("%w: %s is a program for %s; %s", err, name, machine, host.Emulators)
 }
 

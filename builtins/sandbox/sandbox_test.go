@@ -324,7 +324,10 @@ func TestFailure(t *testing.T) {
 
 // What is made for another machine is told by that.
 func TestForeignProgram(t *testing.T) {
-	header := foreign()
+	header, cut := foreign(), "\x7fELF"
+	if native := magic.Programs(host.Machine()); len(native) > 0 {
+		cut = string(native[0][:40])
+	}
 	const because = "exec format error: /bin/foreign is a program for aarch64; " + host.Emulators
 	for _, test := range []struct {
 		program sandbox.Program
@@ -334,9 +337,10 @@ func TestForeignProgram(t *testing.T) {
 		{sandbox.Program{Args: []string{"/bin/script", "x"}}, "cannot run /bin/script: " + because},
 		{sandbox.Program{Script: "#!/bin/foreign -e\n"}, "cannot run script: " + because},
 		{sandbox.Program{Args: []string{"text"}}, "cannot run text: exec format error"},
+		{sandbox.Program{Args: []string{"cut"}}, "cannot run cut: exec format error: /bin/cut is a program for this machine, but damaged"},
 	} {
 		stack := newStack(t)
-		for name, content := range map[string]string{"foreign": header, "script": "#!/bin/foreign\n", "text": "no program\n"} {
+		for name, content := range map[string]string{"foreign": header, "script": "#!/bin/foreign\n", "text": "no program\n", "cut": cut} {
 			if err := os.WriteFile(filepath.Join(stack.Lower[0], "bin", name), []byte(content), 0o755); err != nil {
 				t.Fatal(err)
 			}
