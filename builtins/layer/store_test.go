@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -251,6 +252,23 @@ func TestSweep(t *testing.T) {
 	left := filepath.Join(dir, "staging", "left-by-a-killed-process", "data")
 	if err := os.MkdirAll(left, 0o755); err != nil {
 		t.Fatal(err)
+	}
+	open(t, dir, layer.Options{})
+	if _, err := os.Stat(left); err == nil {
+		t.Error("it is still there")
+	}
+}
+
+// What a step on a plain copy has made unchangeable is removed like all else.
+func TestSweepFrozen(t *testing.T) {
+	dir := t.TempDir()
+	left := filepath.Join(dir, "staging", "left", "sub")
+	if err := errors.Join(open(t, dir, layer.Options{}).Close(), os.MkdirAll(left, 0o755), os.WriteFile(left+"/file", nil, 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { exec.Command("chattr", "-R", "-i", dir).Run() })
+	if out, err := exec.Command("chattr", "+i", left+"/file", left).CombinedOutput(); err != nil {
+		t.Skipf("%v: %s", err, out)
 	}
 	open(t, dir, layer.Options{})
 	if _, err := os.Stat(left); err == nil {

@@ -23,12 +23,40 @@ var Tasks = []sandbox.Registered{erasing, sealing, nothing, treetask.Copying}
 var erasing = sandbox.NewTask("erase", func(_ context.Context, in *sandbox.Inside, names []string) (sandbox.None, error) {
 	dir := dirfd.New(in.Files[0], dirfd.Refuse)
 	for _, name := range names {
-		if err := dir.RemoveAll(name); err != nil {
+		err := dir.RemoveAll(name)
+		if errors.Is(err, unix.EPERM) && thaw(dir, name) == nil {
+			err = dir.RemoveAll(name)
+		}
+		if err != nil {
 			return false, err
 		}
 	}
 	return false, nil
 })
+
+// thaw takes from all below a directory what chattr may have given it, in a step on a plain
+// copy: that it must not be changed. Else it would stay, and be in the way of each later run.
+func thaw(dir *dirfd.Dir, name string) error {
+	if mounted, err := dir.Mounted(name); mounted != "" || err != nil {
+		return errors.Join(dirfd.ErrMounted, err)
+	}
+	return dir.Scan(name, func(at dirfd.At, st *unix.Stat_t) error {
+		if kind := st.Mode & unix.S_IFMT; kind != unix.S_IFREG && kind != unix.S_IFDIR {
+			return nil
+		}
+		fd, err := unix.Openat(at.Dir, at.Base, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return err
+		}
+		defer unix.Close(fd)
+		const frozen = unix.STATX_ATTR_IMMUTABLE | unix.STATX_ATTR_APPEND // FS_IMMUTABLE_FL, FS_APPEND_FL
+		flags, err := unix.IoctlGetUint32(fd, unix.FS_IOC_GETFLAGS)
+		if err != nil || flags&frozen == 0 {
+			return nil // not every file system has such
+		}
+		return unix.IoctlSetPointerInt(fd, unix.FS_IOC_SETFLAGS, int(flags&^frozen))
+	})
+}
 
 // nothing mounts a root file system, to see whether that can be done.
 var nothing = sandbox.NewTask("nothing", func(context.Context, *sandbox.Inside, sandbox.None) (sandbox.None, error) {
