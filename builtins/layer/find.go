@@ -29,7 +29,11 @@ func (s *Store) place(key string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return path.Join("results", path.Base(text)), nil
+	place := path.Join("results", path.Base(text))
+	if path.Dir(place) != "results" { // but to all of them, or to the store
+		return "", fmt.Errorf("%s leads to no result", text)
+	}
+	return place, nil
 }
 
 // find returns the entry of a key, held, or an errMiss.

@@ -9,6 +9,9 @@ import (
 	"path/filepath"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
+	"imagebuilder/builtins/dirfd"
 	"imagebuilder/builtins/host"
 )
 
@@ -17,6 +20,9 @@ import (
 
 // idMapFile is the file of a store that says which it is.
 const idMapFile = "idmap"
+
+// maxIDMap bounds what is read of it.
+const maxIDMap = 64 << 10
 
 // noIDMap is what it says where ids are those of the machine, as they are for root.
 const noIDMap = "none"
@@ -43,9 +49,14 @@ func checkIDMap(dir string) error {
 
 // storedIDMap is what a store belongs to; "": to nothing yet.
 func storedIDMap(dir string) (string, error) {
-	text, err := os.ReadFile(filepath.Join(dir, idMapFile))
-	if !errors.Is(err, fs.ErrNotExist) {
+	f, err := os.OpenFile(filepath.Join(dir, idMapFile), os.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err == nil {
+		defer f.Close()
+		text, err := dirfd.ReadRegular(f, maxIDMap)
 		return strings.TrimSpace(string(text)), err
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return "", err
 	}
 	// Earlier versions have made stores of root only, without the file.
 	names, err := os.ReadDir(filepath.Join(dir, "results"))

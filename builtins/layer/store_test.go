@@ -7,10 +7,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"imagebuilder/builtins/host"
 	"imagebuilder/builtins/layer"
@@ -273,6 +277,39 @@ func TestSweepFrozen(t *testing.T) {
 	open(t, dir, layer.Options{})
 	if _, err := os.Stat(left); err == nil {
 		t.Error("it is still there")
+	}
+}
+
+// What is in a store that no run has put there is neither waited for nor believed.
+func TestStrangers(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir, layer.Options{})
+	var calls atomic.Int32
+	if _, _, err := s.Get(ctx, layer.Base{}, step("a"), write(&calls, "a")); err != nil {
+		t.Fatal(err)
+	}
+	s.Close()
+	err := errors.Join(unix.Mkfifo(dir+"/staging/pipe", 0o600), unix.Mkfifo(dir+"/results/pipe", 0o600))
+	for i, to := range []string{"/", "..", "."} {
+		err = errors.Join(err, os.Symlink(to, dir+"/entries/"+strings.Repeat(strconv.Itoa(i), 64)))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	s = open(t, dir, layer.Options{})
+	if _, err := s.Collect(1 << 30); err != nil {
+		t.Error(err)
+	}
+	if _, out, err := s.Get(ctx, layer.Base{}, step("a"), write(&calls, "a")); err != nil || !out.Hit {
+		t.Errorf("what a run has put there: hit %v, %v", out.Hit, err)
+	}
+	s.Close()
+	os.Remove(dir + "/idmap")
+	if err := unix.Mkfifo(dir+"/idmap", 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := layer.Open(dir, layer.Options{}); err == nil || !strings.HasSuffix(err.Error(), "idmap: not a regular file") {
+		t.Errorf("got %v", err)
 	}
 }
 
