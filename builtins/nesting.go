@@ -38,10 +38,18 @@ func CheckDepth(v starlark.Value) error {
 	return err
 }
 
+// CheckFreeze finds out why a value cannot be frozen, which goes into what functions hold as
+// well, and comes to no end in one that holds itself.
+func CheckFreeze(v starlark.Value) error {
+	_, err := (&nesting{parts: make(map[any]int), marks: true, functions: true}).of(v, 0)
+	return err
+}
+
 // A nesting is one walk over a value. It comes by each part once.
 type nesting struct {
-	parts map[any]int // values in one that was walked over, 0 while it is
-	marks bool        // whoever comes after marks where it was: not all is walked over twice
+	parts     map[any]int // values in one that was walked over, 0 while it is
+	marks     bool        // whoever comes after knows lists, dicts and sets that contain themselves
+	functions bool        // whoever comes after goes into functions
 }
 
 // slice is what a tuple is told by.
@@ -55,6 +63,10 @@ func (n *nesting) of(v starlark.Value, depth int) (parts int, err error) {
 	var id any = v
 	switch v := v.(type) {
 	case *starlark.List, *starlark.Dict, *starlark.Set, *starlarkstruct.Struct, *record:
+	case *starlark.Function, *starlark.Builtin:
+		if !n.functions {
+			return 1, nil
+		}
 	case starlark.Tuple:
 		if len(v) == 0 {
 			return 1, nil
@@ -65,8 +77,10 @@ func (n *nesting) of(v starlark.Value, depth int) (parts int, err error) {
 	}
 	known, seen := n.parts[id]
 	switch {
-	case seen && (known > 0 || n.marks):
+	case seen && known > 0:
 		return known, nil
+	case seen && n.marks && marked(v):
+		return 1, nil
 	case seen:
 		return 0, errItself
 	case depth == maxNesting:
@@ -79,12 +93,21 @@ func (n *nesting) of(v starlark.Value, depth int) (parts int, err error) {
 		if err != nil {
 			return 0, err
 		}
-		if parts += more; parts > maxParts && !n.marks {
+		if parts += more; parts > maxParts {
 			return 0, errLarge
 		}
 	}
 	n.parts[id] = parts
 	return parts, nil
+}
+
+// marked tells whether a value that contains itself is known to those who print or freeze it.
+func marked(v starlark.Value) bool {
+	switch v.(type) {
+	case *starlark.List, *starlark.Dict, *starlark.Set:
+		return true
+	}
+	return false
 }
 
 // holds yields what a value holds.
@@ -108,6 +131,21 @@ func holds(v starlark.Value) func(yield func(starlark.Value) bool) {
 				if !yield(elem) {
 					return
 				}
+			}
+		case *starlark.Function:
+			for i := range v.NumFreeVars() {
+				if _, held := v.FreeVar(i); held != nil && !yield(held) {
+					return
+				}
+			}
+			for i := range v.NumParams() {
+				if def := v.ParamDefault(i); def != nil && !yield(def) {
+					return
+				}
+			}
+		case *starlark.Builtin:
+			if held := v.Receiver(); held != nil {
+				yield(held)
 			}
 		case interface {
 			Len() int

@@ -133,7 +133,7 @@ func (l *loader) exec(m module, text string) (starlark.StringDict, error) {
 		return nil, ended(l.ctx, err)
 	}
 	for name, v := range globals {
-		if err := builtins.CheckDepth(v); err != nil {
+		if err := builtins.CheckFreeze(v); err != nil {
 			return nil, fmt.Errorf("%s: cannot keep %s: %w", m, name, err)
 		}
 	}
