@@ -32,7 +32,7 @@ func (a *adder) collectDir(ctx context.Context, dir string) error {
 		if err := a.collectFile(ctx, name); err != nil {
 			return err
 		}
-		if sum, ok := sums[filepath.Base(name)]; ok && !inventory.IsDocument(name) {
+		if sum, ok := sums[filepath.Base(name)]; ok && !inventory.IsDocument(filepath.Base(name)) {
 			a.sources[len(a.sources)-1].sum = &sum
 		}
 	}

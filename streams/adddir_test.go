@@ -2,6 +2,8 @@ package streams_test
 
 import (
 	"maps"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -121,5 +123,28 @@ func TestAddNamedSums(t *testing.T) {
 	_, err := f.add(func(o *streams.AddOptions) { o.Files = []string{dir + "/lxd.tar.gz", dir + "/rootfs.squashfs"} })
 	if err == nil || !strings.Contains(err.Error(), "rootfs.squashfs is damaged: its SHA-256 is ") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// TestAddDirectoryAbove holds that the hashes of documents are none of images, also in a directory
+// whose path begins with a dot.
+func TestAddDirectoryAbove(t *testing.T) {
+	files := map[string]string{"a.manifest": "a 1", "lxd.tar.gz": gzipped(metaTar(metadataYAML)), "rootfs.squashfs": imagetree.Squashfs("rootfs"), "rootfs.squashfs.spdx.json": "{}"}
+	for name, content := range maps.Clone(files) {
+		files["SHA256SUMS"] += digest.Sum([]byte(content)).String() + "  " + name + "\n"
+	}
+	dir := built(t, files)
+	f := newFixture(t)
+	t.Chdir(t.TempDir())
+	wd, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	above, err := filepath.Rel(wd, dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.add(func(o *streams.AddOptions) { o.Files = []string{above} }); err != nil {
+		t.Error(err)
 	}
 }
