@@ -33,6 +33,7 @@ func TestStreamOptionsAreChecked(t *testing.T) {
 		{"build", "--page-client=lxc,", `page = {"clients": ["lxc", ""]}`, "%s : want lxc or incus"},
 		{"build", "--stream-version=.v1", `stream_version = ".v1"`, `%s: the name ".v1" is hidden`},
 		{"build", "--sign-passphrase=f", `sign_passphrase = local("f")`, "%s is that of sign key, which is missing"},
+		{"build", "--page-remote=x$(id)", `page = {"remote": "x$(id)"}`, "%s x$(id): want a name of letters, digits, '.', '_' and '-', such as my-images"},
 		{"build", "--page-url=ftp://x", `page = {"url": "ftp://x"}`, "%s ftp://x: want an address such as https://images.example.org"},
 		{"build", "--page-client=virsh", `page = {"clients": ["virsh"]}`, "%s virsh: want lxc or incus"},
 		{"build", "--page-stale=soon", `page = {"stale": "soon"}`, `%s: not a length of time such as 30d or 1h30m (units s, m, h, d, w): "soon"`},

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/url"
 	"os"
+	"regexp"
 	"slices"
 
 	"imagebuilder/builtins/host"
@@ -155,7 +156,7 @@ func (p *page) addTo(t *options.Table) {
 		{Name: "notice", To: &o.Notice, Help: "`text` that is set off from the introduction, such as how official the images are"},
 		{Name: "footer", To: &o.Footer, Help: "`text` at the bottom"},
 		{Name: "logo", To: &o.Logo, Help: "`path` of a picture, from ROOT"},
-		{Name: "remote", To: &o.Remote, Help: "`name` of the server in the commands that are shown (default " + pages.DefaultRemote + ")"},
+		{Name: "remote", To: &o.Remote, Help: "`name` of the server in the commands that are shown (default " + pages.DefaultRemote + ")", Check: p.checkRemote},
 		{Name: "url", To: &o.URL, Help: "`address` of the server; the page shows how to add it then", Check: p.checkURL},
 		{
 			Name: "clients", Flag: "page-client", To: &o.Clients, Check: p.checkClients,
@@ -178,6 +179,16 @@ func (p *page) checkClients() error {
 		if client != "lxc" && client != "incus" {
 			return options.Want(client, "lxc or incus")
 		}
+	}
+	return nil
+}
+
+// remoteName is what visitors can copy into a shell, and clients take.
+var remoteName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`)
+
+func (p *page) checkRemote() error {
+	if text := p.texts.Remote; text != "" && !remoteName.MatchString(text) {
+		return options.Want(text, "a name of letters, digits, '.', '_' and '-', such as "+pages.DefaultRemote)
 	}
 	return nil
 }
