@@ -154,9 +154,10 @@ func (s *Server) choose(r *http.Request, found []located) (string, unifiedSum, e
 		return "", unifiedSum{}, err
 	}
 	kind := r.URL.Query().Get("type")
-	wrong := func(vm bool) bool {
-		return kind == "container" && vm || (kind == "vm" || kind == "virtual-machine") && !vm
+	if !slices.Contains([]string{"", "container", "vm", "virtual-machine"}, kind) {
+		return "", unifiedSum{}, fmt.Errorf("the type %q is neither container nor virtual-machine", kind)
 	}
+	wrong := func(vm bool) bool { return kind == "container" && vm || kind != "" && kind != "container" && !vm }
 	meta := catalog.LXDMeta
 	if r.Header.Get("Incus-Server-Version")+r.Header.Get("Incus-Server-Architectures") != "" {
 		meta = catalog.IncusMeta

@@ -77,6 +77,7 @@ func TestImport(t *testing.T) {
 		"/ubuntu/noble":                      "no such file",
 		"/ubuntu/broken":                     "root file system",
 		"/ubuntu/noble/cloud?type=container": "no version has such an image",
+		"/ubuntu/noble/cloud?type=disk":      `the type "disk" is neither`,
 	} {
 		if w := ask("GET", path); w.Code != http.StatusNotFound || w.Header().Get("LXD-Image-Hash") != "" || !strings.Contains(w.Body.String(), want) {
 			t.Errorf("%s: %d %s", path, w.Code, w.Body)
