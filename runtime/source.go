@@ -44,6 +44,9 @@ func (l *loader) main(name string, stdin io.Reader) (m module, text []byte, err 
 	read := func() ([]byte, error) { return os.ReadFile(name) }
 	switch st.Mode().Type() {
 	case 0:
+		if st.Size() > maxFile {
+			return m, nil, fmt.Errorf("cannot read %s: %w", name, errLargeFile)
+		}
 	case fs.ModeNamedPipe, fs.ModeDevice | fs.ModeCharDevice: // such as /dev/fd/63 and /dev/stdin
 		return l.stream(filepath.Base(name), name, read)
 	default:
@@ -71,6 +74,9 @@ func (l *loader) stream(path, what string, read func() ([]byte, error)) (m modul
 	case <-l.ctx.Done(): // nothing ends the read: it is left behind
 		return m, nil, context.Cause(l.ctx)
 	}
+	if failed == nil && len(got) > maxFile {
+		failed = errLargeFile
+	}
 	if failed != nil {
 		return m, nil, fmt.Errorf("cannot read the recipe from %s: %w", what, pathCause(failed))
 	}
@@ -94,11 +100,20 @@ func (l *loader) open(dir string) (*tree, error) {
 
 var errNoFile = errors.New("it is not a regular file")
 
+// maxFile is how long a file of Starlark may be: of much longer ones an expression may be nested
+// deeper than the stack of the interpreter.
+const maxFile = 2 << 20
+
+var errLargeFile = errors.New("it is larger than 2 MiB, which is no recipe: what it knows can be data that it downloads")
+
 // read returns the text of a file of a library. Others than regular ones may have no end.
 func (m module) read() ([]byte, error) {
 	st, err := fs.Stat(m.lib.files, m.path)
 	if err == nil && !st.Mode().IsRegular() {
 		err = errNoFile
+	}
+	if err == nil && st.Size() > maxFile {
+		err = errLargeFile
 	}
 	if err != nil {
 		return nil, err
