@@ -36,8 +36,9 @@ var makers = []struct {
 	{"zip", "cd tree && zip -q -r -y ../archive.zip . && mv ../archive.zip ../archive", []string{"zip", "bsdtar"}},
 	{"cpio", "cd tree && find . | cpio --quiet -o -H newc >../archive", []string{"cpio", "bsdtar"}},
 	{"cpio", "cd tree && find . | cpio --quiet -o -H crc >../archive", []string{"cpio", "bsdtar"}},
-	{"cpio", "cd tree && find . | cpio --quiet -o -H odc >../archive", []string{"cpio", "bsdtar"}},
-	{"cpio", "cd tree && find . | cpio --quiet -o -H bin >../archive", []string{"cpio", "bsdtar"}},
+	// Their numbers of inodes are short, and those of a directory and a file could come out the same.
+	{"cpio", "cd tree && find . | cpio --quiet -o -H odc --renumber-inodes >../archive", []string{"cpio", "bsdtar"}},
+	{"cpio", "cd tree && find . | cpio --quiet -o -H bin --renumber-inodes >../archive", []string{"cpio", "bsdtar"}},
 	{"cpio.gz", "cd tree && find . | cpio --quiet -o -H newc | gzip >../archive", []string{"cpio", "gzip", "bsdtar"}},
 	{"iso9660", "xorriso -as mkisofs -quiet -R -J -o archive tree", []string{"xorriso", "bsdtar"}},
 	{"fat", "truncate -s 4M archive && mkfs.vfat archive >/dev/null && mcopy -s -i archive tree/top ::/", []string{"mkfs.vfat", "mcopy"}},
