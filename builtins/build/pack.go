@@ -42,6 +42,15 @@ func packed(s *Step, image *Image, dir string, parts []part) Product {
 	for _, one := range parts {
 		p.Files = append(p.Files, &File{Name: one.file})
 	}
+	p.Ready = func(target string) error {
+		for _, f := range p.Files {
+			name := filepath.Join(target, dir, f.Name)
+			if st, err := os.Lstat(name); err == nil && st.IsDir() {
+				return fmt.Errorf("cannot write %s: it is a directory; remove it first", name)
+			}
+		}
+		return nil
+	}
 	p.Do = func(ctx context.Context, b *Builder) ([]*File, error) {
 		k := packer{b, s, image, dir}
 		return k.pack(ctx, parts)
