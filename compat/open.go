@@ -64,17 +64,17 @@ func Check(ctx context.Context, name string, set []string, config runtime.Config
 		once.Log = nil // what is to be said is said below, of all entries
 	}
 	r, err := Open(ctx, name, set, once)
-	if err == nil {
-		err = check(r, once.Log)
-	}
 	if err != nil {
 		return err
 	}
-	if !isDefinition(name) {
-		if name == "-" { // which cannot be read again
-			return nil
-		}
-		return checkValues(ctx, name, set, r.Options(), config)
+	found := check(r, once.Log)
+	switch {
+	case name == "-": // which cannot be read again
+		return found
+	case !isDefinition(name):
+		return problems.Join(found, checkValues(ctx, name, set, r.Options(), found, config))
+	case found != nil:
+		return found
 	}
 	_, overrides, err := split(true, set)
 	if err != nil {
@@ -103,8 +103,9 @@ func check(r *runtime.Recipe, log *slog.Logger) error {
 	return problems.Join(planner.MissingFiles()...)
 }
 
-// checkValues checks a recipe with each further value of each option that was not given.
-func checkValues(ctx context.Context, name string, set []string, options []runtime.Option, config runtime.Config) error {
+// checkValues checks a recipe with each further value of each option that was not given, for
+// what was not found without them.
+func checkValues(ctx context.Context, name string, set []string, options []runtime.Option, found error, config runtime.Config) error {
 	given, _, err := split(false, set)
 	if err != nil {
 		return err
@@ -120,9 +121,7 @@ func checkValues(ctx context.Context, name string, set []string, options []runti
 			if err == nil {
 				err = check(r, nil)
 			}
-			if err != nil {
-				errs = append(errs, runtime.Within("with -o "+setting, err))
-			}
+			errs = append(errs, runtime.Within("with -o "+setting, problems.Without(err, found)))
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
 			}

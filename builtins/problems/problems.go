@@ -5,6 +5,7 @@
 package problems
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/hashicorp/go-multierror"
@@ -43,6 +44,17 @@ func List(err error) []error {
 		return list.Errors
 	}
 	return []error{err}
+}
+
+// Without returns what is wrong besides what is known to be, nil if that is all.
+func Without(err, known error) error {
+	var more []error
+	for _, one := range List(err) {
+		if !slices.ContainsFunc(List(known), func(k error) bool { return k.Error() == one.Error() }) {
+			more = append(more, one)
+		}
+	}
+	return Join(more...)
 }
 
 // lines is our format: no count, no bullets.

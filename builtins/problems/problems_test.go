@@ -44,3 +44,22 @@ func TestJoin(t *testing.T) {
 		t.Errorf("%d problems", got)
 	}
 }
+
+func TestWithout(t *testing.T) {
+	a, b := errors.New("a"), errors.New("b")
+	tests := []struct {
+		summary    string
+		err, known error
+		want       error
+	}{
+		{"nothing", nil, a, nil},
+		{"nothing is known", a, nil, a},
+		{"all is known", problems.Join(a, b), problems.Join(errors.New("b"), errors.New("a")), nil},
+		{"one is", problems.Join(a, b), errors.New("a"), b},
+	}
+	for _, test := range tests {
+		if got := problems.Without(test.err, test.known); got != test.want {
+			t.Errorf("%s: got %v", test.summary, got)
+		}
+	}
+}
