@@ -46,7 +46,7 @@ func TestQuestion(t *testing.T) {
 }
 
 func TestClaims(t *testing.T) {
-	full, empty := NewRoot("x", "", "/dir", ""), NewRoot("x", "", "", "")
+	full, empty := &Root{Name: "x", filled: true}, NewRoot("x", "", "", "")
 	tests := []struct {
 		summary string
 		root    *Root

@@ -60,6 +60,7 @@ type Builder struct {
 	claims     claims
 	packages   *pkgproxy.Proxy // nil: no program needed it yet
 	ahead      []func()        // each ends downloads that were begun before they are asked for
+	exported   map[string]bool // directories that the run has filled itself
 }
 
 // Stop ends what goes on besides the steps. No step may follow.
@@ -132,6 +133,11 @@ func (b *Builder) Make(ctx context.Context, s *Step, p Product) ([]*File, error)
 	b.uses(s)
 	if err := b.claims.check(s, p); err != nil {
 		return nil, err
+	}
+	if p.OfRoot {
+		if err := s.Root.intact(ctx, b); err != nil {
+			return nil, err
+		}
 	}
 	if !p.Unshown {
 		b.count()

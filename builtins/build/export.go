@@ -96,11 +96,18 @@ func (e exporter) destination(to string) (place, error) {
 func (e exporter) export(ctx context.Context, to string) error {
 	p, err := e.destination(to)
 	if err == nil {
+		err = e.root.intact(ctx, e.Builder)
+	}
+	if err == nil {
 		err = os.MkdirAll(filepath.Dir(p.path), 0o755)
 	}
 	if err != nil {
 		return err
 	}
+	if e.Builder.exported == nil {
+		e.Builder.exported = make(map[string]bool)
+	}
+	e.Builder.exported[p.path] = true
 	return e.alone(ctx, filepath.Dir(p.path), func() error { return e.put(ctx, to) })
 }
 

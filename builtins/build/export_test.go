@@ -52,9 +52,13 @@ func TestExportIsWrittenByHandle(t *testing.T) {
 			}
 		}
 	}()
+	fingerprint, err := Fingerprint(source).Find(context.Background(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for range 5 { // whether each succeeds is up to the other
 		b := &Builder{Store: store, Log: slog.New(slog.DiscardHandler), Target: out}
-		act := Export(&Step{Root: NewRoot("x", "", source, "fingerprint")}, "rootfs", true)
+		act := Export(&Step{Root: NewRoot("x", "", source, fingerprint)}, "rootfs", true)
 		act.Do(context.Background(), b)
 		os.RemoveAll(filepath.Join(out, "rootfs"))
 	}

@@ -79,6 +79,19 @@ func Fingerprint(dir string) Question[string] {
 	}}
 }
 
+// intact finds out whether the directory that a root file system began as is still what it was
+// when it was looked at: steps before and after a change have seen something else.
+func (r *Root) intact(ctx context.Context, b *Builder) error {
+	if r.Source == "" || b.exported[r.Source] {
+		return nil
+	}
+	print, err := Fingerprint(r.Source).Find(ctx, b)
+	if err == nil && print != r.fingerprint {
+		err = fmt.Errorf("%s has changed while the run was at work; run again", r.Source)
+	}
+	return err
+}
+
 // HostPath makes a path of the host absolute.
 func HostPath(name string) (string, error) { return filepath.Abs(name) }
 
