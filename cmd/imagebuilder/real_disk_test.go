@@ -10,6 +10,7 @@ import (
 // them, and on both file systems where they look at those. What each leaves is looked at where it was left; that
 // it boots is for other tests to show.
 func TestBootLoaders(t *testing.T) {
+	t.Parallel() // a build keeps one processor busy
 	archive, _ := mirrors(t)
 	recipe := filepath.Join(t.TempDir(), "loaders.star")
 	if err := os.WriteFile(recipe, []byte(bootLoaders), 0o644); err != nil {

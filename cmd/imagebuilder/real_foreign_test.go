@@ -131,6 +131,7 @@ def main():
 
 // Debian for arm64, with a package of its archive.
 func TestDebianForArm64(t *testing.T) {
+	t.Parallel() // a build keeps one processor busy
 	archive, _ := mirrors(t)
 	before := emulation(t)
 	dir := t.TempDir()

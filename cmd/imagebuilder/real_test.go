@@ -136,6 +136,7 @@ func TestDebianBootsInLXD(t *testing.T) {
 
 // Both tools make the same base system but for the books they keep.
 func TestBootstrapsAreTheSame(t *testing.T) {
+	t.Parallel() // a build keeps one processor busy
 	archive, _ := mirrors(t)
 	need(t, "debootstrap", "debootstrap")
 	need(t, "mmdebstrap", "mmdebstrap")
@@ -161,6 +162,7 @@ def main():
 
 // Definitions have scripts that rely on what debootstrap leaves, whichever tool is used.
 func TestUntidyBootstraps(t *testing.T) {
+	t.Parallel() // a build keeps one processor busy
 	archive, _ := mirrors(t)
 	need(t, "debootstrap", "debootstrap")
 	need(t, "mmdebstrap", "mmdebstrap")
