@@ -29,11 +29,8 @@ func (a *adder) collectDir(ctx context.Context, dir string) error {
 	}
 	first := len(a.sources)
 	for _, name := range names {
-		if err := a.collectFile(ctx, name); err != nil {
+		if err := a.collectFile(ctx, name, sums); err != nil {
 			return err
-		}
-		if sum, ok := sums[filepath.Base(name)]; ok && !inventory.IsDocument(filepath.Base(name)) {
-			a.sources[len(a.sources)-1].sum = &sum
 		}
 	}
 	found := slices.Clone(a.sources[first:])

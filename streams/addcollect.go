@@ -120,17 +120,15 @@ func (a *adder) arrange() error {
 // collectNamed takes a file that is named by itself. What is said of its hash beside it holds for
 // it as well.
 func (a *adder) collectNamed(ctx context.Context, name string) error {
-	if err := a.collectFile(ctx, name); err != nil || inventory.IsDocument(filepath.Base(name)) {
+	sums, err := readSums(filepath.Dir(name))
+	if err != nil {
 		return err
 	}
-	sums, err := readSums(filepath.Dir(name))
-	if sum, ok := sums[filepath.Base(name)]; ok {
-		a.sources[len(a.sources)-1].sum = &sum
-	}
-	return err
+	return a.collectFile(ctx, name, sums)
 }
 
-func (a *adder) collectFile(ctx context.Context, name string) error {
+// collectFile takes a file, of which hashes may be known by name.
+func (a *adder) collectFile(ctx context.Context, name string, sums map[string]digest.Digest) error {
 	f, err := os.OpenFile(name, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return fmt.Errorf("%s: %w", name, dirfd.Cause(err))
@@ -138,7 +136,11 @@ func (a *adder) collectFile(ctx context.Context, name string) error {
 	if inventory.IsDocument(filepath.Base(name)) {
 		return a.collectDocument(f)
 	}
-	a.sources = append(a.sources, addedFile{file: f, as: filepath.Base(name)}) // from here on it is closed with the others
+	added := addedFile{file: f, as: filepath.Base(name)}
+	if sum, ok := sums[added.as]; ok {
+		added.sum = &sum
+	}
+	a.sources = append(a.sources, added) // from here on it is closed with the others
 	if err := a.sources[len(a.sources)-1].recognize(ctx); err != nil {
 		return fmt.Errorf("%s: %w", name, dirfd.Cause(err))
 	}
