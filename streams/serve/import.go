@@ -157,7 +157,7 @@ func (s *Server) choose(r *http.Request, found []located) (string, unifiedSum, e
 	if !slices.Contains([]string{"", "container", "vm", "virtual-machine"}, kind) {
 		return "", unifiedSum{}, fmt.Errorf("the type %q is neither container nor virtual-machine", kind)
 	}
-	wrong := func(vm bool) bool { return kind == "container" && vm || kind != "" && kind != "container" && !vm }
+	wrong := func(vm bool) bool { return kind != "" && (kind == "container") == vm }
 	meta := catalog.LXDMeta
 	if r.Header.Get("Incus-Server-Version")+r.Header.Get("Incus-Server-Architectures") != "" {
 		meta = catalog.IncusMeta
