@@ -85,7 +85,7 @@ func (b *Words) packLXC(thread *starlark.Thread, fn *starlark.Builtin, args star
 		b.Log.Warn("the templates local and download of LXC read only xz, not " + o.Compression.String())
 	}
 	if !pack.TakenByLXC(config) {
-		b.Log.Warn("the templates of LXC refuse the image: no piece of its config is for privileged containers of today")
+		b.Log.Warn("the templates of LXC refuse the image: no piece of its config is for privileged containers of today; give one of the type all or system without before")
 	}
 	s := b.newStep(thread, fn, root, arg("image", img.Image), arg("compression", o.Compression.String()),
 		arg("create_message", message), arg("config", config))
