@@ -47,9 +47,9 @@ func (in *Init) Run(path string, args []string, attr *os.ProcAttr) error {
 	if in.ended.Load() {
 		return errors.New("ended before it started")
 	}
-	proc, err := os.StartProcess(path, args, attr)
+	proc, err := Start(path, args, attr)
 	if err != nil {
-		return fmt.Errorf("cannot run %s: %w", args[0], startError(err))
+		return err
 	}
 	defer proc.Release()
 	for {
@@ -67,6 +67,16 @@ func (in *Init) Run(path string, args []string, attr *os.ProcAttr) error {
 			return &ExitError{Args: args, Err: fmt.Errorf("signal: %v", status.Signal()), Code: statusCode(status)}
 		}
 	}
+}
+
+// Start starts a program that the caller ends, or that ends by itself: Run waits for whatever
+// has ended.
+func Start(path string, args []string, attr *os.ProcAttr) (*os.Process, error) {
+	proc, err := os.StartProcess(path, args, attr)
+	if err != nil {
+		return nil, fmt.Errorf("cannot run %s: %w", args[0], startError(err))
+	}
+	return proc, nil
 }
 
 // KillAll ends every other process of the namespace and waits until none is left,

@@ -65,6 +65,7 @@ func newReply(result []byte, err error) reply {
 		return r
 	}
 	r.Error, r.Overlay, r.TooMuch = err.Error(), errors.Is(err, ErrOverlay), errors.Is(err, ErrTooMuch)
+	r.NotOurs = errors.Is(err, errNotOurs)
 	errors.As(err, &r.Errno)
 	var exit *host.ExitError
 	if errors.As(err, &exit) {
@@ -75,6 +76,9 @@ func newReply(result []byte, err error) reply {
 
 func (o *orders) carryOut(tasks []Registered) ([]byte, error) {
 	syscall.Umask(0o022)
+	if o.Mount != nil {
+		return nil, o.Mount.carryOut()
+	}
 	if o.Programs == nil {
 		return o.do(tasks)
 	}

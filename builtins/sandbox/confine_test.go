@@ -10,6 +10,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -33,6 +34,17 @@ func TestAScriptCannot(t *testing.T) {
 		{"make a node of its memory", "mknod /dev/mem c 1 1"},
 		{"read a node that the image has", "cat /etc/kmsg"},
 		{"make the kernel's settings writable", "mount -o remount,bind,rw /proc/sys && echo 1 >/proc/sys/vm/swappiness"},
+		{"uncover them", "umount /proc/sys; umount -l /proc/sys; write /proc/sys"},
+		{"move away what covers them", "mkdir /d; mount --move /proc/sys /d; write /proc/sys"},
+		{"find them in a /proc of its own", "mkdir /d; mount -t proc none /d && write /d/sys"},
+		{"nor uncover them there", "mkdir /d; mount -t proc none /d && umount /d/sys; write /d/sys"},
+		{"in one for processes of its own", "mkdir /d; unshare -p -f mount -t proc none /d && write /d/sys"},
+		{"in one for mounts of its own", "mkdir /d; unshare -m sh -c 'mount -t proc none /d; umount -l /d/sys; write /d/sys'"},
+		{"in one that is shown elsewhere", "mkdir /d; mount --bind /proc /d && umount -l /d/sys; write /d/sys"},
+		{"in one that is no longer mounted", "mkdir /d; mount -t proc none /d; cd /d && umount -l /d; write ./sys"},
+		{"in one whose mounts are gone", "mkdir /d; mount -t proc none /d; unshare -m sh -c 'cd /d; exec sleep 1' & sleep 0.2; cd /proc/$!/cwd && wait; write ./sys"},
+		{"find them where its first process is", "nsenter --mount=/proc/self/ns/mnt /rootfs/bin/busybox sh /rootfs/bin/write /proc/sys"},
+		{"make the settings of devices writable", "mkdir /d; mount -t sysfs none /d; mount -o remount,rw /d; grep ' /d ' /proc/mounts | grep -v ' ro,'"},
 		{"say what handles the host's interrupts", "cd /proc/irq && v=$(cat default_smp_affinity) && echo $v >default_smp_affinity"},
 		{"set up its devices", "for f in /proc/bus/pci/*/*; do : >>$f && exit; done; false"},
 		{"set the clock", "date -s 2020-01-01; [ $(date +%Y) = 2020 ]"},
@@ -51,6 +63,10 @@ func TestAScriptCannot(t *testing.T) {
 		t.Run(test.summary, func(t *testing.T) {
 			stack := newStack(t)
 			if err := unix.Mknod(stack.Lower[0]+"/etc/kmsg", unix.S_IFCHR|0o666, int(unix.Mkdev(1, 11))); err != nil {
+				t.Fatal(err)
+			}
+			writer := "#!/bin/sh\nv=$(cat $1/vm/swappiness) && echo $v >$1/vm/swappiness\n"
+			if err := os.WriteFile(stack.Lower[0]+"/bin/write", []byte(writer), 0o755); err != nil {
 				t.Fatal(err)
 			}
 			var out bytes.Buffer
@@ -124,7 +140,8 @@ func TestCallsThatChangeMountsAreUnknown(t *testing.T) {
 	var out bytes.Buffer
 	spec := sandbox.Spec{Mounts: []sandbox.Mount{{At: "/tmp/mount", Source: exe}, {At: "/tmp/rootfs", Source: t.TempDir()}}}
 	programs := sandbox.Programs{List: []sandbox.Program{{Args: []string{"/tmp/mount"}}}, Env: []string{"SANDBOX_TEST_MOUNT=yes"}}
-	const want = "mount_setattr: function not implemented\nfspick: function not implemented\nmount: errno 0\n"
+	const want = "mount_setattr: function not implemented\nopen_tree_attr: function not implemented\n" +
+		"fspick: function not implemented\nfsopen: function not implemented\nmount: errno 0\n"
 	if err := sandbox.Run(context.Background(), spec, programs, &out); err != nil || out.String() != want {
 		t.Errorf("got %q, %v, want %q", &out, err, want)
 	}
@@ -135,12 +152,112 @@ func mountAnew() {
 	for _, call := range []struct {
 		name string
 		nr   uintptr
-	}{{"mount_setattr", unix.SYS_MOUNT_SETATTR}, {"fspick", unix.SYS_FSPICK}} {
+	}{{"mount_setattr", unix.SYS_MOUNT_SETATTR}, {"open_tree_attr", 467}, {"fspick", unix.SYS_FSPICK}, {"fsopen", unix.SYS_FSOPEN}} {
 		_, _, errno := unix.Syscall6(call.nr, ^uintptr(0), 0, 0, 0, 0, 0)
 		fmt.Printf("%s: %v\n", call.name, errno)
 	}
 	errno, _ := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, "").(unix.Errno)
 	fmt.Printf("mount: %v\n", errno)
+	os.Exit(0)
+}
+
+// What builds do with file systems of the kernel works as it does elsewhere.
+func TestAScriptCanMount(t *testing.T) {
+	tests := []struct {
+		summary string
+		script  string
+		want    string
+	}{
+		{"a /proc, for a while", "mount -t proc none /d; ls -d /d/self/status; umount /d; ls /d", "/d/self/status\n"},
+		{"one that is read-only", "mount -t proc -o ro,hidepid=2 none /d; grep -c ' /d proc ro,.*hidepid=' /proc/mounts", "1\n"},
+		{"the /proc there is at another place", "mount --bind /proc /d; ls -d /d/self/status; umount /d; ls /d", "/d/self/status\n"},
+		{"a directory with all below it, and take it away piece by piece",
+			"mount --rbind / /d; ls -d /d/proc/self/status; for m in $(cut -d' ' -f2 /proc/mounts | grep -E '^/d(/|$)' | sort -r); do umount $m || umount -l $m; done; ls /d", "/d/proc/self/status\n"},
+		{"a /sys", "mount -t sysfs none /d; ls -d /d/kernel; umount /d; ls /d", "/d/kernel\n"},
+		{"a tmpfs, by a path in its directory", "cd /d; mkdir e; mount -t tmpfs -o size=1m none e; echo x >e/x; umount e; ls e", ""},
+		{"through a file that it has open", "exec 9</d; mount -t tmpfs none /proc/self/fd/9; grep -c ' /d ' /proc/mounts", "1\n"},
+		{"a /proc for processes of its own", "unshare -p -f -m sh -c 'mount -t proc none /proc; cat /proc/1/comm; true'", "sh\n"},
+		{"in a root of its own", "mkdir -p /d/bin /d/proc; cp /bin/busybox /d/bin; chroot /d /bin/busybox mount -t proc none /proc; ls -d /d/proc/self/status", "/d/proc/self/status\n"},
+	}
+	for _, test := range tests {
+		t.Run(test.summary, func(t *testing.T) {
+			stack := newStack(t)
+			var out bytes.Buffer
+			programs := script("mkdir /d; exec busybox sh -e -c '" + strings.ReplaceAll(test.script, "'", "'\\''") + "'")
+			if err := sandbox.Run(context.Background(), sandbox.Spec{Root: stack}, programs, &out); err != nil || out.String() != test.want {
+				t.Errorf("got %q, %v, want %q", &out, err, test.want)
+			}
+		})
+	}
+}
+
+// So does a /proc of a user namespace, which programs that are in no chroot can make.
+func TestAHostProgramCanMountInItsOwnUserNamespace(t *testing.T) {
+	newStack(t) // skips where there are no sandboxes
+	var out bytes.Buffer
+	spec := sandbox.Spec{Mounts: []sandbox.Mount{{At: sandbox.RootfsDir, Source: t.TempDir()}}}
+	programs := sandbox.Programs{Env: []string{"PATH=" + os.Getenv("PATH")}, List: []sandbox.Program{{
+		Args: []string{"unshare", "-U", "-r", "-p", "-f", "-m", "sh", "-c", "mount -t proc none /proc && cat /proc/1/comm; umount -l /proc/sys; echo 60 >/proc/sys/vm/swappiness || echo no"},
+	}}}
+	const want = "sh\n"
+	if err := sandbox.Run(context.Background(), spec, programs, &out); err != nil || !strings.HasPrefix(out.String(), want) || !strings.HasSuffix(out.String(), "no\n") {
+		t.Errorf("got %q, %v", &out, err)
+	}
+}
+
+// What a program has mounted is what it had called for when that was judged, and old programs, which
+// mark the flags, are judged as others are.
+func TestMountsAreJudgedAsCalled(t *testing.T) {
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	newStack(t) // skips where there are no sandboxes
+	var out bytes.Buffer
+	spec := sandbox.Spec{Mounts: []sandbox.Mount{{At: "/tmp/race", Source: exe}, {At: "/tmp/rootfs", Source: t.TempDir()}}}
+	programs := sandbox.Programs{List: []sandbox.Program{{Args: []string{"/tmp/race"}}}, Env: []string{"SANDBOX_TEST_RACE=yes"}}
+	const want = "old flags: read-only\nother type: read-only\n"
+	if err := sandbox.Run(context.Background(), spec, programs, &out); err != nil || out.String() != want {
+		t.Errorf("got %q, %v, want %q", &out, err, want)
+	}
+}
+
+// race mounts a /proc as old programs do, and by a call whose file system another thread changes all
+// the time, and says whether one of them has settings that can be changed.
+func race() {
+	const at, old = "/tmp/at", 0xC0ED0000
+	if err := os.Mkdir(at, 0o755); err != nil {
+		fmt.Println(err)
+	}
+	settings := func() string {
+		var st unix.Statfs_t
+		err := unix.Statfs(at+"/sys", &st)
+		unix.Unmount(at, unix.MNT_DETACH)
+		if err == nil && st.Type == unix.PROC_SUPER_MAGIC && st.Flags&unix.ST_RDONLY == 0 {
+			return "writable"
+		}
+		return "read-only"
+	}
+	if err := unix.Mount("none", at, "proc", old, ""); err != nil {
+		fmt.Println(err)
+	}
+	fmt.Println("old flags:", settings())
+
+	name, target := []byte("tmpfs\x00"), []byte(at+"\x00")
+	go func() {
+		for {
+			copy(name, "proc\x00")
+			copy(name, "tmpfs")
+		}
+	}()
+	found := "read-only"
+	for range 100 {
+		_, _, errno := unix.Syscall6(unix.SYS_MOUNT, uintptr(unsafe.Pointer(&target[0])), uintptr(unsafe.Pointer(&target[0])), uintptr(unsafe.Pointer(&name[0])), 0, 0, 0)
+		if errno == 0 && settings() == "writable" {
+			found = "writable"
+		}
+	}
+	fmt.Println("other type:", found)
 	os.Exit(0)
 }
 
@@ -217,6 +334,9 @@ func TestAHostProgramCannot(t *testing.T) {
 		{"do so from within the root file system", "chroot /tmp/rootfs /bin/ls /proc/1/root/"},
 		{"mount the host's devices", "mount -t devtmpfs none /tmp"},
 		{"mount its control groups", "mount -t cgroup2 none /tmp"},
+		{"find the host's processes", "umount -l /proc; ls -d /proc/[1-9]*"},
+		{"find its settings", "mount -t proc none /mnt && v=$(cat /mnt/sys/vm/swappiness) && umount -l /mnt/sys; echo $v >/mnt/sys/vm/swappiness"},
+		{"use its devices", "umount -l /dev; echo >/dev/null"},
 	}
 	for _, test := range tests {
 		t.Run(test.summary, func(t *testing.T) {

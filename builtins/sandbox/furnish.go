@@ -16,31 +16,21 @@ import (
 // What a root file system is furnished with while programs run in it: kernel file systems,
 // devices, and nothing that leads to the host.
 
-// furniture is mounted inside a root file system, in this order. What the image itself
+// furniture is mounted inside a root file system, in this order, after /proc and /sys. What the image itself
 // holds there is hidden from programs and stays as it is.
 var furniture = []fitment{
-	{"/proc", "proc", unix.MS_NODEV, 0, ""},
-	{"/sys", "sysfs", unix.MS_NODEV | unix.MS_RDONLY, 0, ""},
-	{"/run", "tmpfs", unix.MS_NODEV, 0o755, "20%"},
-	{"/tmp", "tmpfs", unix.MS_NODEV, 0o1777, "50%"},
-	{"/dev", "tmpfs", 0, 0o755, "1m"},
-	{"/dev/shm", "tmpfs", unix.MS_NODEV, 0o1777, "20%"},
+	{"/run", unix.MS_NODEV, 0o755, "20%"},
+	{"/tmp", unix.MS_NODEV, 0o1777, "50%"},
+	{"/dev", 0, 0o755, "1m"},
+	{"/dev/shm", unix.MS_NODEV, 0o1777, "20%"},
 }
 
-// A fitment is a mount that programs expect.
+// A fitment is a tmpfs that programs expect.
 type fitment struct {
-	target, fstype string
-	flags          uintptr
-	mode           uint32 // of a tmpfs
-	size           string // of a tmpfs, in bytes or as a part of the memory
-}
-
-// options are those of its file system.
-func (m fitment) options() string {
-	if m.fstype != "tmpfs" {
-		return ""
-	}
-	return fmt.Sprintf("mode=%o,size=%s", m.mode, m.size)
+	target string
+	flags  uintptr
+	mode   uint32
+	size   string // in bytes or as a part of the memory
 }
 
 // devices are the character devices that programs inside find in /dev.
@@ -65,18 +55,22 @@ var deviceLinks = map[string]string{
 	"stderr": "/proc/self/fd/2",
 }
 
-// hostSettings are where programs could change the host, whose kernel they run on, as
-// far as it has them: its settings, its interrupts, what its devices are set to.
-var hostSettings = []string{
-	"/proc/sys", "/proc/sysrq-trigger", "/proc/acpi", "/proc/bus", "/proc/fs", "/proc/irq", "/proc/mtrr", "/proc/scsi",
-}
-
-// furnish mounts what programs expect inside root, of a session if there is one.
-func furnish(root *dirfd.Dir, s *session) error {
+// furnish mounts what programs expect inside root, of a session if there is one. kernel is where
+// file systems of the kernel are.
+func furnish(root *dirfd.Dir, s *session, kernel string) error {
 	// Device nodes have no place in an image, only in the /dev mounted over it.
 	if st, err := root.Lstat("/dev"); err == nil && st.Mode&unix.S_IFMT == unix.S_IFDIR { // not where a link leads
 		if err := root.Clear("/dev"); err != nil {
 			return err
+		}
+	}
+	for _, k := range []kernelFS{procFS, sysFS} {
+		err := makeTarget(root, k.at)
+		if err == nil {
+			err = k.show(kernel, root, k.at)
+		}
+		if err != nil {
+			return fmt.Errorf("cannot mount %s: %w", k.at, err)
 		}
 	}
 	for _, m := range furniture {
@@ -86,15 +80,10 @@ func furnish(root *dirfd.Dir, s *session) error {
 			there, err = s.mountOn(root, m.target, m.mode)
 		}
 		if err == nil && !there {
-			err = m.mount(root)
+			err = mountIn(root, m.target, "tmpfs", m.flags, fmt.Sprintf("mode=%o,size=%s", m.mode, m.size))
 		}
 		if err != nil {
 			return fmt.Errorf("cannot mount %s: %w", m.target, err)
-		}
-	}
-	for _, name := range hostSettings {
-		if err := onto(root, name, freeze); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
 		}
 	}
 	devices, err := hostDevices()
@@ -103,28 +92,6 @@ func furnish(root *dirfd.Dir, s *session) error {
 	}
 	defer devices.close()
 	return makeDevices(root, devices)
-}
-
-// mount mounts it. Who is confined gets a sysfs only in a network namespace of their own, and
-// else sees that of the host.
-func (m fitment) mount(root *dirfd.Dir) error {
-	err := mountIn(root, m.target, m.fstype, m.flags, m.options())
-	if m.fstype != "sysfs" || !host.Confined() || !errors.Is(err, unix.EPERM) {
-		return err
-	}
-	fd, err := detachHost("/sys", false)
-	if err != nil {
-		return err
-	}
-	defer unix.Close(fd)
-	return place(fd, root, m.target)
-}
-
-// place puts a mount that is not in the tree on a file or directory of root.
-func place(fd int, root *dirfd.Dir, name string) error {
-	return onto(root, name, func(target string) error {
-		return unix.MoveMount(fd, "", unix.AT_FDCWD, target, unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_SYMLINKS)
-	})
 }
 
 // makeTarget makes a directory to mount on, which stays in the image if it was not there:
@@ -144,19 +111,6 @@ func mountIn(root *dirfd.Dir, name, fstype string, flags uintptr, data string) e
 	return onto(root, name, func(target string) error {
 		return unix.Mount(fstype, target, fstype, flags, data)
 	})
-}
-
-// freeze mounts a file or directory on itself, read-only.
-func freeze(name string) error {
-	fd, err := detach(name, false)
-	if err != nil {
-		return err
-	}
-	defer unix.Close(fd)
-	if err := unix.MoveMount(fd, "", unix.AT_FDCWD, name, unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_SYMLINKS); err != nil {
-		return fmt.Errorf("cannot make %s read-only: %w", name, err)
-	}
-	return nil
 }
 
 // hostDevices returns the devices of the host for those who are confined and can make none;

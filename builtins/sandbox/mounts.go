@@ -18,10 +18,10 @@ type mount struct {
 	fstype string
 }
 
-// mountsOf returns the mounts below a directory of this process, and that on it, in the
-// order in which they lie on each other.
+// mountsOf returns the mounts below a directory of this thread, and that on it, in the
+// order in which they lie on each other; "": below its root.
 func mountsOf(dir string) ([]mount, error) {
-	f, err := os.Open("/proc/self/mountinfo")
+	f, err := os.Open("/proc/thread-self/mountinfo")
 	if err != nil {
 		return nil, err
 	}

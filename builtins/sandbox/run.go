@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -20,6 +21,10 @@ import (
 
 // run makes this process's surroundings those of the programs and runs them.
 func (spec *Spec) run(programs Programs, in input) error {
+	out, err := newOutside()
+	if err != nil {
+		return fmt.Errorf("cannot keep the mounts of the host: %w", err)
+	}
 	// Mounts are made, and taken off the tree again, before anything becomes read-only
 	// and before a new /tmp hides what may lie below the old one.
 	mounts, err := spec.detached()
@@ -33,28 +38,25 @@ func (spec *Spec) run(programs Programs, in input) error {
 		return err
 	}
 	if spec.Root == nil {
-		return spec.onHost(programs, in, mounts)
+		return spec.onHost(programs, in, mounts, out)
 	}
-	return spec.inside(programs, in, mounts)
+	return spec.inside(programs, in, mounts, out)
 }
 
 // inside runs the programs inside a root file system. This process itself goes to an
 // empty file system that holds little but that, so that not even a program that breaks
 // out of its root finds the host.
-func (spec *Spec) inside(programs Programs, in input, mounts detachedMounts) (err error) {
+func (spec *Spec) inside(programs Programs, in input, mounts detachedMounts, out outside) (err error) {
 	point := spec.Root.Point
 	if err := unix.Mount("tmpfs", point, "tmpfs", 0, "mode=0755"); err != nil {
 		return fmt.Errorf("cannot mount a tmpfs: %w", err)
 	}
-	dir, proc := filepath.Join(point, "rootfs"), filepath.Join(point, "proc")
-	if err := errors.Join(os.Mkdir(dir, 0o755), os.Mkdir(proc, 0o755)); err != nil {
+	dir := filepath.Join(point, "rootfs")
+	if err := os.Mkdir(dir, 0o755); err != nil {
 		return err
 	}
 	// Much works through /proc/self/fd.
-	if err := unix.Mount("proc", proc, "proc", 0, ""); err != nil {
-		return procError(err)
-	}
-	if err := limitProcesses(proc); err != nil {
+	if err := mountKernel(point); err != nil {
 		return err
 	}
 	if err := spec.Root.mountFrom(cmp.Or(spec.rootDevice(), "overlay"), dir); err != nil {
@@ -83,20 +85,11 @@ func (spec *Spec) inside(programs Programs, in input, mounts detachedMounts) (er
 	if err != nil {
 		return errors.Join(err, s.close(), root.Close())
 	}
-	err = runner{root: root, chroot: chrootDir, in: in, spec: spec}.runAll(programs)
+	err = runner{root: root, chroot: chrootDir, in: in, spec: spec, outside: out}.runAll(programs)
 	if err == nil {
 		err = s.record(root)
 	}
 	return errors.Join(err, s.close(), tidy(root, visits, shown, s != nil))
-}
-
-// procError says why there can be no /proc, and what to do: in a user namespace the kernel lets
-// nobody see one whole where they have seen it with parts hidden.
-func procError(err error) error {
-	if host.Confined() && errors.Is(err, unix.EPERM) {
-		return errors.New("cannot mount /proc: a container hides parts of its own; allow nesting in LXD by security.nesting=true, in Podman by --security-opt unmask=ALL, in Docker by --security-opt systempaths=unconfined")
-	}
-	return fmt.Errorf("cannot mount /proc: %w", err)
 }
 
 // chrootDir is where this process has the root file system that programs run in.
@@ -117,7 +110,7 @@ func (spec *Spec) settle(root *dirfd.Dir, mounts detachedMounts) (visits []*visi
 			return nil, nil, err
 		}
 	}
-	if err := furnish(root, s); err != nil {
+	if err := furnish(root, s, spec.Root.Point); err != nil {
 		return nil, s, err
 	}
 	if err := mounts.attach(root); err != nil {
@@ -193,7 +186,7 @@ func pivot(point string) error {
 
 // onHost runs programs of the host. That is read-only to them, so that even a tool that
 // fails halfway leaves no trace.
-func (spec *Spec) onHost(programs Programs, in input, mounts detachedMounts) error {
+func (spec *Spec) onHost(programs Programs, in input, mounts detachedMounts, out outside) error {
 	if err := hideHost(); err != nil {
 		return err
 	}
@@ -210,7 +203,7 @@ func (spec *Spec) onHost(programs Programs, in input, mounts detachedMounts) err
 	if err := mounts.attach(root); err != nil {
 		return err
 	}
-	r := runner{root: root, chroot: "/", dir: "tmp", in: in, spec: spec}
+	r := runner{root: root, chroot: "/", dir: "tmp", in: in, spec: spec, outside: out}
 	for _, m := range mounts {
 		if m.into != nil {
 			r.watched = m.into
@@ -240,32 +233,31 @@ func hideHost() error {
 		return err
 	}
 	defer devices.close()
+	kernel, err := sealed(procFS)
+	if err != nil {
+		return err
+	}
+	defer closeAll(kernel)
 	err = atNamespaceRoot(func() error {
-		attr := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}
-		return unix.MountSetattr(unix.AT_FDCWD, "/", unix.AT_RECURSIVE, &attr)
+		attr := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY | unix.MOUNT_ATTR_NODEV}
+		if err := unix.MountSetattr(unix.AT_FDCWD, "/", unix.AT_RECURSIVE, &attr); err != nil {
+			return err
+		}
+		return forgetProcesses()
 	})
 	if err != nil {
 		return fmt.Errorf("cannot make the host read-only: %w", err)
 	}
-	for _, m := range []struct{ target, fstype, data string }{
-		{"/proc", "proc", ""},
-		{"/tmp", "tmpfs", "mode=1777"},
-		{"/var/tmp", "tmpfs", "mode=1777"},
-		{"/dev", "tmpfs", "mode=0755"},
+	if err := attachTo(kernel[0], procFS.at); err != nil {
+		return fmt.Errorf("cannot mount /proc: %w", err)
+	}
+	for _, m := range []struct{ target, data string }{
+		{"/tmp", "mode=1777"},
+		{"/var/tmp", "mode=1777"},
+		{"/dev", "mode=0755"},
 	} {
-		if err := unix.Mount(m.fstype, m.target, m.fstype, 0, m.data); err != nil {
-			if m.fstype == "proc" {
-				return procError(err)
-			}
+		if err := unix.Mount("tmpfs", m.target, "tmpfs", 0, m.data); err != nil {
 			return fmt.Errorf("cannot mount %s: %w", m.target, err)
-		}
-	}
-	if err := limitProcesses("/proc"); err != nil {
-		return err
-	}
-	for _, name := range hostSettings {
-		if err := freeze(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
 		}
 	}
 	root, err := dirfd.Open("/", dirfd.InRoot)
@@ -280,6 +272,25 @@ func hideHost() error {
 		return err
 	}
 	return mountIn(root, "/dev/shm", "tmpfs", unix.MS_NODEV, "mode=1777,size=20%")
+}
+
+// forgetProcesses takes every /proc of the host away, since its processes lead to its files
+// around all mounts. In a user namespace that cannot be, and nobody there can follow them.
+func forgetProcesses() error {
+	list, err := mountsOf("")
+	if err != nil {
+		return err
+	}
+	for _, m := range slices.Backward(list) {
+		if m.fstype != procFS.fstype {
+			continue
+		}
+		err := unix.Unmount(m.at, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
+		if err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, fs.ErrNotExist) { // it is hidden
+			return fmt.Errorf("%s: %w", m.at, err)
+		}
+	}
+	return nil
 }
 
 // hide makes a file or directory of the host empty, if it is there.
@@ -304,20 +315,21 @@ type runner struct {
 	in     input
 	spec   *Spec
 
+	outside outside
 	watched *unpacking // what they must not put too much into; nil: nothing
 }
 
 // runAll runs the programs from a thread of their own, whose capabilities are theirs.
 func (r runner) runAll(programs Programs) error {
-	if err := filter(r.spec.NoSync, r.spec.AnyNode); err != nil {
-		return fmt.Errorf("cannot filter system calls: %w", err)
-	}
 	in := host.NewInit(r.spec.Grace)
 	defer in.KillAll()
 	done := make(chan error, 1)
 	go func() {
 		runtime.LockOSThread() // for good: the thread ends with what it has given up
 		done <- func() error {
+			if err := filter(r.spec.NoSync, r.spec.AnyNode, r.outside); err != nil {
+				return fmt.Errorf("cannot filter system calls: %w", err)
+			}
 			if err := errors.Join(isolateSockets(), dropCapabilities()); err != nil {
 				return err
 			}

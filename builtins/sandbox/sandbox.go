@@ -110,12 +110,13 @@ var ErrOverlay = errors.New("overlayfs is not supported here")
 type orders struct {
 	Spec     Spec
 	Programs *Programs
-	Task     string  // or
-	Stacks   []Stack // of the task
-	Args     []byte  // of the task
-	Files    int     // how many the task inherits, or 1: what programs read
-	Terminal bool    // what they read is a terminal of theirs
-	Proxy    bool    // the last file that it inherits is where the socket of Spec.Proxy goes
+	Task     string     // or
+	Stacks   []Stack    // of the task
+	Args     []byte     // of the task
+	Mount    *mountCall // or
+	Files    int        // how many the task inherits, or 1: what programs read
+	Terminal bool       // what they read is a terminal of theirs
+	Proxy    bool       // the last file that it inherits is where the socket of Spec.Proxy goes
 }
 
 // reply is what a child reports.
@@ -124,6 +125,7 @@ type reply struct {
 	Errno   syscall.Errno // the cause, where it was one
 	Overlay bool          // the cause is ErrOverlay
 	TooMuch bool          // or ErrTooMuch
+	NotOurs bool          // or errNotOurs
 	Failed  *failure
 	Result  []byte // of a task
 }

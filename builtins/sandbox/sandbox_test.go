@@ -32,6 +32,9 @@ func TestMain(m *testing.M) {
 	if os.Getenv("SANDBOX_TEST_REACH") != "" {
 		reachHost()
 	}
+	if os.Getenv("SANDBOX_TEST_RACE") != "" {
+		race()
+	}
 	if os.Getenv("SANDBOX_TEST_MOUNT") != "" {
 		mountAnew()
 	}

@@ -20,17 +20,20 @@ type abi struct {
 	// clock_adjtime and fanotify_init: keys, tracing and the clock are the kernel's, and who
 	// watches a file system of the host is given its files, open as he likes.
 	refused []uint32
-	// absent are mount_setattr and fspick, with which a mount that is read-only would not
-	// stay so. They look like calls that the kernel does not have, for which mount(8) then
-	// uses mount(2), whose flags the filter sees; from 2.39 on, no other error makes it.
+	// absent are mount_setattr, open_tree_attr and fspick, with which a mount that is read-only
+	// would not stay so, and fsopen, which does what mount(2) does. They look like calls that
+	// the kernel does not have, for which mount(8) then uses mount(2), whose flags the filter
+	// sees; from 2.39 on, no other error makes it.
 	absent []uint32
 
 	mknod, mknodat uint32
 	mount          uint32
-	fsconfig       uint32
-	fsopen         uint32
+	umounts        []uint32 // umount2, and umount where there is one
 	ioctl          uint32
 }
+
+// openTreeAttr is open_tree_attr, whose number is the same everywhere (Linux 6.15).
+const openTreeAttr = 467
 
 // usualNodes are the device numbers that programs may make nodes of, as mknod(2) takes
 // them: those of devices, of /dev/ptmx, and of what overlayfs calls a whiteout.
@@ -42,21 +45,33 @@ func usualNodes() []uint32 {
 	return list
 }
 
-// filter applies the filter to this process and to all it starts. With noSync, calls that
+// filter applies the filter to this thread and to all it starts. With noSync, calls that
 // wait for a disk succeed at once: a step that is cut short is thrown away and the store
 // syncs a finished one once, so that waiting in between buys nothing; it is worth most of a
 // package manager's time on a slow disk. With anyNode, nodes of any device can be made.
-func filter(noSync, anyNode bool) error {
+// What it asks is answered with the help of a thread outside.
+func filter(noSync, anyNode bool, out outside) error {
 	program := assemble(abis, noSync, anyNode)
 	prog := unix.SockFprog{Len: uint16(len(program)), Filter: &program[0]}
-	// TSYNC: for all threads. CAP_SYS_ADMIN stands in for no_new_privs, which would
-	// break sudo and its like inside the image.
-	const flags = unix.SECCOMP_FILTER_FLAG_TSYNC | unix.SECCOMP_FILTER_FLAG_TSYNC_ESRCH | unix.SECCOMP_FILTER_FLAG_NEW_LISTENER
-	listener, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, flags, uintptr(unsafe.Pointer(&prog)))
+	// A signal would make the caller call again what is done already. Before Linux 5.19 it does.
+	// CAP_SYS_ADMIN stands in for no_new_privs, which would break sudo and its like inside
+	// the image.
+	const waitKillable = 1 << 5 // SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
+	var listener uintptr
+	errno := unix.EINVAL
+	for _, flags := range []uintptr{unix.SECCOMP_FILTER_FLAG_NEW_LISTENER | waitKillable, unix.SECCOMP_FILTER_FLAG_NEW_LISTENER} {
+		if errno == unix.EINVAL {
+			listener, _, errno = unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, flags, uintptr(unsafe.Pointer(&prog)))
+		}
+	}
 	if errno != 0 {
 		return errno
 	}
-	go judge(int(listener), abis) // until the process ends
+	j, err := newJudge(int(listener), out)
+	if err != nil {
+		return err
+	}
+	go j.serve() // until the process ends
 	return nil
 }
 
@@ -119,11 +134,10 @@ func (a abi) rules(noSync, anyNode bool) (rules []unix.SockFilter) {
 	for _, nr := range a.absent {
 		on(nr, unknown)
 	}
-	on(a.mount, unix.SockFilter{Code: load, K: offsetArg(3)}, unix.SockFilter{Code: bit, K: unix.MS_REMOUNT, Jf: 1}, refuse,
-		unix.SockFilter{Code: bit, K: unix.MS_BIND | unix.MS_MOVE, Jf: 1}, allow, ask)
-	on(a.fsopen, ask)
-	const reconfigure = 7 // FSCONFIG_CMD_RECONFIGURE
-	on(a.fsconfig, unix.SockFilter{Code: load, K: offsetArg(1)}, unix.SockFilter{Code: equal, K: reconfigure, Jf: 1}, refuse, allow)
+	on(a.mount, mountRule()...)
+	for _, nr := range a.umounts {
+		on(nr, ask)
+	}
 	on(a.ioctl, unix.SockFilter{Code: load, K: offsetArg(1)}, unix.SockFilter{Code: equal, K: unix.TIOCSTI, Jt: 2},
 		unix.SockFilter{Code: equal, K: unix.TIOCLINUX, Jt: 1}, unix.SockFilter{Code: equal, K: unix.TIOCCONS, Jf: 1}, refuse, allow)
 	if !anyNode {
@@ -131,6 +145,35 @@ func (a abi) rules(noSync, anyNode bool) (rules []unix.SockFilter) {
 		on(a.mknodat, nodeRule(2)...)
 	}
 	return rules
+}
+
+// mountRule refuses to change what a mount is, and asks about new mounts and about what is shown
+// without what is mounted below it.
+func mountRule() []unix.SockFilter {
+	const (
+		flags   = 3
+		magic   = 0xC0ED0000 // what old programs add to the flags, and the kernel takes away
+		changes = unix.MS_MOVE | unix.MS_SHARED | unix.MS_PRIVATE | unix.MS_SLAVE | unix.MS_UNBINDABLE
+	)
+	return []unix.SockFilter{
+		{Code: load, K: offsetArg(flags)},
+		{Code: bit, K: unix.MS_REMOUNT, Jf: 1},
+		refuse,
+		{Code: bit, K: unix.MS_BIND, Jf: 3},
+		{Code: bit, K: unix.MS_REC, Jf: 1},
+		allow,
+		ask,
+		{Code: and, K: 0xFFFF0000},
+		{Code: equal, K: magic, Jf: 4},
+		{Code: load, K: offsetArg(flags)},
+		{Code: bit, K: unix.MS_MOVE, Jf: 1},
+		allow,
+		ask,
+		{Code: load, K: offsetArg(flags)},
+		{Code: bit, K: changes, Jf: 1},
+		allow,
+		ask,
+	}
 }
 
 // nodeRule refuses block devices, and character devices that are not usual. mode is which

@@ -20,16 +20,19 @@ var abis = []abi{{
 		x32 | unix.SYS_ADD_KEY, x32 | unix.SYS_REQUEST_KEY, x32 | unix.SYS_KEYCTL, x32 | unix.SYS_BPF, x32 | unix.SYS_PERF_EVENT_OPEN,
 		x32 | unix.SYS_ADJTIMEX, x32 | unix.SYS_CLOCK_ADJTIME, x32 | unix.SYS_FANOTIFY_INIT,
 		// What would need a look at its arguments is not to be had by way of x32.
-		x32 | unix.SYS_MKNOD, x32 | unix.SYS_MKNODAT, x32 | unix.SYS_MOUNT, x32 | unix.SYS_FSCONFIG,
-		x32 | unix.SYS_FSOPEN, x32 | 514, // ioctl, which has a number of its own
+		x32 | unix.SYS_MKNOD, x32 | unix.SYS_MKNODAT, x32 | unix.SYS_MOUNT, x32 | unix.SYS_UMOUNT2,
+		x32 | 514, // ioctl, which has a number of its own
 	},
-	absent: []uint32{unix.SYS_MOUNT_SETATTR, unix.SYS_FSPICK, x32 | unix.SYS_MOUNT_SETATTR, x32 | unix.SYS_FSPICK},
-	mknod:  unix.SYS_MKNOD, mknodat: unix.SYS_MKNODAT, mount: unix.SYS_MOUNT, fsconfig: unix.SYS_FSCONFIG, fsopen: unix.SYS_FSOPEN,
+	absent: []uint32{
+		unix.SYS_MOUNT_SETATTR, openTreeAttr, unix.SYS_FSPICK, unix.SYS_FSOPEN,
+		x32 | unix.SYS_MOUNT_SETATTR, x32 | openTreeAttr, x32 | unix.SYS_FSPICK, x32 | unix.SYS_FSOPEN,
+	},
+	mknod: unix.SYS_MKNOD, mknodat: unix.SYS_MKNODAT, mount: unix.SYS_MOUNT, umounts: []uint32{unix.SYS_UMOUNT2},
 	ioctl: unix.SYS_IOCTL,
 }, {
 	arch:    unix.AUDIT_ARCH_I386,
 	sync:    []uint32{118, 148, 36, 344, 144, 314},
 	refused: []uint32{286, 287, 288, 357, 336, 124, 343, 405, 338}, // 405 is clock_adjtime64
-	absent:  []uint32{442, 433},
-	mknod:   14, mknodat: 297, mount: 21, fsconfig: 431, fsopen: 430, ioctl: 54,
+	absent:  []uint32{442, openTreeAttr, 433, 430},
+	mknod:   14, mknodat: 297, mount: 21, umounts: []uint32{52, 22}, ioctl: 54,
 }}

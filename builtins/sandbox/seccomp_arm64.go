@@ -14,13 +14,13 @@ var abis = []abi{{
 		unix.SYS_ADD_KEY, unix.SYS_REQUEST_KEY, unix.SYS_KEYCTL, unix.SYS_BPF, unix.SYS_PERF_EVENT_OPEN,
 		unix.SYS_ADJTIMEX, unix.SYS_CLOCK_ADJTIME, unix.SYS_FANOTIFY_INIT,
 	},
-	absent:  []uint32{unix.SYS_MOUNT_SETATTR, unix.SYS_FSPICK},
-	mknodat: unix.SYS_MKNODAT, mount: unix.SYS_MOUNT, fsconfig: unix.SYS_FSCONFIG, fsopen: unix.SYS_FSOPEN,
+	absent:  []uint32{unix.SYS_MOUNT_SETATTR, openTreeAttr, unix.SYS_FSPICK, unix.SYS_FSOPEN},
+	mknodat: unix.SYS_MKNODAT, mount: unix.SYS_MOUNT, umounts: []uint32{unix.SYS_UMOUNT2},
 	ioctl: unix.SYS_IOCTL,
 }, {
 	arch:    unix.AUDIT_ARCH_ARM,
 	sync:    []uint32{118, 148, 36, 373, 144, 341},
 	refused: []uint32{309, 310, 311, 386, 364, 124, 372, 405, 367},
-	absent:  []uint32{442, 433},
-	mknod:   14, mknodat: 324, mount: 21, fsconfig: 431, fsopen: 430, ioctl: 54,
+	absent:  []uint32{442, openTreeAttr, 433, 430},
+	mknod:   14, mknodat: 324, mount: 21, umounts: []uint32{52}, ioctl: 54,
 }}

@@ -45,7 +45,6 @@ type mountChange struct {
 	Bind    string `json:",omitempty"` // it shows this file or directory
 	Content string `json:",omitempty"` // it holds what this directory of the session does
 	Type    string `json:",omitempty"` // it is a file system of the kernel
-	Options string `json:",omitempty"` // of that
 }
 
 // openSession opens the session that is in a root file system, or begins one. stash is the
@@ -93,9 +92,11 @@ func (s *session) show(root *dirfd.Dir, name, target string) error {
 // bindOnto mounts a file or directory, by a path that the kernel resolves to it, on one of
 // the root file system.
 func bindOnto(root *dirfd.Dir, source, target string) error {
-	return onto(root, target, func(target string) error {
-		return unix.Mount(source, target, "", unix.MS_BIND, "")
-	})
+	flags := uintptr(unix.MS_BIND)
+	if isProc(source) { // it stays whole
+		flags |= unix.MS_REC
+	}
+	return onto(root, target, func(target string) error { return unix.Mount(source, target, "", flags, "") })
 }
 
 // resume does again what programs have done to mounts.
@@ -134,9 +135,12 @@ func (s *session) repeat(root *dirfd.Dir, c mountChange) error {
 	case c.Bind != "":
 		return onto(root, c.Bind, func(source string) error { return bindOnto(root, source, c.At) })
 	}
-	return onto(root, c.At, func(target string) error {
-		return unix.Mount(c.Type, target, c.Type, unix.MS_NODEV, c.Options)
-	})
+	for _, k := range []kernelFS{procFS, sysFS} {
+		if c.Type == k.fstype {
+			return k.show("/", root, c.At)
+		}
+	}
+	return mountIn(root, c.At, c.Type, unix.MS_NODEV, "")
 }
 
 // record keeps what programs have done to mounts. What cannot be kept is said on standard
@@ -149,7 +153,8 @@ func (s *session) record(root *dirfd.Dir) error {
 	if err != nil {
 		return err
 	}
-	changes := gone(s.mounts, now)
+	now = withoutParts(now)
+	changes := gone(withoutParts(s.mounts), now)
 	kept := make(map[string]bool)
 	for _, m := range now {
 		if s.has(m) {
