@@ -26,6 +26,14 @@ const hostname = "lxd-imagebuilder"
 // firstFile is the descriptor of the first file that the child inherits.
 const firstFile = 5
 
+// The first thread of the child is kept for Main: /proc/self is about that one, so it must not
+// become one of those that go to other namespaces.
+func init() {
+	if os.Args[0] == childName {
+		runtime.LockOSThread()
+	}
+}
+
 // Main does the work of the child if this process is one: with isChild, the process is to
 // exit with the code, at once.
 func Main(tasks ...Registered) (code int, isChild bool) {
@@ -84,9 +92,6 @@ func (o *orders) carryOut(tasks []Registered) ([]byte, error) {
 	}
 	if err := unix.Sethostname([]byte(hostname)); err != nil {
 		return nil, fmt.Errorf("cannot set the host name: %w", err)
-	}
-	if err := privateMounts(); err != nil {
-		return nil, err
 	}
 	var in input
 	if o.Files > 0 {

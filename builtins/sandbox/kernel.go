@@ -110,7 +110,7 @@ func seal(list []kernelFS) (mounts []int, err error) {
 			return nil, err
 		}
 	}
-	if err := lockMounts(); err != nil {
+	if err := lockMounts(procFS.staged()); err != nil {
 		return nil, fmt.Errorf("cannot lock /proc: %w", err)
 	}
 	for _, k := range list {
@@ -204,10 +204,10 @@ func freeze(name string) error {
 	return nil
 }
 
-// lockMounts leaves this thread in a copy of its mount namespace in which all that is on the
-// stage is locked. Where there can be no user namespace, or the mounter does not see to what a
-// lock forbids, nothing is.
-func lockMounts() error {
+// lockMounts leaves this thread in a copy of its mount namespace in which all mounts are locked.
+// Where there can be no user namespace, or the mounter does not see to what a lock forbids,
+// none is. proc is where there is a /proc of this process's PID namespace.
+func lockMounts(proc string) error {
 	if len(abis) == 0 {
 		return nil
 	}
@@ -218,7 +218,6 @@ func lockMounts() error {
 	defer r.Close()
 	defer w.Close()
 	// It holds the namespaces, and waits for orders that do not come.
-	proc := procFS.staged()
 	holder, err := host.Start(filepath.Join(proc, "self/exe"), []string{childName}, &os.ProcAttr{
 		Env:   childEnv(),
 		Files: []*os.File{r, os.Stderr, os.Stderr, r},
@@ -230,9 +229,11 @@ func lockMounts() error {
 	case err != nil:
 		return err
 	}
+	// Whoever waits for programs waits for it, too: it takes its copies of mounts with it, which
+	// takes time.
 	defer func() {
 		holder.Kill()
-		holder.Wait()
+		holder.Release()
 	}()
 	ns, err := unix.Open(fmt.Sprintf("%s/%d/ns/mnt", proc, holder.Pid), unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {

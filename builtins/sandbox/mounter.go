@@ -116,20 +116,6 @@ func lookUp(name string, flags uint64) (int, error) {
 	})
 }
 
-// lookUpProc is lookUp for a /proc or a part of one; errNotOurs: it is neither.
-func lookUpProc(name string, flags uint64) (int, error) {
-	fd, err := lookUp(name, flags)
-	if err != nil {
-		return -1, errNotOurs
-	}
-	var st unix.Statfs_t
-	if err := unix.Fstatfs(fd, &st); err != nil || st.Type != unix.PROC_SUPER_MAGIC {
-		unix.Close(fd)
-		return -1, errNotOurs
-	}
-	return fd, nil
-}
-
 // unmount takes a /proc away with its parts. One of these goes when the whole does: who takes
 // away all mounts of a tree, one after the other, begins with them.
 func (c *mountCall) unmount() error {
@@ -137,11 +123,15 @@ func (c *mountCall) unmount() error {
 	if c.Flags&unix.UMOUNT_NOFOLLOW != 0 {
 		flags = unix.O_NOFOLLOW
 	}
-	fd, err := lookUpProc(c.Target, flags)
+	fd, err := lookUp(c.Target, flags)
 	if err != nil {
-		return err
+		return errNotOurs
 	}
 	defer unix.Close(fd)
+	var fs unix.Statfs_t
+	if err := unix.Fstatfs(fd, &fs); err != nil || fs.Type != unix.PROC_SUPER_MAGIC {
+		return errNotOurs
+	}
 	err = unix.Unmount(c.Target, int(c.Flags)|unix.MNT_DETACH)
 	const wholeIno = 1 // of the directory that a /proc is
 	var st unix.Statx_t
@@ -152,14 +142,19 @@ func (c *mountCall) unmount() error {
 	return err
 }
 
-// bind shows a /proc at another place, with its parts.
+// bind shows at another place what has locked mounts, which the kernel does not show without these.
 func (c *mountCall) bind() error {
-	source, err := lookUpProc(c.Source, 0)
+	source, err := lookUp(c.Source, 0)
 	if err != nil {
-		return err
+		return errNotOurs
 	}
 	defer unix.Close(source)
-	fd, err := unix.OpenTree(source, "", unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_EMPTY_PATH|unix.AT_RECURSIVE)
+	const flags = unix.OPEN_TREE_CLONE | unix.OPEN_TREE_CLOEXEC | unix.AT_EMPTY_PATH
+	if fd, err := unix.OpenTree(source, "", flags); !errors.Is(err, unix.EINVAL) {
+		unix.Close(fd)
+		return errNotOurs
+	}
+	fd, err := unix.OpenTree(source, "", flags|unix.AT_RECURSIVE)
 	if err != nil {
 		return err
 	}
@@ -177,9 +172,8 @@ func (c *mountCall) attach(fd int) error {
 	return unix.MoveMount(fd, "", target, "", unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_EMPTY_PATH)
 }
 
-// An outside is a thread that has its own copy of the mounts of the host, as they were before
-// anything was changed: after that the program of this process, and what it is linked with, may
-// not be there.
+// An outside is a thread that sees what is mounted on the host, and nothing that is mounted here:
+// where this process goes, its program and what that is linked with may not be there.
 type outside chan func()
 
 // newOutside starts the thread, which lasts as long as the process.
@@ -187,12 +181,29 @@ func newOutside() (outside, error) {
 	calls, err := make(outside), make(chan error, 1)
 	go func() {
 		runtime.LockOSThread()
-		err <- unix.Unshare(unix.CLONE_FS | unix.CLONE_NEWNS)
+		err <- leaveMounts()
 		for call := range calls {
 			call()
 		}
 	}()
 	return calls, <-err
+}
+
+// leaveMounts takes this thread to a copy of its mount namespace, from which goes what is unmounted
+// in that of the host.
+func leaveMounts() error {
+	if err := unix.Unshare(unix.CLONE_FS | unix.CLONE_NEWNS); err != nil {
+		return err
+	}
+	ns, err := unix.Open("/proc/thread-self/ns/mnt", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(ns)
+	if err := unix.Setns(ns, unix.CLONE_NEWNS); err != nil { // out of a chroot
+		return err
+	}
+	return unix.Mount("", "/", "", unix.MS_REC|unix.MS_SLAVE, "")
 }
 
 // do calls a function there.

@@ -4,11 +4,9 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
-	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -24,6 +22,9 @@ func (spec *Spec) run(programs Programs, in input) error {
 	out, err := newOutside()
 	if err != nil {
 		return fmt.Errorf("cannot keep the mounts of the host: %w", err)
+	}
+	if err := privateMounts(); err != nil {
+		return err
 	}
 	// Mounts are made, and taken off the tree again, before anything becomes read-only
 	// and before a new /tmp hides what may lie below the old one.
@@ -154,9 +155,6 @@ func tidy(root *dirfd.Dir, visits []*visit, shown volumes, inSession bool) error
 // pivot makes point the root of this process and of its namespace, and lets go of the
 // host, also where the tool runs in a chroot, whose root need not be a mount.
 func pivot(point string) error {
-	if err := os.Mkdir(filepath.Join(point, "host"), 0o700); err != nil {
-		return err
-	}
 	fd, err := unix.Open(point, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return err
@@ -166,10 +164,11 @@ func pivot(point string) error {
 		if err := unix.Fchdir(fd); err != nil {
 			return err
 		}
-		if err := unix.PivotRoot(".", "host"); err != nil {
+		// The root that was lies on the new one then (pivot_root(2), "pivot_root(".", ".")").
+		if err := unix.PivotRoot(".", "."); err != nil {
 			return fmt.Errorf("cannot change the root: %w", err)
 		}
-		return unix.Unmount("host", unix.MNT_DETACH)
+		return unix.Unmount(".", unix.MNT_DETACH)
 	})
 	// The threads that were in a chroot have stayed there.
 	if err == nil {
@@ -181,130 +180,7 @@ func pivot(point string) error {
 	if err != nil {
 		return fmt.Errorf("cannot let go of the host: %w", err)
 	}
-	return os.Remove("/host")
-}
-
-// onHost runs programs of the host. That is read-only to them, so that even a tool that
-// fails halfway leaves no trace.
-func (spec *Spec) onHost(programs Programs, in input, mounts detachedMounts, out outside) error {
-	if err := hideHost(); err != nil {
-		return err
-	}
-	for _, name := range spec.Hidden {
-		if err := hide(name); err != nil {
-			return fmt.Errorf("cannot hide %s: %w", name, err)
-		}
-	}
-	root, err := dirfd.Open("/", dirfd.InRoot)
-	if err != nil {
-		return err
-	}
-	defer root.Close()
-	if err := mounts.attach(root); err != nil {
-		return err
-	}
-	r := runner{root: root, chroot: "/", dir: "tmp", in: in, spec: spec, outside: out}
-	for _, m := range mounts {
-		if m.into != nil {
-			r.watched = m.into
-		}
-	}
-	err = r.runAll(programs)
-	for i, m := range mounts {
-		if err == nil {
-			err = m.into.finish()
-		}
-		if spec.Mounts[i].Stack != nil {
-			err = errors.Join(err, unmount(m.at))
-		}
-		if spec.Mounts[i].FileSystem != "" && spec.Mounts[i].Writable {
-			err = errors.Join(err, mounts[i].finish())
-		}
-	}
-	return err
-}
-
-// hideHost makes the host's tree read-only and gives it fresh /proc, /tmp and /var/tmp,
-// and a /dev with nothing of the host's: loop devices, which outlive programs, and disks,
-// among them the host's own, are not there.
-func hideHost() error {
-	devices, err := hostDevices()
-	if err != nil {
-		return err
-	}
-	defer devices.close()
-	kernel, err := sealed(procFS)
-	if err != nil {
-		return err
-	}
-	defer closeAll(kernel)
-	err = atNamespaceRoot(func() error {
-		attr := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY | unix.MOUNT_ATTR_NODEV}
-		if err := unix.MountSetattr(unix.AT_FDCWD, "/", unix.AT_RECURSIVE, &attr); err != nil {
-			return err
-		}
-		return forgetProcesses()
-	})
-	if err != nil {
-		return fmt.Errorf("cannot make the host read-only: %w", err)
-	}
-	if err := attachTo(kernel[0], procFS.at); err != nil {
-		return fmt.Errorf("cannot mount /proc: %w", err)
-	}
-	for _, m := range []struct{ target, data string }{
-		{"/tmp", "mode=1777"},
-		{"/var/tmp", "mode=1777"},
-		{"/dev", "mode=0755"},
-	} {
-		if err := unix.Mount("tmpfs", m.target, "tmpfs", 0, m.data); err != nil {
-			return fmt.Errorf("cannot mount %s: %w", m.target, err)
-		}
-	}
-	root, err := dirfd.Open("/", dirfd.InRoot)
-	if err != nil {
-		return err
-	}
-	defer root.Close()
-	if err := makeDevices(root, devices); err != nil {
-		return err
-	}
-	if err := root.Mkdir("/dev/shm", 0o755); err != nil {
-		return err
-	}
-	return mountIn(root, "/dev/shm", "tmpfs", unix.MS_NODEV, "mode=1777,size=20%")
-}
-
-// forgetProcesses takes every /proc of the host away, since its processes lead to its files
-// around all mounts. In a user namespace that cannot be, and nobody there can follow them.
-func forgetProcesses() error {
-	list, err := mountsOf("")
-	if err != nil {
-		return err
-	}
-	for _, m := range slices.Backward(list) {
-		if m.fstype != procFS.fstype {
-			continue
-		}
-		err := unix.Unmount(m.at, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
-		if err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, fs.ErrNotExist) { // it is hidden
-			return fmt.Errorf("%s: %w", m.at, err)
-		}
-	}
 	return nil
-}
-
-// hide makes a file or directory of the host empty, if it is there.
-func hide(name string) error {
-	st, err := os.Stat(name)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil
-	case err != nil:
-		return err
-	case st.IsDir():
-		return unix.Mount("tmpfs", name, "tmpfs", unix.MS_NODEV|unix.MS_RDONLY, "mode=0755,size=1m")
-	}
-	return bind("/dev/null", name, true)
 }
 
 // A runner runs programs with everything the image or the host has in place.

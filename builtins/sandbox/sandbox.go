@@ -16,6 +16,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"syscall"
 	"time"
 
@@ -157,6 +158,9 @@ type Streams struct {
 func Attach(ctx context.Context, spec Spec, programs Programs, streams Streams) error {
 	if spec.Grace == 0 {
 		spec.Grace = host.DefaultGrace
+	}
+	if spec.Root == nil {
+		spec.Hidden = slices.Concat(spec.Hidden, hostSockets())
 	}
 	flags := uintptr(syscall.CLONE_NEWNS | syscall.CLONE_NEWPID | syscall.CLONE_NEWUTS | syscall.CLONE_NEWIPC)
 	if spec.NoNet || spec.Proxy != nil {
