@@ -34,15 +34,15 @@ var (
 	sysFS  = kernelFS{"/sys", "sysfs", unix.MS_NODEV | unix.MS_RDONLY, ""}
 )
 
+// stage is where file systems of the kernel are made, in a mount namespace of its own: a
+// directory that is there on every host.
+const stage = "/sys"
+
 // hostSettings are where programs could change the host, whose kernel they run on, as
 // far as it has them: its settings, its interrupts, what its devices are set to.
 var hostSettings = []string{
 	"acpi", "asound", "bus", "driver", "dynamic_debug", "fs", "irq", "latency_stats", "mtrr", "scsi", "sys", "sysrq-trigger",
 }
-
-// stage is where file systems of the kernel are made, in a mount namespace of its own: a
-// directory that is there on every host.
-const stage = "/sys"
 
 // sealed makes file systems of the kernel, the first of them a /proc of this process's PID namespace,
 // and returns mounts of them, in this order, that are not in the tree.
@@ -110,11 +110,18 @@ func seal(list []kernelFS) (mounts []int, err error) {
 			return nil, err
 		}
 	}
-	if err := lockMounts(procFS.staged()); err != nil {
+	// Who holds the namespaces can be looked into by programs, to whom this is to lead nowhere else.
+	if err := unix.Chdir(stage); err != nil {
+		return nil, err
+	}
+	if err := changeRoot(); err != nil {
+		return nil, err
+	}
+	if err := lockMounts(procFS.at); err != nil {
 		return nil, fmt.Errorf("cannot lock /proc: %w", err)
 	}
 	for _, k := range list {
-		fd, err := clone(k.staged(), true, unix.AT_RECURSIVE)
+		fd, err := clone(k.at, true, unix.AT_RECURSIVE)
 		if err != nil {
 			closeAll(mounts)
 			return nil, err
@@ -137,7 +144,7 @@ func (k kernelFS) with(flags uintptr, data string) kernelFS {
 	return k
 }
 
-func (k kernelFS) staged() string { return filepath.Join(stage, k.fstype) }
+func (k kernelFS) staged() string { return filepath.Join(stage, k.at) }
 
 // mount mounts it on the stage. Who is confined gets a sysfs only in a network namespace of their
 // own, and else that of the host.
@@ -211,17 +218,13 @@ func lockMounts(proc string) error {
 	if len(abis) == 0 {
 		return nil
 	}
-	r, w, err := os.Pipe()
+	program, err := memoryFile(pause())
 	if err != nil {
 		return err
 	}
-	defer r.Close()
-	defer w.Close()
-	// It holds the namespaces, and waits for orders that do not come.
-	holder, err := host.Start(filepath.Join(proc, "self/exe"), []string{childName}, &os.ProcAttr{
-		Env:   childEnv(),
-		Files: []*os.File{r, os.Stderr, os.Stderr, r},
-		Sys:   &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWUSER | unix.CLONE_NEWNS},
+	defer program.Close()
+	holder, err := host.Start(filepath.Join(proc, "self/fd/3"), []string{"pause"}, &os.ProcAttr{
+		Files: []*os.File{nil, nil, nil, program}, Sys: &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWUSER | unix.CLONE_NEWNS},
 	})
 	switch {
 	case errors.Is(err, unix.EPERM), errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EUSERS), errors.Is(err, unix.EINVAL):
@@ -229,11 +232,10 @@ func lockMounts(proc string) error {
 	case err != nil:
 		return err
 	}
-	// Whoever waits for programs waits for it, too: it takes its copies of mounts with it, which
-	// takes time.
+	// Not to be seen by programs, who may look into it: the namespace can hold the host.
 	defer func() {
 		holder.Kill()
-		holder.Release()
+		holder.Wait()
 	}()
 	ns, err := unix.Open(fmt.Sprintf("%s/%d/ns/mnt", proc, holder.Pid), unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {

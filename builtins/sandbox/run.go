@@ -164,11 +164,7 @@ func pivot(point string) error {
 		if err := unix.Fchdir(fd); err != nil {
 			return err
 		}
-		// The root that was lies on the new one then (pivot_root(2), "pivot_root(".", ".")").
-		if err := unix.PivotRoot(".", "."); err != nil {
-			return fmt.Errorf("cannot change the root: %w", err)
-		}
-		return unix.Unmount(".", unix.MNT_DETACH)
+		return changeRoot()
 	})
 	// The threads that were in a chroot have stayed there.
 	if err == nil {
@@ -181,6 +177,15 @@ func pivot(point string) error {
 		return fmt.Errorf("cannot let go of the host: %w", err)
 	}
 	return nil
+}
+
+// changeRoot makes the working directory of this thread the root of its namespace, and lets go of what
+// was the root (pivot_root(2), "pivot_root(".", ".")").
+func changeRoot() error {
+	if err := unix.PivotRoot(".", "."); err != nil {
+		return fmt.Errorf("cannot change the root: %w", err)
+	}
+	return unix.Unmount(".", unix.MNT_DETACH)
 }
 
 // A runner runs programs with everything the image or the host has in place.
