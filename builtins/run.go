@@ -222,10 +222,12 @@ func (b *Words) session(thread *starlark.Thread, fn *starlark.Builtin, args star
 
 // host_run(root, command, files={}, env={}, network=True, fresh=None, needs={}, hidden=[])
 // runs programs of this machine beside the rootfs, which they find at /tmp/rootfs, with
-// the files as /tmp/files/NAME. All else is read-only to them. The command is as for
+// the files as /tmp/files/NAME. All else is read-only to them, /dev has no devices of this
+// machine, and the sockets of its services are out of reach. The command is as for
 // chroot_run, and so are network and fresh. needs maps programs and absolute paths
 // that this machine must have to the Debian packages that bring them; they are looked
-// for before the build starts. Libraries of others cannot call it.
+// for before the build starts. hidden are files and directories of this machine that are
+// empty to them. Libraries of others cannot call it.
 //
 // Example:
 //

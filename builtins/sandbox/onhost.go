@@ -120,8 +120,8 @@ func rootDir() (dir string, err error) {
 	return dir, err
 }
 
-// lockTree makes a copy of the tree in which nothing can be unmounted this process's root. dir is
-// where that is.
+// lockTree puts in the place of this process's root, which is at dir, a copy of it in which nothing
+// can be unmounted.
 func lockTree(dir string) error {
 	tree := -1
 	err := atNamespaceRoot(func() (err error) {
@@ -175,7 +175,10 @@ func hide(name string) error {
 	case st.IsDir():
 		return unix.Mount("tmpfs", name, "tmpfs", unix.MS_NODEV|unix.MS_RDONLY, "mode=0755,size=1m")
 	}
-	return bind("/dev/null", name, true)
+	if err := bind("/dev/null", name, true); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil // it has gone
 }
 
 // hostSockets are the sockets that have a name in the host's tree: a file system that is
