@@ -47,6 +47,7 @@ func TestAScriptCannot(t *testing.T) {
 		{"make the settings of devices writable", "mkdir /d; mount -t sysfs none /d; mount -o remount,rw /d; grep ' /d ' /proc/mounts | grep -v ' ro,'"},
 		{"say what handles the host's interrupts", "cd /proc/irq && v=$(cat default_smp_affinity) && echo $v >default_smp_affinity"},
 		{"set up its devices", "for f in /proc/bus/pci/*/*; do : >>$f && exit; done; false"},
+		{"do so by a mount that is read-only", "mount -o bind /etc /etc && mount -o remount,bind,ro,dev /etc && cat /etc/kmsg"},
 		{"set the clock", "date -s 2020-01-01; [ $(date +%Y) = 2020 ]"},
 		{"read the kernel's log", "dmesg"},
 		{"set up interfaces of the host", "ip link add x type dummy"},
@@ -204,6 +205,7 @@ func TestAScriptCanMount(t *testing.T) {
 		{"a /sys", "mount -t sysfs none /d; ls -d /d/kernel; umount /d; ls /d", "/d/kernel\n"},
 		{"a tmpfs, by a path in its directory", "cd /d; mkdir e; mount -t tmpfs -o size=1m none e; echo x >e/x; umount e; ls e", ""},
 		{"through a file that it has open", "exec 9</d; mount -t tmpfs none /proc/self/fd/9; grep -c ' /d ' /proc/mounts", "1\n"},
+		{"a directory, and make it read-only", "mkdir /a; mount -o bind /a /d; mount -o remount,bind,ro /d; touch /d/x 2>/dev/null || echo no; umount /d; touch /d/x", "no\n"},
 		{"a /proc for processes of its own", "unshare -p -f -m sh -c 'mount -t proc none /proc; cat /proc/1/comm; true'", "sh\n"},
 		{"in a root of its own", "mkdir -p /d/bin /d/proc; cp /bin/busybox /d/bin; chroot /d /bin/busybox mount -t proc none /proc; ls -d /d/proc/self/status", "/d/proc/self/status\n"},
 	}

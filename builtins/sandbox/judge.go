@@ -108,7 +108,7 @@ func (j *judge) answer(q question) error {
 	if err != nil {
 		return err
 	}
-	anew := !call.Unmount && call.Flags&unix.MS_BIND == 0
+	anew := !call.Unmount && call.Flags&(unix.MS_BIND|unix.MS_REMOUNT) == 0
 	if anew && slices.Contains(hostWide, call.Type) {
 		return unix.EPERM
 	}

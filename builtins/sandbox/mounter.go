@@ -56,6 +56,8 @@ func (c *mountCall) carryOut() error {
 			switch {
 			case c.Unmount:
 				return c.unmount()
+			case c.Flags&unix.MS_REMOUNT != 0:
+				return c.restrict()
 			case c.Flags&unix.MS_BIND != 0:
 				return c.bind()
 			case kernel != nil:
@@ -72,7 +74,7 @@ func (c *mountCall) carryOut() error {
 func (c *mountCall) kernel() ([]int, error) {
 	const lasting = unix.MS_RDONLY | unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC
 	switch {
-	case c.Unmount || c.Flags&unix.MS_BIND != 0:
+	case c.Unmount || c.Flags&(unix.MS_BIND|unix.MS_REMOUNT) != 0:
 		return nil, nil
 	case c.Type == procFS.fstype:
 		return sealed(procFS.with(c.Flags&lasting, c.Data))
@@ -160,6 +162,11 @@ func (c *mountCall) bind() error {
 	}
 	defer unix.Close(fd)
 	return c.attach(fd)
+}
+
+// restrict makes a mount read-only. None gets devices that way.
+func (c *mountCall) restrict() error {
+	return unix.Mount("", c.Target, "", c.Flags|unix.MS_NODEV, "")
 }
 
 // attach puts a mount on the target.

@@ -23,7 +23,8 @@ type abi struct {
 	// absent are mount_setattr, open_tree_attr and fspick, with which a mount that is read-only
 	// would not stay so, and fsopen, which does what mount(2) does. They look like calls that
 	// the kernel does not have, for which mount(8) then uses mount(2), whose flags the filter
-	// sees; from 2.39 on, no other error makes it.
+	// sees; from 2.39 on, no other error makes it. So does open_tree, where it is to show
+	// something without what is mounted below it.
 	absent []uint32
 
 	mknod, mknodat uint32
@@ -32,8 +33,11 @@ type abi struct {
 	ioctl          uint32
 }
 
-// openTreeAttr is open_tree_attr, whose number is the same everywhere (Linux 6.15).
-const openTreeAttr = 467
+// Calls whose numbers are the same everywhere: open_tree (Linux 5.2) and open_tree_attr (6.15).
+const (
+	openTree     = 428
+	openTreeAttr = 467
+)
 
 // usualNodes are the device numbers that programs may make nodes of, as mknod(2) takes
 // them: those of devices, of /dev/ptmx, and of what overlayfs calls a whiteout.
@@ -135,6 +139,8 @@ func (a abi) rules(noSync, anyNode bool) (rules []unix.SockFilter) {
 		on(nr, unknown)
 	}
 	on(a.mount, mountRule()...)
+	on(openTree, unix.SockFilter{Code: load, K: offsetArg(2)}, unix.SockFilter{Code: bit, K: unix.AT_RECURSIVE, Jt: 1},
+		unix.SockFilter{Code: bit, K: unix.OPEN_TREE_CLONE, Jt: 1}, allow, unknown)
 	for _, nr := range a.umounts {
 		on(nr, ask)
 	}
@@ -147,8 +153,8 @@ func (a abi) rules(noSync, anyNode bool) (rules []unix.SockFilter) {
 	return rules
 }
 
-// mountRule refuses to change what a mount is, and asks about new mounts and about what is shown
-// without what is mounted below it.
+// mountRule refuses to change what a mount is, but asks where it becomes read-only, and about new
+// mounts and what is shown without what is mounted below it.
 func mountRule() []unix.SockFilter {
 	const (
 		flags   = 3
@@ -157,7 +163,10 @@ func mountRule() []unix.SockFilter {
 	)
 	return []unix.SockFilter{
 		{Code: load, K: offsetArg(flags)},
-		{Code: bit, K: unix.MS_REMOUNT, Jf: 1},
+		{Code: bit, K: unix.MS_REMOUNT, Jf: 4},
+		{Code: bit, K: unix.MS_BIND, Jf: 2},
+		{Code: bit, K: unix.MS_RDONLY, Jf: 1},
+		ask,
 		refuse,
 		{Code: bit, K: unix.MS_BIND, Jf: 3},
 		{Code: bit, K: unix.MS_REC, Jf: 1},

@@ -25,7 +25,7 @@ var abis = []abi{{
 	},
 	absent: []uint32{
 		unix.SYS_MOUNT_SETATTR, openTreeAttr, unix.SYS_FSPICK, unix.SYS_FSOPEN,
-		x32 | unix.SYS_MOUNT_SETATTR, x32 | openTreeAttr, x32 | unix.SYS_FSPICK, x32 | unix.SYS_FSOPEN,
+		x32 | unix.SYS_MOUNT_SETATTR, x32 | openTreeAttr, x32 | unix.SYS_FSPICK, x32 | unix.SYS_FSOPEN, x32 | openTree,
 	},
 	mknod: unix.SYS_MKNOD, mknodat: unix.SYS_MKNODAT, mount: unix.SYS_MOUNT, umounts: []uint32{unix.SYS_UMOUNT2},
 	ioctl: unix.SYS_IOCTL,
