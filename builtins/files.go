@@ -261,7 +261,7 @@ func onePath(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple,
 	return receiver(fn).change(thread, fn, build.Edit(tree.Edit{Op: op, Path: string(name)}), build.Args{arg("path", string(name))})
 }
 
-// root.read(path, default=None) returns the text of a file. Where there is none it
+// root.read(path, default=None) returns the text of a regular file. Where there is none it
 // returns default, or fails if that is not given.
 //
 // Example:
@@ -298,6 +298,8 @@ func text(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kw
 		return starlark.String(answer.Data), nil
 	case missing != nil:
 		return missing, nil
+	case answer.Other:
+		return nil, fmt.Errorf("cannot read %s: not a regular file", path)
 	}
 	what := map[string]string{"read": "file", "readlink": "link"}[op]
 	return nil, fmt.Errorf("cannot read %s: there is no such %s in the image", path, what)

@@ -201,6 +201,9 @@ func (d *Dir) ReadFile(name string, max int64) ([]byte, error) {
 	return ReadRegular(f, max)
 }
 
+// ErrNotRegular is the cause where something else than a regular file is to be read.
+var ErrNotRegular = errors.New("not a regular file")
+
 // ReadRegular returns the content of an open regular file of at most max bytes.
 func ReadRegular(f *os.File, max int64) ([]byte, error) {
 	st, err := f.Stat()
@@ -208,7 +211,7 @@ func ReadRegular(f *os.File, max int64) ([]byte, error) {
 		return nil, err
 	}
 	if !st.Mode().IsRegular() {
-		return nil, &fs.PathError{Op: "read", Path: f.Name(), Err: errors.New("not a regular file")}
+		return nil, &fs.PathError{Op: "read", Path: f.Name(), Err: ErrNotRegular}
 	}
 	var data bytes.Buffer
 	if st.Size() <= max {

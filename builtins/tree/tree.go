@@ -27,6 +27,7 @@ type Look struct {
 // Answer is the answer to a Look.
 type Answer struct {
 	Found bool     // whether Path is there
+	Other bool     // read: there is something that is no regular file
 	Data  []byte   // read: the content; readlink: the text
 	Names []string // glob, devices, acls: the paths
 }
@@ -59,6 +60,9 @@ func (l Look) Answer(root *dirfd.Dir) (Answer, error) {
 		return Answer{Found: true}, nil
 	case "read":
 		data, err := root.ReadFile(l.Path, maxRead)
+		if errors.Is(err, dirfd.ErrNotRegular) {
+			return Answer{Other: true}, nil
+		}
 		return Answer{Found: true, Data: data}, err
 	case "readlink":
 		text, err := root.Readlink(l.Path)
