@@ -5,6 +5,8 @@ import (
 	"os"
 	"path"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // The table of mounts as the kernel shows it (proc(5), /proc/PID/mountinfo).
@@ -16,6 +18,25 @@ type mount struct {
 	root   string // the part of the file system that it shows
 	at     string // where it is, below the directory that was asked about
 	fstype string
+	attr   uint64 // MOUNT_ATTR_RDONLY and the like
+}
+
+// attributes are those of mount_setattr(2) by the names that the table has for them.
+var attributes = map[string]uint64{
+	"ro": unix.MOUNT_ATTR_RDONLY, "nosuid": unix.MOUNT_ATTR_NOSUID, "nodev": unix.MOUNT_ATTR_NODEV, "noexec": unix.MOUNT_ATTR_NOEXEC,
+}
+
+func attributesOf(options string) (attr uint64) {
+	for _, name := range strings.Split(options, ",") {
+		attr |= attributes[name]
+	}
+	return attr
+}
+
+// is tells whether it is the mount that another one was, which may have got other attributes.
+func (m mount) is(other mount) bool {
+	m.attr = other.attr
+	return m == other
 }
 
 // mountsOf returns the mounts below a directory of this thread, and that on it, in the
@@ -49,7 +70,7 @@ func parseMount(line, dir string) (m mount, ok bool) {
 			return m, false
 		}
 		at = path.Join("/", strings.TrimPrefix(at, dir))
-		return mount{fields[0], fields[2], unescape.Replace(fields[3]), at, fields[i+1]}, true
+		return mount{fields[0], fields[2], unescape.Replace(fields[3]), at, fields[i+1], attributesOf(fields[5])}, true
 	}
 	return m, false
 }

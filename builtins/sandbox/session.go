@@ -45,6 +45,7 @@ type mountChange struct {
 	Bind    string `json:",omitempty"` // it shows this file or directory
 	Content string `json:",omitempty"` // it holds what this directory of the session does
 	Type    string `json:",omitempty"` // it is a file system of the kernel
+	Attr    uint64 `json:",omitempty"` // attributes of the mount
 }
 
 // openSession opens the session that is in a root file system, or begins one. stash is the
@@ -119,7 +120,11 @@ func (s *session) resume(root *dirfd.Dir) (err error) {
 		return fmt.Errorf("cannot read the mounts of the session: %w", err)
 	}
 	for _, c := range changes {
-		if err := s.repeat(root, c); err != nil {
+		err := s.repeat(root, c)
+		if err == nil && c.Attr != 0 {
+			err = onto(root, c.At, func(target string) error { return restrict(target, c.Attr) })
+		}
+		if err != nil {
 			return fmt.Errorf("cannot mount %s as the step before has: %w", c.At, dirfd.Cause(err))
 		}
 	}
@@ -187,12 +192,12 @@ func (s *session) record(root *dirfd.Dir) error {
 
 // has tells whether a mount was there before. Its number alone does not tell: the kernel gives
 // that of a mount which is gone to the next.
-func (s *session) has(m mount) bool { return slices.Contains(s.mounts, m) }
+func (s *session) has(m mount) bool { return slices.ContainsFunc(s.mounts, m.is) }
 
 // gone are the mounts that are no longer there, those below others first.
 func gone(before, now []mount) (changes []mountChange) {
 	for _, old := range slices.Backward(before) {
-		if !slices.Contains(now, old) {
+		if !slices.ContainsFunc(now, old.is) {
 			changes = append(changes, mountChange{At: old.at, Gone: true})
 		}
 	}
@@ -204,7 +209,7 @@ var repeatable = []string{"devpts", "mqueue", "proc", "sysfs"}
 
 // change says how a mount can be made again; nil: it cannot.
 func (s *session) change(root *dirfd.Dir, m mount) (*mountChange, error) {
-	c := &mountChange{At: m.at}
+	c := &mountChange{At: m.at, Attr: m.attr}
 	shown := m.shownBy(s.mounts)
 	content, ours := strings.CutPrefix(shown, SessionDir+"/")
 	switch {

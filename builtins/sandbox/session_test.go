@@ -74,6 +74,14 @@ func TestSession(t *testing.T) {
 		steps:   []string{"mkdir /a; mount -o bind /tmp /a; touch /null; mount -o bind /dev/null /null", "echo x >/a/x; echo y >/null", "cat /tmp/x /null"},
 		out:     "x\n",
 	}, {
+		summary: "what is read-only stays so",
+		steps: []string{
+			"mkdir /a /b /c; echo x >/a/x; mount -o bind /a /b; mount -o remount,bind,ro /b; mount -t tmpfs none /c; echo c >/c/c; mount -o remount,bind,ro,noexec /c",
+			"touch /b/y 2>/dev/null || echo no; touch /c/y 2>/dev/null || echo no; cat /b/x /c/c",
+			"touch /b/y 2>/dev/null || echo no; umount /c; umount /b; echo y >/a/y; ls /a",
+		},
+		out: "no\nx\ny\n",
+	}, {
 		summary: "a file system of the kernel is mounted again",
 		steps:   []string{"mkdir /p; mount -t proc none /p", "readlink /p/1/root >/dev/null || true; ls /p/self/status"},
 		out:     "/p/self/status\n",
