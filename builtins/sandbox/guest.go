@@ -65,6 +65,9 @@ func (g Guest) settle(root, stash *dirfd.Dir, name string, stays bool) (*visit, 
 		return enter(root, g.Path, g.Content, g.Mode)
 	}
 	target, err := resolve(root, g.Path)
+	if errors.Is(err, unix.ELOOP) { // it leads nowhere, not even to where something could be
+		target, err = g.Path, nil
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -224,6 +224,11 @@ func TestGuests(t *testing.T) {
 		script: "cat /run/resolvconf/resolv.conf",
 		want:   "/etc/resolv.conf link 0777 0:0 resolvconf/run/resolv.conf\n",
 	}, {
+		summary: "a link to itself stays, and is provided for",
+		image:   func(etc string) error { return os.Symlink("resolv.conf", etc+"/resolv.conf") },
+		script:  "cat /etc/resolv.conf",
+		want:    "/etc/resolv.conf link 0777 0:0 resolv.conf\n",
+	}, {
 		summary: "a step may put a link in its place, whether it tries to unmount it or not",
 		image:   func(etc string) error { return os.WriteFile(etc+"/resolv.conf", []byte("x\n"), 0o600) },
 		script:  "umount -l /etc/resolv.conf || true; ln -s /run/mine /etc/new; mv /etc/new /etc/resolv.conf",
