@@ -11,7 +11,7 @@ import (
 // render(text, image=None, keep_verbatim=False, **context) renders text as a pongo2 template
 // (Django's language) with the names of context and, if it is given, the image as
 // image. Nothing is escaped, unknown names are blank, + adds numbers, also those that texts
-// spell, and a result that is itself a template is rendered again; with keep_verbatim, what
+// spell, up to 64 bits, and a result that is itself a template is rendered again; with keep_verbatim, what
 // stands within {% verbatim %} is left for somebody else to render.
 //
 // Example:

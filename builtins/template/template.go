@@ -71,6 +71,9 @@ func RenderKeeping(text string, context map[string]any) (string, error) {
 // once renders text a single time.
 func once(text string, context map[string]any) (out string, err error) {
 	defer recovered(&err)
+	if err := checkLarge(text, context); err != nil {
+		return "", err
+	}
 	parsed, err := parse(text)
 	if err != nil {
 		return "", err

@@ -1,6 +1,7 @@
 package template_test
 
 import (
+	"math/big"
 	"strings"
 	"testing"
 	"time"
@@ -108,6 +109,33 @@ func TestAddition(t *testing.T) {
 		got, err := template.Render(text, names)
 		if got != want || err != nil && want != "" {
 			t.Errorf("%s gives %q, %v, want %q", text, got, err, want)
+		}
+	}
+}
+
+// Numbers beyond 64 bits are written, and nothing else is done with them.
+func TestLargeNumbers(t *testing.T) {
+	n, _ := new(big.Int).SetString("18446744073709551616", 10)
+	names := map[string]any{"n": n, "list": []any{int64(1), n}, "m": map[string]any{"n": n}, "a": int64(1)}
+	const refused = "n is beyond 64 bits, with which templates do not reckon"
+	for text, want := range map[string]string{
+		"{{ n }} {{ a + 1 }}":                                                  "18446744073709551616 2",
+		"{% if n %}{{- n -}}{% endif %}{# n + 1 #}n + 1":                       "18446744073709551616n + 1",
+		"{% for x in list %}{{ x }} {% endfor %}{% if 1 in list %}{% endif %}": "1 18446744073709551616 ",
+		"{{ n + 1 }}":                "",
+		"{{ 1 - n }}":                "",
+		"{{ n|add:1 }}":              "",
+		"{% if n > a %}{% endif %}":  "",
+		"{% if n == a %}{% endif %}": "",
+	} {
+		got, err := template.Render(text, names)
+		if got != want || want == "" && (err == nil || err.Error() != refused) {
+			t.Errorf("%s gives %q, %v, want %q", text, got, err, want)
+		}
+	}
+	for text, name := range map[string]string{"{{ m.n * 2 }}": "m", "{% for x in list %}{{ x * 2 }}{% endfor %}": "x", "{% with y=n %}{{ 1 + y }}{% endwith %}": "y"} {
+		if _, err := template.Render(text, names); err == nil || !strings.HasPrefix(err.Error(), name+" is beyond") {
+			t.Errorf("%s: %v", text, err)
 		}
 	}
 }
