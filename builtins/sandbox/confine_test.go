@@ -44,6 +44,8 @@ func TestAScriptCannot(t *testing.T) {
 		{"in one that is no longer mounted", "mkdir /d; mount -t proc none /d; cd /d && umount -l /d; write ./sys"},
 		{"in one whose mounts are gone", "mkdir /d; mount -t proc none /d; unshare -m sh -c 'cd /d; exec sleep 1' & sleep 0.2; cd /proc/$!/cwd && wait; write ./sys"},
 		{"find them where its first process is", "nsenter --mount=/proc/self/ns/mnt /rootfs/bin/busybox sh /rootfs/bin/write /proc/sys"},
+		{"mount a disk of the host by what it is to whom mounts for it", "mkdir /d; for d in vda vda1 sda sda1 nvme0n1p1; do mount -t ext4 /proc/self/root/dev/$d /d && exit; done; false"},
+		{"nor its files", "mkdir /d; mount -t overlay -o lowerdir=/proc/self/root/etc:/tmp none /d && cat /d/passwd"},
 		{"make the settings of devices writable", "mkdir /d; mount -t sysfs none /d; mount -o remount,rw /d; grep ' /d ' /proc/mounts | grep -v ' ro,'"},
 		{"say what handles the host's interrupts", "cd /proc/irq && v=$(cat default_smp_affinity) && echo $v >default_smp_affinity"},
 		{"set up its devices", "for f in /proc/bus/pci/*/*; do : >>$f && exit; done; false"},

@@ -24,8 +24,13 @@ type mountCall struct {
 	InTarget                   bool // the target is a directory that is inherited
 }
 
-// callerFiles are its mount namespace, its root and its working directory, in this order.
-const callerFiles = 3
+// What the mounter inherits of the caller.
+const (
+	callerMounts = firstFile + iota // the mount namespace
+	callerRoot
+	callerDir    // the working directory
+	callerTarget // of a call with InTarget
+)
 
 // errNotOurs says that the kernel can carry out a call itself.
 var errNotOurs = errors.New("the call is harmless")
@@ -41,6 +46,11 @@ func (c *mountCall) carryOut() error {
 		return err
 	}
 	defer closeAll(kernel)
+	// All of this process goes to the root of the caller, for whom /proc/self is what it is to this
+	// process while it mounts.
+	if err := enterRoot(); err != nil {
+		return err
+	}
 	done := make(chan error, 1)
 	go func() {
 		runtime.LockOSThread() // for good: the thread ends as the caller
@@ -49,7 +59,7 @@ func (c *mountCall) carryOut() error {
 				return err
 			}
 			if c.InTarget {
-				if err := unix.Fchdir(firstFile + callerFiles); err != nil {
+				if err := unix.Fchdir(callerTarget); err != nil {
 					return err
 				}
 			}
@@ -84,23 +94,27 @@ func (c *mountCall) kernel() ([]int, error) {
 	return nil, nil
 }
 
-// becomeCaller takes this thread to where the caller is, with no more capabilities than
-// programs have.
-func becomeCaller() error {
-	const ns, root, dir = firstFile, firstFile + 1, firstFile + 2
-	if err := unix.Unshare(unix.CLONE_FS); err != nil {
-		return err
-	}
-	if err := unix.Setns(ns, unix.CLONE_NEWNS); err != nil {
-		return err
-	}
-	if err := unix.Fchdir(root); err != nil {
+// enterRoot goes to the root of the caller, and to its working directory.
+func enterRoot() error {
+	if err := unix.Fchdir(callerRoot); err != nil {
 		return err
 	}
 	if err := unix.Chroot("."); err != nil {
 		return err
 	}
-	if err := unix.Fchdir(dir); err != nil {
+	return unix.Fchdir(callerDir)
+}
+
+// becomeCaller takes this thread to where the caller is, with no more capabilities than
+// programs have.
+func becomeCaller() error {
+	if err := unix.Unshare(unix.CLONE_FS); err != nil {
+		return err
+	}
+	if err := unix.Setns(callerMounts, unix.CLONE_NEWNS); err != nil {
+		return err
+	}
+	if err := enterRoot(); err != nil {
 		return err
 	}
 	var data [2]unix.CapUserData
