@@ -18,11 +18,11 @@ import (
 // which has the call carried out with the names as they were read: the caller could change
 // them until the kernel reads them.
 
-// hostWide are the file systems that are the host's wherever they are mounted: its
-// devices, its control groups, its registers of programs and keys.
-var hostWide = []string{
-	"binfmt_misc", "bpf", "cgroup", "cgroup2", "configfs", "debugfs", "devtmpfs", "efivarfs", "functionfs", "fusectl", "nfsd",
-	"pstore", "resctrl", "rpc_pipefs", "securityfs", "selinuxfs", "smackfs", "tracefs",
+// mountable are the file systems that programs may mount: those that are empty, made of their own
+// files, or of a server. Others are the host's wherever they are mounted, such as its control
+// groups and what its hypervisor shares with it, or lie on devices, of which there are none.
+var mountable = []string{
+	"cifs", "devpts", "mqueue", "nfs", "nfs4", "overlay", "ramfs", "smb3", "tmpfs", procFS.fstype, sysFS.fstype,
 }
 
 // A question is what the kernel wants to know, and a verdict the answer (struct
@@ -109,7 +109,7 @@ func (j *judge) answer(q question) error {
 		return err
 	}
 	anew := !call.Unmount && call.Flags&(unix.MS_BIND|unix.MS_REMOUNT) == 0
-	if anew && slices.Contains(hostWide, call.Type) {
+	if anew && !slices.Contains(mountable, call.Type) {
 		return unix.EPERM
 	}
 	caller, err := j.callerOf(q)
