@@ -224,6 +224,24 @@ func TestAScriptCanMount(t *testing.T) {
 	}
 }
 
+// Who can make a node of any device can open none, wherever it is.
+func TestNodesOfAnyDeviceCannotBeOpened(t *testing.T) {
+	var out bytes.Buffer
+	spec := sandbox.Spec{AnyNode: true, Mounts: []sandbox.Mount{{At: sandbox.RootfsDir, Stack: newStack(t)}}}
+	programs := sandbox.Programs{Env: []string{"PATH=" + os.Getenv("PATH")}, List: []sandbox.Program{{Args: []string{"sh", "-c", `
+		mknod /tmp/rootfs/disk b 254 0 && echo made
+		mkdir /tmp/own; mount -t tmpfs none /tmp/own && mknod /tmp/own/null c 1 3 && cat /tmp/own/null && echo own
+		for d in /dev /dev/shm /tmp /var/tmp /tmp/rootfs; do
+			mknod $d/mine c 1 3 && cat $d/mine && echo $d
+		done
+		cat /dev/null && echo null`}}}}
+	const want = "made\nnull\n"
+	var said bytes.Buffer
+	if err := sandbox.Attach(context.Background(), spec, programs, sandbox.Streams{Out: &out, Err: &said}); err != nil || out.String() != want {
+		t.Errorf("got %q, %v, want %q\n%s", &out, err, want, &said)
+	}
+}
+
 // So does a /proc of a user namespace, which programs that are in no chroot can make.
 func TestAHostProgramCanMountInItsOwnUserNamespace(t *testing.T) {
 	newStack(t) // skips where there are no sandboxes

@@ -78,7 +78,7 @@ func (spec *Spec) hideHost() error {
 	if err := procFS.mountProc(procFS.at); err != nil {
 		return err
 	}
-	if err := freshDir("/dev", "mode=0755"); err != nil {
+	if err := freshDir("/dev", 0, "mode=0755"); err != nil {
 		return err
 	}
 	root, err := dirfd.Open("/", dirfd.InRoot)
@@ -92,6 +92,11 @@ func (spec *Spec) hideHost() error {
 	if err := root.Mkdir("/dev/shm", 0o755); err != nil {
 		return err
 	}
+	if spec.AnyNode {
+		if err := restrict("/dev", unix.MOUNT_ATTR_RDONLY); err != nil {
+			return err
+		}
+	}
 	for _, name := range spec.Hidden {
 		if err := hide(name); err != nil {
 			return fmt.Errorf("cannot hide %s: %w", name, err)
@@ -100,12 +105,13 @@ func (spec *Spec) hideHost() error {
 	if err := lockTree(dir); err != nil {
 		return fmt.Errorf("cannot keep the host hidden: %w", err)
 	}
-	return errors.Join(freshDir("/tmp", "mode=1777"), freshDir("/var/tmp", "mode=1777"), freshDir("/dev/shm", "mode=1777,size=20%"))
+	const nodev = unix.MS_NODEV
+	return errors.Join(freshDir("/tmp", nodev, "mode=1777"), freshDir("/var/tmp", nodev, "mode=1777"), freshDir("/dev/shm", nodev, "mode=1777,size=20%"))
 }
 
 // freshDir lays an empty directory over one of the host.
-func freshDir(name, options string) error {
-	if err := unix.Mount("tmpfs", name, "tmpfs", 0, options); err != nil {
+func freshDir(name string, flags uintptr, options string) error {
+	if err := unix.Mount("tmpfs", name, "tmpfs", flags, options); err != nil {
 		return fmt.Errorf("cannot mount %s: %w", name, err)
 	}
 	return nil

@@ -138,6 +138,9 @@ func (a abi) rules(noSync, anyNode bool) (rules []unix.SockFilter) {
 	for _, nr := range a.absent {
 		on(nr, unknown)
 	}
+	if anyNode {
+		on(a.mount, refuse) // one could be where a node can be opened
+	}
 	on(a.mount, mountRule()...)
 	on(openTree, unix.SockFilter{Code: load, K: offsetArg(2)}, unix.SockFilter{Code: bit, K: unix.AT_RECURSIVE, Jt: 1},
 		unix.SockFilter{Code: bit, K: unix.OPEN_TREE_CLONE, Jt: 1}, allow, unknown)
