@@ -381,6 +381,8 @@ func TestAHostProgramCannot(t *testing.T) {
 		{"make a mount of the host writable", "mount -o remount,bind,rw / && touch /etc/leak"},
 		{"find a disk of the host", "ls /dev | grep -E '^(vd|sd|nvme|loop|dm|mapper)'"},
 		{"make a node of a disk", "mknod /tmp/rootfs/disk b 259 0"},
+		{"open a node that the image has", "cat /tmp/rootfs/etc/null"},
+		{"nor from within the root file system", "chroot /tmp/rootfs /bin/cat /etc/null"},
 		{"see the root of its first process", "ls /proc/1/root/"},
 		{"do so from within the root file system", "chroot /tmp/rootfs /bin/ls /proc/1/root/"},
 		{"mount the host's devices", "mount -t devtmpfs none /tmp"},
@@ -391,8 +393,12 @@ func TestAHostProgramCannot(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.summary, func(t *testing.T) {
+			stack := newStack(t)
+			if err := unix.Mknod(stack.Lower[0]+"/etc/null", unix.S_IFCHR|0o666, int(unix.Mkdev(1, 3))); err != nil {
+				t.Fatal(err)
+			}
 			var out bytes.Buffer
-			spec := sandbox.Spec{Mounts: []sandbox.Mount{{At: sandbox.RootfsDir, Stack: newStack(t)}}}
+			spec := sandbox.Spec{Mounts: []sandbox.Mount{{At: sandbox.RootfsDir, Stack: stack}}}
 			programs := sandbox.Programs{Env: []string{"PATH=" + os.Getenv("PATH")}, List: []sandbox.Program{{
 				Args: []string{"sh", "-c", "if (" + test.script + ") 2>&1; then echo it could; fi"},
 			}}}

@@ -54,7 +54,9 @@ func (spec *Spec) detached() (list detachedMounts, err error) {
 			return list, err
 		}
 		list = append(list, one)
-		if m.Stack == nil || spec.AnyNode {
+		// A root file system that is begun has no nodes but those that programs make, of the usual
+		// devices, which a bootstrap needs.
+		if m.Stack == nil || spec.AnyNode || !m.Stack.fresh() {
 			attr := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_NODEV}
 			if err := unix.MountSetattr(one.fd, "", unix.AT_EMPTY_PATH|unix.AT_RECURSIVE, &attr); err != nil {
 				return list, fmt.Errorf("cannot close the devices of %s: %w", m.At, err)

@@ -25,6 +25,15 @@ type Stack struct {
 	Point    string   // empty directory of the host to mount on, in the child's namespace only
 }
 
+// fresh tells whether nothing is in the root file system yet.
+func (s *Stack) fresh() bool {
+	if s.Dir == "" {
+		return len(s.Lower) == 0
+	}
+	names, err := os.ReadDir(s.Dir)
+	return err == nil && len(names) == 0
+}
+
 // mount puts the root file system together at point.
 func (s *Stack) mount(point string) error { return s.mountFrom("overlay", point) }
 
