@@ -160,22 +160,29 @@ func TestSocketsOfTheHost(t *testing.T) {
 	}
 }
 
-// mount(8) of util-linux 2.39 and later falls back on mount(2) where the kernel does not know
-// calls that change mounts, and nowhere else.
-func TestCallsThatChangeMountsAreUnknown(t *testing.T) {
+// checkOwn has this program do, beside a root file system, what a variable says, and compares what it
+// prints.
+func checkOwn(t *testing.T, variable, want string) {
+	t.Helper()
+	newStack(t) // skips where there are no sandboxes
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	newStack(t) // skips where there are no sandboxes
 	var out bytes.Buffer
-	spec := sandbox.Spec{Mounts: []sandbox.Mount{{At: "/tmp/mount", Source: exe}, {At: "/tmp/rootfs", Source: t.TempDir()}}}
-	programs := sandbox.Programs{List: []sandbox.Program{{Args: []string{"/tmp/mount"}}}, Env: []string{"SANDBOX_TEST_MOUNT=yes"}}
-	const want = "mount_setattr: function not implemented\nopen_tree_attr: function not implemented\n" +
-		"fspick: function not implemented\nfsopen: function not implemented\nmount: errno 0\n9p: operation not permitted\n"
+	spec := sandbox.Spec{Mounts: []sandbox.Mount{{At: "/tmp/own", Source: exe}, {At: "/tmp/rootfs", Source: t.TempDir()}}}
+	programs := sandbox.Programs{List: []sandbox.Program{{Args: []string{"/tmp/own"}}}, Env: []string{variable + "=yes"}}
 	if err := sandbox.Run(context.Background(), spec, programs, &out); err != nil || out.String() != want {
 		t.Errorf("got %q, %v, want %q", &out, err, want)
 	}
+}
+
+// mount(8) of util-linux 2.39 and later falls back on mount(2) where the kernel does not know
+// calls that change mounts, and nowhere else.
+func TestCallsThatChangeMountsAreUnknown(t *testing.T) {
+	const want = "mount_setattr: function not implemented\nopen_tree_attr: function not implemented\n" +
+		"fspick: function not implemented\nfsopen: function not implemented\nmount: errno 0\n9p: operation not permitted\n"
+	checkOwn(t, "SANDBOX_TEST_MOUNT", want)
 }
 
 // mountAnew makes the calls that mount --make-rprivate / may be, and says what they answer.
@@ -259,18 +266,8 @@ func TestAHostProgramCanMountInItsOwnUserNamespace(t *testing.T) {
 // What a program has mounted is what it had called for when that was judged, and old programs, which
 // mark the flags, are judged as others are.
 func TestMountsAreJudgedAsCalled(t *testing.T) {
-	exe, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	newStack(t) // skips where there are no sandboxes
-	var out bytes.Buffer
-	spec := sandbox.Spec{Mounts: []sandbox.Mount{{At: "/tmp/race", Source: exe}, {At: "/tmp/rootfs", Source: t.TempDir()}}}
-	programs := sandbox.Programs{List: []sandbox.Program{{Args: []string{"/tmp/race"}}}, Env: []string{"SANDBOX_TEST_RACE=yes"}}
 	const want = "old flags: read-only\nother type: read-only\n"
-	if err := sandbox.Run(context.Background(), spec, programs, &out); err != nil || out.String() != want {
-		t.Errorf("got %q, %v, want %q", &out, err, want)
-	}
+	checkOwn(t, "SANDBOX_TEST_RACE", want)
 }
 
 // race mounts a /proc as old programs do, and by a call whose file system another thread changes all
@@ -315,19 +312,9 @@ func race() {
 // Calls that are for those who administer a machine reach beyond the namespaces of a step: typing
 // into its console, and being given files that it opens, open for writing.
 func TestCallsThatReachTheHostAreRefused(t *testing.T) {
-	exe, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	newStack(t) // skips where there are no sandboxes
-	var out bytes.Buffer
-	spec := sandbox.Spec{Mounts: []sandbox.Mount{{At: "/tmp/reach", Source: exe}, {At: "/tmp/rootfs", Source: t.TempDir()}}}
-	programs := sandbox.Programs{List: []sandbox.Program{{Args: []string{"/tmp/reach"}}}, Env: []string{"SANDBOX_TEST_REACH=yes"}}
 	const want = "TIOCSTI: operation not permitted\nTIOCLINUX: operation not permitted\nTIOCCONS: operation not permitted\n" +
 		"TCGETS: bad file descriptor\nfanotify_init: operation not permitted\n"
-	if err := sandbox.Run(context.Background(), spec, programs, &out); err != nil || out.String() != want {
-		t.Errorf("got %q, %v, want %q", &out, err, want)
-	}
+	checkOwn(t, "SANDBOX_TEST_REACH", want)
 }
 
 // reachHost makes such calls, none of which would do anything, and says what they answer.

@@ -115,6 +115,16 @@ func (m detachedMount) attach(root *dirfd.Dir) error {
 	return err
 }
 
+// attachTo puts a mount that is not in the tree on a file or directory.
+func attachTo(fd int, at string) error {
+	return unix.MoveMount(fd, "", unix.AT_FDCWD, at, unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_SYMLINKS)
+}
+
+// place puts a mount that is not in the tree on a file or directory of root.
+func place(fd int, root *dirfd.Dir, name string) error {
+	return onto(root, name, func(target string) error { return attachTo(fd, target) })
+}
+
 // finish unmounts what is to be in its file when that is done, not some time after the end of
 // this process.
 func (m *detachedMount) finish() error {

@@ -16,8 +16,8 @@ import (
 // What a root file system is furnished with while programs run in it: kernel file systems,
 // devices, and nothing that leads to the host.
 
-// furniture is mounted inside a root file system, in this order, after /proc and /sys. What the image itself
-// holds there is hidden from programs and stays as it is.
+// furniture is mounted inside a root file system, in this order, after /proc and /sys. What
+// the image itself holds there is hidden from programs and stays as it is.
 var furniture = []fitment{
 	{"/run", unix.MS_NODEV, 0o755, "20%"},
 	{"/tmp", unix.MS_NODEV, 0o1777, "50%"},

@@ -84,11 +84,6 @@ func (k kernelFS) show(dir string, root *dirfd.Dir, name string) error {
 	return place(fd, root, name)
 }
 
-// attachTo puts a mount that is not in the tree on a file or directory.
-func attachTo(fd int, at string) error {
-	return unix.MoveMount(fd, "", unix.AT_FDCWD, at, unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_SYMLINKS)
-}
-
 // seal is sealed on a thread that it leaves in another mount namespace. The first of the list
 // is /proc.
 func seal(list []kernelFS) (mounts []int, err error) {
@@ -249,11 +244,6 @@ func lockMounts(proc string) error {
 func isProc(name string) bool {
 	var st unix.Statfs_t
 	return unix.Statfs(name, &st) == nil && st.Type == unix.PROC_SUPER_MAGIC
-}
-
-// place puts a mount that is not in the tree on a file or directory of root.
-func place(fd int, root *dirfd.Dir, name string) error {
-	return onto(root, name, func(target string) error { return attachTo(fd, target) })
 }
 
 // withoutParts leaves out the mounts that belong to a sealed /proc, which come and go with it.

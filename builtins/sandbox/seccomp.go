@@ -138,10 +138,11 @@ func (a abi) rules(noSync, anyNode bool) (rules []unix.SockFilter) {
 	for _, nr := range a.absent {
 		on(nr, unknown)
 	}
-	if anyNode {
-		on(a.mount, refuse) // one could be where a node can be opened
+	if anyNode { // a node could be opened on a mount of their own
+		on(a.mount, refuse)
+	} else {
+		on(a.mount, mountRule()...)
 	}
-	on(a.mount, mountRule()...)
 	on(openTree, unix.SockFilter{Code: load, K: offsetArg(2)}, unix.SockFilter{Code: bit, K: unix.AT_RECURSIVE, Jt: 1},
 		unix.SockFilter{Code: bit, K: unix.OPEN_TREE_CLONE, Jt: 1}, allow, unknown)
 	for _, nr := range a.umounts {
