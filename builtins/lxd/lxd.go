@@ -17,6 +17,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 )
 
 // A Daemon is reached through a UNIX socket.
@@ -76,11 +77,8 @@ func (d *Daemon) upload(ctx context.Context, img Upload) error {
 		contentType = form.FormDataContentType()
 		go func() { w.CloseWithError(writeForm(form, img.Files)) }()
 	}
-	var operation struct{ ID string }
-	if err := d.call(ctx, http.MethodPost, "/1.0/images", contentType, body, &operation); err != nil {
-		return err
-	}
-	return d.settle(ctx, operation.ID)
+	defer context.AfterFunc(ctx, func() { w.CloseWithError(context.Cause(ctx)) })() // what is not sent is not made
+	return d.order(ctx, http.MethodPost, "/1.0/images", contentType, body)
 }
 
 // wait waits until an operation has ended, and returns what it has to say.
@@ -102,16 +100,40 @@ func (d *Daemon) wait(ctx context.Context, operation string, result any) error {
 	return json.Unmarshal(done.Metadata, result)
 }
 
-// settle is wait for an operation that makes something: if the context ends first it waits
-// on for a while, so that what is made can be removed.
-func (d *Daemon) settle(ctx context.Context, operation string) error {
-	err := d.wait(ctx, operation, nil)
-	if context.Cause(ctx) != nil {
-		after, stop := afterwards(ctx)
-		defer stop()
-		d.wait(after, operation, nil)
+// order makes a request that the daemon answers by an operation, and waits for its end. What
+// was asked for is done, whoever still waits: when the context ends first, its end is waited
+// for nevertheless, so that what has come of it can be removed.
+func (d *Daemon) order(ctx context.Context, method, path, contentType string, body io.Reader) error {
+	if cause := context.Cause(ctx); cause != nil {
+		return cause
+	}
+	late, stop := outlasting(ctx)
+	defer stop()
+	var operation struct{ ID string }
+	err := d.call(late, method, path, contentType, body, &operation)
+	if err == nil {
+		err = d.wait(late, operation.ID, nil)
+	}
+	if cause := context.Cause(ctx); cause != nil {
+		return cause
 	}
 	return err
+}
+
+// outlasting returns a context that ends some time after the one it is made of.
+func outlasting(ctx context.Context) (context.Context, context.CancelFunc) {
+	late, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() {
+		select {
+		case <-late.Done():
+		case <-time.After(CleanUp):
+			cancel()
+		}
+	})
+	return late, func() {
+		stop()
+		cancel()
+	}
 }
 
 func writeForm(form *multipart.Writer, files []string) error {

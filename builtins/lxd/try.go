@@ -191,7 +191,7 @@ func (c container) end(ctx context.Context, err error) error {
 func (d *Daemon) remove(ctx context.Context, err error, path string) error {
 	after, stop := afterwards(ctx)
 	defer stop()
-	gone := d.operate(after, http.MethodDelete, path, nil)
+	gone := d.order(after, http.MethodDelete, path, "", nil)
 	if gone == nil || isNotFound(gone) {
 		return err
 	}
@@ -203,20 +203,17 @@ func afterwards(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(ctx), CleanUp)
 }
 
-// operate makes a request that LXD answers by an operation, and waits for its end.
+// operate is order with a body of JSON.
 func (d *Daemon) operate(ctx context.Context, method, path string, body any) error {
-	var operation struct{ ID string }
-	if err := d.send(ctx, method, path, body, &operation); err != nil {
+	text, err := json.Marshal(body)
+	if err != nil {
 		return err
 	}
-	return d.settle(ctx, operation.ID)
+	return d.order(ctx, method, path, "application/json", bytes.NewReader(text))
 }
 
-// send makes a request with a body of JSON, if there is one.
+// send makes a request with a body of JSON.
 func (d *Daemon) send(ctx context.Context, method, path string, body, metadata any) error {
-	if body == nil {
-		return d.call(ctx, method, path, "", nil, metadata)
-	}
 	text, err := json.Marshal(body)
 	if err != nil {
 		return err

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -26,6 +27,8 @@ type tryDaemon struct {
 	stuck   string   // why it removes none
 	answers []string // "": no program runs; "stopped": it has gone
 	asked   chan struct{}
+	during  string // the request during which cancel is called
+	cancel  func()
 
 	mu   sync.Mutex
 	log  []string
@@ -35,6 +38,7 @@ type tryDaemon struct {
 func (d *tryDaemon) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	body, _ := io.ReadAll(r.Body)
 	path, _ := strings.CutPrefix(r.URL.Path, "/1.0")
 	path = strings.Replace(path, fmt.Sprintf("imagebuilder-boot-%d", os.Getpid()), "C", 1)
 	fail := func(code int, text string) {
@@ -44,6 +48,15 @@ func (d *tryDaemon) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	answer := func(metadata any) { json.NewEncoder(w).Encode(map[string]any{"metadata": metadata}) }
 	if r.Method != http.MethodGet && !strings.HasSuffix(path, "/exec") {
 		d.log = append(d.log, r.Method+" "+path)
+	}
+	if d.during == r.Method+" "+path {
+		d.during = ""
+		d.cancel()
+		select {
+		case <-r.Context().Done():
+			d.log = append(d.log, "nobody hears what it makes")
+		case <-time.After(100 * time.Millisecond):
+		}
 	}
 	switch {
 	case path == "" || strings.HasSuffix(path, "/op/wait"):
@@ -69,8 +82,11 @@ func (d *tryDaemon) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			d.here = d.answers[0] != "stopped"
 		}
 	default:
-		if d.here = d.here || path == "/instances"; path == "/instances/C/state" && r.Method == http.MethodPut {
-			d.here = r.ContentLength > 0 && d.log[len(d.log)-2] == "POST /instances" // it starts; else it stops
+		switch {
+		case path == "/instances":
+			d.here = true
+		case path == "/instances/C/state" && strings.Contains(string(body), `"stop"`):
+			d.here = false
 		}
 		answer(map[string]string{"id": "op", "status": "Running"})
 	}
@@ -147,21 +163,42 @@ func TestTry(t *testing.T) {
 	}
 }
 
-// All is removed by one who has been told to stop.
+// All is removed by one who has been told to stop: what the daemon was asked for is done, and
+// known, before it is removed.
 func TestTryIsCancelled(t *testing.T) {
-	ctx, cancel := context.WithCancelCause(t.Context())
-	cause := errors.New("enough")
-	asked := make(chan struct{})
-	daemon := tryDaemon{answers: []string{"starting"}, asked: asked}
-	go func() {
-		<-asked
-		cancel(cause)
-	}()
-	_, err := daemon.try(t, ctx, time.Hour)
-	if !errors.Is(err, cause) {
-		t.Errorf("got %v", err)
+	const (
+		imported = "POST /images"
+		made     = imported + ", POST /instances"
+		started  = made + ", PUT /instances/C/state"
+		removed  = ", PUT /instances/C/state, DELETE /instances/C"
+		image    = ", DELETE /images/f1"
+	)
+	tests := []struct{ during, log string }{
+		{"POST /images", imported + image},
+		{"POST /instances", made + removed + image},
+		{"PUT /instances/C/state", started + removed + image},
+		{"", started + removed + image}, // while it boots
 	}
-	if got := strings.Join(daemon.log, ", "); !strings.HasSuffix(got, "PUT /instances/C/state, DELETE /instances/C, DELETE /images/f1") {
-		t.Errorf("the daemon was told: %s", got)
+	for _, test := range tests {
+		t.Run(test.during, func(t *testing.T) {
+			ctx, cancel := context.WithCancelCause(t.Context())
+			cause := errors.New("enough")
+			stop := func() { cancel(cause) }
+			daemon := tryDaemon{answers: []string{"starting"}, during: test.during, cancel: stop}
+			if test.during == "" {
+				asked := make(chan struct{})
+				daemon.asked = asked
+				go func() {
+					<-asked
+					stop()
+				}()
+			}
+			if _, err := daemon.try(t, ctx, time.Hour); !errors.Is(err, cause) {
+				t.Errorf("got %v", err)
+			}
+			if got := strings.Join(daemon.log, ", "); got != test.log {
+				t.Errorf("the daemon was told:\n%s\nwant:\n%s", got, test.log)
+			}
+		})
 	}
 }
