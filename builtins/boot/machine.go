@@ -20,6 +20,8 @@ type machine struct {
 	board    []string
 	firmware firmware
 	secure   firmware // that checks signatures, with Microsoft's keys
+
+	virtualization []string // flags of processors that run guests, of which they have one
 }
 
 // A firmware is a build of EDK II: its code, and the variables that it begins with.
@@ -42,6 +44,7 @@ var machines = []machine{{
 		// Only code in System Management Mode may change the variables.
 		board: []string{"-machine", "q35,smm=on", "-global", "driver=cfi.pflash01,property=secure,value=on", "-global", "ICH9-LPC.disable_s3=1"},
 	},
+	virtualization: []string{"svm", "vmx"}, // by AMD and Intel
 }, {
 	names:    []string{"aarch64", "arm64"},
 	program:  need{"qemu-system-aarch64", "qemu-system-arm"},

@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"runtime"
-	"slices"
 
 	"imagebuilder/builtins/bytesize"
 	"imagebuilder/builtins/host"
@@ -85,20 +84,6 @@ func unnamed() (*os.File, error) {
 		return nil, errors.Join(err, f.Close())
 	}
 	return f, nil
-}
-
-// kvm tells whether the kernel runs the guest: else it is emulated, which takes several
-// times as long.
-func (q *qemu) kvm() bool {
-	if !slices.Contains(q.machine.names, host.Machine()) {
-		return false
-	}
-	f, err := os.OpenFile("/dev/kvm", os.O_RDWR, 0)
-	if err != nil {
-		return false
-	}
-	f.Close()
-	return true
 }
 
 func (q *qemu) by() string {
