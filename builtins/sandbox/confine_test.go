@@ -121,7 +121,7 @@ func TestAbstractSockets(t *testing.T) {
 // connect tells whether an abstract socket can be reached; "own" is one that it makes.
 func connect(name string) {
 	if name == "own" {
-		name = "@imagebuilder-test-own"
+		name = "@imagebuilder-test-" + rand.Text()
 		if _, err := net.Listen("unix", name); err != nil {
 			fmt.Println(err)
 		}
