@@ -155,22 +155,8 @@ func TestImport(t *testing.T) {
 	for i := range tests {
 		test := &tests[i]
 		t.Run(test.summary, func(t *testing.T) {
-			socket := filepath.Join(t.TempDir(), "s")
-			listener, err := net.Listen("unix", socket)
-			if err != nil {
-				t.Fatal(err)
-			}
-			fake := &http.Server{Handler: &test.daemon}
-			go fake.Serve(listener)
-			defer fake.Close()
-			server := cmp.Or(test.server, lxd.LXD)
-			daemon, err := lxd.Connect(t.Context(), server, func(name string) string {
-				return map[string]string{strings.ToUpper(string(server)) + "_SOCKET": socket}[name]
-			})
-			if err != nil {
-				t.Fatal(err)
-			}
-			err = daemon.Import(context.Background(), test.image, test.alias, "text")
+			daemon := connect(t, cmp.Or(test.server, lxd.LXD), &test.daemon)
+			err := daemon.Import(context.Background(), test.image, test.alias, "text")
 			if (err == nil) != (test.err == "") || err != nil && err.Error() != test.err {
 				t.Errorf("got %v, want %s", err, test.err)
 			}
@@ -199,4 +185,24 @@ func TestConnectWithoutDaemon(t *testing.T) {
 			t.Errorf("%s, %v: got %v, want %s…%s", test.server, test.environment, err, test.err, want)
 		}
 	}
+}
+
+// connect returns a daemon that answers as a handler does.
+func connect(t *testing.T, server lxd.Server, handler http.Handler) *lxd.Daemon {
+	t.Helper()
+	socket := filepath.Join(t.TempDir(), "s")
+	listener, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fake := &http.Server{Handler: handler}
+	go fake.Serve(listener)
+	t.Cleanup(func() { fake.Close() })
+	daemon, err := lxd.Connect(t.Context(), server, func(name string) string {
+		return map[string]string{strings.ToUpper(string(server)) + "_SOCKET": socket}[name]
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return daemon
 }

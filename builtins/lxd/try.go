@@ -17,7 +17,8 @@ import (
 
 // A container that is started to see whether its image boots. Nothing of it stays.
 
-// CleanUp is how long the daemon may take to remove what a trial has put there.
+// CleanUp is how long the daemon may take to end what it does for one who no longer waits,
+// and to remove what a trial has put there.
 const CleanUp = time.Minute
 
 // askAgain is how long to wait between two looks at a container that boots.

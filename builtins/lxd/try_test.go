@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -94,23 +93,11 @@ func (d *tryDaemon) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 func (d *tryDaemon) try(t *testing.T, ctx context.Context, timeout time.Duration) (lxd.Trial, error) {
 	t.Helper()
-	dir := t.TempDir()
-	file := filepath.Join(dir, "u.tar.xz")
+	file := filepath.Join(t.TempDir(), "u.tar.xz")
 	if err := os.WriteFile(file, nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	listener, err := net.Listen("unix", dir+"/s")
-	if err != nil {
-		t.Fatal(err)
-	}
-	server := &http.Server{Handler: d}
-	go server.Serve(listener)
-	t.Cleanup(func() { server.Close() })
-	daemon, err := lxd.Connect(ctx, lxd.LXD, func(name string) string { return map[string]string{"LXD_SOCKET": dir + "/s"}[name] })
-	if err != nil {
-		t.Fatal(err)
-	}
-	return daemon.Try(ctx, lxd.Upload{Fingerprint: "f1", Files: []string{file}}, timeout)
+	return connect(t, lxd.LXD, d).Try(ctx, lxd.Upload{Fingerprint: "f1", Files: []string{file}}, timeout)
 }
 
 func TestTry(t *testing.T) {
@@ -200,5 +187,36 @@ func TestTryIsCancelled(t *testing.T) {
 				t.Errorf("the daemon was told:\n%s\nwant:\n%s", got, test.log)
 			}
 		})
+	}
+}
+
+// An upload does not go on for one who has been told to stop.
+func TestUploadIsCancelled(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "u.tar.xz")
+	const size = 8 << 30 // more than can be on its way
+	if err := errors.Join(os.WriteFile(file, nil, 0o644), os.Truncate(file, size)); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cause := errors.New("enough")
+	sent := make(chan error, 1)
+	daemon := connect(t, lxd.LXD, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.Method == http.MethodPost:
+			io.ReadFull(r.Body, make([]byte, 1))
+			cancel(cause)
+			_, err := io.Copy(io.Discard, r.Body)
+			sent <- err
+		case r.URL.Path != "/1.0":
+			fmt.Fprintf(w, `{"error": "not found", "error_code": %d}`, http.StatusNotFound)
+		default:
+			fmt.Fprint(w, "{}")
+		}
+	}))
+	if err := daemon.Import(ctx, lxd.Upload{Fingerprint: "f1", Files: []string{file}}, "", ""); !errors.Is(err, cause) {
+		t.Errorf("got %v", err)
+	}
+	if err := <-sent; err == nil {
+		t.Error("all of the image was sent")
 	}
 }
