@@ -36,9 +36,9 @@ shut down, or takes longer than the timeout.
 
 IMAGE is a disk, qcow2 or raw, also compressed; a unified archive for LXD that holds one;
 or the metadata archive and the disk of a split image. It is not changed: what the guest
-writes is thrown away. The guest has no network. Without a /dev/kvm that
-runs any guest, and for another architecture, the processor is emulated, which takes
-several times as long.
+writes is thrown away. The guest has no network. Without a /dev/kvm that runs
+any guest, and for another architecture, the processor is emulated, which takes several
+times as long.
 
 With --lxd, IMAGE is that of a container: a unified archive, or metadata and root file
 system in this order. The LXD of this machine starts it with its default profile, until
