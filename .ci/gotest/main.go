@@ -13,9 +13,14 @@ import (
 	"maps"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // event is a line of "go test -json"; see "go doc test2json".
@@ -41,7 +46,8 @@ func main() {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	tests := tests{skipped: make(map[string][]string)}
+	tests := tests{skipped: make(map[string][]string), running: make(map[string]time.Time)}
+	tests.tellIfEnded()
 	ok := true
 	for _, run := range [][]string{append([]string{"-race"}, racy...), plain} {
 		if err := tests.run(run); err != nil {
@@ -52,9 +58,7 @@ func main() {
 	for _, why := range slices.Sorted(maps.Keys(tests.skipped)) {
 		fmt.Printf("\nskipped, %s:\n  %s\n", why, strings.Join(tests.skipped[why], "\n  "))
 	}
-	if len(tests.failed) > 0 {
-		fmt.Printf("\nfailed:\n  %s\n", strings.Join(tests.failed, "\n  "))
-	}
+	tests.sayFailed()
 	if !ok {
 		os.Exit(1)
 	}
@@ -108,6 +112,43 @@ func hasGoroutines(dir string) (bool, error) {
 type tests struct {
 	skipped map[string][]string // tests by the reason
 	failed  []string            // each with what it said first
+
+	mu      sync.Mutex
+	running map[string]time.Time // tests at work, since when
+}
+
+// tellIfEnded names the tests at work when somebody loses patience: one of them may hang.
+func (t *tests) tellIfEnded() {
+	ended := make(chan os.Signal, 1)
+	signal.Notify(ended, os.Interrupt, unix.SIGTERM)
+	go func() {
+		sig := <-ended
+		t.mu.Lock() // for good
+		fmt.Printf("\n%s; running:\n", sig)
+		for _, key := range slices.Sorted(maps.Keys(t.running)) {
+			fmt.Printf("  %s (%.0fs)\n", key, time.Since(t.running[key]).Seconds())
+		}
+		t.sayFailed()
+		os.Exit(1)
+	}()
+}
+
+func (t *tests) sayFailed() {
+	if len(t.failed) > 0 {
+		fmt.Printf("\nfailed:\n  %s\n", strings.Join(t.failed, "\n  "))
+	}
+}
+
+// ran notes that a test runs, or does so no more.
+func (t *tests) ran(key, action string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	switch action {
+	case "run", "cont":
+		t.running[key] = time.Now()
+	case "pause", "pass", "fail", "skip":
+		delete(t.running, key)
+	}
 }
 
 // run runs "go test" with further arguments.
@@ -133,6 +174,9 @@ func (t *tests) run(args []string) error {
 			continue
 		}
 		key := e.Package + " " + e.Test
+		if e.Test != "" {
+			t.ran(key, e.Action)
+		}
 		switch {
 		case e.Action == "output":
 			output[key] = append(output[key], e.Output)
@@ -141,7 +185,9 @@ func (t *tests) run(args []string) error {
 		case e.Action == "fail":
 			fmt.Print(strings.Join(output[key], ""))
 			if text := complaint(output[key]); text != "" {
+				t.mu.Lock()
 				t.failed = append(t.failed, key+": "+text)
+				t.mu.Unlock()
 			}
 		case e.Action == "skip" && e.Test != "":
 			why := reason(output[key])

@@ -116,18 +116,20 @@ func (c *crasher) crashes(n int) {
 }
 
 func (c *crasher) command() (*exec.Cmd, *bytes.Buffer) {
-	out := new(bytes.Buffer)
+	var cmd *exec.Cmd
 	if c.as != nil {
-		cmd := c.as.command("", `exec "$tool" run recipe.star out`)
-		cmd.Stdout, cmd.Stderr = out, out
-		return cmd, out
+		cmd = c.as.command("", `exec "$tool" run recipe.star out`)
+	} else {
+		exe, err := exec.LookPath("imagebuilder")
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		cmd = exec.Command(exe, "run", "recipe.star", "out", "--cache", filepath.Join(c.dir, "cache"))
+		cmd.Dir = c.dir
 	}
-	exe, err := exec.LookPath("imagebuilder")
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	cmd := exec.Command(exe, "run", "recipe.star", "out", "--cache", filepath.Join(c.dir, "cache"))
-	cmd.Dir, cmd.Stdout, cmd.Stderr = c.dir, out, out
+	out := new(bytes.Buffer)
+	cmd.Stdout, cmd.Stderr = out, out
+	cmd.WaitDelay = time.Minute // check finds what is left, and holds the output open
 	return cmd, out
 }
 
@@ -166,7 +168,7 @@ func (c *crasher) killAfterStep() {
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
 	for {
-		entries, _ := os.ReadDir(filepath.Join(c.dir, "cache/entries"))
+		entries, _ := filepath.Glob(filepath.Join(c.dir, "cache/entries/[^.]*")) // others are not yet committed
 		if len(entries) > 0 {
 			cmd.Process.Kill()
 		}

@@ -247,6 +247,7 @@ func interrupt(ts *testscript.TestScript, neg bool, args []string) {
 	cmd.Dir = ts.MkAbs(".")
 	cmd.Env = append(os.Environ(), "IMAGEBUILDER_CACHE="+ts.Getenv("IMAGEBUILDER_CACHE"))
 	cmd.Stdout, cmd.Stderr = &out, &out
+	cmd.WaitDelay = time.Minute // for what is left of it, and holds its output open
 	// Who has run the tests may ignore the signal, and so would the command: a program that
 	// is started by one which handles it does not.
 	handled := make(chan os.Signal, 1)
