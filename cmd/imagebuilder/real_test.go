@@ -279,11 +279,12 @@ func startLXD(t *testing.T, env ...string) lxdServer {
 	daemon.Env = append(os.Environ(), lxd.env...)
 	var log bytes.Buffer
 	daemon.Stdout, daemon.Stderr = &log, &log
+	daemon.WaitDelay = time.Minute // for what it may leave behind, which holds its output open
 	if err := daemon.Start(); err != nil {
 		t.Skipf("lxd does not start here: %v", err)
 	}
 	t.Cleanup(func() {
-		exec.Command("env", append(lxd.env, "lxd", "shutdown", "--force")...).Run()
+		exec.Command("env", append(lxd.env, "lxd", "shutdown", "--force", "--timeout", "60")...).Run()
 		cancel()
 		daemon.Wait()
 		exec.Command("sh", "-c", `awk '$2 ~ dir {print $2}' dir="^$0" /proc/mounts | sort -r | xargs -r -n1 umount -l`, dir).Run()
