@@ -30,7 +30,7 @@ type ending struct {
 	codes chan<- int   // ends the process at once, with an exit code
 	more  atomic.Int64 // what a server adds to endGrace for the requests under way
 
-	signals <-chan os.Signal                // that come from outside the door; nil: they come as usual
+	signals <-chan os.Signal
 	pass    atomic.Pointer[func(os.Signal)] // takes signals in place of this process; nil: nothing does
 }
 
@@ -61,23 +61,20 @@ var signalNames = map[syscall.Signal]string{
 // it leaves the next one removes. A signal that the caller ignores stays ignored, as
 // nohup and shells that start something in the background mean it.
 func (e *ending) watchSignals(cancel context.CancelCauseFunc) {
-	signals := e.signals
-	if signals == nil {
-		signals = caughtSignals()
-	}
-	first := (<-signals).(syscall.Signal)
-	for pass := e.pass.Load(); pass != nil; first = (<-signals).(syscall.Signal) {
+	first := (<-e.signals).(syscall.Signal)
+	for pass := e.pass.Load(); pass != nil; first = (<-e.signals).(syscall.Signal) {
 		(*pass)(first)
 	}
 	cancel(signalError{first})
 	select {
-	case second := <-signals:
+	case second := <-e.signals:
 		e.codes <- 128 + int(second.(syscall.Signal))
 	case <-time.After(endGrace + time.Duration(e.more.Load())):
 		e.abandon(signalError{first}, 128+int(first))
 	}
 }
 
+// caughtSignals are the signals that end the process in order, as they come.
 func caughtSignals() <-chan os.Signal {
 	signals := make(chan os.Signal, 2)
 	for _, s := range host.Signals {

@@ -38,6 +38,9 @@ func start() int {
 		fmt.Fprintln(os.Stderr, "error:", err)
 		return exitError
 	}
+	if signals == nil {
+		signals = caughtSignals() // before anything is done that they are to end in order
+	}
 	codes := make(chan int, 4)
 	go func() { codes <- run(&ending{codes: codes, signals: signals}) }()
 	return <-codes
