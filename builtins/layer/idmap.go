@@ -75,7 +75,12 @@ func claim(dir string) error {
 	if _, err := os.Lstat(filepath.Join(dir, idMapFile)); err == nil {
 		return nil
 	}
-	draft := filepath.Join(dir, "staging", rand.Text()) // whose leftovers are swept
+	guard, err := guard(dir, unix.LOCK_SH) // else another process takes the draft for a leftover
+	if err != nil {
+		return err
+	}
+	defer guard.Close()
+	draft := filepath.Join(dir, "staging", rand.Text())
 	if err := os.WriteFile(draft, []byte(mine+"\n"), 0o600); err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -82,4 +83,27 @@ func letIn(dir string, rights byte) error {
 		list = binary.LittleEndian.AppendUint32(append(list, e.tag, 0, e.rights, 0), e.id)
 	}
 	return unix.Setxattr(dir, "system.posix_acl_access", list, 0)
+}
+
+// Runs that start at once with a cache that is not there yet make one of it.
+func TestPlaceOfMany(t *testing.T) {
+	parent := t.TempDir()
+	for i := range 100 {
+		dir := filepath.Join(parent, strconv.Itoa(i))
+		errs := make(chan error)
+		for range 8 {
+			go func() {
+				s, err := layer.Open(dir, layer.Options{})
+				if err == nil {
+					err = s.Close()
+				}
+				errs <- err
+			}()
+		}
+		for range 8 {
+			if err := <-errs; err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
 }

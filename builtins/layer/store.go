@@ -218,8 +218,11 @@ func (s *Store) discard(dir *os.File) error {
 
 // guard keeps those who make, publish or use directories (shared) apart from those
 // who remove what nobody seems to use (exclusive), for the moments in between locks.
-func (s *Store) guard(how int) (*os.File, error) {
-	f, err := os.Open(s.path("staging"))
+func (s *Store) guard(how int) (*os.File, error) { return guard(s.dir, how) }
+
+// guard is that of the store in a directory, open or not.
+func guard(store string, how int) (*os.File, error) {
+	f, err := os.Open(filepath.Join(store, "staging"))
 	if err != nil {
 		return nil, err
 	}
