@@ -19,7 +19,7 @@ func TestEarlySignal(t *testing.T) {
 	}
 	for range 20 {
 		os.Remove(result)
-		cmd := exec.Command("imagebuilder", "run", recipe, dir, "--cache", filepath.Join(dir, "cache"), "--result", result)
+		cmd := exec.Command("imagebuilder", "run", recipe, dir, "--cache", filepath.Join(dir, "cache"), "--result", result, "--timeout", "1m")
 		cmd.Env = append(os.Environ(), "GOMAXPROCS=1") // what comes later comes as late as it can
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
@@ -27,10 +27,10 @@ func TestEarlySignal(t *testing.T) {
 		for deadline := time.Now().Add(time.Minute); !fileExists(result) && time.Now().Before(deadline); {
 			time.Sleep(10 * time.Microsecond)
 		}
-		cmd.Process.Signal(syscall.SIGINT)
+		cmd.Process.Signal(syscall.SIGTERM) // which nobody ignores
 		cmd.Wait()
 		said, _ := os.ReadFile(result)
-		if code := cmd.ProcessState.ExitCode(); code != 130 || !strings.Contains(string(said), `"interrupted"`) {
+		if code := cmd.ProcessState.ExitCode(); code != 143 || !strings.Contains(string(said), `"interrupted"`) {
 			t.Fatalf("ended with %v, and the result says:\n%s", cmd.ProcessState, said)
 		}
 	}

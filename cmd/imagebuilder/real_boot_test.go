@@ -5,6 +5,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -87,9 +88,9 @@ func TestBootInLXD(t *testing.T) {
 			t.Fatal(err)
 		}
 		waitUntil(t, "the container", func() bool { return lxd.lxc(t, "list", "--format", "csv") != "" })
-		boot.Process.Signal(os.Interrupt)
+		boot.Process.Signal(syscall.SIGTERM)
 		boot.Wait()
-		if code := boot.ProcessState.ExitCode(); code != 130 {
+		if code := boot.ProcessState.ExitCode(); code != 143 {
 			t.Errorf("exit status %d", code)
 		}
 		nothingLeft(t)
