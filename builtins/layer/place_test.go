@@ -90,7 +90,7 @@ func TestPlaceOfMany(t *testing.T) {
 	parent := t.TempDir()
 	for i := range 100 {
 		dir := filepath.Join(parent, strconv.Itoa(i))
-		errs := make(chan error)
+		errs := make(chan error, 8)
 		for range 8 {
 			go func() {
 				s, err := layer.Open(dir, layer.Options{})
